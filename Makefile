@@ -1,0 +1,93 @@
+# Everything runs in .venv, which the first target builds; it needs only Python >= 3.10, pip and make.
+#
+#   PYTHON=...       interpreter for .venv                      (default: found on PATH)
+#   TORCH_INDEX=...  package index for torch alone, for example https://download.pytorch.org/whl/cpu
+#   ARGS=...         further arguments of demo and of pytest    (make test ARGS="-k chroma")
+#   DATA=...         folder with the data sets of bench-transform
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+ARGS ?=
+DATA ?= data
+
+# No target needs a model hub; weights come with the package index.
+export HF_HUB_OFFLINE = 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: install
+install: .venv/.ready ## Build .venv (every other target does it where needed)
+
+.venv/.ready: pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/setup.sh
+
+.PHONY: demo
+demo: .venv/.ready ## The whole journey on the sample corpus; ARGS="--help" shows its options
+	@echo "==> Running: instruct-embeddings demo $(ARGS)"
+	@.venv/bin/instruct-embeddings demo $(ARGS)
+
+.PHONY: test
+test: .venv/.ready ## The default tests: no network, no GPU, no model weights
+	@echo "==> Running the default tests"
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: test-slow
+test-slow: .venv/.ready ## The tests on real all-MiniLM-L6-v2 weights
+	@echo "==> Running the slow tests on real weights"
+	@$(PY) -m pytest -m "slow and not gpu and not network" --timeout=600 $(ARGS)
+
+.PHONY: check
+check: lint types layers spelling ## All that needs no test run: the four below
+
+.PHONY: lint
+lint: .venv/.ready ## ruff: rules and format
+	@echo "==> ruff"
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+.PHONY: types
+types: .venv/.ready ## mypy --strict on the four packages
+	@echo "==> mypy --strict"
+	@$(PY) -m mypy
+
+.PHONY: layers
+layers: .venv/.ready ## import-linter: who may import whom
+	@echo "==> import-linter"
+	@.venv/bin/lint-imports
+
+.PHONY: spelling
+spelling: .venv/.ready ## typos
+	@echo "==> typos"
+	@.venv/bin/typos
+
+.PHONY: format
+format: .venv/.ready ## Format and mend what can be mended
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+.PHONY: bench
+bench: bench-transform bench-query ## Both benchmarks
+
+.PHONY: bench-transform
+bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
+	@$(PY) -m tests.benchmarks.transform --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-query
+bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
+	@$(PY) -m tests.benchmarks.query $(ARGS)
+
+.PHONY: build
+build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/
+	@echo "==> Building dist/"
+	@rm -rf dist
+	@$(PY) -m build --no-isolation
+	@$(PY) scripts/check_dist.py dist
+
+.PHONY: clean
+clean: ## Remove .venv, dist and caches
+	@rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

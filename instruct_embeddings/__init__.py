@@ -1,0 +1,56 @@
+"""Instruction-conditioned retrieval over the vectors you already have.
+
+Importing this package loads no heavy dependency; each name below is loaded when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from instruct_embeddings._version import __version__
+
+if TYPE_CHECKING:
+    from instruct_embeddings.config import FitConfig
+    from instruct_embeddings.encoder import GenericEncoder
+    from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
+    from instruct_embeddings.guides import LabelGuide, MetadataGuide
+    from instruct_embeddings.retrieval import Hit, InstructRetriever
+    from instruct_embeddings.transform import FitReport, InstructionTransform, TransformStore
+
+_EXPORTS = {
+    "FitConfig": "config",
+    "FitReport": "transform",
+    "GenericEncoder": "encoder",
+    "Hit": "retrieval",
+    "InstructEmbeddingsError": "errors",
+    "InstructRetriever": "retrieval",
+    "InstructionTransform": "transform",
+    "LabelGuide": "guides",
+    "MetadataGuide": "guides",
+    "TransformStore": "transform",
+    "TransformWarning": "errors",
+}
+
+__all__ = [
+    "FitConfig",
+    "FitReport",
+    "GenericEncoder",
+    "Hit",
+    "InstructEmbeddingsError",
+    "InstructRetriever",
+    "InstructionTransform",
+    "LabelGuide",
+    "MetadataGuide",
+    "TransformStore",
+    "TransformWarning",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

@@ -1,0 +1,41 @@
+"""The application: which commands there are."""
+
+from typing import Annotated
+
+import typer
+
+from instruct_embeddings._version import __version__
+from instruct_embeddings.cli.adapt import adapt
+from instruct_embeddings.cli.demo.command import demo
+from instruct_embeddings.cli.index import index
+from instruct_embeddings.cli.query import query
+from instruct_embeddings.cli.transforms import transforms_app
+
+app = typer.Typer(
+    name="instruct-embeddings",
+    help="Ask the vectors that you already store different questions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(index)
+app.command()(adapt)
+app.command()(query)
+app.add_typer(transforms_app, name="transforms")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    del version

@@ -1,0 +1,87 @@
+"""What the demo asks of the sample corpus."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+QUESTIONS_ASKED = 3
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """One respect in which texts are compared.
+
+    Attributes:
+        key: Metadata key that holds its labels.
+        instruction: The plain sentence that asks for it.
+        separator: What separates several labels of one row, or None.
+    """
+
+    key: str
+    instruction: str
+    separator: str | None = None
+
+    def labels(self, metadata: Mapping[str, object]) -> frozenset[str]:
+        """The labels of a row."""
+        value = metadata.get(self.key)
+        if value is None:
+            return frozenset()
+        parts = str(value).split(self.separator) if self.separator else [str(value)]
+        return frozenset(part.strip() for part in parts)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query whose own labels are known, so that a reader can judge the answers.
+
+    Attributes:
+        text: What is asked.
+        metadata: Its labels by key.
+    """
+
+    text: str
+    metadata: Mapping[str, object]
+
+
+INSTRUCTIONS = {
+    "area": "Which part of the product is it about?",
+    "problem": "What kind of problem is reported?",
+    "tone": "How does the customer sound?",
+    "urgency": "How soon is an answer needed?",
+}
+
+TICKET_QUESTIONS = (
+    Question(
+        "The app on my phone takes ages to open a board, and I have had enough of it!",
+        {
+            "area": "mobile app",
+            "problem": "slow performance",
+            "tone": "angry",
+            "urgency": "can wait",
+        },
+    ),
+    Question(
+        "After last night's sync half of our folder has vanished. Could we have lost it for good? "
+        "The audit starts in an hour.",
+        {
+            "area": "file sync",
+            "problem": "lost data",
+            "tone": "worried",
+            "urgency": "right now",
+        },
+    ),
+    Question(
+        "Thanks for the lovely product! Would you consider invoices in euros one day?",
+        {
+            "area": "billing",
+            "problem": "feature request",
+            "tone": "friendly",
+            "urgency": "can wait",
+        },
+    ),
+)
+
+
+def instruction_for(key: str) -> str:
+    """The instruction of a key: the written one, or one made of the key."""
+    words = key.rpartition(".")[2].replace("_", " ").replace("-", " ")
+    return INSTRUCTIONS.get(key, f"What is its {words}?")

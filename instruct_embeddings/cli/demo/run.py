@@ -1,0 +1,167 @@
+"""The demo itself, apart from how it looks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.comparison import Comparison
+from instruct_embeddings.cli.demo.build import Built, build
+from instruct_embeddings.cli.demo.corpus import Corpus, read_corpus
+from instruct_embeddings.cli.demo.hosts import Hosts
+from instruct_embeddings.cli.demo.measure import query_seconds, reencoding
+from instruct_embeddings.cli.demo.questions import Aspect, Question
+from instruct_embeddings.cli.encoders import TextEncoder
+from instruct_embeddings.cli.output import note, progress
+from instruct_embeddings.cli.places import Place
+
+if TYPE_CHECKING:
+    from instruct_embeddings._types import Metadata
+    from instruct_embeddings.transform.transform import InstructionTransform
+
+K = 5
+
+
+@dataclass(frozen=True)
+class Search:
+    """One question under one instruction.
+
+    Attributes:
+        question: What was asked.
+        comparison: Generic and adapted hits.
+        same_ids: Whether LangChain and LlamaIndex gave the same ids.
+    """
+
+    question: Question
+    comparison: Comparison
+    same_ids: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Everything about one instruction.
+
+    Attributes:
+        aspect: Where the labels are, and the instruction.
+        transform: What was fitted.
+        reused: Whether it was fitted by an earlier run.
+        searches: The questions.
+        seconds: Medians of a query.
+    """
+
+    aspect: Aspect
+    transform: "InstructionTransform"
+    reused: bool
+    searches: Sequence[Search]
+    seconds: dict[str, float]
+
+    def matches(self, metadata: "Metadata", question: Question) -> bool:
+        """Whether a row shares a label with the question."""
+        return bool(self.aspect.labels(metadata) & self.aspect.labels(question.metadata))
+
+    def matching(self) -> tuple[int, int, int]:
+        """Hits that share a label with their question: generic, adapted, and of how many."""
+        generic = adapted = total = 0
+        for one in self.searches:
+            generic += sum(self.matches(h.metadata, one.question) for h in one.comparison.generic)
+            adapted += sum(self.matches(h.metadata, one.question) for h in one.comparison.adapted)
+            total += len(one.comparison.adapted)
+        return generic, adapted, total
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found.
+
+    Attributes:
+        corpus: What it ran on.
+        place: The folder.
+        built: The collection.
+        model: Name of the encoder.
+        asked: One entry an instruction.
+        reencoding: What encoding everything again would take.
+    """
+
+    corpus: Corpus
+    place: Place
+    built: Built
+    model: str
+    asked: Sequence[Asked]
+    reencoding: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "corpus": str(self.corpus.source),
+            "collection": self.corpus.name,
+            "path": str(self.place),
+            "store": str(self.place.store()),
+            "model": self.model,
+            "rows": len(self.corpus.records),
+            "collection_reused": self.built.added == 0,
+            "build_seconds": self.built.seconds,
+            "reencoding": self.reencoding,
+            "same_ids": all(one.same_ids for asked in self.asked for one in asked.searches),
+            "instructions": [_asked_dict(asked) for asked in self.asked],
+        }
+
+
+def run_demo(file: Path | None, limit: int | None, keys: Sequence[str], path: Path) -> Demo:
+    """Build or reuse the collection, fit or reuse the transforms, ask and measure.
+
+    Args:
+        file: The user's texts, or None for the sample corpus.
+        limit: Read at most so many rows.
+        keys: Keys that hold labels; empty to choose.
+        path: Folder of the collection and of the transforms.
+    """
+    corpus = read_corpus(file, limit, keys)
+    place = Place(path)
+    note("Loading the sentence encoder ...")
+    encoder = encoders.load_encoder()
+    built = build(place, corpus, encoder)
+    asked = []
+    with progress("Fitting and asking", len(corpus.aspects)) as advance:
+        for aspect in corpus.aspects:
+            asked.append(_ask(built, aspect, encoder, place.store(), corpus.questions))
+            advance(1)
+    cost = reencoding(encoder, [record.text for record in corpus.records])
+    return Demo(corpus, place, built, encoder.name, asked, cost)
+
+
+def _ask(
+    built: Built,
+    aspect: Aspect,
+    encoder: TextEncoder,
+    store: Path,
+    questions: Sequence[Question],
+) -> Asked:
+    hosts = Hosts(built, aspect, encoder, store, K)
+    engine = hosts.engine
+    stored = set(engine.store.keys()) if engine.store is not None else set()
+    transform = engine.transform(aspect.instruction)
+    searches = [Search(question, *hosts.ask(question.text)) for question in questions]
+    seconds = query_seconds(engine, encoder, questions[0].text, aspect.instruction, K)
+    return Asked(aspect, transform, transform.key in stored, searches, seconds)
+
+
+def _asked_dict(asked: Asked) -> dict[str, Any]:
+    generic, adapted, total = asked.matching()
+    return {
+        "instruction": asked.aspect.instruction,
+        "label_key": asked.aspect.key,
+        "key": asked.transform.key,
+        "reused": asked.reused,
+        "report": asked.transform.report.to_dict(),
+        "query_seconds": asked.seconds,
+        "matching": {"generic": generic, "adapted": adapted, "of": total},
+        "searches": [
+            {
+                "labels": sorted(asked.aspect.labels(one.question.metadata)),
+                "same_ids": one.same_ids,
+                **one.comparison.to_dict(),
+            }
+            for one in asked.searches
+        ],
+    }

@@ -1,0 +1,111 @@
+"""`index`: files of texts into a collection."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.indexing import fill
+from instruct_embeddings.cli.options import (
+    CollectionOption,
+    DebugOption,
+    HostOption,
+    JsonOption,
+    ModelOption,
+    PathOption,
+    PortOption,
+)
+from instruct_embeddings.cli.output import finish, note, progress, reported
+from instruct_embeddings.cli.places import Place, check_model, new_collection
+from instruct_embeddings.cli.records import Reader
+from instruct_embeddings.errors import CollectionMismatchError
+
+_SHOWN = 20
+
+
+@reported
+def index(
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV, TXT or MD files."),
+    ],
+    collection: CollectionOption,
+    path: PathOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    text_key: Annotated[str, typer.Option(help="Key or column of the text.")] = "text",
+    id_key: Annotated[
+        str, typer.Option(help="Key or column of the id; rows without one get a stable id.")
+    ] = "id",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Count bad lines instead of stopping.")
+    ] = False,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Embed the rows of files and store them in a collection.
+
+    Run it again to continue after an interruption: rows whose id is stored are skipped. What a row
+    holds beside text and id becomes metadata; nested keys are joined by dots, lists by "|".
+    Each paragraph of a text file is a row.
+    """
+    place = Place.given(path, host, port)
+    reader = Reader(text_key, id_key, skip_bad)
+    document = run_index(place, collection, list(dict.fromkeys(files)), reader, model)
+    for problem in reader.bad[:_SHOWN]:
+        note(f"skipped {problem}")
+    if len(reader.bad) > _SHOWN:
+        note(f"... and {len(reader.bad) - _SHOWN:,} more bad lines")
+    finish(document, _summary(document), as_json=as_json)
+
+
+def run_index(
+    place: Place, name: str, files: list[Path], reader: Reader, model: str | None
+) -> dict[str, Any]:
+    """Index files; what happened, as plain data.
+
+    Raises:
+        DataError: A file or a line cannot be read.
+        CollectionMismatchError: The collection was filled by another model.
+    """
+    total = reader.count(files)
+    note("Loading the sentence encoder ...")
+    encoder = encoders.load_encoder(model)
+    client = place.client(create=True)
+    collection = new_collection(client, name, encoder.name)
+    if not check_model(collection.metadata, name, encoder.name) and model is None:
+        raise CollectionMismatchError(
+            f"The collection {name!r} exists and does not record which model filled it. Name a new "
+            "collection, or name the model that filled this one with --model."
+        )
+    started = time.perf_counter()
+    with progress(f"Indexing into {name}", total) as advance:
+        counts = fill(
+            collection,
+            reader.read(files),
+            encoder,
+            largest_batch=client.get_max_batch_size(),
+            on_rows=advance,
+        )
+    return {
+        "collection": name,
+        "place": str(place),
+        "model": encoder.name,
+        **asdict(counts),
+        "bad": len(reader.bad),
+        "bad_lines": reader.bad,
+        "rows": collection.count(),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _summary(document: dict[str, Any]) -> str:
+    return (
+        f"{document['collection']} in {document['place']}: {document['added']:,} rows added, "
+        f"{document['skipped']:,} were stored already, {document['bad']:,} bad; "
+        f"{document['rows']:,} rows in all ({document['seconds']:.1f} s)."
+    )

@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+PathOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--path", help="Folder of a persistent Chroma database.", show_default=False),
+]
+HostOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--host", help="Host of a running Chroma server.", show_default=False),
+]
+PortOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--port", help="Port of that server (8000).", min=1, max=65535),
+]
+CollectionOption: TypeAlias = Annotated[
+    str, typer.Option("--collection", "-c", help="Name of the collection.")
+]
+StoreOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of the fitted transforms. By default `instruct-transforms` inside --path, or "
+        "a folder of the user's cache with --host.",
+        show_default=False,
+    ),
+]
+ModelOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Sentence encoder: an id on the model hub or a local folder. By default "
+        "sentence-transformers/all-MiniLM-L6-v2.",
+        show_default=False,
+    ),
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
+]
+DebugOption: TypeAlias = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.")
+]

@@ -1,0 +1,95 @@
+"""What the user sees: results on stdout, messages, progress and errors on stderr."""
+
+import functools
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import typer
+
+from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+P = ParamSpec("P")
+
+_WIDTH_WITHOUT_TERMINAL = 120
+_WIDEST = 140
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the expected errors of a command into one message on stderr and exit code 1.
+
+    The command declares `debug`, which lets the traceback through.
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            with warnings.catch_warnings():
+                # The commands print the report, which says the same.
+                warnings.simplefilter("ignore", TransformWarning)
+                command(*args, **kwargs)
+        except InstructEmbeddingsError as exc:
+            if kwargs.get("debug"):
+                raise
+            _console(stderr=True).print(f"Error: {exc}", style="red", markup=False)
+            raise typer.Exit(1) from exc
+        except KeyboardInterrupt:
+            note("Interrupted. What was stored so far is kept.")
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def note(message: str) -> None:
+    """Print a message for the reader, on stderr."""
+    _console(stderr=True).print(message, style="dim", markup=False)
+
+
+def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool) -> None:
+    """Print a result on stdout: the document as JSON, or its parts for a reader."""
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    console = _console()
+    for part in parts:
+        # Sentences in a file or a pipe are not broken into lines.
+        whole = isinstance(part, str) and not console.is_terminal
+        console.print(part, markup=False, soft_wrap=whole)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr; the block is given a function that advances it."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=_console(stderr=True),
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDTH_WITHOUT_TERMINAL
+    return console

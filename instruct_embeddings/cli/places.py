@@ -1,0 +1,164 @@
+"""Where a collection lives: a folder or a running Chroma server."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.errors import CollectionError, CollectionMismatchError
+
+if TYPE_CHECKING:
+    from chromadb import Collection
+    from chromadb.api import ClientAPI
+
+MODEL_KEY = "instruct_embeddings:model"
+_DEFAULT_PORT = 8000
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Chroma database.
+
+    Attributes:
+        path: Folder of a persistent database, or None for a server.
+        host: Host of a server.
+        port: Port of that server.
+    """
+
+    path: Path | None = None
+    host: str | None = None
+    port: int = _DEFAULT_PORT
+
+    @classmethod
+    def given(cls, path: Path | None, host: str | None, port: int | None) -> "Place":
+        """The place that the options of a command name.
+
+        Raises:
+            typer.BadParameter: Not exactly one of a folder and a host is named.
+        """
+        if (path is None) == (host is None):
+            raise typer.BadParameter(
+                "name the Chroma database: either --path FOLDER or --host HOST [--port PORT]."
+            )
+        if host is None and port is not None:
+            raise typer.BadParameter("--port belongs to --host; a --path has no port.")
+        return cls(path, host, port or _DEFAULT_PORT)
+
+    def __str__(self) -> str:
+        """The folder, or host and port."""
+        return str(self.path) if self.path is not None else f"{self.host}:{self.port}"
+
+    @property
+    def flags(self) -> str:
+        """The options that name this place on a command line."""
+        if self.path is not None:
+            return f"--path {self.path}"
+        return f"--host {self.host} --port {self.port}"
+
+    def store(self, given: Path | None = None) -> Path:
+        """Folder of the fitted transforms: the given one, or the default of this place."""
+        if given is not None:
+            return given
+        if self.path is not None:
+            return self.path / "instruct-transforms"
+        return _cache_folder() / "instruct-embeddings" / f"{self.host}_{self.port}"
+
+    def client(self, *, create: bool = False) -> "ClientAPI":
+        """Connect.
+
+        Args:
+            create: Make a folder that does not hold a database yet into one.
+
+        Raises:
+            CollectionError: There is no database there, or no server answers.
+        """
+        chromadb = require("chromadb", extra="chroma")
+        settings = chromadb.config.Settings(anonymized_telemetry=False)
+        if self.path is None:
+            try:
+                client: ClientAPI = chromadb.HttpClient(self.host, self.port, settings=settings)
+            except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
+                raise CollectionError(
+                    f"No Chroma server answers at {self} ({exc}). Start one with: "
+                    f"chroma run --path FOLDER --host {self.host} --port {self.port}"
+                ) from exc
+            return client
+        if not create and not (self.path / "chroma.sqlite3").is_file():
+            raise CollectionError(
+                f"There is no Chroma database in {str(self.path)!r}: a folder with a file "
+                "chroma.sqlite3 is expected. Name that folder with --path, or make one with: "
+                f"instruct-embeddings index FILE --path {self.path} --collection NAME"
+            )
+        folder: ClientAPI = chromadb.PersistentClient(str(self.path), settings=settings)
+        return folder
+
+    def collection(self, name: str) -> "Collection":
+        """Open an existing collection.
+
+        Raises:
+            CollectionError: There is none of that name; the message lists those that exist.
+        """
+        client = self.client()
+        names = sorted(collection.name for collection in client.list_collections())
+        if name not in names:
+            raise CollectionError(
+                f"There is no collection {name!r} in {self}. It holds: "
+                f"{', '.join(names) or 'no collection'}. Name one of them with --collection."
+            )
+        # Vectors are always given, so the recorded embedding function need not be built.
+        return client.get_collection(name, embedding_function=None)
+
+
+def new_collection(client: "ClientAPI", name: str, model: str) -> "Collection":
+    """Open a collection, or create one for cosine similarity that records its model.
+
+    Raises:
+        CollectionError: The name is not one that Chroma accepts.
+    """
+    errors = require("chromadb.errors", extra="chroma")
+    try:
+        return client.get_or_create_collection(
+            name,
+            embedding_function=None,
+            configuration={"hnsw": {"space": "cosine"}},
+            metadata={MODEL_KEY: model},
+        )
+    except (ValueError, errors.ChromaError) as exc:
+        raise CollectionError(f"The collection {name!r} cannot be opened: {exc}") from exc
+
+
+def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str) -> bool:
+    """Refuse a collection that another model filled.
+
+    Args:
+        metadata: Metadata of the collection.
+        collection: Its name.
+        model: Name of the model about to be used.
+
+    Returns:
+        Whether the collection records its model at all.
+
+    Raises:
+        CollectionMismatchError: Another model is recorded; the message names both.
+    """
+    recorded = (metadata or {}).get(MODEL_KEY)
+    if recorded is not None and recorded != model:
+        raise CollectionMismatchError(
+            f"The collection {collection!r} was filled by {recorded!r}, and the query would be "
+            f"embedded by {model!r}: their vectors cannot be compared. "
+            f"Use the model that filled it: --model {recorded}"
+        )
+    return recorded is not None
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,0 +1,90 @@
+"""Settings of fitting and searching: frozen, validated when made, saved with what they made."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from instruct_embeddings.errors import ConfigError, InstructionError
+
+MAX_INSTRUCTION_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a transform is fitted.
+
+    Attributes:
+        sample_size: Rows of the collection to learn from.
+        folds: Parts of the sample; each is held out once to measure and to choose.
+        seed: Seed of sampling, of folds and of network weights.
+        time_budget: Seconds after which no further hyper-parameter is tried.
+    """
+
+    sample_size: int = 1000
+    folds: int = 3
+    seed: int = 0
+    time_budget: float = 10.0
+
+    def __post_init__(self) -> None:
+        _at_least("sample_size", self.sample_size, 4)
+        _at_least("folds", self.folds, 2)
+        _at_least("seed", self.seed, 0)
+        if not self.time_budget > 0:
+            raise ConfigError(
+                f"time_budget={self.time_budget!r} is not a positive number of seconds. "
+                "Use a value such as 10.0."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as saved with a transform."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "FitConfig":
+        """The reverse of `to_dict`.
+
+        Raises:
+            ConfigError: A key is unknown to this version.
+        """
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ConfigError(
+                f"Unknown fit settings {unknown}; this version knows "
+                f"{sorted(f.name for f in fields(cls))}. Upgrade the package or remove them."
+            )
+        return cls(**data)
+
+
+def check_instruction(instruction: str) -> str:
+    """The instruction without surrounding white space.
+
+    Raises:
+        InstructionError: It is empty, longer than 2,000 characters, or not a string.
+    """
+    if not isinstance(instruction, str):
+        raise InstructionError(
+            f"An instruction is a plain sentence, got {type(instruction).__name__}. "
+            'Pass a string such as "What programming language is it written in?".'
+        )
+    text = instruction.strip()
+    if not text:
+        raise InstructionError(
+            "The instruction is empty. Pass a sentence such as "
+            '"What programming language is it written in?", or None for the generic search.'
+        )
+    if len(text) > MAX_INSTRUCTION_CHARACTERS:
+        raise InstructionError(
+            f"The instruction has {len(text):,} characters; at most "
+            f"{MAX_INSTRUCTION_CHARACTERS:,} are allowed. Say it in one plain sentence."
+        )
+    return text
+
+
+def normalise_instruction(instruction: str) -> str:
+    """The form under which a transform is found again: case, spacing and end marks do not count."""
+    return " ".join(check_instruction(instruction).casefold().split()).rstrip(" .?!")
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}.")

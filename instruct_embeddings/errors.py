@@ -1,0 +1,87 @@
+"""Every error this project raises on purpose.
+
+```text
+InstructEmbeddingsError
+├── ConfigError              (ValueError)    an argument is out of its range
+│   └── InstructionError                     an empty or over-long instruction
+├── MissingExtraError        (ImportError)   an optional dependency is not installed
+├── CollectionError                          something about the stored vectors
+│   ├── EmptyCollectionError (ValueError)    nothing is stored
+│   ├── CollectionMismatchError (ValueError) vectors of another model or dimension
+│   ├── InvalidVectorsError  (ValueError)    NaN, infinite or zero vectors
+│   ├── StaleCollectionError (RuntimeError)  another process changed the files underneath
+│   └── UnsupportedCollectionError (TypeError) an object we cannot read vectors from
+├── GuideError               (ValueError)    the guide cannot teach a transform
+├── TransformError
+│   ├── TransformMismatchError (ValueError)  a transform of another collection
+│   └── ArtefactError        (ValueError)    a damaged, foreign or newer artefact
+└── DataError                (ValueError)    a file of records cannot be read
+```
+
+Messages have four parts: what happened, the value seen, what is allowed, what to do. Each member
+also inherits the builtin that a caller would expect.
+"""
+
+
+class InstructEmbeddingsError(Exception):
+    """Root of all errors raised by this project."""
+
+
+class ConfigError(InstructEmbeddingsError, ValueError):
+    """An argument or a setting is out of its range."""
+
+
+class InstructionError(ConfigError):
+    """An instruction is empty, too long or not a string."""
+
+
+class MissingExtraError(InstructEmbeddingsError, ImportError):
+    """An optional dependency is missing; the message names the extra that brings it."""
+
+
+class CollectionError(InstructEmbeddingsError):
+    """The stored collection cannot be used as asked."""
+
+
+class EmptyCollectionError(CollectionError, ValueError):
+    """The collection holds no vectors."""
+
+
+class CollectionMismatchError(CollectionError, ValueError):
+    """The query vector and the stored vectors do not belong together."""
+
+
+class InvalidVectorsError(CollectionError, ValueError):
+    """Stored or given vectors hold NaN or infinite numbers, or have no direction."""
+
+
+class StaleCollectionError(CollectionError, RuntimeError):
+    """Another process changed an embedded collection, and this one reads old files."""
+
+
+class UnsupportedCollectionError(CollectionError, TypeError):
+    """The given object is not a collection whose vectors can be read."""
+
+
+class GuideError(InstructEmbeddingsError, ValueError):
+    """The guide found nothing to learn from."""
+
+
+class TransformError(InstructEmbeddingsError):
+    """A stored or fitted transform cannot be used."""
+
+
+class TransformMismatchError(TransformError, ValueError):
+    """The transform belongs to another collection."""
+
+
+class ArtefactError(TransformError, ValueError):
+    """A transform artefact is damaged, foreign, or written by a newer version."""
+
+
+class DataError(InstructEmbeddingsError, ValueError):
+    """A file of records is missing, unreadable or malformed."""
+
+
+class TransformWarning(UserWarning):
+    """A transform was fitted but does not beat the generic vectors on held-out rows."""

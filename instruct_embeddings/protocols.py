@@ -1,0 +1,159 @@
+"""The seams: what retrieval needs of a collection of vectors and of a guide.
+
+Everything is numpy and plain data, so that any vector store and any source of supervision fits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Protocol
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, Metadata, Space, Where
+from instruct_embeddings.supervision import Supervision
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """What identifies a collection: a transform fitted on one must not be used on another.
+
+    Attributes:
+        name: Name of the collection in its store.
+        id: Identifier that survives re-opening and changes when a collection is recreated.
+        dimension: Length of its vectors.
+        space: Distance of its index.
+    """
+
+    name: str
+    id: str
+    dimension: int
+    space: Space
+
+    @property
+    def fingerprint(self) -> str:
+        """Stable hexadecimal digest of the four fields."""
+        text = "\x1f".join([self.name, self.id, str(self.dimension), self.space])
+        return sha256(text.encode()).hexdigest()[:32]
+
+
+def _no_vectors() -> FloatArray:
+    return np.empty((0, 0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a collection, aligned by position. Fields that were not asked for are empty.
+
+    Attributes:
+        ids: Identifiers.
+        vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not asked for.
+        texts: Stored texts (`None` where a row has none).
+        metadatas: Stored metadata (an empty mapping where a row has none).
+    """
+
+    ids: tuple[str, ...]
+    vectors: FloatArray = field(default_factory=_no_vectors)
+    texts: tuple[str | None, ...] = ()
+    metadatas: tuple[Metadata, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Answer of an approximate index, best first.
+
+    Attributes:
+        ids: Identifiers.
+        scores: Similarity in the collection's own space, higher is closer, shape (n,): the cosine
+            for `cosine`, the inner product for `ip`, minus the squared distance for `l2`.
+    """
+
+    ids: tuple[str, ...]
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class VectorCollection(Protocol):
+    """A store of vectors with an approximate index over them."""
+
+    def info(self) -> CollectionInfo:
+        """Identity, dimension and space.
+
+        Raises:
+            EmptyCollectionError: Nothing was ever stored, so there is no dimension yet.
+        """
+        ...
+
+    def count(self) -> int:
+        """Number of rows now."""
+        ...
+
+    def page(
+        self,
+        *,
+        limit: int,
+        offset: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        vectors: bool = False,
+        records: bool = False,
+    ) -> Rows:
+        """One page of rows in the store's own stable order.
+
+        `vectors` asks for vectors, `records` for texts and metadata; ids always come.
+        Past the end the page is short or empty.
+        """
+        ...
+
+    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
+        """Rows by id, in the order asked; ids that no longer exist are left out."""
+        ...
+
+    def search(
+        self,
+        vector: FloatArray,
+        *,
+        k: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+    ) -> Neighbours:
+        """The `k` nearest rows of one vector, shape (d,), by the index; ids and scores only.
+
+        Raises:
+            CollectionMismatchError: The vector has another dimension than the collection.
+        """
+        ...
+
+
+class Guide(Protocol):
+    """A source of supervision for a transform."""
+
+    @property
+    def key(self) -> str:
+        """Short stable text that names the guide and what it depends on.
+
+        Part of the identity of a stored transform: two guides that would teach different things
+        have different keys.
+        """
+        ...
+
+    def ids(self) -> Sequence[str] | None:
+        """Rows that the guide wants in its sample; `None` leaves the choice to the sampler."""
+        ...
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        """Supervision for the rows of a sample, aligned with it.
+
+        Args:
+            instruction: The plain sentence to judge under.
+            sample: Rows with vectors, texts and metadata.
+
+        Raises:
+            GuideError: Nothing can be learned; the message says why and what to do.
+        """
+        ...

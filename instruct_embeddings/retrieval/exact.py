@@ -1,0 +1,69 @@
+"""An in-memory copy of the stored vectors, for exact ranking of small collections."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from instruct_embeddings._types import BoolArray, FloatArray, Where
+from instruct_embeddings.errors import EmptyCollectionError
+from instruct_embeddings.protocols import VectorCollection
+from instruct_embeddings.retrieval.sampling import read_pages
+
+_PROBES = 64
+# Chroma keeps cosine vectors normalised, so they come back with an error of about 5e-7.
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class VectorCopy:
+    """All vectors of a collection at one moment.
+
+    A store has no version to compare, so the copy is checked by the row count and by re-reading
+    some of its vectors: additions and deletions are always seen, updates of vectors likely. Call
+    the retriever's `refresh()` after updating vectors in place.
+
+    Attributes:
+        ids: Identifiers in the store's order.
+        vectors: float32, shape (n, d).
+    """
+
+    ids: tuple[str, ...]
+    vectors: FloatArray
+
+    @classmethod
+    def read(cls, collection: VectorCollection) -> "VectorCopy":
+        """Copy a collection page by page.
+
+        Raises:
+            EmptyCollectionError: Nothing is stored.
+        """
+        pages = [page for page in read_pages(collection, vectors=True) if len(page)]
+        if not pages:
+            raise EmptyCollectionError(
+                f"The collection {collection.info().name!r} is empty. Index documents first."
+            )
+        return cls(
+            ids=tuple(x for page in pages for x in page.ids),
+            vectors=np.concatenate([page.vectors for page in pages]),
+        )
+
+    def is_current(self, collection: VectorCollection) -> bool:
+        """Whether the collection still looks as it did when it was copied."""
+        if collection.count() != len(self.ids):
+            return False
+        probes = np.unique(np.linspace(0, len(self.ids) - 1, _PROBES).astype(int))
+        asked = [self.ids[i] for i in probes]
+        rows = collection.fetch(asked, vectors=True)
+        return rows.ids == tuple(asked) and bool(
+            np.allclose(rows.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
+        )
+
+    def matching(
+        self, collection: VectorCollection, where: Where | None, where_document: Where | None
+    ) -> BoolArray:
+        """Rows that pass the filters, shape (n,)."""
+        if not where and not where_document:
+            return np.ones(len(self.ids), dtype=np.bool_)
+        pages = read_pages(collection, where=where, where_document=where_document)
+        passing = {x for page in pages for x in page.ids}
+        return np.array([x in passing for x in self.ids], dtype=np.bool_)

@@ -1,0 +1,141 @@
+"""From a folded query to ranked candidates: prefetch from the index, then rescore."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, Space, Where
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.retrieval.exact import VectorCopy
+from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.vectors import has_direction, unit_rows
+
+# Chosen from the measured curve of `make bench-query`: see docs/performance.md.
+DEFAULT_PREFETCH = 1000
+DEFAULT_RESCORE = 100
+# With lengths that differ more than this, an index that is sensitive to length no longer
+# prefetches what the adapted cosine would rank first.
+MAX_NORM_SPREAD = 0.25
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One validated search.
+
+    Attributes:
+        k: Results wanted.
+        where: Metadata filter.
+        where_document: Document filter.
+        blend: 0 is the generic ranking, 1 the adapted one.
+        prefetch: Candidates asked of the index; None for the default.
+    """
+
+    k: int
+    where: Where | None = None
+    where_document: Where | None = None
+    blend: float = 1.0
+    prefetch: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+            raise ConfigError(f"k={self.k!r} is not a whole number of at least 1.")
+        if self.prefetch is not None and self.prefetch < self.k:
+            raise ConfigError(
+                f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "
+                "among the prefetched candidates. Raise prefetch or leave it out."
+            )
+        if not 0.0 <= self.blend <= 1.0:
+            raise ConfigError(
+                f"blend={self.blend!r} is outside [0, 1]: 0 is the generic ranking, 1 the adapted."
+            )
+
+    @property
+    def candidates(self) -> int:
+        """Candidates to prefetch."""
+        return self.prefetch if self.prefetch is not None else max(DEFAULT_PREFETCH, 10 * self.k)
+
+
+def rank_by_index(
+    collection: VectorCollection,
+    transform: InstructionTransform,
+    query: FloatArray,
+    request: SearchRequest,
+) -> list[tuple[str, float]]:
+    """Prefetch by the folded query, rescore the best candidates, return ids and scores.
+
+    Args:
+        collection: The collection.
+        transform: A transform of this collection.
+        query: Unit generic vector, shape (1, d).
+        request: The search.
+
+    Raises:
+        ConfigError: The index ranks by length as well, and lengths differ too much to prefetch.
+    """
+    _refuse_unreachable(collection, transform)
+    length = np.float32(transform.norms.mean)
+    found = collection.search(
+        length * transform.query.fold(query, request.blend)[0],
+        k=request.candidates,
+        where=request.where,
+        where_document=request.where_document,
+    )
+    exact_order = transform.order_is_exact
+    if exact_order and transform.mix == 0.0:
+        scores = index_cosines(found.scores, transform.collection.space, transform.norms.mean)
+        return list(zip(found.ids, scores.tolist(), strict=True))[: request.k]
+    rescored = max(DEFAULT_RESCORE, 2 * request.k) if exact_order else request.candidates
+    rows = collection.fetch(found.ids[:rescored], vectors=True)
+    return _best(rows, transform, query, request)
+
+
+def index_cosines(scores: FloatArray, space: Space, length: float) -> FloatArray:
+    """Cosines from the scores of an index, shape (n,) to (n,).
+
+    Args:
+        scores: Similarities in the index's own space.
+        space: That space.
+        length: Length of the stored vectors and of the query alike; not needed for `cosine`.
+    """
+    if space == "cosine":
+        return scores
+    square = np.float32(length * length)
+    return scores / square if space == "ip" else 1 + scores / (2 * square)
+
+
+def _refuse_unreachable(collection: VectorCollection, transform: InstructionTransform) -> None:
+    if transform.order_is_exact or transform.norms.spread <= MAX_NORM_SPREAD:
+        return
+    raise ConfigError(
+        f"The vectors of {collection.info().name!r} differ in length (standard deviation "
+        f"{transform.norms.spread:.0%} of the mean) and its index uses the space "
+        f"{transform.collection.space!r}, which ranks by length too, so an adapted prefetch would "
+        f"miss results. At most {MAX_NORM_SPREAD:.0%} is allowed. Search with exact=True, or store "
+        "vectors of unit length or in a cosine collection."
+    )
+
+
+def rank_exactly(
+    copy: VectorCopy,
+    collection: VectorCollection,
+    transform: InstructionTransform,
+    query: FloatArray,
+    request: SearchRequest,
+) -> list[tuple[str, float]]:
+    """Score every row of an in-memory copy; same arguments as `rank_by_index`."""
+    passing = copy.matching(collection, request.where, request.where_document)
+    keep = np.flatnonzero(passing)
+    rows = Rows(ids=tuple(copy.ids[i] for i in keep), vectors=copy.vectors[keep])
+    return _best(rows, transform, query, request)
+
+
+def _best(
+    rows: Rows, transform: InstructionTransform, query: FloatArray, request: SearchRequest
+) -> list[tuple[str, float]]:
+    if not len(rows):
+        return []
+    scores = transform.score(query, unit_rows(rows.vectors), request.blend)
+    scores = np.where(has_direction(rows.vectors), scores, -1.0)
+    order = np.argsort(-scores, kind="stable")[: request.k]
+    return [(rows.ids[i], float(scores[i])) for i in order]

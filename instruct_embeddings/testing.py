@@ -1,0 +1,303 @@
+"""Offline doubles for tests of code that uses this package: a tiny encoder, a collection in memory.
+
+Both are deterministic, need numpy only and hold what the real ones promise.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
+from instruct_embeddings.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    EmptyCollectionError,
+)
+from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
+
+_WORD = re.compile(r"\w+")
+_EMPTY = np.empty((0, 0), dtype=np.float32)
+
+
+class TinyEncoder:
+    """An encoder without weights: texts that share words are close.
+
+    Every word has a fixed vector of its own (from its hash); a text is the normalised sum.
+
+    Attributes:
+        name: What a collection records as its model.
+        dimension: Length of the embeddings.
+        encoded: Number of texts encoded so far.
+    """
+
+    dimension = 32
+
+    def __init__(self, name: str = "tiny") -> None:
+        """Make an encoder that calls itself `name`."""
+        self.name = name
+        self.encoded = 0
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> FloatArray:
+        """Embeddings of unit length, shape (n, 32).
+
+        Args:
+            texts: Texts to embed.
+            instruction: Written in front of every text.
+            on_batch: Called once with the number of texts done.
+        """
+        if isinstance(texts, str):
+            raise TypeError("encode() takes a sequence of texts, got one str; wrap it: [text].")
+        front = "" if instruction is None else f"{instruction} "
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            words = _WORD.findall(f"{front}{text}".casefold()) or ["no words at all"]
+            total = np.sum([_word_vector(word) for word in words], axis=0)
+            out[row] = total / np.linalg.norm(total)
+        self.encoded += len(texts)
+        if on_batch is not None and len(texts):
+            on_batch(len(texts))
+        return out
+
+
+def _word_vector(word: str) -> FloatArray:
+    digest = np.frombuffer(sha256(word.encode()).digest(), dtype=np.uint8)
+    return digest.astype(np.float32) - np.float32(127.5)
+
+
+class InMemoryCollection:
+    """A `VectorCollection` over numpy arrays whose search is exact.
+
+    Filters know equality, `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$and` and
+    `$or`; filters of the text know `$contains`, `$not_contains`, `$and` and `$or`.
+    """
+
+    def __init__(
+        self,
+        vectors: ArrayLike = _EMPTY,
+        *,
+        ids: Sequence[str] | None = None,
+        texts: Sequence[str | None] | None = None,
+        metadatas: Sequence[Metadata | None] | None = None,
+        space: Space = "cosine",
+        name: str = "in-memory",
+        id: str = "in-memory-1",
+    ) -> None:
+        """Make a collection, empty unless vectors are given.
+
+        Args:
+            vectors: Stored vectors, shape (n, d).
+            ids: Identifiers; "0", "1", ... by default.
+            texts: Stored texts.
+            metadatas: Stored metadata.
+            space: Distance of the index.
+            name: Name of the collection.
+            id: Identifier of the collection.
+        """
+        self._name, self._id, self._space = name, id, space
+        self._dimension = 0
+        self._ids: list[str] = []
+        self._vectors: FloatArray = _EMPTY
+        self._texts: list[str | None] = []
+        self._metadatas: list[Metadata] = []
+        first = np.asarray(vectors, dtype=np.float32)
+        if first.size:
+            names = [str(i) for i in range(len(first))] if ids is None else ids
+            self.add(names, first, texts=texts, metadatas=metadatas)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: ArrayLike,
+        *,
+        texts: Sequence[str | None] | None = None,
+        metadatas: Sequence[Metadata | None] | None = None,
+    ) -> None:
+        """Store rows, or replace those whose id exists (which keep their place).
+
+        Args:
+            ids: Identifiers.
+            vectors: Vectors, shape (n, d).
+            texts: Texts, one a row.
+            metadatas: Metadata, one a row.
+
+        Raises:
+            ConfigError: The arguments do not have one entry a row.
+            CollectionMismatchError: The vectors have another dimension than those stored.
+        """
+        new = np.asarray(vectors, dtype=np.float32)
+        texts = [None] * len(ids) if texts is None else texts
+        metadatas = [None] * len(ids) if metadatas is None else metadatas
+        if new.ndim != 2 or not len(new) == len(ids) == len(texts) == len(metadatas):
+            raise ConfigError(
+                f"Got {len(ids)} ids, vectors of shape {new.shape}, {len(texts)} texts and "
+                f"{len(metadatas)} metadatas; each row needs one of each. Pass equal lengths."
+            )
+        if self._dimension:
+            self._check(new.shape[1])
+        else:
+            self._dimension = new.shape[1]
+            self._vectors = np.empty((0, self._dimension), dtype=np.float32)
+        known = {name: place for place, name in enumerate(self._ids)}
+        places = [known.setdefault(name, len(known)) for name in ids]
+        more = len(known) - len(self._ids)
+        self._ids = list(known)
+        self._texts += [None] * more
+        self._metadatas += [{}] * more
+        self._vectors = np.pad(self._vectors, ((0, more), (0, 0)))
+        for place, vector, text, metadata in zip(places, new, texts, metadatas, strict=True):
+            self._texts[place], self._metadatas[place] = text, metadata or {}
+            self._vectors[place] = vector
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove rows; ids that do not exist are ignored."""
+        gone = set(ids)
+        keep = [i for i, name in enumerate(self._ids) if name not in gone]
+        self._ids = [self._ids[i] for i in keep]
+        self._texts = [self._texts[i] for i in keep]
+        self._metadatas = [self._metadatas[i] for i in keep]
+        self._vectors = self._vectors[keep]
+
+    def info(self) -> CollectionInfo:
+        """Identity, dimension and space."""
+        if not self._dimension:
+            raise EmptyCollectionError(
+                f"The collection {self._name!r} holds no vectors. Add rows to it first."
+            )
+        return CollectionInfo(self._name, self._id, self._dimension, self._space)
+
+    def count(self) -> int:
+        """Number of rows now."""
+        return len(self._ids)
+
+    def page(
+        self,
+        *,
+        limit: int,
+        offset: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        vectors: bool = False,
+        records: bool = False,
+    ) -> Rows:
+        """One page of rows in the order in which they were added."""
+        places = self._matching(where, where_document)[offset : offset + limit]
+        return self._rows(places, vectors=vectors, records=records)
+
+    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
+        """Rows by id, in the order asked; ids that do not exist are left out."""
+        known = {name: place for place, name in enumerate(self._ids)}
+        places = np.array([known[name] for name in ids if name in known], dtype=np.int64)
+        return self._rows(places, vectors=vectors, records=records)
+
+    def search(
+        self,
+        vector: FloatArray,
+        *,
+        k: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+    ) -> Neighbours:
+        """The `k` nearest rows of one vector, shape (d,), exactly."""
+        query = np.asarray(vector, dtype=np.float32)
+        self._check(query.shape[-1])
+        if k < 1:
+            raise ConfigError(f"k={k!r} is not a whole number of at least 1.")
+        places = self._matching(where, where_document)
+        scores = _similarity(query, self._vectors[places], self._space)
+        best = np.argsort(-scores, kind="stable")[:k]
+        return Neighbours(tuple(self._ids[i] for i in places[best]), scores[best])
+
+    def _check(self, dimension: int) -> None:
+        if dimension != self.info().dimension:
+            raise CollectionMismatchError(
+                f"Vectors of dimension {dimension} do not fit the collection {self._name!r}, "
+                f"whose dimension is {self._dimension}. Use the model that filled it."
+            )
+
+    def _matching(self, where: Where | None, where_document: Where | None) -> IntArray:
+        return np.array(
+            [
+                i
+                for i in range(len(self._ids))
+                if _matches(self._metadatas[i], where)
+                and _text_matches(self._texts[i] or "", where_document)
+            ],
+            dtype=np.int64,
+        )
+
+    def _rows(self, places: IntArray, *, vectors: bool, records: bool) -> Rows:
+        return Rows(
+            ids=tuple(self._ids[i] for i in places),
+            vectors=self._vectors[places] if vectors else _EMPTY,
+            texts=tuple(self._texts[i] for i in places) if records else (),
+            metadatas=tuple(self._metadatas[i] for i in places) if records else (),
+        )
+
+
+def _similarity(query: FloatArray, vectors: FloatArray, space: Space) -> FloatArray:
+    if not len(vectors):
+        return np.empty(0, dtype=np.float32)
+    scores = vectors @ query
+    if space == "l2":
+        scores = -np.square(vectors - query).sum(axis=1)
+    elif space == "cosine":
+        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        scores = scores / np.where(norms == 0, 1, norms)
+    return np.asarray(scores, dtype=np.float32)
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$eq": lambda have, want: bool(have == want),
+    "$ne": lambda have, want: bool(have != want),
+    "$gt": lambda have, want: have is not None and bool(have > want),
+    "$gte": lambda have, want: have is not None and bool(have >= want),
+    "$lt": lambda have, want: have is not None and bool(have < want),
+    "$lte": lambda have, want: have is not None and bool(have <= want),
+    "$in": lambda have, want: have in want,
+    "$nin": lambda have, want: have not in want,
+}
+
+
+def _matches(metadata: Metadata, where: Where | None) -> bool:
+    for key, want in (where or {}).items():
+        if key == "$and":
+            good = all(_matches(metadata, part) for part in want)
+        elif key == "$or":
+            good = any(_matches(metadata, part) for part in want)
+        else:
+            tests = want if isinstance(want, Mapping) else {"$eq": want}
+            have = metadata.get(key)
+            good = all(_known(_COMPARISONS, op)(have, value) for op, value in tests.items())
+        if not good:
+            return False
+    return True
+
+
+_TEXT_TESTS: Mapping[str, Callable[[str, Any], bool]] = {
+    "$contains": lambda text, want: want in text,
+    "$not_contains": lambda text, want: want not in text,
+    "$and": lambda text, want: all(_text_matches(text, part) for part in want),
+    "$or": lambda text, want: any(_text_matches(text, part) for part in want),
+}
+
+
+def _text_matches(text: str, where: Where | None) -> bool:
+    return all(_known(_TEXT_TESTS, op)(text, want) for op, want in (where or {}).items())
+
+
+def _known(
+    tests: Mapping[str, Callable[[Any, Any], bool]], operator: str
+) -> Callable[[Any, Any], bool]:
+    if operator not in tests:
+        raise ConfigError(f"Unknown filter operator {operator!r}; known are {sorted(tests)}.")
+    return tests[operator]

@@ -1,0 +1,19 @@
+"""Transforms of stored vectors: fitted from supervision, kept in a store, applied with numpy."""
+
+from instruct_embeddings.transform.fit import fit_transform
+from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.space import SpaceTransform
+from instruct_embeddings.transform.store import TransformStore, TransformSummary
+from instruct_embeddings.transform.transform import InstructionTransform, transform_key
+
+__all__ = [
+    "FitReport",
+    "InstructionTransform",
+    "QueryTransform",
+    "SpaceTransform",
+    "TransformStore",
+    "TransformSummary",
+    "fit_transform",
+    "transform_key",
+]

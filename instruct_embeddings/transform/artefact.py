@@ -1,0 +1,167 @@
+"""A transform as one file: safetensors, with its description as JSON in the header."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings._version import __version__
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ArtefactError, InstructEmbeddingsError
+from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.transform.classifier import Classifier
+from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
+from instruct_embeddings.transform.transform import InstructionTransform, Norms
+
+FORMAT_VERSION = 1
+MAX_BYTES = 256 * 1024 * 1024
+_HEADER = "instruct_embeddings"
+
+
+def to_bytes(transform: InstructionTransform) -> bytes:
+    """Serialise a transform; equal transforms give equal bytes."""
+    from safetensors.numpy import save
+
+    return save(_tensors(transform), metadata={_HEADER: json.dumps(_describe(transform))})
+
+
+def from_bytes(data: bytes) -> InstructionTransform:
+    """The reverse of `to_bytes`.
+
+    Raises:
+        ArtefactError: The bytes are damaged, foreign, or written by a newer version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    about = read_description(data)
+    try:
+        tensors = load(data)
+        return _build(about, tensors)
+    except (SafetensorError, InstructEmbeddingsError, KeyError, TypeError, ValueError) as exc:
+        raise ArtefactError(
+            f"The artefact is damaged or incomplete ({type(exc).__name__}: {exc}). "
+            "Delete it; the next search under its instruction fits it again."
+        ) from exc
+
+
+def read_description(data: bytes) -> dict[str, Any]:
+    """The JSON description in the header, without building any array.
+
+    Raises:
+        ArtefactError: There is none, or its `format_version` is not known.
+    """
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        about = json.loads(header["__metadata__"][_HEADER])
+        version = about["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise ArtefactError(
+            "The file is not a transform of this package, or it is cut off. Delete it; the next "
+            "search under its instruction fits it again."
+        ) from exc
+    if version != FORMAT_VERSION:
+        raise ArtefactError(
+            f"The artefact has format_version {version!r}; this version ({__version__}) reads "
+            f"{FORMAT_VERSION}. Upgrade the package, or delete the artefact to fit it again."
+        )
+    return dict(about)
+
+
+def summarise(about: Mapping[str, Any]) -> tuple[str, str, CollectionInfo, FitReport, str]:
+    """(instruction, guide, collection, report, created) of a description.
+
+    Raises:
+        ArtefactError: A field is missing or has the wrong form.
+    """
+    try:
+        return (
+            str(about["instruction"]),
+            str(about["guide"]),
+            CollectionInfo(**about["collection"]),
+            FitReport.from_dict(about["report"]),
+            str(about["created"]),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ArtefactError(f"The description of the artefact is incomplete: {exc}.") from exc
+
+
+def _describe(transform: InstructionTransform) -> dict[str, Any]:
+    space = transform.space
+    return {
+        "format_version": FORMAT_VERSION,
+        "written_by": __version__,
+        "instruction": transform.instruction,
+        "guide": transform.guide,
+        "collection": asdict(transform.collection),
+        "created": transform.created,
+        "config": transform.config.to_dict(),
+        "report": transform.report.to_dict(),
+        "norms": asdict(transform.norms),
+        "mix": transform.mix,
+        "query": {"residual": transform.query.residual, "gate": transform.query.gate},
+        "space": {"weight": space.weight, "layers": len(space.encoder.layers)},
+    }
+
+
+def _tensors(transform: InstructionTransform) -> dict[str, FloatArray]:
+    query, space = transform.query, transform.space
+    tensors = {
+        "query.gates": query.gates,
+        "query.bias": query.bias,
+        "query.directions": query.directions,
+    }
+    for index, (weights, bias) in enumerate(space.encoder.layers):
+        tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"] = weights, bias
+    if space.classifier is not None:
+        tensors["classifier.weights"] = space.classifier.weights
+        tensors["classifier.bias"] = space.classifier.bias
+    return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+
+
+def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> InstructionTransform:
+    instruction, guide, collection, report, created = summarise(about)
+    query = QueryTransform(
+        residual=float(about["query"]["residual"]),
+        gates=tensors["query.gates"],
+        bias=tensors["query.bias"],
+        directions=tensors["query.directions"],
+        gate=about["query"]["gate"],
+    )
+    layers = tuple(
+        (tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"])
+        for index in range(int(about["space"]["layers"]))
+    )
+    classifier = None
+    if "classifier.weights" in tensors:
+        classifier = Classifier(tensors["classifier.weights"], tensors["classifier.bias"])
+    built = InstructionTransform(
+        instruction=instruction,
+        guide=guide,
+        collection=collection,
+        query=query,
+        space=SpaceTransform(VectorEncoder(layers), classifier, float(about["space"]["weight"])),
+        mix=float(about["mix"]),
+        norms=Norms(**about["norms"]),
+        report=report,
+        config=FitConfig.from_dict(about["config"]),
+        created=created,
+    )
+    _try(built)
+    return built
+
+
+def _try(transform: InstructionTransform) -> None:
+    """Apply the transform once: shapes that do not fit, or numbers that are not, show here."""
+    probe = np.full((1, transform.collection.dimension), 0.5, dtype=np.float32)
+    if not np.isfinite(transform.score(probe, probe)).all() or transform.query.gate not in (
+        "softmax",
+        "linear",
+    ):
+        raise ValueError("its numbers are not finite, or its gate is unknown")

@@ -1,0 +1,109 @@
+"""Training of GSTransform's encoder-decoder (arXiv 2505.24754, section 3.3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from instruct_embeddings._types import BoolArray, FloatArray
+from instruct_embeddings.transform.space import VectorEncoder
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """How the encoder-decoder is trained.
+
+    Attributes:
+        width: Hidden units of encoder and decoder.
+        size: Dimensions of the new space.
+        temperature: Temperature of the contrastive loss.
+        reconstruction: Weight of the reconstruction loss.
+        noise: Standard deviation of Gaussian noise added to each input number. A sample of a
+            thousand vectors is small: without noise the encoder memorises it and ranks held-out
+            rows worse (`make bench-transform` shows both).
+        batch: Rows in one step.
+        steps: Optimiser steps.
+        rate: Highest learning rate; it falls to zero along a cosine.
+    """
+
+    width: int = 256
+    size: int = 128
+    temperature: float = 0.1
+    reconstruction: float = 1.0
+    noise: float = 0.03
+    batch: int = 512
+    steps: int = 120
+    rate: float = 3e-3
+
+
+def contrastive_loss(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss (Khosla et al., 2020, equation 2).
+
+    Args:
+        embeddings: Unit rows, shape (b, p).
+        positive: Whether two rows belong together, shape (b, b); the diagonal is ignored.
+        temperature: Divides the similarities.
+
+    Returns:
+        Mean over the rows that have a positive; 0 where none has.
+    """
+    itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    positive = positive & ~itself
+    scores = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))  # (b, b)
+    logs = scores - scores.logsumexp(1, keepdim=True)
+    logs = logs.masked_fill(itself, 0.0)  # -inf * 0 is not a number
+    counts = positive.sum(1)
+    each = -(logs * positive).sum(1) / counts.clamp(min=1)  # (b,)
+    return each[counts > 0].sum() / (counts > 0).sum().clamp(min=1)
+
+
+def fit_encoder(
+    vectors: FloatArray, positive: BoolArray, config: NetworkConfig, seed: int
+) -> VectorEncoder:
+    """Train encoder and decoder and keep the encoder.
+
+    Args:
+        vectors: Unit rows, shape (n, d).
+        positive: Whether two rows belong together, shape (n, n).
+        config: How to train.
+        seed: Seed of weights, batches and noise.
+
+    Returns:
+        The encoder, for use without torch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x, same = torch.from_numpy(vectors), torch.from_numpy(positive)
+    encoder = _two_layers(x.shape[1], config.width, config.size, generator)
+    decoder = _two_layers(config.size, config.width, x.shape[1], generator)
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    for _ in range(config.steps):
+        rows = torch.randperm(len(x), generator=generator)[: config.batch]
+        noisy = x[rows] + config.noise * torch.randn(len(rows), x.shape[1], generator=generator)
+        z = functional.normalize(encoder(noisy), dim=1)
+        loss = contrastive_loss(z, same[rows][:, rows], config.temperature)
+        loss = loss + config.reconstruction * (decoder(z) - x[rows]).square().sum(1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
+    return VectorEncoder(tuple((_numpy(layer.weight), _numpy(layer.bias)) for layer in layers))
+
+
+def _two_layers(
+    inputs: int, hidden: int, outputs: int, generator: torch.Generator
+) -> nn.Sequential:
+    first, last = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+    for layer in (first, last):
+        bound = layer.in_features**-0.5
+        with torch.no_grad():
+            for parameter in (layer.weight, layer.bias):
+                parameter.uniform_(-bound, bound, generator=generator)
+    return nn.Sequential(first, nn.GELU(approximate="tanh"), last)
+
+
+def _numpy(tensor: Tensor) -> FloatArray:
+    return tensor.detach().numpy().copy()

@@ -1,0 +1,71 @@
+"""What a fit learned and how much it helps, measured on rows it did not see."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_SHOWN_LABELS = 8
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """Quality of a transform on held-out rows of its own sample.
+
+    Every number is the mean over the folds of the sample: each fold was ranked by transforms
+    fitted on the others. Hyper-parameters were chosen on the same folds, so the adapted numbers
+    are optimistic by a little (`make bench-transform` measures on rows apart from the sample).
+
+    Attributes:
+        rows: Rows in the sample.
+        judged: Rows of the sample that the guide could judge.
+        label_counts: Judged rows for each label, most frequent first; empty without labels.
+        measure: What the three figures are: `precision@k` or `pair accuracy`.
+        generic: The figure for the generic vectors.
+        folded: The figure for the folded query alone.
+        adapted: The figure for folded prefetch and rescoring.
+        chosen: Hyper-parameters chosen on the folds.
+        seconds: Wall time of the fit, sampling included.
+    """
+
+    rows: int
+    judged: int
+    label_counts: Mapping[str, int]
+    measure: str
+    generic: float
+    folded: float
+    adapted: float
+    chosen: Mapping[str, float]
+    seconds: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the transform beats the generic vectors on held-out rows."""
+        return self.adapted > self.generic
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with `helps` included."""
+        return {**asdict(self), "helps": self.helps}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "FitReport":
+        """The reverse of `to_dict`."""
+        return cls(**{key: value for key, value in data.items() if key != "helps"})
+
+    def __str__(self) -> str:
+        """A few readable lines."""
+        verdict = (
+            "the adapted ranking is used"
+            if self.helps
+            else "the generic ranking is kept, since the transform does not beat it"
+        )
+        lines = [
+            f"{self.measure} on held-out rows: generic {self.generic:.3f}, "
+            f"folded {self.folded:.3f}, folded and rescored {self.adapted:.3f}: {verdict}",
+            f"learned from {self.judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
+        ]
+        if self.label_counts:
+            shown = list(self.label_counts.items())[:_SHOWN_LABELS]
+            more = len(self.label_counts) - len(shown)
+            text = ", ".join(f"{label} {count}" for label, count in shown)
+            lines.append(f"labels: {text}" + (f", and {more} more" if more else ""))
+        return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""Checks and scaling of vectors, shared by fitting, applying and searching."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from instruct_embeddings._types import BoolArray, FloatArray
+from instruct_embeddings.errors import InvalidVectorsError
+
+
+def unit_rows(vectors: ArrayLike) -> FloatArray:
+    """Rows scaled to unit length.
+
+    Args:
+        vectors: Shape (n, d).
+
+    Returns:
+        float32, shape (n, d). Rows of zeros stay zeros; see `check_directions`.
+    """
+    array = np.asarray(vectors, dtype=np.float32)
+    norms = np.linalg.norm(array, axis=1, keepdims=True)
+    scaled: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    return scaled
+
+
+def has_direction(vectors: FloatArray) -> BoolArray:
+    """Rows that are finite and not zero, shape (n,)."""
+    return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
+
+
+def query_row(vector: ArrayLike, dimension: int) -> FloatArray:
+    """One query vector as a unit row of shape (1, d).
+
+    Raises:
+        InvalidVectorsError: It has another dimension, or no direction.
+    """
+    row = np.asarray(vector, dtype=np.float32).reshape(1, -1)
+    if row.shape[1] != dimension:
+        raise InvalidVectorsError(
+            f"The query vector has {row.shape[1]} dimensions, the stored vectors have {dimension}. "
+            "Embed the query with the model that filled the collection."
+        )
+    if not has_direction(row)[0]:
+        raise InvalidVectorsError(
+            "The query vector is zero or holds NaN or infinite numbers, so it has no direction. "
+            "Look at the text and the embedding model that produced it."
+        )
+    return unit_rows(row)

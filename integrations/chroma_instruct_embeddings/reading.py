@@ -1,0 +1,109 @@
+"""Answers of Chroma as rows, scores and spaces."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_args
+
+import numpy as np
+from chromadb import Collection, GetResult
+from numpy.typing import ArrayLike
+
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings.errors import EmptyCollectionError, UnsupportedCollectionError
+from instruct_embeddings.protocols import Rows
+
+CHROMA_DEFAULT_SPACE = "l2"
+
+
+def space_of(collection: Collection) -> Space:
+    """Distance of the collection's index.
+
+    Reads the raw configuration: the parsed one fails where the collection was made with an
+    embedding function that is not registered in this process.
+
+    Raises:
+        UnsupportedCollectionError: The index uses a distance unknown to this version.
+    """
+    configuration: Mapping[str, Any] = collection.configuration_json or {}
+    index = configuration.get("hnsw") or configuration.get("spann") or {}
+    metadata: Mapping[str, Any] = collection.metadata or {}
+    space = index.get("space") or metadata.get("hnsw:space") or CHROMA_DEFAULT_SPACE
+    if space not in get_args(Space):
+        raise UnsupportedCollectionError(
+            f"The collection {collection.name!r} uses the distance {space!r}. Known are "
+            f"{', '.join(get_args(Space))}. Upgrade the package or copy the vectors to a new "
+            "collection."
+        )
+    return cast(Space, space)
+
+
+def scores_of(distances: ArrayLike, space: Space) -> FloatArray:
+    """Similarities from Chroma's distances, shape (n,), higher is closer.
+
+    Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
+    """
+    values: FloatArray = np.array(distances, dtype=np.float32)
+    return -values if space == "l2" else 1 - values
+
+
+def dimension_of(collection: Collection) -> int:
+    """Length of the stored vectors.
+
+    A collection object that was there before the first vector never learns the dimension, so a
+    stored row tells it.
+
+    Raises:
+        EmptyCollectionError: The collection holds no rows.
+    """
+    known = collection.get_model().dimension
+    first = collection.get(limit=1, include=[] if known else ["embeddings"])
+    if not first["ids"]:
+        raise EmptyCollectionError(
+            f"The collection {collection.name!r} holds 0 vectors. At least one is needed. "
+            "Add documents to it first, or check the name and the path of the collection."
+        )
+    return known or np.asarray(first["embeddings"]).shape[1]
+
+
+def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
+    """Rows of one answer, in the order of the answer.
+
+    Args:
+        answer: What `Collection.get` returned.
+        vectors: Whether vectors were asked for.
+        records: Whether texts and metadata were asked for.
+    """
+    ids = tuple(answer["ids"])
+    rows: dict[str, Any] = {}
+    if vectors and ids:
+        rows["vectors"] = np.asarray(answer["embeddings"], dtype=np.float32)
+    if records:
+        rows["texts"] = tuple(answer["documents"] or [None] * len(ids))
+        rows["metadatas"] = tuple(entry or {} for entry in answer["metadatas"] or [{}] * len(ids))
+    return Rows(ids, **rows)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Several pages as one."""
+    if len(parts) == 1:
+        return parts[0]
+    filled = [part.vectors for part in parts if part.vectors.size]
+    return Rows(
+        ids=tuple(id for part in parts for id in part.ids),
+        vectors=np.concatenate(filled) if filled else Rows(()).vectors,
+        texts=tuple(text for part in parts for text in part.texts),
+        metadatas=tuple(entry for part in parts for entry in part.metadatas),
+    )
+
+
+def in_order(rows: Rows, ids: Sequence[str]) -> Rows:
+    """Rows in the order asked; ids without a row are left out, repeated ones repeated."""
+    if rows.ids == tuple(ids):
+        return rows
+    place = {id: row for row, id in enumerate(rows.ids)}
+    order = [place[id] for id in ids if id in place]
+    return Rows(
+        ids=tuple(rows.ids[row] for row in order),
+        vectors=rows.vectors[order] if rows.vectors.size else rows.vectors,
+        texts=tuple(rows.texts[row] for row in order) if rows.texts else (),
+        metadatas=tuple(rows.metadatas[row] for row in order) if rows.metadatas else (),
+    )

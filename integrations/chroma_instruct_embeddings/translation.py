@@ -1,0 +1,76 @@
+"""What Chroma raises, in the words of this project; everything unknown passes through."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chromadb import Collection
+from chromadb.errors import ChromaError, NotFoundError
+
+from instruct_embeddings.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    InstructEmbeddingsError,
+    StaleCollectionError,
+)
+
+_DIMENSIONS = re.compile(r"dimension of (\d+), got (\d+)")
+# How an index that was read before another process wrote says that it lags behind the records.
+_STALE = ("error finding id", "nothing found on disk")
+
+
+@contextmanager
+def translated(collection: Collection) -> Iterator[None]:
+    """Translate the errors of Chroma that a user of this project can do something about.
+
+    Raises:
+        CollectionMismatchError: The vector has another dimension than the stored ones.
+        StaleCollectionError: Another process changed or deleted the collection.
+        ConfigError: The filter carries more values than the store takes.
+    """
+    try:
+        yield
+    except ChromaError as error:
+        known = translate(error, collection.name)
+        if known is None:
+            raise
+        raise known from error
+
+
+def translate(error: ChromaError, name: str) -> InstructEmbeddingsError | None:
+    """The error to raise instead of one of Chroma's.
+
+    Args:
+        error: What Chroma raised.
+        name: Name of the collection, for the message.
+
+    Returns:
+        The translated error, `None` where Chroma's own should pass.
+    """
+    message = str(error)
+    if dimensions := _DIMENSIONS.search(message):
+        stored, given = dimensions.groups()
+        return CollectionMismatchError(
+            f"The query vector has {given} dimensions, the collection {name!r} stores vectors of "
+            f"{stored}. Both must come from the same embedding model. Embed queries with the "
+            "model that embedded the collection."
+        )
+    if isinstance(error, NotFoundError):
+        return StaleCollectionError(
+            f"The collection {name!r} no longer exists under the id that was opened: it was "
+            f"deleted or recreated ({message}). Open it again: client.get_collection({name!r})."
+        )
+    if any(sign in message.lower() for sign in _STALE):
+        return StaleCollectionError(
+            f"The index of collection {name!r} does not match its records: another process most "
+            f"likely changed the directory after this one opened it ({message}). A Chroma "
+            "directory serves one process at a time. Restart this process, or close() every "
+            "client of the directory and open it again; or let all processes share one server: "
+            "`chroma run --path ...` with chromadb.HttpClient."
+        )
+    if "too many sql variables" in message.lower():
+        return ConfigError(
+            f"The filter on collection {name!r} carries too many values ({message}). Chroma takes "
+            "about 32,000. Split the filter, or store what it selects as one metadata value."
+        )
+    return None

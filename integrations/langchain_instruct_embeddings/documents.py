@@ -1,0 +1,44 @@
+"""Hits of a search as LangChain documents."""
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.documents import Document
+
+from instruct_embeddings.retrieval.hits import Hit
+
+_LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
+
+
+def to_documents(hits: Iterable[Hit], score_key: str | None) -> list[Document]:
+    """Documents in the order of the hits.
+
+    As `Chroma` itself does, a row that was stored without a text is left out: a document has none
+    to show. What LlamaIndex stores to rebuild its nodes is left out of the metadata.
+
+    Args:
+        hits: Hits, best first.
+        score_key: Metadata key that receives the score; `None` leaves the metadata as stored.
+    """
+    return [_to_document(hit, score_key) for hit in hits if hit.text is not None]
+
+
+def _to_document(hit: Hit, score_key: str | None) -> Document:
+    metadata = _without_node(hit.metadata)
+    if score_key is not None:
+        if score_key in metadata:
+            warnings.warn(
+                f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
+                "of the search replaces it in the returned document. Pass another score_key, "
+                "or score_key=None to keep the metadata as it is stored.",
+                stacklevel=2,
+            )
+        metadata[score_key] = float(hit.score)
+    return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)
+
+
+def _without_node(metadata: Any) -> dict[str, Any]:
+    if "_node_content" not in metadata:
+        return dict(metadata)
+    return {key: value for key, value in metadata.items() if key not in _LLAMA_INDEX_KEYS}

@@ -1,0 +1,59 @@
+"""The engine behind a retriever: when it is shared, when another one is needed."""
+
+from langchain_chroma import Chroma
+
+from chroma_instruct_embeddings import ChromaVectors
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.store import TransformStore
+
+
+def build_engine(
+    vectorstore: Chroma,
+    guide: Guide | None,
+    store: TransformStore | None,
+    fit: FitConfig | None,
+    insist: bool,
+) -> InstructRetriever:
+    """An engine over the collection of a vector store; nothing is read or fitted yet."""
+    return InstructRetriever(ChromaVectors(vectorstore), guide, store=store, fit=fit, insist=insist)
+
+
+def serves(
+    engine: InstructRetriever,
+    vectorstore: Chroma,
+    guide: Guide | None,
+    store: TransformStore | None,
+    fit: FitConfig | None,
+    insist: bool,
+) -> bool:
+    """Whether an engine does what a new one with these parts would do.
+
+    Guides count as the same when their keys are equal, stores when their paths are, and vector
+    stores when they show the same collection. An engine over a collection that is not read
+    through Chroma is the user's own affair.
+    """
+    return (
+        _same_collection(engine, vectorstore)
+        and _same_guide(engine.guide, guide)
+        and _path(engine.store) == _path(store)
+        and (engine.fit_config or FitConfig()) == (fit or FitConfig())
+        and engine.insist == insist
+    )
+
+
+def _same_collection(engine: InstructRetriever, vectorstore: Chroma) -> bool:
+    vectors = engine.collection
+    if not isinstance(vectors, ChromaVectors) or vectors.source is vectorstore:
+        return True
+    return vectors.collection.id == ChromaVectors(vectorstore).collection.id
+
+
+def _same_guide(one: Guide | None, other: Guide | None) -> bool:
+    # Identity first: the key of a guide with many labels takes time.
+    return one is other or (one is not None and other is not None and one.key == other.key)
+
+
+def _path(store: TransformStore | None) -> str | None:
+    return None if store is None else str(store.path)

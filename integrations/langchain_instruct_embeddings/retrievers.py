@@ -1,0 +1,280 @@
+"""`InstructionTransformRetriever`: one Chroma collection, a different question at every call."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from langchain_chroma import Chroma
+from langchain_core.callbacks.manager import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables.config import run_in_executor
+from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
+from typing_extensions import Self
+
+from instruct_embeddings.config import FitConfig, check_instruction
+from instruct_embeddings.errors import ConfigError, InstructionError
+from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.store import TransformStore
+from instruct_embeddings.transform.transform import InstructionTransform
+from langchain_instruct_embeddings.arguments import UNSET, Unset, given
+from langchain_instruct_embeddings.documents import to_documents
+from langchain_instruct_embeddings.engine import build_engine, serves
+
+
+class InstructionTransformRetriever(BaseRetriever):
+    """Retriever that asks the vectors of an existing Chroma collection different questions.
+
+    The generic vectors that the collection holds are adapted to an instruction, a plain sentence
+    that says in what respect texts should be similar. Nothing is re-encoded and nothing in the
+    collection changes. The first call under a new instruction learns from a sample of the
+    collection (seconds); every later one takes milliseconds.
+
+    Setup:
+        ```bash
+        pip install "instruct-embeddings[langchain]"
+        ```
+
+    Key init args:
+        vectorstore:
+            `langchain_chroma.Chroma` with the embeddings that made its vectors.
+        guide:
+            Where supervision comes from, for example `MetadataGuide("language")`. Not needed for
+            instructions whose transforms are already in `store`.
+        instruction:
+            Instruction of calls that give none; `None` is the plain generic search.
+        k:
+            Number of documents wanted.
+        filter, where_document:
+            Chroma's filters on metadata and on text.
+        blend:
+            Share of the adapted score, from 0 (generic) to 1 (adapted).
+        prefetch:
+            Candidates fetched before they are rescored; `None` chooses.
+        exact:
+            Rank all vectors by an in-memory copy, for evaluation and small collections.
+        score_key:
+            Metadata key that receives the score, a similarity in [-1, 1] where higher is closer:
+            the adapted cosine, or the generic similarity in a search without an instruction. It
+            replaces a stored value of that name, with a warning. `None` adds nothing.
+        store:
+            `TransformStore` or directory where fitted transforms are kept and found again.
+        fit:
+            `FitConfig`: sample size, folds, seed, time budget.
+        insist:
+            Use a transform that does not beat the generic vectors on held-out rows.
+        engine:
+            The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
+            retrievers share fits. What it already knows (guide, store, fit, insist) need not be
+            repeated; a field that says otherwise gets an engine of its own.
+
+    Instantiate:
+        ```python
+        from instruct_embeddings import MetadataGuide
+        from langchain_instruct_embeddings import InstructionTransformRetriever
+
+        retriever = InstructionTransformRetriever(
+            vectorstore=chroma,
+            guide=MetadataGuide("language"),
+            k=5,
+            store="transforms",
+        )
+        ```
+
+    Usage:
+        Call arguments win over the fields of the same name, `None` included:
+        `instruction=None` asks for the generic search although a default instruction is set, and
+        `filter=None` lifts a default filter. Arguments that are left out use the field.
+
+        ```python
+        retriever.invoke("image viewer", instruction="What programming language is it written in?")
+        retriever.invoke("image viewer", k=3, filter={"section": "graphics"})
+        print(retriever.report("What programming language is it written in?"))
+        ```
+
+        `configurable_fields` and `bind` never fit again, except where they change the guide,
+        the store or the way to fit: then give a `store`, or use `configurable_alternatives`.
+
+    Async:
+        ```python
+        await retriever.ainvoke("image viewer", instruction="What language is it written in?")
+        ```
+
+    Use within a chain:
+        ```python
+        ask = retriever.bind(instruction="What programming language is it written in?")
+        chain = {"context": ask | format_docs, "question": RunnablePassthrough()} | prompt | llm
+        ```
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    vectorstore: Chroma = Field(frozen=True)
+    guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
+    k: int = Field(default=4, gt=0)
+    instruction: str | None = None
+    filter: dict[str, Any] | None = None
+    where_document: dict[str, Any] | None = None
+    blend: float = Field(default=1.0, ge=0.0, le=1.0)
+    prefetch: int | None = Field(default=None, gt=0)
+    exact: bool = False
+    score_key: str | None = "score"
+    store: TransformStore | str | Path | None = Field(default=None, frozen=True)
+    fit: FitConfig | None = Field(default=None, frozen=True)
+    insist: bool = Field(default=False, frozen=True)
+    # Declared, because copies made by `configurable_fields` keep declared fields only.
+    engine: InstructRetriever = Field(default=None, frozen=True, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_from_engine(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        values = {key: value for key, value in data.items() if key != "engine" or value is not None}
+        engine = values.get("engine")
+        if isinstance(engine, InstructRetriever):
+            values.setdefault("guide", engine.guide)
+            values.setdefault("store", engine.store)
+            values.setdefault("fit", engine.fit_config)
+            values.setdefault("insist", engine.insist)
+        return values
+
+    @field_validator("vectorstore")
+    @classmethod
+    def _require_embeddings(cls, vectorstore: Chroma) -> Chroma:
+        if vectorstore.embeddings is None:
+            raise ConfigError(
+                "The vector store has no embeddings object, so a query cannot be embedded. It "
+                "needs the model that made its vectors: Chroma(..., embedding_function=model)."
+            )
+        return vectorstore
+
+    @field_validator("guide")
+    @classmethod
+    def _require_guide(cls, guide: Guide | None) -> Guide | None:
+        if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
+            raise ConfigError(
+                f"guide={guide!r} is not a guide: it has no judge() or no key. "
+                'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
+            )
+        return guide
+
+    @field_validator("instruction")
+    @classmethod
+    def _check_instruction(cls, instruction: str | None) -> str | None:
+        return None if instruction is None else check_instruction(instruction)
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _open_store(cls, store: object) -> object:
+        return TransformStore(store) if isinstance(store, str | Path) else store
+
+    @model_validator(mode="after")
+    def _share_engine(self) -> Self:
+        wanted = (self.vectorstore, self.guide, self._store, self.fit, self.insist)
+        if self.engine is None or not serves(self.engine, *wanted):
+            # The field is frozen for users, not for the validator that fills it.
+            object.__setattr__(self, "engine", build_engine(*wanted))
+        if not self.tags:
+            self.tags = [type(self.vectorstore).__name__, type(self._embeddings).__name__]
+        return self
+
+    def transform_for(self, instruction: str | None = None) -> InstructionTransform:
+        """The transform of an instruction; fits it now if it is not known yet.
+
+        Call it ahead of the first query to prepare an instruction.
+
+        Args:
+            instruction: The instruction; `None` takes the retriever's own.
+
+        Raises:
+            InstructionError: There is none.
+            GuideError: There is no guide, or it finds nothing to learn from.
+        """
+        instruction = self.instruction if instruction is None else instruction
+        if instruction is None:
+            raise InstructionError(
+                "There is no instruction to fit: neither an argument nor the field is set. "
+                'Pass a sentence such as "What programming language is it written in?".'
+            )
+        return self.engine.transform(instruction)
+
+    def report(self, instruction: str | None = None) -> FitReport:
+        """How good the transform of an instruction is on held-out rows; see `transform_for`."""
+        return self.transform_for(instruction).report
+
+    @property
+    def _embeddings(self) -> Embeddings:
+        embeddings = self.vectorstore.embeddings
+        if embeddings is None:
+            raise ConfigError("The vector store has lost its embeddings object.")
+        return embeddings
+
+    @property
+    def _store(self) -> TransformStore | None:
+        return self.store if isinstance(self.store, TransformStore) else None
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = type(self.vectorstore).__name__
+        params["ls_embedding_provider"] = type(self._embeddings).__name__
+        return params
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        instruction: str | Unset | None = UNSET,
+        filter: dict[str, Any] | Unset | None = UNSET,
+        where_document: dict[str, Any] | Unset | None = UNSET,
+        blend: float | None = None,
+        prefetch: int | Unset | None = UNSET,
+    ) -> list[Document]:
+        options = self._options(k, instruction, filter, where_document, blend, prefetch)
+        return self._search(self._embeddings.embed_query(query), options)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        instruction: str | Unset | None = UNSET,
+        filter: dict[str, Any] | Unset | None = UNSET,
+        where_document: dict[str, Any] | Unset | None = UNSET,
+        blend: float | None = None,
+        prefetch: int | Unset | None = UNSET,
+    ) -> list[Document]:
+        options = self._options(k, instruction, filter, where_document, blend, prefetch)
+        vector = await self._embeddings.aembed_query(query)
+        return await run_in_executor(None, self._search, vector, options)
+
+    def _options(
+        self,
+        k: int | None,
+        instruction: str | Unset | None,
+        filter: dict[str, Any] | Unset | None,
+        where_document: dict[str, Any] | Unset | None,
+        blend: float | None,
+        prefetch: int | Unset | None,
+    ) -> dict[str, Any]:
+        return {
+            "k": self.k if k is None else k,
+            "instruction": given(instruction, self.instruction),
+            "where": given(filter, self.filter),
+            "where_document": given(where_document, self.where_document),
+            "blend": self.blend if blend is None else blend,
+            "prefetch": given(prefetch, self.prefetch),
+            "exact": self.exact,
+        }
+
+    def _search(self, vector: list[float], options: dict[str, Any]) -> list[Document]:
+        hits = self.engine.search(np.asarray(vector, dtype=np.float32), **options)
+        return to_documents(hits, self.score_key)

@@ -1,0 +1,21 @@
+"""A query that carries its own instruction."""
+
+from dataclasses import dataclass
+
+from llama_index.core.schema import QueryBundle
+
+
+@dataclass
+class InstructionQueryBundle(QueryBundle):
+    """Query with an instruction of its own, for one call of `InstructionTransformRetriever`.
+
+    It can be passed wherever LlamaIndex takes a query, to a retriever or to a query engine. Query
+    transforms such as HyDE make plain bundles and so lose the instruction; use
+    `InstructionTransformRetriever.with_instruction` there.
+
+    Attributes:
+        instruction: The plain sentence to search under. `None` asks for the generic search, also
+            where the retriever has an instruction.
+    """
+
+    instruction: str | None = None

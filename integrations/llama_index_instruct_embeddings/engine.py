@@ -1,0 +1,54 @@
+"""The engine behind a retriever: a new one, or one that is shared."""
+
+from pathlib import Path
+
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+
+from chroma_instruct_embeddings import ChromaVectors
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.store import TransformStore
+
+
+def build_engine(
+    vector_store: BasePydanticVectorStore,
+    guide: Guide | None,
+    store: TransformStore | str | Path | None,
+    fit: FitConfig | None,
+    insist: bool,
+) -> InstructRetriever:
+    """An engine over the collection of a vector store; nothing is read or fitted yet.
+
+    Raises:
+        ConfigError: The guide is not a guide.
+        UnsupportedCollectionError: The vector store is not backed by Chroma.
+    """
+    if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
+        raise ConfigError(
+            f"guide={guide!r} is not a guide: it has no judge() or no key. "
+            'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
+        )
+    if isinstance(store, str | Path):
+        store = TransformStore(store)
+    vectors = ChromaVectors(vector_store)
+    return InstructRetriever(vectors, guide, store=store, fit=fit, insist=insist)
+
+
+def check_shared(engine: InstructRetriever, vector_store: BasePydanticVectorStore) -> None:
+    """Refuse an engine that was made for another collection than the vector store shows.
+
+    Raises:
+        CollectionMismatchError: The collections differ.
+    """
+    vectors = engine.collection
+    if not isinstance(vectors, ChromaVectors) or vectors.source is vector_store:
+        return
+    theirs, ours = vectors.collection, ChromaVectors(vector_store).collection
+    if theirs.id != ours.id:
+        raise CollectionMismatchError(
+            f"The engine searches the collection {theirs.name!r} ({theirs.id}), the vector store "
+            f"holds {ours.name!r} ({ours.id}). An engine is shared within one collection. "
+            "Leave out engine= to get one for this vector store."
+        )

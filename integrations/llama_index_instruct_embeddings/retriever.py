@@ -1,0 +1,263 @@
+"""`InstructionTransformRetriever`: one Chroma-backed index, a different question at every call."""
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.storage.docstore.types import BaseDocumentStore
+from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
+from typing_extensions import Self
+
+from instruct_embeddings.config import FitConfig, check_instruction
+from instruct_embeddings.errors import ConfigError, InstructionError
+from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.store import TransformStore
+from instruct_embeddings.transform.transform import InstructionTransform
+from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
+from llama_index_instruct_embeddings.engine import build_engine, check_shared
+from llama_index_instruct_embeddings.filters import to_where
+from llama_index_instruct_embeddings.nodes import to_nodes
+
+
+@dataclass(frozen=True)
+class _Source:
+    vector_store: BasePydanticVectorStore
+    embed_model: BaseEmbedding
+    docstore: BaseDocumentStore | None
+    callback_manager: CallbackManager | None
+    object_map: dict[str, Any] | None
+
+
+class InstructionTransformRetriever(BaseRetriever):
+    """Retriever that asks the vectors of an existing Chroma collection different questions.
+
+    The generic vectors that the collection holds are adapted to an instruction, a plain sentence
+    that says in what respect texts should be similar. Nothing is re-encoded and nothing in the
+    collection changes. The first query under a new instruction learns from a sample of the
+    collection (seconds); every later one takes milliseconds.
+
+    Scores are similarities in [-1, 1] where higher is closer: the adapted cosine, or the generic
+    similarity in a search without an instruction (`ChromaVectorStore` gives `exp(-distance)`).
+
+    Examples:
+        ```python
+        from instruct_embeddings import MetadataGuide
+        from llama_index_instruct_embeddings import (
+            InstructionQueryBundle,
+            InstructionTransformRetriever,
+        )
+
+        retriever = InstructionTransformRetriever(index, guide=MetadataGuide("language"))
+        by_language = retriever.with_instruction("What programming language is it written in?")
+        by_language.retrieve("image viewer")
+
+        # or for one query, also through a query engine
+        retriever.retrieve(
+            InstructionQueryBundle("image viewer", instruction="What interface does it have?")
+        )
+        ```
+    """
+
+    def __init__(
+        self,
+        index: VectorStoreIndex | None = None,
+        *,
+        vector_store: BasePydanticVectorStore | None = None,
+        embed_model: BaseEmbedding | None = None,
+        guide: Guide | None = None,
+        similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        instruction: str | None = None,
+        filters: MetadataFilters | None = None,
+        where_document: dict[str, Any] | None = None,
+        blend: float = 1.0,
+        prefetch: int | None = None,
+        exact: bool = False,
+        store: TransformStore | str | Path | None = None,
+        fit: FitConfig | None = None,
+        insist: bool = False,
+        engine: InstructRetriever | None = None,
+        callback_manager: CallbackManager | None = None,
+        object_map: dict[str, Any] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """Make a retriever; nothing is fitted yet.
+
+        Args:
+            index: Index over a `ChromaVectorStore`; or give `vector_store` and `embed_model`.
+            vector_store: `ChromaVectorStore`, instead of an index.
+            embed_model: Model of the query vectors: the one that made the stored vectors. Taken
+                from the index where there is one.
+            guide: Where supervision comes from, for example `MetadataGuide("language")`. Not
+                needed for instructions whose transforms are already in `store`.
+            similarity_top_k: Number of nodes wanted.
+            instruction: Instruction of queries that carry none; `None` is the generic search.
+            filters: Metadata filters, nested `and` and `or` included.
+            where_document: Chroma's filter on texts, such as `{"$contains": "viewer"}`.
+            blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
+            prefetch: Candidates fetched before they are rescored; `None` chooses.
+            exact: Rank all vectors by an in-memory copy, for evaluation and small collections.
+            store: `TransformStore` or directory where fitted transforms are kept and found again.
+            fit: Sample size, folds, seed and time budget of fitting.
+            insist: Use a transform that does not beat the generic vectors on held-out rows.
+            engine: Engine of another retriever over the same collection, whose fits are shared;
+                instead of `guide`, `store`, `fit` and `insist`, which it has already.
+            callback_manager: Callbacks; the index's own where there is one.
+            object_map: Objects that index nodes lead to; the index's own where there is one.
+            verbose: Print recursive retrieval, as every LlamaIndex retriever.
+
+        Raises:
+            ConfigError: Arguments are missing, incomplete or contradict each other, or the
+                filters cannot be expressed in Chroma.
+            CollectionMismatchError: The engine was made for another collection.
+            InstructionError: The instruction is empty or too long.
+            UnsupportedCollectionError: The vector store is not backed by Chroma.
+        """
+        source = _source(index, vector_store, embed_model)
+        self._embed_model = source.embed_model
+        self._docstore = source.docstore
+        if engine is None:
+            engine = build_engine(source.vector_store, guide, store, fit, insist)
+        elif insist or any(part is not None for part in (guide, store, fit)):
+            raise ConfigError(
+                "Got engine= together with guide, store, fit or insist. A shared engine has its "
+                "own. Pass either the engine or the others."
+            )
+        else:
+            check_shared(engine, source.vector_store)
+        self._engine = engine
+        self._instruction = None if instruction is None else check_instruction(instruction)
+        self._options: dict[str, Any] = {
+            "k": similarity_top_k,
+            "where": to_where(filters),
+            "where_document": where_document,
+            "blend": blend,
+            "prefetch": prefetch,
+            "exact": exact,
+        }
+        super().__init__(
+            callback_manager=callback_manager or source.callback_manager,
+            object_map=object_map or source.object_map,
+            verbose=verbose,
+        )
+
+    @property
+    def engine(self) -> InstructRetriever:
+        """The engine, with what it has fitted; pass it on to share the fits."""
+        return self._engine
+
+    @property
+    def instruction(self) -> str | None:
+        """Instruction of queries that carry none."""
+        return self._instruction
+
+    @property
+    def similarity_top_k(self) -> int:
+        """Number of nodes wanted."""
+        return int(self._options["k"])
+
+    def with_instruction(self, instruction: str | None) -> Self:
+        """A copy with another instruction that shares the engine, so nothing is fitted twice."""
+        other = copy.copy(self)
+        other._instruction = None if instruction is None else check_instruction(instruction)
+        return other
+
+    def transform_for(self, instruction: str | None = None) -> InstructionTransform:
+        """The transform of an instruction; fits it now if it is not known yet.
+
+        Call it ahead of the first query to prepare an instruction.
+
+        Args:
+            instruction: The instruction; `None` takes the retriever's own.
+
+        Raises:
+            InstructionError: There is none.
+            GuideError: There is no guide, or it finds nothing to learn from.
+        """
+        instruction = self._instruction if instruction is None else instruction
+        if instruction is None:
+            raise InstructionError(
+                "There is no instruction to fit: neither the argument nor the retriever has one. "
+                'Pass a sentence such as "What programming language is it written in?".'
+            )
+        return self._engine.transform(instruction)
+
+    def report(self, instruction: str | None = None) -> FitReport:
+        """How good the transform of an instruction is on held-out rows; see `transform_for`."""
+        return self.transform_for(instruction).report
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        vector = query_bundle.embedding
+        if vector is None:
+            vector = self._embed_model.get_agg_embedding_from_queries(_strings(query_bundle))
+        return self._search(vector, self._instruction_of(query_bundle))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        vector = query_bundle.embedding
+        if vector is None:
+            strings = _strings(query_bundle)
+            vector = await self._embed_model.aget_agg_embedding_from_queries(strings)
+        instruction = self._instruction_of(query_bundle)
+        return await asyncio.to_thread(self._search, vector, instruction)
+
+    def _instruction_of(self, query_bundle: QueryBundle) -> str | None:
+        if isinstance(query_bundle, InstructionQueryBundle):
+            return query_bundle.instruction
+        return self._instruction
+
+    def _search(self, vector: Sequence[float], instruction: str | None) -> list[NodeWithScore]:
+        array = np.asarray(vector, dtype=np.float32)
+        hits = self._engine.search(array, instruction=instruction, **self._options)
+        return to_nodes(hits, self._docstore)
+
+
+def _source(
+    index: VectorStoreIndex | None,
+    vector_store: BasePydanticVectorStore | None,
+    embed_model: BaseEmbedding | None,
+) -> _Source:
+    if index is not None and vector_store is None:
+        host: Any = index.as_retriever()
+        return _Source(
+            index.vector_store,
+            _checked(embed_model or host._embed_model),
+            index.docstore,
+            host.callback_manager,
+            host.object_map,
+        )
+    if vector_store is not None and index is None:
+        return _Source(vector_store, _checked(embed_model), None, None, None)
+    raise ConfigError(
+        f"Got {'neither' if index is None else 'both'} of index and vector_store; exactly one is "
+        "wanted. Pass an index, or vector_store=ChromaVectorStore(...) with embed_model=..."
+    )
+
+
+def _checked(embed_model: object) -> BaseEmbedding:
+    if not isinstance(embed_model, BaseEmbedding):
+        raise ConfigError(
+            f"embed_model={embed_model!r} cannot embed a query. It has to be the BaseEmbedding "
+            "that made the stored vectors, for example embed_model=Settings.embed_model."
+        )
+    return embed_model
+
+
+def _strings(query_bundle: QueryBundle) -> list[str]:
+    strings = query_bundle.embedding_strs
+    if not strings:
+        raise ConfigError(
+            "The query is empty, so there is nothing to embed. Pass a text, "
+            "custom_embedding_strs or an embedding."
+        )
+    return strings

@@ -1,0 +1,90 @@
+"""Real Chroma, embedded and behind a `chroma run` server, for every test of the adapter."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
+from uuid import uuid4
+
+import chromadb
+import numpy as np
+import pytest
+from chromadb.api import ClientAPI
+
+MakeCollection: TypeAlias = Callable[..., chromadb.Collection]
+MANY = 33_500  # above the 32,766 variables of one SQL statement
+
+
+@pytest.fixture(scope="session")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free: int = probe.getsockname()[1]
+    start = "from chromadb.cli.cli import app; app()"
+    where = ["--host", "127.0.0.1", "--port", str(free)]
+    path = str(tmp_path_factory.mktemp("server"))
+    with subprocess.Popen(
+        [sys.executable, "-c", start, "run", "--path", path, *where], stdout=subprocess.DEVNULL
+    ) as server:
+        try:
+            _wait_until_ready(server, free)
+            yield free
+        finally:
+            server.terminate()
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + 30
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            chromadb.HttpClient(host="127.0.0.1", port=port).heartbeat()
+        except ValueError:  # what chromadb makes of a refused connection
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"the Chroma server is not ready; exit status {server.poll()}")
+
+
+@pytest.fixture(scope="session", params=["embedded", "server"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClientAPI:
+    if request.param == "embedded":
+        return chromadb.PersistentClient(str(tmp_path_factory.mktemp("embedded")))
+    return chromadb.HttpClient(host="127.0.0.1", port=request.getfixturevalue("port"))
+
+
+@pytest.fixture
+def make(client: ClientAPI) -> MakeCollection:
+    """Make a collection under a name of its own, filled with `vectors` where given."""
+
+    def make_collection(
+        vectors: list[list[float]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        space: str = "cosine",
+        **records: Any,
+    ) -> chromadb.Collection:
+        collection = client.create_collection(
+            f"test-{uuid4().hex}",
+            configuration=cast(Any, {"hnsw": {"space": space}}),
+            embedding_function=None,
+        )
+        if vectors:
+            names = ids or [f"id{row}" for row in range(len(vectors))]
+            collection.add(ids=names, embeddings=np.array(vectors), **records)
+        return collection
+
+    return make_collection
+
+
+@pytest.fixture(scope="session")
+def many(client: ClientAPI) -> chromadb.Collection:
+    """More rows than SQL takes variables; the first number of a vector is its position."""
+    collection = client.create_collection("many", embedding_function=None)
+    vectors = np.zeros((MANY, 2), dtype=np.float32)
+    vectors[:, 0] = np.arange(MANY)
+    for start in range(0, MANY, 5000):
+        rows = range(start, min(start + 5000, MANY))
+        collection.add(ids=[f"id{row}" for row in rows], embeddings=vectors[rows.start : rows.stop])
+    return collection

@@ -1,0 +1,164 @@
+"""96 short tickets in a real Chroma collection; area and kind cut across each other."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import pytest
+from langchain_chroma import Chroma
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+
+from instruct_embeddings import FitConfig, MetadataGuide
+from instruct_embeddings.protocols import Rows
+from instruct_embeddings.supervision import Supervision
+from instruct_embeddings.testing import TinyEncoder
+from langchain_instruct_embeddings import InstructionTransformRetriever
+
+AREAS = {
+    "printer": "printer paper tray toner jam",
+    "billing": "invoice card account month total",
+    "login": "password screen session user browser",
+    "shipping": "parcel courier address door tracking",
+}
+KINDS = {
+    "refund": "refund money",
+    "question": "how explain",
+    "failure": "broken error",
+}
+
+
+class TinyEmbeddings(Embeddings):
+    """Texts that share words are close."""
+
+    def __init__(self) -> None:
+        """Without weights."""
+        self.encoder = TinyEncoder()
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Rows of Python floats."""
+        rows: list[list[float]] = self.encoder.encode(texts).tolist()
+        return rows
+
+    def embed_query(self, text: str) -> list[float]:
+        """One row of Python floats."""
+        return self.embed_documents([text])[0]
+
+
+class CountingGuide:
+    """A metadata guide that counts how often it is asked: once a fit."""
+
+    def __init__(self, key: str = "kind") -> None:
+        """Judge by one metadata key."""
+        self.guide = MetadataGuide(key)
+        self.asked: list[str] = []
+
+    @property
+    def key(self) -> str:
+        """As the guide inside."""
+        return self.guide.key
+
+    def ids(self) -> Any:
+        """As the guide inside."""
+        return self.guide.ids()
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        """As the guide inside; the instruction is written down."""
+        self.asked.append(instruction)
+        return self.guide.judge(instruction, sample)
+
+
+def tickets() -> Iterator[Document]:
+    """Eight tickets for each of the twelve pairs of area and kind: mostly about their area."""
+    for area, subject in AREAS.items():
+        for kind, verb in KINDS.items():
+            for n in range(8):
+                yield Document(
+                    id=f"{area}-{kind}-{n}",
+                    page_content=f"{subject} {verb} case{area}{kind}{n}",
+                    metadata={"area": area, "kind": kind, "n": n},
+                )
+
+
+_names = count()
+
+
+@pytest.fixture(scope="session")
+def open_chroma(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Chroma]:
+    """Makes vector stores with a collection of their own."""
+    client = chromadb.PersistentClient(path=str(tmp_path_factory.mktemp("chroma")))
+
+    def make(embeddings: Embeddings | None = None, *, name: str | None = None) -> Chroma:
+        return Chroma(
+            client=client,
+            collection_name=name or f"tickets-{next(_names)}",
+            embedding_function=embeddings or TinyEmbeddings(),
+            collection_configuration={"hnsw": {"space": "cosine"}},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def chroma(open_chroma: Callable[..., Chroma]) -> Chroma:
+    """The tickets; tests do not change them."""
+    store = open_chroma()
+    store.add_documents(list(tickets()))
+    return store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other make the small fits of these tests many times slower."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Transforms that an earlier test has fitted."""
+    return tmp_path_factory.mktemp("transforms")
+
+
+@pytest.fixture
+def guide() -> CountingGuide:
+    """Judges by kind; counts fits."""
+    return CountingGuide()
+
+
+@pytest.fixture(scope="session")
+def fit() -> FitConfig:
+    """As fast as it goes."""
+    return FitConfig(sample_size=96, folds=2, time_budget=0.5)
+
+
+@pytest.fixture
+def make_retriever(
+    chroma: Chroma, guide: CountingGuide, fit: FitConfig, known: Path
+) -> Callable[..., InstructionTransformRetriever]:
+    """Makes retrievers over the tickets with an engine of their own."""
+
+    def make(**fields: Any) -> InstructionTransformRetriever:
+        parts: dict[str, Any] = {"guide": guide, "fit": fit, "store": known}
+        return InstructionTransformRetriever(**({"vectorstore": chroma} | parts | fields))
+
+    return make
+
+
+@pytest.fixture
+def retriever(
+    make_retriever: Callable[..., InstructionTransformRetriever],
+) -> InstructionTransformRetriever:
+    """A retriever that finds transforms which earlier tests have fitted."""
+    return make_retriever()
+
+
+@pytest.fixture
+def cold(
+    make_retriever: Callable[..., InstructionTransformRetriever],
+) -> InstructionTransformRetriever:
+    """A retriever that has to fit every instruction itself, once."""
+    return make_retriever(store=None)

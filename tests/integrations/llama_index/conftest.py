@@ -1,0 +1,183 @@
+"""96 short tickets in a Chroma-backed index; area and kind cut across each other."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import chromadb
+import pytest
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.schema import TextNode
+from llama_index.vector_stores.chroma import ChromaVectorStore
+
+from instruct_embeddings import FitConfig, MetadataGuide
+from instruct_embeddings.protocols import Rows
+from instruct_embeddings.supervision import Supervision
+from instruct_embeddings.testing import TinyEncoder
+from llama_index_instruct_embeddings import InstructionTransformRetriever
+
+AREAS = {
+    "printer": "printer paper tray toner jam",
+    "billing": "invoice card account month total",
+    "login": "password screen session user browser",
+    "shipping": "parcel courier address door tracking",
+}
+KINDS = {
+    "refund": "refund money",
+    "question": "how explain",
+    "failure": "broken error",
+}
+
+
+class TinyEmbedding(BaseEmbedding):
+    """Texts that share words are close."""
+
+    _encoder: TinyEncoder = PrivateAttr(default_factory=TinyEncoder)
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        vector: list[float] = self._encoder.encode([text])[0].tolist()
+        return vector
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+
+class CountingGuide:
+    """A metadata guide that counts how often it is asked: once a fit."""
+
+    def __init__(self, key: str = "kind") -> None:
+        """Judge by one metadata key."""
+        self.guide = MetadataGuide(key)
+        self.asked: list[str] = []
+
+    @property
+    def key(self) -> str:
+        """As the guide inside."""
+        return self.guide.key
+
+    def ids(self) -> Any:
+        """As the guide inside."""
+        return self.guide.ids()
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        """As the guide inside; the instruction is written down."""
+        self.asked.append(instruction)
+        return self.guide.judge(instruction, sample)
+
+
+def tickets() -> Iterator[TextNode]:
+    """Eight tickets for each of the twelve pairs of area and kind: mostly about their area."""
+    for area, subject in AREAS.items():
+        for kind, verb in KINDS.items():
+            for n in range(8):
+                yield TextNode(
+                    id_=f"{area}-{kind}-{n}",
+                    text=f"{subject} {verb} case{area}{kind}{n}",
+                    metadata={"area": area, "kind": kind, "n": n},
+                    excluded_embed_metadata_keys=["area", "kind", "n"],
+                )
+
+
+_names = count()
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An embedded Chroma."""
+    return chromadb.PersistentClient(path=str(tmp_path_factory.mktemp("chroma")))
+
+
+@pytest.fixture(scope="session")
+def collection(client: Any) -> Callable[[], Any]:
+    """Makes empty collections."""
+    configuration = {"hnsw": {"space": "cosine"}}
+    return lambda: client.create_collection(f"tickets-{next(_names)}", configuration=configuration)
+
+
+@pytest.fixture(scope="session")
+def embed_model() -> TinyEmbedding:
+    """The model of the tickets."""
+    return TinyEmbedding()
+
+
+@pytest.fixture(scope="session")
+def make_index(
+    collection: Callable[[], Any], embed_model: TinyEmbedding
+) -> Callable[..., VectorStoreIndex]:
+    """Makes indexes over a collection of their own."""
+
+    def make(nodes: list[TextNode], **options: Any) -> VectorStoreIndex:
+        store = ChromaVectorStore(chroma_collection=collection())
+        context = StorageContext.from_defaults(vector_store=store)
+        return VectorStoreIndex(
+            nodes, storage_context=context, **({"embed_model": embed_model} | options)
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def index(make_index: Callable[..., VectorStoreIndex]) -> VectorStoreIndex:
+    """The tickets; tests do not change them."""
+    return make_index(list(tickets()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other make the small fits of these tests many times slower."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Transforms that an earlier test has fitted."""
+    return tmp_path_factory.mktemp("transforms")
+
+
+@pytest.fixture
+def guide() -> CountingGuide:
+    """Judges by kind; counts fits."""
+    return CountingGuide()
+
+
+@pytest.fixture(scope="session")
+def fit() -> FitConfig:
+    """As fast as it goes."""
+    return FitConfig(sample_size=96, folds=2, time_budget=0.5)
+
+
+@pytest.fixture
+def make_retriever(
+    index: VectorStoreIndex, guide: CountingGuide, fit: FitConfig, known: Path
+) -> Callable[..., InstructionTransformRetriever]:
+    """Makes retrievers over the tickets with an engine of their own."""
+
+    def make(**arguments: Any) -> InstructionTransformRetriever:
+        parts: dict[str, Any] = {"guide": guide, "fit": fit, "store": known}
+        return InstructionTransformRetriever(index, **(parts | arguments))
+
+    return make
+
+
+@pytest.fixture
+def retriever(
+    make_retriever: Callable[..., InstructionTransformRetriever],
+) -> InstructionTransformRetriever:
+    """A retriever of 20 nodes that finds transforms which earlier tests have fitted."""
+    return make_retriever(similarity_top_k=20)
+
+
+@pytest.fixture
+def cold(
+    make_retriever: Callable[..., InstructionTransformRetriever],
+) -> InstructionTransformRetriever:
+    """A retriever of 20 nodes that has to fit every instruction itself, once."""
+    return make_retriever(similarity_top_k=20, store=None)

@@ -1,0 +1,139 @@
+"""Constructor arguments, and engines that are shared."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.vector_stores import SimpleVectorStore
+from llama_index.vector_stores.chroma import ChromaVectorStore
+
+from instruct_embeddings import FitConfig, MetadataGuide
+from instruct_embeddings.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    InstructionError,
+    UnsupportedCollectionError,
+)
+from llama_index_instruct_embeddings import InstructionTransformRetriever
+
+Make = Callable[..., InstructionTransformRetriever]
+QUERY = "printer toner jam refund"
+KIND = "What kind of request is it?"
+
+
+def test_a_vector_store_with_its_model_will_do(index: VectorStoreIndex, embed_model: Any) -> None:
+    retriever = InstructionTransformRetriever(
+        vector_store=index.vector_store, embed_model=embed_model, similarity_top_k=3
+    )
+    host = index.as_retriever(similarity_top_k=3).retrieve(QUERY)
+    assert [x.node.node_id for x in retriever.retrieve(QUERY)] == [x.node.node_id for x in host]
+
+
+def test_sources_are_checked(index: VectorStoreIndex, embed_model: Any) -> None:
+    store = index.vector_store
+    with pytest.raises(ConfigError, match="neither"):
+        InstructionTransformRetriever(embed_model=embed_model)
+    with pytest.raises(ConfigError, match="both"):
+        InstructionTransformRetriever(index, vector_store=store)
+    with pytest.raises(ConfigError, match="embed_model=None"):
+        InstructionTransformRetriever(vector_store=store)
+    with pytest.raises(UnsupportedCollectionError, match="ChromaVectorStore"):
+        InstructionTransformRetriever(vector_store=SimpleVectorStore(), embed_model=embed_model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"guide": "kind"}, ConfigError, "MetadataGuide"),
+        ({"instruction": ""}, InstructionError, "The instruction is empty"),
+        ({"instructions": KIND}, TypeError, "instructions"),
+    ],
+)
+def test_a_wrong_argument_is_an_error(
+    make_retriever: Make, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_retriever(**arguments)
+
+
+def test_settings_reach_the_engine(make_retriever: Make, tmp_path: Path) -> None:
+    retriever = make_retriever(fit=FitConfig(sample_size=50), insist=True, store=tmp_path / "kept")
+    assert retriever.engine.fit_config == FitConfig(sample_size=50)
+    assert retriever.engine.insist
+    assert retriever.engine.store is not None
+    assert retriever.engine.store.path == tmp_path / "kept"
+
+
+def test_defaults_are_those_of_the_host(index: VectorStoreIndex) -> None:
+    retriever = InstructionTransformRetriever(index)
+    host: Any = index.as_retriever()
+    assert retriever.similarity_top_k == host.similarity_top_k == 2
+    assert retriever.callback_manager is host.callback_manager
+    mine = CallbackManager()
+    assert InstructionTransformRetriever(index, callback_manager=mine).callback_manager is mine
+
+
+def test_a_copy_with_another_instruction_shares_the_engine(
+    cold: InstructionTransformRetriever, guide: Any
+) -> None:
+    first, second = cold.with_instruction(KIND), cold.with_instruction(f" {KIND} ")
+    assert cold.instruction is None
+    assert first.instruction == second.instruction == KIND
+    first.retrieve(QUERY)
+    second.retrieve(QUERY)
+    assert guide.asked == [KIND]
+
+
+def test_an_engine_can_be_shared_by_retrievers_with_other_filters(
+    cold: InstructionTransformRetriever, index: VectorStoreIndex, guide: Any
+) -> None:
+    cold.transform_for(KIND)
+    other = InstructionTransformRetriever(
+        index, engine=cold.engine, instruction=KIND, similarity_top_k=5
+    )
+    assert [item.node.metadata["kind"] for item in other.retrieve(QUERY)] == ["refund"] * 5
+    assert guide.asked == [KIND]
+
+
+def test_an_engine_has_its_parts_already(
+    retriever: InstructionTransformRetriever, index: VectorStoreIndex
+) -> None:
+    engine = retriever.engine
+    for part in ({"guide": MetadataGuide("area")}, {"fit": FitConfig()}, {"insist": True}):
+        arguments: dict[str, Any] = part
+        with pytest.raises(ConfigError, match="either the engine or the others"):
+            InstructionTransformRetriever(index, engine=engine, **arguments)
+
+
+def test_an_engine_of_another_collection_is_refused(
+    retriever: InstructionTransformRetriever, collection: Callable[[], Any], embed_model: Any
+) -> None:
+    other = ChromaVectorStore(chroma_collection=collection())
+    with pytest.raises(CollectionMismatchError, match="engine searches the collection 'tickets"):
+        InstructionTransformRetriever(
+            vector_store=other, embed_model=embed_model, engine=retriever.engine
+        )
+
+
+def test_a_report_can_be_had_before_the_first_query(
+    cold: InstructionTransformRetriever, guide: Any
+) -> None:
+    report = cold.report(KIND)
+    assert report.label_counts == {"refund": 32, "question": 32, "failure": 32}
+    assert report.adapted > report.generic
+    assert cold.with_instruction(KIND).transform_for().report == report
+    assert guide.asked == [KIND]
+    with pytest.raises(InstructionError, match="no instruction to fit"):
+        cold.report()
+
+
+def test_the_next_process_finds_the_transform_in_the_store(
+    make_retriever: Make, guide: Any, tmp_path: Path
+) -> None:
+    first = make_retriever(store=tmp_path, instruction=KIND).retrieve(QUERY)
+    second = make_retriever(store=str(tmp_path), instruction=KIND).retrieve(QUERY)
+    assert guide.asked == [KIND]
+    assert [item.node.node_id for item in first] == [item.node.node_id for item in second]

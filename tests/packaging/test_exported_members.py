@@ -1,0 +1,34 @@
+"""Exporting a name is a decision: this list and `__all__` change together."""
+
+from importlib import import_module
+
+import pytest
+
+EXPORTED: dict[str, list[str]] = {
+    "chroma_instruct_embeddings": ["ChromaVectors"],
+    "langchain_instruct_embeddings": ["InstructionTransformRetriever"],
+    "llama_index_instruct_embeddings": [
+        "InstructionQueryBundle",
+        "InstructionTransformRetriever",
+        "to_where",
+    ],
+}
+
+
+@pytest.mark.parametrize("package", EXPORTED)
+def test_exported_members_are_the_agreed_ones(package: str) -> None:
+    assert import_module(package).__all__ == EXPORTED[package]
+
+
+@pytest.mark.parametrize("package", EXPORTED)
+def test_exported_members_can_be_imported_and_are_listed(package: str) -> None:
+    module = import_module(package)
+    for name in EXPORTED[package]:
+        assert getattr(module, name).__name__ == name
+    assert set(EXPORTED[package]) <= set(dir(module))
+
+
+@pytest.mark.parametrize("package", EXPORTED)
+def test_other_names_are_attribute_errors(package: str) -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = import_module(package).no_such_name

@@ -1,0 +1,76 @@
+import socket
+from pathlib import Path
+
+import chromadb
+import pytest
+import typer
+
+from instruct_embeddings.cli.places import MODEL_KEY, Place, check_model, new_collection
+from instruct_embeddings.errors import CollectionError, CollectionMismatchError
+
+
+def test_a_place_is_a_folder_or_a_server() -> None:
+    assert Place.given(Path("x"), None, None) == Place(Path("x"))
+    assert Place.given(None, "there", None) == Place(None, "there", 8000)
+    assert str(Place.given(None, "there", 9)) == "there:9"
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "port"), [(None, None, None), (Path("x"), "h", None), (Path("x"), None, 1)]
+)
+def test_anything_else_is_a_usage_error(path: Path, host: str, port: int) -> None:
+    with pytest.raises(typer.BadParameter, match=r"--path|--port"):
+        Place.given(path, host, port)
+
+
+def test_transforms_are_kept_beside_a_folder() -> None:
+    assert Place(Path("db")).store() == Path("db/instruct-transforms")
+    assert Place(Path("db")).store(Path("else")) == Path("else")
+
+
+def test_transforms_of_a_server_are_kept_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert Place(None, "there", 9).store() == tmp_path / "instruct-embeddings" / "there_9"
+
+
+def test_a_folder_without_a_database_is_refused_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(CollectionError, match="no Chroma database in"):
+        Place(tmp_path / "none").client()
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(CollectionError, match=f"No Chroma server answers at 127.0.0.1:{port}"):
+        Place(None, "127.0.0.1", port).client()
+
+
+def test_a_missing_collection_lists_the_others(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    new_collection(place.client(create=True), "apples", "tiny")
+    with pytest.raises(CollectionError, match=r"no collection 'pears' .* It holds: apples\."):
+        place.collection("pears")
+
+
+def test_a_new_collection_is_for_cosine_and_records_its_model(tmp_path: Path) -> None:
+    made = new_collection(chromadb.PersistentClient(str(tmp_path)), "apples", "tiny")
+    assert made.configuration_json["hnsw"]["space"] == "cosine"
+    assert made.metadata == {MODEL_KEY: "tiny"}
+
+
+def test_a_name_that_chroma_refuses_is_refused(tmp_path: Path) -> None:
+    client = Place(tmp_path).client(create=True)
+    with pytest.raises(CollectionError, match="'has space' cannot be opened"):
+        new_collection(client, "has space", "tiny")
+
+
+def test_a_collection_of_another_model_is_refused_with_both_names() -> None:
+    assert check_model({MODEL_KEY: "tiny"}, "c", "tiny")
+    assert not check_model(None, "c", "tiny")
+    with pytest.raises(CollectionMismatchError, match=r"filled by 'large'.*by 'tiny'"):
+        check_model({MODEL_KEY: "large"}, "c", "tiny")
