@@ -3,14 +3,14 @@
 #   PYTHON=...       interpreter for .venv                      (default: found on PATH)
 #   TORCH_INDEX=...  package index for torch alone, for example https://download.pytorch.org/whl/cpu
 #   ARGS=...         further arguments of demo and of pytest    (make test ARGS="-k chroma")
-#   DATA=...         folder with the data sets of bench-transform
+#   DATA=...         folder with the data sets of the benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 PY := .venv/bin/python
 ARGS ?=
-DATA ?= data
+DATA ?=
 
 # No target needs a model hub; weights come with the package index.
 export HF_HUB_OFFLINE = 1
@@ -74,11 +74,12 @@ bench: bench-transform bench-query ## Both benchmarks
 
 .PHONY: bench-transform
 bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.transform --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
-	@$(PY) -m tests.benchmarks.query $(ARGS)
+	@$(PY) -m tests.benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/

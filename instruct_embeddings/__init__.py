@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.config import FitConfig
     from instruct_embeddings.encoder import GenericEncoder
     from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
-    from instruct_embeddings.guides import LabelGuide, MetadataGuide
+    from instruct_embeddings.guides import GuideByInstruction, LabelGuide, MetadataGuide
     from instruct_embeddings.retrieval import Hit, InstructRetriever
     from instruct_embeddings.transform import FitReport, InstructionTransform, TransformStore
 
@@ -20,6 +20,7 @@ _EXPORTS = {
     "FitConfig": "config",
     "FitReport": "transform",
     "GenericEncoder": "encoder",
+    "GuideByInstruction": "guides",
     "Hit": "retrieval",
     "InstructEmbeddingsError": "errors",
     "InstructRetriever": "retrieval",
@@ -34,6 +35,7 @@ __all__ = [
     "FitConfig",
     "FitReport",
     "GenericEncoder",
+    "GuideByInstruction",
     "Hit",
     "InstructEmbeddingsError",
     "InstructRetriever",

@@ -1,7 +1,6 @@
 """Optional dependencies: one probe, one typed error."""
 
 import importlib
-from importlib.util import find_spec
 from types import ModuleType
 
 from instruct_embeddings.errors import MissingExtraError
@@ -20,9 +19,13 @@ def require(module: str, *, extra: str) -> ModuleType:
     Raises:
         MissingExtraError: The module is not installed; the message names the extra.
     """
-    if find_spec(module.partition(".")[0]) is None:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        # A dependency of the module that is missing is somebody else's fault and named as it is.
+        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
+            raise
         raise MissingExtraError(
             f"{module} is not installed. Install it with: "
             f'pip install "instruct-embeddings[{extra}]"'
-        )
-    return importlib.import_module(module)
+        ) from exc

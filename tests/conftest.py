@@ -1,4 +1,4 @@
-"""What holds for every test: no model hub, no tracing service, no telemetry."""
+"""What holds for every test: no model hub, no tracing service, no telemetry, one torch thread."""
 
 import os
 
@@ -6,3 +6,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGCHAIN_TRACING_V2"] = "false"
 os.environ["ANONYMIZED_TELEMETRY"] = "False"
+# The networks of tests are tiny; on a busy machine, threads that wait for each other make a fit
+# many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -13,6 +13,8 @@ from instruct_embeddings.errors import CollectionError
 if TYPE_CHECKING:
     from chromadb import Collection
 
+    from instruct_embeddings._types import FloatArray
+
 _BATCH = 512
 
 
@@ -57,7 +59,7 @@ def fill(
         counts.skipped += len(known)
         if new:
             vectors = encoder.encode([record.text for record in new], on_batch=on_rows)
-            _store(collection, new, vectors.tolist())
+            _store(collection, new, vectors)
             counts.added += len(new)
     return counts
 
@@ -69,14 +71,14 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]
         yield batch
 
 
-def _store(collection: "Collection", records: list[Record], vectors: list[list[float]]) -> None:
+def _store(collection: "Collection", records: list[Record], vectors: "FloatArray") -> None:
     errors = require("chromadb.errors", extra="chroma")
     # Chroma takes None for "no metadata", and no empty mapping.
     metadatas: Any = [record.metadata or None for record in records]
     try:
         collection.add(
             ids=[record.id for record in records],
-            embeddings=vectors,  # type: ignore[arg-type]
+            embeddings=vectors,
             documents=[record.text for record in records],
             metadatas=metadatas,
         )

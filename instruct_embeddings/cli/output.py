@@ -55,10 +55,12 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
+    from rich.text import Text
+
     console = _console()
     for part in parts:
-        # Sentences in a file or a pipe are not broken into lines.
-        whole = isinstance(part, str) and not console.is_terminal
+        # Lines to be copied, and all sentences in a file or a pipe, are not broken.
+        whole = isinstance(part, Text) or (isinstance(part, str) and not console.is_terminal)
         console.print(part, markup=False, soft_wrap=whole)
 
 

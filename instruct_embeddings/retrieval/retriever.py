@@ -18,6 +18,7 @@ from instruct_embeddings.errors import (
     GuideError,
     TransformWarning,
 )
+from instruct_embeddings.guides.by_instruction import GuideByInstruction
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.exact import VectorCopy
 from instruct_embeddings.retrieval.hits import Hit
@@ -158,6 +159,11 @@ class InstructRetriever:
             for row, text, metadata in zip(rows.ids, rows.texts, rows.metadatas, strict=True)
         ]
 
+    def _guide_for(self, instruction: str) -> Guide | None:
+        if isinstance(self.guide, GuideByInstruction):
+            return self.guide.choose(instruction)
+        return self.guide
+
     def _key(self, instruction: str) -> tuple[str, str]:
         return normalise_instruction(instruction), self.collection.info().fingerprint
 
@@ -170,10 +176,10 @@ class InstructRetriever:
     def _stored(self, instruction: str) -> InstructionTransform | None:
         if self.store is None:
             return None
-        info = self.collection.info()
+        guide, info = self._guide_for(instruction), self.collection.info()
         try:
-            if self.guide is not None:
-                return self.store.find(instruction, self.guide.key, info)
+            if guide is not None:
+                return self.store.find(instruction, guide.key, info)
         except ArtefactError as exc:
             _log.warning("A stored transform cannot be used and is fitted again: %s", exc)
             return None
@@ -196,7 +202,8 @@ class InstructRetriever:
         return store.get(max(matching, key=lambda summary: summary.created).key)
 
     def _fit(self, instruction: str) -> InstructionTransform:
-        if self.guide is None:
+        guide = self._guide_for(instruction)
+        if guide is None:
             raise GuideError(
                 f"There is no stored transform for {check_instruction(instruction)!r} and no guide "
                 'to fit one. Pass a guide, for example MetadataGuide("language").'
@@ -207,14 +214,12 @@ class InstructRetriever:
                 f"The collection {self.collection.info().name!r} is empty. Index documents first."
             )
         config = self.fit_config
-        sample = sample_rows(
-            self.collection, config.sample_size, seed=config.seed, ids=self.guide.ids()
-        )
+        sample = sample_rows(self.collection, config.sample_size, seed=config.seed, ids=guide.ids())
         fitted = fit_transform(
             sample.vectors,
-            self.guide.judge(instruction, sample),
+            guide.judge(instruction, sample),
             instruction=instruction,
-            guide=self.guide.key,
+            guide=guide.key,
             collection=self.collection.info(),
             config=config,
             started=started,

@@ -6,7 +6,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.supervision import Pairs
 
 _RANK = 32
-_STEPS = 150
+_STEPS = 100
 
 
 def fit_ridge_map(
@@ -41,21 +41,29 @@ def fit_pair_map(pairs: Pairs, strength: float, seed: int = 0) -> FloatArray:
     Returns:
         `A`, shape (32, d).
     """
-    import torch
+    from scipy.optimize import minimize
 
-    queries, documents = torch.from_numpy(pairs.queries), torch.from_numpy(pairs.documents)
-    relevant = torch.from_numpy(pairs.relevant.astype(np.float32))
-    generator = torch.Generator().manual_seed(seed)
-    weights = (torch.randn(_RANK, queries.shape[1], generator=generator) * 0.05).requires_grad_()
-    scale = torch.tensor(5.0).requires_grad_()
-    shift = torch.tensor(0.0).requires_grad_()
-    optimiser = torch.optim.Adam([weights, scale, shift], lr=0.02)
+    queries, documents = pairs.queries, pairs.documents
+    signs = np.where(pairs.relevant, 1.0, -1.0)
     plain = (queries * documents).sum(1)
-    for _ in range(_STEPS):
-        form = plain + ((queries @ weights.T) * (documents @ weights.T)).sum(1)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(scale * form + shift, relevant)
-        loss = loss + weights.square().sum() / (strength * len(relevant))
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return weights.detach().numpy().copy()
+    penalty = 1.0 / (strength * len(signs))
+    start = 0.05 * np.random.default_rng(seed).standard_normal((_RANK, queries.shape[1]))
+
+    def loss_and_gradient(parameters: FloatArray) -> tuple[float, FloatArray]:
+        weights = parameters[:-2].reshape(_RANK, -1)
+        scale, shift = parameters[-2:]
+        left, right = queries @ weights.T, documents @ weights.T  # (m, r)
+        form = plain + (left * right).sum(1)
+        margins = signs * (scale * form + shift)
+        slopes = -signs / (1 + np.exp(np.minimum(margins, 50.0))) / len(signs)  # (m,)
+        lifted = (scale * slopes)[:, None]
+        gradient = (lifted * right).T @ queries + (lifted * left).T @ documents
+        gradient += 2 * penalty * weights
+        loss = np.logaddexp(0, -margins).mean() + penalty * np.square(weights).sum()
+        return float(loss), np.concatenate([gradient.ravel(), [slopes @ form, slopes.sum()]])
+
+    begin = np.concatenate([start.ravel(), [5.0, 0.0]])
+    found = minimize(
+        loss_and_gradient, begin, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
+    )
+    return np.asarray(found.x[:-2].reshape(_RANK, -1), dtype=np.float32)

@@ -18,9 +18,11 @@ from instruct_embeddings.transform.problem import Problem, Scorer
 from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.space import SpaceTransform
+from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform, Norms
 
 _MIXES = (0.0, 0.3, 0.5, 0.7)
+_EQUALLY_GOOD = 0.005
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class _Split:
 
     train: Problem
     held_out: Problem
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Settings of the folded query, their held-out quality, and the queries fitted on each fold."""
+
+    strength: float
+    residual: float
+    quality: float
+    queries: list[QueryTransform]
 
 
 def fit_transform(
@@ -59,20 +71,26 @@ def fit_transform(
     text = check_instruction(instruction)
     problem = _problem(vectors, supervision)
     splits = list(_splits(problem, config))
-    deadline = time.perf_counter() + config.time_budget
-    strength, residual, folded = _choose_query(splits, deadline)
-    weight, mix, adapted = _choose_mix(splits, strength, residual, config.seed)
-    query = replace(problem.fit_queries(strength), residual=residual)
-    space = replace(problem.fit_space(query, config.seed), weight=weight)
+    with one_thread():
+        chosen = _choose_query(splits, time.perf_counter() + config.time_budget)
+        weight, mix, adapted = _choose_mix(splits, chosen, config.seed)
+        fitted = problem.fit_queries(chosen.strength, chosen.queries[0])
+        query = replace(fitted, residual=chosen.residual)
+        space = replace(problem.fit_space(query, config.seed), weight=weight)
     report = FitReport(
         rows=len(vectors),
         judged=problem.size,
         label_counts=supervision.counts() if isinstance(supervision, Labels) else {},
         measure=problem.measure,
         generic=_mean(split.held_out.quality(_cosine) for split in splits),
-        folded=folded,
+        folded=chosen.quality,
         adapted=adapted,
-        chosen={"strength": strength, "residual": residual, "weight": weight, "mix": mix},
+        chosen={
+            "strength": chosen.strength,
+            "residual": chosen.residual,
+            "weight": weight,
+            "mix": mix,
+        },
         seconds=time.perf_counter() - begin,
     )
     return InstructionTransform(
@@ -104,39 +122,48 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
         yield _Split(problem.subset(train), problem.subset(held_out))
 
 
-def _choose_query(splits: list[_Split], deadline: float) -> tuple[float, float, float]:
-    """Best (strength, residual, held-out quality) of the folded query."""
-    best = (0.0, 0.0, -1.0)
+def _fit_folds(
+    splits: list[_Split], deadline: float
+) -> Iterator[tuple[float, list[QueryTransform]]]:
+    """Each strength with the queries fitted on each fold, until the time is up."""
     queries: list[QueryTransform | None] = [None] * len(splits)
     for strength in splits[0].train.strengths:
-        if best[2] >= 0 and time.perf_counter() > deadline:
-            break
+        if queries[0] is not None and time.perf_counter() > deadline:
+            return
         fitted = [s.train.fit_queries(strength, q) for s, q in zip(splits, queries, strict=True)]
         queries = list(fitted)
+        yield strength, fitted
+
+
+def _choose_query(splits: list[_Split], deadline: float) -> _Chosen:
+    """The best strength and residual of the folded query.
+
+    Of settings that are equally good, the one with the largest residual is taken: its queries stay
+    closest to the stored vectors, where an approximate index finds its way.
+    """
+    tried: list[_Chosen] = []
+    for strength, fitted in _fit_folds(splits, deadline):
         for residual in splits[0].train.residuals:
+            queries = [replace(query, residual=residual) for query in fitted]
             quality = _mean(
-                split.held_out.quality(_folded_score(replace(query, residual=residual)))
-                for split, query in zip(splits, fitted, strict=True)
+                split.held_out.quality(_folded_score(query))
+                for split, query in zip(splits, queries, strict=True)
             )
-            if quality > best[2]:
-                best = (strength, residual, quality)
-    return best
+            tried.append(_Chosen(strength, residual, quality, queries))
+    enough = max(choice.quality for choice in tried) - _EQUALLY_GOOD
+    good = [choice for choice in tried if choice.quality >= enough]
+    return max(good, key=lambda choice: (choice.residual, choice.quality))
 
 
-def _choose_mix(
-    splits: list[_Split], strength: float, residual: float, seed: int
-) -> tuple[float, float, float]:
+def _choose_mix(splits: list[_Split], chosen: _Chosen, seed: int) -> tuple[float, float, float]:
     """Best (weight of the classifier in the space, share of the space, held-out quality)."""
-    fitted: list[tuple[_Split, QueryTransform, SpaceTransform]] = []
-    for split in splits:
-        query = replace(split.train.fit_queries(strength), residual=residual)
-        fitted.append((split, query, split.train.fit_space(query, seed)))
+    spaces = [s.train.fit_space(q, seed) for s, q in zip(splits, chosen.queries, strict=True)]
     best = (0.0, 0.0, -1.0)
     for weight in splits[0].train.weights:
         for mix in _MIXES:
             quality = _mean(
                 split.held_out.quality(_mixed_score(query, replace(space, weight=weight), mix))
-                for split, query, space in fitted
+                for split, query, space in zip(splits, chosen.queries, spaces, strict=True)
             )
             if quality > best[2]:
                 best = (weight, mix, quality)

@@ -30,8 +30,8 @@ class LabelProblem:
     vectors: FloatArray
     targets: FloatArray
     strengths: Sequence[float] = (10.0, 3.0, 30.0)
-    residuals: Sequence[float] = (0.3, 0.2, 0.5)
-    weights: Sequence[float] = (0.7, 0.5, 0.9)
+    residuals: Sequence[float] = (0.5, 0.3, 0.8)
+    weights: Sequence[float] = (0.3, 0.5, 0.8)
     measure: str = f"precision@{MAX_K}"
 
     @classmethod

@@ -1,5 +1,6 @@
 """Training of GSTransform's encoder-decoder (arXiv 2505.24754, section 3.3)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,14 +28,14 @@ class NetworkConfig:
         rate: Highest learning rate; it falls to zero along a cosine.
     """
 
-    width: int = 256
-    size: int = 128
+    width: int = 128
+    size: int = 64
     temperature: float = 0.1
     reconstruction: float = 1.0
     noise: float = 0.03
-    batch: int = 512
-    steps: int = 120
-    rate: float = 3e-3
+    batch: int = 256
+    steps: int = 60
+    rate: float = 6e-3
 
 
 def contrastive_loss(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
@@ -76,21 +77,42 @@ def fit_encoder(
     x, same = torch.from_numpy(vectors), torch.from_numpy(positive)
     encoder = _two_layers(x.shape[1], config.width, config.size, generator)
     decoder = _two_layers(config.size, config.width, x.shape[1], generator)
-    parameters = [*encoder.parameters(), *decoder.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    for _ in range(config.steps):
+    optimiser = _Adam([*encoder.parameters(), *decoder.parameters()])
+    for step in range(config.steps):
         rows = torch.randperm(len(x), generator=generator)[: config.batch]
         noisy = x[rows] + config.noise * torch.randn(len(rows), x.shape[1], generator=generator)
         z = functional.normalize(encoder(noisy), dim=1)
         loss = contrastive_loss(z, same[rows][:, rows], config.temperature)
         loss = loss + config.reconstruction * (decoder(z) - x[rows]).square().sum(1).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+        optimiser.step(loss, config.rate * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
     layers = [layer for layer in encoder if isinstance(layer, nn.Linear)]
     return VectorEncoder(tuple((_numpy(layer.weight), _numpy(layer.bias)) for layer in layers))
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015, algorithm 1).
+
+    `torch.optim` would bring torch's compiler along, a second of a first answer that takes two.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._means = [torch.zeros_like(p) for p in parameters]
+        self._squares = [torch.zeros_like(p) for p in parameters]
+        self._steps = 0
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        self._steps += 1
+        gradients = torch.autograd.grad(loss, self._parameters)
+        corrections = [1 - beta**self._steps for beta in (0.9, 0.999)]
+        with torch.no_grad():
+            for parameter, gradient, mean, square in zip(
+                self._parameters, gradients, self._means, self._squares, strict=True
+            ):
+                mean.lerp_(gradient, 0.1)
+                square.lerp_(gradient.square(), 0.001)
+                scale = (square / corrections[1]).sqrt_().add_(1e-8)
+                parameter.sub_(rate / corrections[0] * mean / scale)
 
 
 def _two_layers(

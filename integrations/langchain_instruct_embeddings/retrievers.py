@@ -28,6 +28,8 @@ from langchain_instruct_embeddings.arguments import UNSET, Unset, given
 from langchain_instruct_embeddings.documents import to_documents
 from langchain_instruct_embeddings.engine import build_engine, serves
 
+_MADE_WHEN_ABSENT: Any = None
+
 
 class InstructionTransformRetriever(BaseRetriever):
     """Retriever that asks the vectors of an existing Chroma collection different questions.
@@ -130,7 +132,7 @@ class InstructionTransformRetriever(BaseRetriever):
     fit: FitConfig | None = Field(default=None, frozen=True)
     insist: bool = Field(default=False, frozen=True)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
-    engine: InstructRetriever = Field(default=None, frozen=True, repr=False)
+    engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -132,7 +132,7 @@ def _closing(demo: Demo) -> "Text":
         f'  {name} adapt "{aspect.instruction}" {where} --metadata-key KEY\n'
         f'  {name} query "your query" {where} --instruction "{aspect.instruction}"'
     )
-    return Text(text, no_wrap=True, overflow="ignore")  # to be copied as they are
+    return Text(text)
 
 
 def _program() -> str:

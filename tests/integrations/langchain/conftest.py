@@ -109,14 +109,6 @@ def chroma(open_chroma: Callable[..., Chroma]) -> Chroma:
     return store
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Threads that wait for each other make the small fits of these tests many times slower."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Transforms that an earlier test has fitted."""

@@ -61,9 +61,10 @@ def test_keys_that_llama_index_stores_for_itself_are_left_out(small: Chroma) -> 
 
 
 def test_documents_without_metadata_or_text_are_as_the_host_shows_them(small: Chroma) -> None:
-    vector = small.embeddings.embed_query("paper jam") if small.embeddings else []
-    small._collection.add(ids=["bare"], embeddings=[vector])
-    small._collection.add(ids=["text"], embeddings=[vector], documents=["toner"])
+    assert small.embeddings is not None
+    vector = small.embeddings.embed_query("paper jam")
+    small._collection.add(ids=["bare"], embeddings=vector)
+    small._collection.add(ids=["text"], embeddings=vector, documents=["toner"])
     retriever = InstructionTransformRetriever(vectorstore=small, score_key=None)
     assert retriever.invoke("paper jam") == small.similarity_search("paper jam")
     assert [document.id for document in retriever.invoke("paper jam")] == ["text"]

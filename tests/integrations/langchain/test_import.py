@@ -20,4 +20,4 @@ def test_a_missing_host_is_an_error_that_names_the_extra(
 def test_the_public_names() -> None:
     assert dir(langchain_instruct_embeddings) == ["InstructionTransformRetriever"]
     with pytest.raises(AttributeError, match="Retriver"):
-        _ = langchain_instruct_embeddings.Retriver  # type: ignore[attr-defined]
+        _ = langchain_instruct_embeddings.Retriver

@@ -76,24 +76,15 @@ def test_defaults_are_those_of_the_host(index: VectorStoreIndex) -> None:
     assert InstructionTransformRetriever(index, callback_manager=mine).callback_manager is mine
 
 
-def test_a_copy_with_another_instruction_shares_the_engine(
-    cold: InstructionTransformRetriever, guide: Any
-) -> None:
-    first, second = cold.with_instruction(KIND), cold.with_instruction(f" {KIND} ")
-    assert cold.instruction is None
-    assert first.instruction == second.instruction == KIND
-    first.retrieve(QUERY)
-    second.retrieve(QUERY)
-    assert guide.asked == [KIND]
-
-
-def test_an_engine_can_be_shared_by_retrievers_with_other_filters(
+def test_retrievers_over_one_engine_fit_once(
     cold: InstructionTransformRetriever, index: VectorStoreIndex, guide: Any
 ) -> None:
-    cold.transform_for(KIND)
+    adapted = cold.with_instruction(f" {KIND} ")
     other = InstructionTransformRetriever(
         index, engine=cold.engine, instruction=KIND, similarity_top_k=5
     )
+    assert (cold.instruction, adapted.instruction) == (None, KIND)
+    assert len(adapted.retrieve(QUERY)) == 20
     assert [item.node.metadata["kind"] for item in other.retrieve(QUERY)] == ["refund"] * 5
     assert guide.asked == [KIND]
 

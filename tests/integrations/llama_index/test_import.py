@@ -25,4 +25,4 @@ def test_the_public_names() -> None:
         "to_where",
     ]
     with pytest.raises(AttributeError, match="Retriver"):
-        _ = llama_index_instruct_embeddings.Retriver  # type: ignore[attr-defined]
+        _ = llama_index_instruct_embeddings.Retriver

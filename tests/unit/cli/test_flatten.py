@@ -13,7 +13,7 @@ def test_nested_keys_are_joined_by_dots_and_lists_by_bars() -> None:
 
 
 def test_missing_values_are_left_out_and_scalars_keep_their_type() -> None:
-    record = {"a": None, "b": [], "c": {}, "d": True, "e": 0, "f": 1.5, "g": ""}
+    record: dict[str, object] = {"a": None, "b": [], "c": {}, "d": True, "e": 0, "f": 1.5, "g": ""}
     assert flatten(record) == {"d": True, "e": 0, "f": 1.5, "g": ""}
 
 

@@ -38,7 +38,8 @@ def test_rows_are_stored_with_text_metadata_and_vector(tmp_path: Path, run: Run,
     }
     got = stored(tmp_path / "db").get("1", include=["documents", "metadatas", "embeddings"])
     assert (got["documents"], got["metadatas"]) == (["text 1"], [{"n": 1}])
-    np.testing.assert_allclose(got["embeddings"], TinyEncoder().encode(["text 1"]), atol=1e-6)
+    vector = np.asarray(got["embeddings"])
+    np.testing.assert_allclose(vector, TinyEncoder().encode(["text 1"]), atol=1e-6)
 
 
 def test_a_second_run_stores_nothing(tmp_path: Path, run: Run, at: At) -> None:
@@ -106,7 +107,7 @@ def test_a_collection_of_another_model_is_refused(tmp_path: Path, run: Run, at: 
 def test_a_foreign_collection_needs_the_model_by_name(tmp_path: Path, run: Run, at: At) -> None:
     client = chromadb.PersistentClient(str(tmp_path / "db"))
     foreign = client.create_collection("zoo", embedding_function=None)
-    foreign.add(ids=["x"], embeddings=TinyEncoder().encode(["x"]).tolist())
+    foreign.add(ids=["x"], embeddings=TinyEncoder().encode(["x"]))
     file = rows(tmp_path, 2)
     refused = run("index", file, *at(tmp_path / "db"))
     assert (refused.code, foreign.count()) == (1, 1)
@@ -119,7 +120,9 @@ def test_vectors_of_another_dimension_are_an_error_of_one_line(
     tmp_path: Path, run: Run, at: At
 ) -> None:
     client = chromadb.PersistentClient(str(tmp_path / "db"))
-    client.create_collection("zoo", embedding_function=None).add(ids=["x"], embeddings=[[1.0, 0.0]])
+    client.create_collection("zoo", embedding_function=None).add(
+        ids=["x"], embeddings=np.eye(1, 2, dtype=np.float32)
+    )
     ran = run("index", rows(tmp_path, 2), *at(tmp_path / "db"), "--model", "tiny")
     assert ran.code == 1
     assert "refused 2 rows, '0' to '1'" in ran.stderr
