@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from instruct_embeddings._types import FloatArray, Metadata, Space, Where
+from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
 from instruct_embeddings.supervision import Supervision
 
 
@@ -59,6 +59,27 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, positions: Sequence[int] | IntArray) -> "Rows":
+        """The rows at some positions, in that order; fields that are empty stay empty."""
+        order = np.asarray(positions, dtype=np.int64)
+        return Rows(
+            ids=tuple(self.ids[i] for i in order),
+            vectors=self.vectors[order] if self.vectors.size else self.vectors,
+            texts=tuple(self.texts[i] for i in order) if self.texts else (),
+            metadatas=tuple(self.metadatas[i] for i in order) if self.metadatas else (),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rows"]) -> "Rows":
+        """Several pages as one."""
+        filled = [part.vectors for part in parts if part.vectors.size]
+        return cls(
+            ids=tuple(row for part in parts for row in part.ids),
+            vectors=np.concatenate(filled) if filled else _no_vectors(),
+            texts=tuple(text for part in parts for text in part.texts),
+            metadatas=tuple(entry for part in parts for entry in part.metadatas),
+        )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from instruct_embeddings._types import BoolArray, FloatArray, Where
 from instruct_embeddings.errors import EmptyCollectionError
-from instruct_embeddings.protocols import VectorCollection
+from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.retrieval.sampling import read_pages
 
 _PROBES = 64
@@ -37,15 +37,12 @@ class VectorCopy:
         Raises:
             EmptyCollectionError: Nothing is stored.
         """
-        pages = [page for page in read_pages(collection, vectors=True) if len(page)]
-        if not pages:
+        rows = Rows.joined(read_pages(collection, vectors=True))
+        if not len(rows):
             raise EmptyCollectionError(
                 f"The collection {collection.info().name!r} is empty. Index documents first."
             )
-        return cls(
-            ids=tuple(x for page in pages for x in page.ids),
-            vectors=np.concatenate([page.vectors for page in pages]),
-        )
+        return cls(rows.ids, rows.vectors)
 
     def is_current(self, collection: VectorCollection) -> bool:
         """Whether the collection still looks as it did when it was copied."""

@@ -125,8 +125,9 @@ def rank_exactly(
 ) -> list[tuple[str, float]]:
     """Score every row of an in-memory copy; same arguments as `rank_by_index`."""
     passing = copy.matching(collection, request.where, request.where_document)
-    keep = np.flatnonzero(passing)
-    rows = Rows(ids=tuple(copy.ids[i] for i in keep), vectors=copy.vectors[keep])
+    rows = Rows(copy.ids, copy.vectors)
+    if not passing.all():
+        rows = rows.take(np.flatnonzero(passing))
     return _best(rows, transform, query, request)
 
 

@@ -147,6 +147,8 @@ class InstructRetriever:
         found = self.collection.search(
             row, k=request.k, where=request.where, where_document=request.where_document
         )
+        if not len(found):
+            return []
         length = float(np.linalg.norm(row)) or 1.0
         scores = index_cosines(found.scores, self.collection.info().space, length)
         return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), adapted=False)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from instruct_embeddings._types import IntArray, Where
+from instruct_embeddings._types import Where
 from instruct_embeddings.errors import EmptyCollectionError, InvalidVectorsError
 from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.transform.vectors import has_direction
@@ -63,13 +63,13 @@ def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Gene
     if total <= size or total < 2 * blocks * length:
         rows = _read_all(collection, total)
         keep = np.sort(rng.permutation(len(rows))[:size])
-        return _take(rows, keep)
+        return rows.take(keep)
     edges = np.linspace(0, total, blocks + 1).astype(int)
     starts = [
         int(rng.integers(low, max(low + 1, high - length + 1))) for low, high in pairwise(edges)
     ]
     pages = [collection.page(limit=length, offset=s, vectors=True, records=True) for s in starts]
-    return _take(_concatenate(pages), np.arange(min(size, sum(map(len, pages)))))
+    return Rows.joined(pages).take(range(min(size, sum(map(len, pages)))))
 
 
 def _pick(
@@ -107,29 +107,8 @@ def read_pages(
 
 
 def _read_all(collection: VectorCollection, total: int) -> Rows:
-    return _concatenate(
+    return Rows.joined(
         read_pages(collection, vectors=True, records=True, page_size=min(2000, max(1, total)))
-    )
-
-
-def _concatenate(pages: list[Rows]) -> Rows:
-    filled = [page for page in pages if len(page)]
-    if not filled:
-        return Rows(ids=())
-    return Rows(
-        ids=tuple(x for page in filled for x in page.ids),
-        vectors=np.concatenate([page.vectors for page in filled]),
-        texts=tuple(x for page in filled for x in page.texts),
-        metadatas=tuple(x for page in filled for x in page.metadatas),
-    )
-
-
-def _take(rows: Rows, keep: IntArray) -> Rows:
-    return Rows(
-        ids=tuple(rows.ids[i] for i in keep),
-        vectors=rows.vectors[keep] if len(rows.vectors) else rows.vectors,
-        texts=tuple(rows.texts[i] for i in keep) if rows.texts else (),
-        metadatas=tuple(rows.metadatas[i] for i in keep) if rows.metadatas else (),
     )
 
 
@@ -147,4 +126,4 @@ def _usable(rows: Rows, collection: VectorCollection) -> Rows:
         int((~good).sum()),
         len(rows),
     )
-    return _take(rows, np.flatnonzero(good))
+    return rows.take(np.flatnonzero(good))

@@ -82,28 +82,10 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
     return Rows(ids, **rows)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
-    """Several pages as one."""
-    if len(parts) == 1:
-        return parts[0]
-    filled = [part.vectors for part in parts if part.vectors.size]
-    return Rows(
-        ids=tuple(id for part in parts for id in part.ids),
-        vectors=np.concatenate(filled) if filled else Rows(()).vectors,
-        texts=tuple(text for part in parts for text in part.texts),
-        metadatas=tuple(entry for part in parts for entry in part.metadatas),
-    )
-
-
 def in_order(rows: Rows, ids: Sequence[str]) -> Rows:
     """Rows in the order asked; ids without a row are left out, repeated ones repeated."""
     if rows.ids == tuple(ids):
         return rows
     place = {id: row for row, id in enumerate(rows.ids)}
     order = [place[id] for id in ids if id in place]
-    return Rows(
-        ids=tuple(rows.ids[row] for row in order),
-        vectors=rows.vectors[order] if rows.vectors.size else rows.vectors,
-        texts=tuple(rows.texts[row] for row in order) if rows.texts else (),
-        metadatas=tuple(rows.metadatas[row] for row in order) if rows.metadatas else (),
-    )
+    return rows.take(order)

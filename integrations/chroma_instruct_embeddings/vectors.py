@@ -11,7 +11,6 @@ from chromadb import Collection, Include
 from chroma_instruct_embeddings.reading import (
     dimension_of,
     in_order,
-    joined,
     rows_of,
     scores_of,
     space_of,
@@ -127,7 +126,7 @@ class ChromaVectors:
             parts.append(part)
             if len(part) < asked:
                 break
-        return self._shaped(joined(parts), collection, vectors=vectors)
+        return self._shaped(Rows.joined(parts), collection, vectors=vectors)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
         """Rows by id, in the order asked; ids that no longer exist are left out.
@@ -149,7 +148,7 @@ class ChromaVectors:
             )
             for start in range(0, len(wanted), self.page_size)
         ]
-        return self._shaped(in_order(joined(parts), ids), collection, vectors=vectors)
+        return self._shaped(in_order(Rows.joined(parts), ids), collection, vectors=vectors)
 
     def search(
         self,

@@ -10,6 +10,7 @@ EXPORTED: dict[str, list[str]] = {
         "FitConfig",
         "FitReport",
         "GenericEncoder",
+        "GuideByInstruction",
         "Hit",
         "InstructEmbeddingsError",
         "InstructRetriever",

@@ -42,7 +42,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert loaded & HEAVY == set()
 
 
-def test_every_public_name_of_the_core_but_the_encoder_loads_no_host_and_no_torch() -> None:
+def test_asking_for_every_public_name_of_the_core_loads_nothing_heavy() -> None:
     loaded = loaded_after(
         "import instruct_embeddings as core\nfor name in core.__all__:\n    getattr(core, name)"
     )
