@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
@@ -28,19 +27,8 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for module in ("llama_index.core", "llama_index.vector_stores.chroma"):
-        _require(module)
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def _require(module: str) -> None:
-    try:
         require(module, extra="llama-index")
-    except ModuleNotFoundError as error:
-        # llama_index is a namespace that several distributions fill: half of it may be there.
-        raise MissingExtraError(
-            f"{module} is not installed. Install it with: "
-            'pip install "instruct-embeddings[llama-index]"'
-        ) from error
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

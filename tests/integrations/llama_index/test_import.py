@@ -8,7 +8,7 @@ import llama_index_instruct_embeddings
 from instruct_embeddings.errors import MissingExtraError
 
 
-@pytest.mark.parametrize("missing", ["llama_index", "llama_index.vector_stores.chroma"])
+@pytest.mark.parametrize("missing", ["llama_index.core", "llama_index.vector_stores.chroma"])
 @pytest.mark.parametrize("name", llama_index_instruct_embeddings.__all__)
 def test_a_missing_host_is_an_error_that_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, missing: str, name: str
