@@ -14,8 +14,8 @@ from instruct_embeddings._types import Where
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
     ArtefactError,
-    EmptyCollectionError,
     GuideError,
+    TransformMismatchError,
     TransformWarning,
 )
 from instruct_embeddings.guides.by_instruction import GuideByInstruction
@@ -77,6 +77,8 @@ class InstructRetriever:
 
         Raises:
             GuideError: It has to be fitted, and there is no guide, or nothing to learn from.
+            TransformMismatchError: There is no guide, and what is stored under the instruction
+                belongs to another collection.
             EmptyCollectionError: The collection is empty.
         """
         key = self._key(instruction)
@@ -192,13 +194,18 @@ class InstructRetriever:
     ) -> InstructionTransform | None:
         """Without a guide the newest stored transform of the instruction serves."""
         wanted, info = normalise_instruction(instruction), self.collection.info()
-        matching = [
+        asked = [
             summary
             for summary in store.summaries()
-            if summary.problem is None
-            and summary.collection == info
-            and normalise_instruction(summary.instruction) == wanted
+            if summary.problem is None and normalise_instruction(summary.instruction) == wanted
         ]
+        matching = [summary for summary in asked if summary.collection == info]
+        if asked and not matching:
+            raise TransformMismatchError(
+                f"The stored transforms of {instruction!r} belong to {asked[0].collection}, not to "
+                f"{info}. A transform fits only the vectors it learned from. Pass a guide to fit "
+                "one for this collection."
+            )
         if not matching:
             return None
         return store.get(max(matching, key=lambda summary: summary.created).key)
@@ -211,10 +218,6 @@ class InstructRetriever:
                 'to fit one. Pass a guide, for example MetadataGuide("language").'
             )
         started = time.perf_counter()
-        if not self.collection.count():
-            raise EmptyCollectionError(
-                f"The collection {self.collection.info().name!r} is empty. Index documents first."
-            )
         config = self.fit_config
         sample = sample_rows(self.collection, config.sample_size, seed=config.seed, ids=guide.ids())
         fitted = fit_transform(

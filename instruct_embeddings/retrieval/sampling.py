@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from instruct_embeddings._types import Where
-from instruct_embeddings.errors import EmptyCollectionError, InvalidVectorsError
+from instruct_embeddings.errors import EmptyCollectionError, GuideError, InvalidVectorsError
 from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.transform.vectors import has_direction
 
@@ -40,18 +40,16 @@ def sample_rows(
         At most `size` rows with usable vectors.
 
     Raises:
-        EmptyCollectionError: There is nothing to sample.
+        EmptyCollectionError: The collection is empty.
+        GuideError: None of the ids is in the collection.
         InvalidVectorsError: No sampled vector has a direction.
     """
     rng = np.random.default_rng(seed)
     rows = (
         _sample_uniform(collection, size, rng) if ids is None else _pick(collection, ids, size, rng)
     )
-    if not rows:
-        raise EmptyCollectionError(
-            f"The collection {collection.info().name!r} holds none of the rows to sample. "
-            "Index documents first, or check the ids given to the guide."
-        )
+    if not len(rows):
+        raise _nothing_found(collection, ids)
     return _usable(rows, collection)
 
 
@@ -109,6 +107,19 @@ def read_pages(
 def _read_all(collection: VectorCollection, total: int) -> Rows:
     return Rows.joined(
         read_pages(collection, vectors=True, records=True, page_size=min(2000, max(1, total)))
+    )
+
+
+def _nothing_found(
+    collection: VectorCollection, ids: Sequence[str] | None
+) -> EmptyCollectionError | GuideError:
+    name = collection.info().name
+    if ids is None:
+        return EmptyCollectionError(f"The collection {name!r} is empty. Index documents first.")
+    stored = list(collection.page(limit=3, offset=0).ids)
+    return GuideError(
+        f"None of the {len(ids):,} ids that the guide knows is in the collection {name!r}. Its ids "
+        f"look like {stored}, the guide's like {list(ids[:3])}. Use the ids of the collection."
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import BoolArray, FloatArray
-from instruct_embeddings.errors import InvalidVectorsError
+from instruct_embeddings.errors import CollectionMismatchError, InvalidVectorsError
 
 
 def unit_rows(vectors: ArrayLike) -> FloatArray:
@@ -14,11 +14,12 @@ def unit_rows(vectors: ArrayLike) -> FloatArray:
         vectors: Shape (n, d).
 
     Returns:
-        float32, shape (n, d). Rows of zeros stay zeros; see `check_directions`.
+        float32, shape (n, d). Rows without a direction become zeros; see `has_direction`.
     """
     array = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(array, axis=1, keepdims=True)
-    scaled: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=norms > 0)
+    usable = (norms > 0) & (norms < np.inf)
+    scaled: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=usable)
     return scaled
 
 
@@ -31,11 +32,12 @@ def query_row(vector: ArrayLike, dimension: int) -> FloatArray:
     """One query vector as a unit row of shape (1, d).
 
     Raises:
-        InvalidVectorsError: It has another dimension, or no direction.
+        CollectionMismatchError: It has another dimension than the stored vectors.
+        InvalidVectorsError: It is zero, or holds NaN or infinite numbers.
     """
     row = np.asarray(vector, dtype=np.float32).reshape(1, -1)
     if row.shape[1] != dimension:
-        raise InvalidVectorsError(
+        raise CollectionMismatchError(
             f"The query vector has {row.shape[1]} dimensions, the stored vectors have {dimension}. "
             "Embed the query with the model that filled the collection."
         )

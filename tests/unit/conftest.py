@@ -1,12 +1,14 @@
 """Toy rows whose right answers are known, and transforms written by hand."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import SearchStrategy
 
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.config import FitConfig
@@ -29,6 +31,12 @@ settings.register_profile("unit", deadline=None, max_examples=50, derandomize=Tr
 settings.load_profile("unit")
 
 INFO = CollectionInfo("toys", "toys-1", 16, "cosine")
+
+
+def small_rows(n: int, d: int) -> SearchStrategy[FloatArray]:
+    """Vectors of shape (n, d) of small whole numbers, none of them zero."""
+    rows = arrays(np.float32, (n, d), elements=st.integers(-9, 9))
+    return rows.filter(lambda array: bool(array.any(axis=1).all()))
 
 
 @dataclass(frozen=True)
@@ -58,16 +66,14 @@ class Toys:
 
     def precision(self, scores: FloatArray, k: int = 10) -> float:
         """Share of the colour of each toy among its best `k` others; scores of shape (n, n)."""
-        order = np.argsort(-scores - 1e9 * -np.eye(len(scores)), axis=1)[:, :k]
+        others = scores - 9 * np.eye(len(scores))
+        order = np.argsort(-others, axis=1)[:, :k]
         colours = np.array(self.colours)
         return float((colours[order] == colours[:, None]).mean())
 
 
-MakeToys: TypeAlias = Callable[..., Toys]
-MakeTransform: TypeAlias = Callable[..., InstructionTransform]
-
-
-def _make_toys(n: int = 90, seed: int = 0) -> Toys:
+def make_toys(n: int = 90, seed: int = 0) -> Toys:
+    """`n` toys of three colours and four shapes."""
     rng = np.random.default_rng(seed)
     colours, shapes = rng.integers(0, 3, n), rng.integers(0, 4, n)
     vectors = np.hstack([0.1 * rng.standard_normal((n, 7)), 0.4 * rng.standard_normal((n, 9))])
@@ -81,15 +87,9 @@ def _make_toys(n: int = 90, seed: int = 0) -> Toys:
 
 
 @pytest.fixture(scope="session")
-def make_toys() -> MakeToys:
-    """`make_toys(n=90, seed=0)`."""
-    return _make_toys
-
-
-@pytest.fixture(scope="session")
 def toys() -> Toys:
     """90 toys to learn from."""
-    return _make_toys()
+    return make_toys()
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,7 @@ def by_colour(toys: Toys) -> InstructionTransform:
     )
 
 
-def _hand_made(**changes: Any) -> InstructionTransform:
+def hand_made(**changes: Any) -> InstructionTransform:
     """Looks at the first of two coordinates only, in query and space alike."""
     first = np.array([[1, 0]], dtype=np.float32)
     nothing = np.zeros(1, dtype=np.float32)
@@ -133,9 +133,3 @@ def _hand_made(**changes: Any) -> InstructionTransform:
         "created": "2026-01-31T12:00:00+00:00",
     }
     return InstructionTransform(**(parts | changes))
-
-
-@pytest.fixture(scope="session")
-def hand_made() -> MakeTransform:
-    """`hand_made(**changed_fields)`: a transform in two dimensions, written by hand."""
-    return _hand_made

@@ -1,6 +1,7 @@
 """The texts of the demo, what is asked of them and in which respects."""
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from random import Random
 
 from instruct_embeddings.cli.demo.questions import (
     INSTRUCTIONS,
-    QUESTIONS_ASKED,
     TICKET_QUESTIONS,
     Aspect,
     Question,
@@ -23,7 +23,8 @@ from instruct_embeddings.errors import DataError
 
 _ASPECTS = 3
 _MOST_LABELS = 50
-_QUESTION_CHARACTERS = 160
+_QUESTION_CHARACTERS = 300
+_FEWEST_QUESTIONS, _MOST_QUESTIONS = 3, 20
 _COMMON = 10
 
 
@@ -37,6 +38,7 @@ class Corpus:
         records: Rows to store.
         aspects: Respects in which they are compared.
         questions: Queries; not among the rows.
+        written: Whether the questions were written, or are rows held out.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Corpus:
     records: Sequence[Record]
     aspects: Sequence[Aspect]
     questions: Sequence[Question]
+    written: bool
 
 
 def sample_corpus() -> Path:
@@ -80,9 +83,11 @@ def read_corpus(file: Path | None, limit: int | None, label_keys: Sequence[str])
     questions: Sequence[Question] = TICKET_QUESTIONS
     if file is not None:
         asked = _held_out(records, aspects)
-        records = [record for record in records if record not in asked]
+        held = {record.id for record in asked}
+        records = [record for record in records if record.id not in held]
         questions = [_question(record) for record in asked]
-    return Corpus(_name(source, records), source, records, aspects, questions)
+    name = _name(source, records)
+    return Corpus(name, source, records, aspects, questions, written=file is None)
 
 
 def _default_keys(records: Sequence[Record], source: Path) -> list[str]:
@@ -128,14 +133,13 @@ def _held_out(records: Sequence[Record], aspects: Sequence[Aspect]) -> list[Reco
         )
     ]
     pool = common or labelled
-    return Random(0).sample(pool, min(QUESTIONS_ASKED, len(pool)))
+    wanted = min(max(len(records) // 50, _FEWEST_QUESTIONS), _MOST_QUESTIONS)
+    return Random(0).sample(pool, min(wanted, len(pool)))
 
 
 def _question(record: Record) -> Question:
-    """The beginning of a text, up to the end of its first sentence."""
-    text = " ".join(record.text.split())
-    sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
-    return Question(sentence[:_QUESTION_CHARACTERS], record.metadata)
+    text = textwrap.shorten(record.text, _QUESTION_CHARACTERS, placeholder="")
+    return Question(text, record.metadata)
 
 
 def _name(source: Path, records: Sequence[Record]) -> str:

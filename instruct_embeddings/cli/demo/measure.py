@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.retrieval.retriever import InstructRetriever
 
 _REPEATS = 15
-_SLICE = 64
+_SMALLEST_SLICE, _LARGEST_SLICE = 64, 512
 
 
 def query_seconds(
@@ -29,7 +29,8 @@ def query_seconds(
 
 def reencoding(encoder: TextEncoder, texts: Sequence[str]) -> dict[str, float]:
     """What encoding all texts again would take: measured on a slice, scaled to all."""
-    part = Random(0).sample(texts, min(_SLICE, len(texts)))
+    size = min(max(len(texts) // 40, _SMALLEST_SLICE), _LARGEST_SLICE, len(texts))
+    part = Random(0).sample(texts, size)
     started = time.perf_counter()
     encoder.encode(part)
     seconds = time.perf_counter() - started

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-QUESTIONS_ASKED = 3
-
 
 @dataclass(frozen=True)
 class Aspect:

@@ -60,14 +60,18 @@ class Asked:
         """Whether a row shares a label with the question."""
         return bool(self.aspect.labels(metadata) & self.aspect.labels(question.metadata))
 
-    def matching(self) -> tuple[int, int, int]:
-        """Hits that share a label with their question: generic, adapted, and of how many."""
-        generic = adapted = total = 0
-        for one in self.searches:
-            generic += sum(self.matches(h.metadata, one.question) for h in one.comparison.generic)
-            adapted += sum(self.matches(h.metadata, one.question) for h in one.comparison.adapted)
-            total += len(one.comparison.adapted)
-        return generic, adapted, total
+    def matching(self) -> dict[str, tuple[int, int]]:
+        """Labelled hits that share a label with their question, and of how many, by side."""
+        sides: dict[str, tuple[int, int]] = {}
+        for side in ("generic", "adapted"):
+            marks = [
+                self.matches(hit.metadata, one.question)
+                for one in self.searches
+                for hit in getattr(one.comparison, side)
+                if self.aspect.labels(hit.metadata)
+            ]
+            sides[side] = (sum(marks), len(marks))
+        return sides
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,9 @@ def _ask(
 
 
 def _asked_dict(asked: Asked) -> dict[str, Any]:
-    generic, adapted, total = asked.matching()
+    matching = {
+        side: {"hits": hits, "of": total} for side, (hits, total) in asked.matching().items()
+    }
     return {
         "instruction": asked.aspect.instruction,
         "label_key": asked.aspect.key,
@@ -155,7 +161,7 @@ def _asked_dict(asked: Asked) -> dict[str, Any]:
         "reused": asked.reused,
         "report": asked.transform.report.to_dict(),
         "query_seconds": asked.seconds,
-        "matching": {"generic": generic, "adapted": adapted, "of": total},
+        "matching": matching,
         "searches": [
             {
                 "labels": sorted(asked.aspect.labels(one.question.metadata)),

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from instruct_embeddings.retrieval.hits import Hit
 
 
+_SHOWN = 3
+_WIDTH = 115
+
+
 def screen(demo: Demo) -> "Iterator[RenderableType]":
     """The parts of the screen, from top to bottom."""
     from rich.rule import Rule
@@ -27,9 +32,11 @@ def screen(demo: Demo) -> "Iterator[RenderableType]":
         yield Rule(f'"{asked.aspect.instruction}"', align="left")
         yield f"\n{asked.transform.report}"
         yield f"{_fitted(asked)}\n"
-        for search in asked.searches:
+        for search in asked.searches[:_SHOWN]:
             yield _search_table(asked, search)
             yield ""
+        if len(asked.searches) > _SHOWN:
+            yield f"{len(asked.searches) - _SHOWN} more queries are counted below.\n"
     yield Rule("In short", align="left")
     yield ""
     yield _summary(demo)
@@ -65,7 +72,8 @@ def _search_table(asked: Asked, search: Search) -> "Table":
         labels = "|".join(sorted(asked.aspect.labels(hit.metadata)))
         return f"{mark} {labels or '-'}", one_line(hit.text)
 
-    title = f"{search.question.text}\n{asked.aspect.key} of the query: {own or '-'}"
+    shown = textwrap.shorten(search.question.text, _WIDTH, placeholder=" ...")
+    title = f"{shown}\n{asked.aspect.key} of the query: {own or '-'}"
     return search.comparison.table(title, cell, asked.aspect.key, "text")
 
 
@@ -86,12 +94,12 @@ def _summary(demo: Demo) -> "Table":
     ):
         table.add_column(head, justify="right")
     for asked in demo.asked:
-        generic, adapted, total = asked.matching()
+        shares = {side: f"{hits} of {of}" for side, (hits, of) in asked.matching().items()}
         report = asked.transform.report
         table.add_row(
             escape(asked.aspect.instruction),
-            f"{generic} of {total}",
-            f"{adapted} of {total}",
+            shares["generic"],
+            shares["adapted"],
             f"{report.generic:.2f} → {report.adapted:.2f}",
             f"{report.seconds:.2f} s{' (earlier)' if asked.reused else ''}",
             f"{asked.seconds['generic'] * 1000:.1f} ms",
@@ -106,9 +114,11 @@ def _facts(demo: Demo) -> str:
     same = sum(one.same_ids for one in searches)
     encode = asked[0].seconds["encode"] * 1000
     return (
+        f"✓ counts hits with a label, in the top {K} of {len(asked[0].searches)} queries"
+        f"{'' if demo.corpus.written else ' (texts held out of the collection)'}.\n"
         f"The hits are LangChain's; LlamaIndex was asked the same {len(searches)} times, generic "
         f"and adapted, and gave the same ids in {same} of {len(searches)}.\n"
-        f"Query times are medians of the search for the top {K}; encoding the query text takes "
+        f"Query times are medians of one search; encoding the query text takes "
         f"{encode:.1f} ms more, either way.\n"
         f"Re-encoding the {cost['texts']:,} texts for one instruction would take about "
         f"{cost['scaled_seconds']:,.1f} s (measured on {cost['measured_texts']}: "

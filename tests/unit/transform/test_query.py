@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.transform.query import QueryTransform, softmax
+from instruct_embeddings.transform.vectors import unit_rows
+from tests.unit.conftest import small_rows
+
+ROWS, MAPS = small_rows(4, 3), small_rows(2, 3)
+
+
+def query(
+    residual: float, gates: object, bias: object, directions: object, gate: str
+) -> QueryTransform:
+    arrays = [np.asarray(x, dtype=np.float32) for x in (gates, bias, directions)]
+    return QueryTransform(residual, *arrays, gate)  # type: ignore[arg-type]
+
+
+def test_the_softmax_gate_moves_a_query_towards_its_likely_labels() -> None:
+    """The logits are (log 3, 0) for the query (1, 0), so the gate is (3/4, 1/4)."""
+    transform = query(1.0, [[np.log(3), 0], [0, 0]], [0, 0], [[0, 1], [1, 0]], "softmax")
+    folded = transform.fold(np.array([[1, 0]], dtype=np.float32))
+    # (1, 0) + 3/4 (0, 1) + 1/4 (1, 0) = (5/4, 3/4)
+    np.testing.assert_allclose(folded, [[5 / 34**0.5, 3 / 34**0.5]], rtol=1e-6)
+    assert folded.dtype == np.float32
+
+
+def test_the_bias_shifts_the_softmax_gate() -> None:
+    transform = query(0.0, np.zeros((2, 2)), [np.log(4), 0], [[1, 0], [0, 1]], "softmax")
+    folded = transform.fold(np.array([[0, 1]], dtype=np.float32))
+    np.testing.assert_allclose(folded, [[4 / 17**0.5, 1 / 17**0.5]], rtol=1e-6)
+
+
+def test_the_linear_gate_is_a_plain_map() -> None:
+    transform = query(0.5, [[1, 1]], [1], [[0, 1]], "linear")
+    folded = transform.fold(np.array([[0.6, 0.8]], dtype=np.float32))
+    # 0.5 (0.6, 0.8) + (0.6 + 0.8 + 1) (0, 1) = (0.3, 2.8)
+    np.testing.assert_allclose(folded, unit_rows([[0.3, 2.8]]), rtol=1e-6)
+
+
+def test_softmax_of_large_logits_does_not_overflow() -> None:
+    np.testing.assert_array_equal(softmax(np.array([[1000, 0]], np.float32)), [[1, 0]])
+
+
+@pytest.fixture
+def turn() -> QueryTransform:
+    """Sends (1, 0) to (0, 1)."""
+    return query(0.0, [[1, 0]], [0], [[0, 1]], "linear")
+
+
+@pytest.mark.parametrize(
+    ("blend", "expected"),
+    [(0.0, [1, 0]), (0.5, [0.5**0.5, 0.5**0.5]), (0.2, [4 / 17**0.5, 1 / 17**0.5]), (1.0, [0, 1])],
+)
+def test_blend_goes_from_the_generic_to_the_adapted_query(
+    turn: QueryTransform, blend: float, expected: list[float]
+) -> None:
+    folded = turn.fold(np.array([[1, 0]], dtype=np.float32), blend)
+    np.testing.assert_allclose(folded, [expected], atol=1e-6)
+
+
+@given(vectors=ROWS, gates=MAPS, directions=MAPS, gate=st.sampled_from(["softmax", "linear"]))
+def test_folded_queries_have_unit_length(
+    vectors: FloatArray, gates: FloatArray, directions: FloatArray, gate: str
+) -> None:
+    transform = query(5.0, gates, [0.5, 0], directions, gate)
+    for blend in (0.0, 0.3, 1.0):
+        folded = transform.fold(unit_rows(vectors), blend)
+        np.testing.assert_allclose(np.linalg.norm(folded, axis=1), 1, atol=1e-5)
+
+
+@given(queries=ROWS, documents=ROWS, weights=MAPS, residual=st.sampled_from([0.0, 0.5, 2.0]))
+def test_the_linear_gate_is_the_bilinear_form(
+    queries: FloatArray, documents: FloatArray, weights: FloatArray, residual: float
+) -> None:
+    """The inner product with a folded query is v^T (s Id + A^T A) x, up to the query's length."""
+    form = residual * np.eye(3) + weights.T @ weights
+    expected = queries @ form @ documents.T
+    lengths = np.linalg.norm(queries @ form, axis=1, keepdims=True)
+    found = query(residual, weights, [0, 0], weights, "linear").fold(queries) @ documents.T
+    np.testing.assert_allclose(found * lengths, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_dimension_is_that_of_the_vectors() -> None:
+    assert query(1.0, np.ones((2, 5)), [0, 0], np.ones((2, 5)), "linear").dimension == 5
