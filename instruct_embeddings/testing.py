@@ -225,6 +225,8 @@ class InMemoryCollection:
             )
 
     def _matching(self, where: Where | None, where_document: Where | None) -> IntArray:
+        if not where and not where_document:
+            return np.arange(len(self._ids))
         return np.array(
             [
                 i

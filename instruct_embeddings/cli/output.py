@@ -33,7 +33,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
                 # The commands print the report, which says the same.
                 warnings.simplefilter("ignore", TransformWarning)
                 command(*args, **kwargs)
-        except InstructEmbeddingsError as exc:
+        except (InstructEmbeddingsError, OSError) as exc:
             if kwargs.get("debug"):
                 raise
             _console(stderr=True).print(f"Error: {exc}", style="red", markup=False)

@@ -94,7 +94,13 @@ class Place:
                 "chroma.sqlite3 is expected. Name that folder with --path, or make one with: "
                 f"instruct-embeddings index FILE --path {self.path} --collection NAME"
             )
-        folder: ClientAPI = chromadb.PersistentClient(str(self.path), settings=settings)
+        try:
+            folder: ClientAPI = chromadb.PersistentClient(str(self.path), settings=settings)
+        except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
+            raise CollectionError(
+                f"The Chroma database in {str(self.path)!r} cannot be opened: {exc}. Check that "
+                "the folder can be written and was made by Chroma."
+            ) from exc
         return folder
 
     def collection(self, name: str) -> "Collection":
@@ -149,8 +155,8 @@ def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str)
     recorded = (metadata or {}).get(MODEL_KEY)
     if recorded is not None and recorded != model:
         raise CollectionMismatchError(
-            f"The collection {collection!r} was filled by {recorded!r}, and the query would be "
-            f"embedded by {model!r}: their vectors cannot be compared. "
+            f"The collection {collection!r} was filled by {recorded!r}, and {model!r} is about "
+            "to be used: their vectors cannot be compared. "
             f"Use the model that filled it: --model {recorded}"
         )
     return recorded is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings._extras import require
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.comparison import Comparison, one_line
 from instruct_embeddings.cli.options import (
@@ -95,6 +96,7 @@ def run_query(
         The hits, and the seconds of encoding, of the generic and of the adapted search.
 
     Raises:
+        EmptyCollectionError: Nothing is stored.
         CollectionMismatchError: Another model filled the collection.
         GuideError: No transform is stored for the instruction.
     """
@@ -105,8 +107,9 @@ def run_query(
     kept = TransformStore(store)
     opened = place.collection(name)
     vectors = ChromaVectors(opened)
+    info = vectors.info()
     if instruction is not None:
-        _check_stored(kept, instruction, vectors.info(), place)
+        _check_stored(kept, instruction, info, place)
     encoder = encoders.load_encoder(model)
     if not check_model(opened.metadata, name, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
@@ -146,6 +149,10 @@ def _filter(where: str | None) -> dict[str, Any] | None:
         raise typer.BadParameter(f"--where is not JSON ({exc}): {where}") from exc
     if not isinstance(parsed, dict):
         raise typer.BadParameter(f'--where is a JSON object such as {{"area": "x"}}: {where}')
+    try:
+        require("chromadb.api.types", extra="chroma").validate_where(parsed)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--where is not a filter of Chroma: {exc}") from exc
     return parsed
 
 

@@ -70,7 +70,7 @@ class MetadataGuide:
         if value is None:
             return frozenset()
         if isinstance(value, (list, tuple)):
-            parts = [str(part) for part in value]
+            parts = [str(part) for part in value if part is not None]
         else:
             parts = str(value).split(self.separator) if self.separator else [str(value)]
         return frozenset(part.strip() for part in parts if part.strip())

@@ -38,8 +38,9 @@ class SearchRequest:
     prefetch: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
-            raise ConfigError(f"k={self.k!r} is not a whole number of at least 1.")
+        for name, value in (("k", self.k), ("prefetch", self.candidates)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name}={value!r} is not a whole number of at least 1.")
         if self.prefetch is not None and self.prefetch < self.k:
             raise ConfigError(
                 f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "
@@ -84,6 +85,7 @@ def rank_by_index(
     exact_order = transform.order_is_exact
     if exact_order and transform.mix == 0.0:
         scores = index_cosines(found.scores, transform.collection.space, transform.norms.mean)
+        scores = np.clip(scores, -1.0, 1.0)  # rounding
         return list(zip(found.ids, scores.tolist(), strict=True))[: request.k]
     rescored = max(DEFAULT_RESCORE, 2 * request.k) if exact_order else request.candidates
     rows = collection.fetch(found.ids[:rescored], vectors=True)

@@ -60,14 +60,14 @@ def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Gene
     length = -(-size // blocks)
     if total <= size or total < 2 * blocks * length:
         rows = _read_all(collection, total)
-        keep = np.sort(rng.permutation(len(rows))[:size])
-        return rows.take(keep)
-    edges = np.linspace(0, total, blocks + 1).astype(int)
-    starts = [
-        int(rng.integers(low, max(low + 1, high - length + 1))) for low, high in pairwise(edges)
-    ]
-    pages = [collection.page(limit=length, offset=s, vectors=True, records=True) for s in starts]
-    return Rows.joined(pages).take(range(min(size, sum(map(len, pages)))))
+    else:
+        edges = np.linspace(0, total, blocks + 1).astype(int)
+        starts = [int(rng.integers(a, max(a + 1, b - length + 1))) for a, b in pairwise(edges)]
+        rows = Rows.joined(
+            [collection.page(limit=length, offset=s, vectors=True, records=True) for s in starts]
+        )
+    # The blocks hold a few rows too many: any of them are left out, not those of the last blocks.
+    return rows.take(np.sort(rng.permutation(len(rows))[:size]))
 
 
 def _pick(

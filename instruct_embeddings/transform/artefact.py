@@ -3,24 +3,25 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from instruct_embeddings._types import FloatArray
+from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ArtefactError, InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform.classifier import Classifier
-from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.query import Gate, QueryTransform
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
-from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
 FORMAT_VERSION = 1
 MAX_BYTES = 256 * 1024 * 1024
 _HEADER = "instruct_embeddings"
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def to_bytes(transform: InstructionTransform) -> bytes:
@@ -43,7 +44,7 @@ def from_bytes(data: bytes) -> InstructionTransform:
     try:
         tensors = load(data)
         return _build(about, tensors)
-    except (SafetensorError, InstructEmbeddingsError, KeyError, TypeError, ValueError) as exc:
+    except (SafetensorError, InstructEmbeddingsError, *_MALFORMED) as exc:
         raise ArtefactError(
             f"The artefact is damaged or incomplete ({type(exc).__name__}: {exc}). "
             "Delete it; the next search under its instruction fits it again."
@@ -81,15 +82,19 @@ def summarise(about: Mapping[str, Any]) -> tuple[str, str, CollectionInfo, FitRe
         ArtefactError: A field is missing or has the wrong form.
     """
     try:
-        return (
-            str(about["instruction"]),
-            str(about["guide"]),
-            CollectionInfo(**about["collection"]),
-            FitReport.from_dict(about["report"]),
-            str(about["created"]),
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ArtefactError(f"The description of the artefact is incomplete: {exc}.") from exc
+        instruction, guide, created = (about[name] for name in ("instruction", "guide", "created"))
+        collection = CollectionInfo(**about["collection"])
+        report = FitReport.from_dict(about["report"])
+        if collection.space not in get_args(Space) or not isinstance(created, str):
+            raise ValueError(f"the space {collection.space!r} or time {created!r} is unknown")
+        # Both fail for values of another type, which would show only in a later search or listing.
+        transform_key(instruction, guide, collection)
+        str(report)
+        return instruction, guide, collection, report, created
+    except _MALFORMED as exc:
+        raise ArtefactError(
+            f"The description of the artefact is incomplete or wrong ({type(exc).__name__}: {exc})."
+        ) from exc
 
 
 def _describe(transform: InstructionTransform) -> dict[str, Any]:
@@ -153,15 +158,23 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
         config=FitConfig.from_dict(about["config"]),
         created=created,
     )
-    _try(built)
+    _check(built, tensors)
     return built
 
 
-def _try(transform: InstructionTransform) -> None:
-    """Apply the transform once: shapes that do not fit, or numbers that are not, show here."""
-    probe = np.full((1, transform.collection.dimension), 0.5, dtype=np.float32)
-    if not np.isfinite(transform.score(probe, probe)).all() or transform.query.gate not in (
-        "softmax",
-        "linear",
-    ):
-        raise ValueError("its numbers are not finite, or its gate is unknown")
+def _check(transform: InstructionTransform, tensors: Mapping[str, FloatArray]) -> None:
+    """Refuse numbers that are none, then apply both parts once: shapes that do not fit show."""
+    query, space, norms = transform.query, transform.space, transform.norms
+    numbers = [query.residual, transform.mix, space.weight, norms.mean, norms.spread]
+    if not all(np.isfinite(values).all() for values in (*tensors.values(), np.array(numbers))):
+        raise ValueError("it holds numbers that are not finite")
+    if not (0 <= transform.mix <= 1 and 0 <= space.weight <= 1):
+        raise ValueError("a share is outside [0, 1]")
+    if query.gate not in get_args(Gate) or not space.encoder.layers:
+        raise ValueError("its gate is unknown, or its encoder has no layer")
+    shape = (len(query.bias), transform.collection.dimension)
+    if query.gates.shape != shape or query.directions.shape != shape:
+        raise ValueError(f"its query maps do not have the shape {shape}")
+    probe = np.full((1, shape[1]), 0.5, dtype=np.float32)
+    if query.fold(probe).shape != probe.shape or space.score(probe, probe).shape != (1, 1):
+        raise ValueError("the shapes of its maps do not fit together")

@@ -81,7 +81,7 @@ def fit_transform(
         rows=len(vectors),
         judged=problem.size,
         label_counts=supervision.counts() if isinstance(supervision, Labels) else {},
-        measure=problem.measure,
+        measure=splits[0].held_out.measure,
         generic=_mean(split.held_out.quality(_cosine) for split in splits),
         folded=chosen.quality,
         adapted=adapted,

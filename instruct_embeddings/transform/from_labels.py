@@ -9,7 +9,7 @@ from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Labels
 from instruct_embeddings.transform.classifier import Classifier, fit_classifier
-from instruct_embeddings.transform.problem import MAX_K, Scorer, ranking_quality
+from instruct_embeddings.transform.problem import Scorer, depth, ranking_quality
 from instruct_embeddings.transform.quality import label_matches
 from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.space import SpaceTransform
@@ -32,7 +32,6 @@ class LabelProblem:
     strengths: Sequence[float] = (10.0, 3.0, 30.0)
     residuals: Sequence[float] = (0.5, 0.3, 0.8)
     weights: Sequence[float] = (0.3, 0.5, 0.8)
-    measure: str = f"precision@{MAX_K}"
 
     @classmethod
     def of(cls, vectors: FloatArray, labels: Labels) -> "LabelProblem":
@@ -57,6 +56,11 @@ class LabelProblem:
         judged = targets.any(axis=1)
         chosen = targets[judged]
         return cls(unit_rows(vectors[judged]), chosen / chosen.sum(1, keepdims=True))
+
+    @property
+    def measure(self) -> str:
+        """Precision at the ranks that are judged."""
+        return f"precision@{depth(self.size)}"
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform.bilinear import fit_pair_map
 from instruct_embeddings.transform.problem import Scorer
 from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.report import PAIR_ACCURACY
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -27,7 +28,7 @@ class PairProblem:
     strengths: Sequence[float] = (1.0, 0.3, 3.0)
     residuals: Sequence[float] = (1.0, 0.5, 2.0)
     weights: Sequence[float] = (0.0,)
-    measure: str = "pair accuracy"
+    measure: str = PAIR_ACCURACY
 
     @classmethod
     def of(cls, pairs: Pairs) -> "PairProblem":

@@ -9,7 +9,7 @@ from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.transform.bilinear import fit_ridge_map
-from instruct_embeddings.transform.problem import MAX_K, Scorer, ranking_quality
+from instruct_embeddings.transform.problem import Scorer, depth, ranking_quality
 from instruct_embeddings.transform.quality import leave_self_out
 from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
@@ -32,7 +32,6 @@ class TargetProblem:
     strengths: Sequence[float] = (1.0, 0.3, 3.0)
     residuals: Sequence[float] = (0.1, 0.0, 0.3)
     weights: Sequence[float] = (0.0,)
-    measure: str = f"agreement@{MAX_K}"
 
     @classmethod
     def of(cls, vectors: FloatArray, targets: Targets) -> "TargetProblem":
@@ -48,6 +47,11 @@ class TargetProblem:
                 "needed. Take a larger sample."
             )
         return cls(unit_rows(vectors[judged]), unit_rows(targets.vectors[judged]))
+
+    @property
+    def measure(self) -> str:
+        """Agreement at the ranks that are judged."""
+        return f"agreement@{depth(self.size)}"
 
     @property
     def size(self) -> int:
@@ -72,8 +76,10 @@ class TargetProblem:
         return SpaceTransform(VectorEncoder(((query.gates, query.bias),)), None, 0.0)
 
     def quality(self, score: Scorer) -> float:
-        """Precision@k against the k nearest rows in the target space."""
-        k = min(MAX_K, self.size - 1)
+        """Precision@k against the k nearest rows in the target space; 0 for a single row."""
+        if self.size < 2:
+            return 0.0
+        k = depth(self.size)
         near = leave_self_out(self.targets @ self.targets.T)
         best = np.argpartition(-near, k - 1, axis=1)[:, :k]
         relevant = np.zeros(near.shape, dtype=np.bool_)

@@ -36,7 +36,7 @@ class Problem(Protocol):
 
     @property
     def measure(self) -> str:
-        """Name of what `quality` returns."""
+        """Name of what `quality` returns on these units."""
         ...
 
     @property
@@ -61,6 +61,14 @@ class Problem(Protocol):
         ...
 
 
+def depth(rows: int) -> int:
+    """Ranks that are judged: ten, or half of the others in a small fold.
+
+    Among all others every ranking finds the same rows, so nothing could be told apart.
+    """
+    return max(1, min(MAX_K, (rows - 1) // 2))
+
+
 def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> float:
     """Mean precision@k of every row as a query over the others; 0 where none is relevant.
 
@@ -73,5 +81,5 @@ def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> 
     if not answerable.any():
         return 0.0
     scores = leave_self_out(score(vectors, vectors))
-    k = min(MAX_K, len(vectors) - 1)
+    k = depth(len(vectors))
     return float(precision_at_k(scores[answerable], relevant[answerable], k).mean())

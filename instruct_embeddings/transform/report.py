@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+PAIR_ACCURACY = "pair accuracy"
 _SHOWN_LABELS = 8
 
 
@@ -17,9 +18,9 @@ class FitReport:
 
     Attributes:
         rows: Rows in the sample.
-        judged: Rows of the sample that the guide could judge.
+        judged: Rows of the sample that the guide could judge, or judged pairs.
         label_counts: Judged rows for each label, most frequent first; empty without labels.
-        measure: What the three figures are: `precision@k` or `pair accuracy`.
+        measure: What the three figures are: `precision@k`, `agreement@k` or `pair accuracy`.
         generic: The figure for the generic vectors.
         folded: The figure for the folded query alone.
         adapted: The figure for folded prefetch and rescoring.
@@ -58,10 +59,11 @@ class FitReport:
             if self.helps
             else "the generic ranking is kept, since the transform does not beat it"
         )
+        judged = f"{self.judged} judged pairs" if self.measure == PAIR_ACCURACY else self.judged
         lines = [
             f"{self.measure} on held-out rows: generic {self.generic:.3f}, "
             f"folded {self.folded:.3f}, folded and rescored {self.adapted:.3f}: {verdict}",
-            f"learned from {self.judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
+            f"learned from {judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
         ]
         if self.label_counts:
             shown = list(self.label_counts.items())[:_SHOWN_LABELS]

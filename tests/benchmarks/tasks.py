@@ -99,7 +99,10 @@ def embed(encoder: GenericEncoder, texts: list[str], instruction: str | None = N
         vectors = encoder.encode(list(missing.values()), instruction=instruction)
         known.update(zip(missing, vectors, strict=True))
         CACHE.mkdir(exist_ok=True)
-        np.savez(file, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
+        # Under another name first: an interrupted run leaves the old file or the new one.
+        fresh = file.with_suffix(".writing.npz")
+        np.savez(fresh, texts=np.array(list(known)), vectors=np.stack(list(known.values())))
+        fresh.replace(file)
     return np.stack([known[digest] for digest in digests])
 
 

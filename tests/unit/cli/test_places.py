@@ -42,6 +42,13 @@ def test_a_folder_without_a_database_is_refused_and_not_made(tmp_path: Path) -> 
     assert not (tmp_path / "none").exists()
 
 
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(CollectionError, match="cannot be opened"):
+        Place(file / "db").client(create=True)
+
+
 def test_a_server_that_does_not_answer_is_named() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,5 +79,5 @@ def test_a_name_that_chroma_refuses_is_refused(tmp_path: Path) -> None:
 def test_a_collection_of_another_model_is_refused_with_both_names() -> None:
     assert check_model({MODEL_KEY: "tiny"}, "c", "tiny")
     assert not check_model(None, "c", "tiny")
-    with pytest.raises(CollectionMismatchError, match=r"filled by 'large'.*by 'tiny'"):
+    with pytest.raises(CollectionMismatchError, match=r"filled by 'large', and 'tiny' is"):
         check_model({MODEL_KEY: "large"}, "c", "tiny")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from instruct_embeddings.cli.places import Place, new_collection
 from tests.unit.cli.conftest import Run
 
 At = Callable[..., list[str]]
@@ -77,7 +78,7 @@ def test_a_collection_of_another_model_is_refused(run: Run, farm: Path, at: At) 
     ran = run("query", "dog", *at(farm), "--model", "large")
     assert (ran.code, ran.stdout) == (1, "")
     assert "was filled by 'tiny'" in ran.stderr
-    assert "by 'large'" in ran.stderr
+    assert "'large' is about to be used" in ran.stderr
 
 
 def test_prefetch_below_k_is_an_error(run: Run, farm: Path, at: At) -> None:
@@ -87,10 +88,26 @@ def test_prefetch_below_k_is_an_error(run: Run, farm: Path, at: At) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [["-k", 0], ["--blend", 2], ["--where", "{"], ["--where", "[]"], ["--prefetch", 0]]
+    "extra",
+    [
+        ["-k", 0],
+        ["--blend", 2],
+        ["--where", "{"],
+        ["--where", "[]"],
+        ["--where", '{"a": {"$x": 1}}'],
+        ["--prefetch", 0],
+    ],
 )
 def test_usage_errors_exit_with_2(run: Run, farm: Path, at: At, extra: list[object]) -> None:
     assert run("query", "dog", *at(farm), *extra).code == 2
+
+
+def test_an_empty_collection_is_an_error(run: Run, tmp_path: Path, at: At) -> None:
+    new_collection(Place(tmp_path).client(create=True), "zoo", "tiny")
+    for command in (["query", "dog"], ["adapt", QUESTION, "--metadata-key", "animal"]):
+        ran = run(*command, *at(tmp_path))
+        assert (ran.code, ran.stdout) == (1, "")
+        assert "'zoo' holds 0 vectors" in ran.stderr
 
 
 def test_a_missing_collection_names_those_that_exist(run: Run, farm: Path, at: At) -> None:

@@ -69,6 +69,8 @@ def test_export_writes_a_copy(run: Run, store: Path, tmp_path: Path) -> None:
     key, target = the_key(store), tmp_path / "copy.safetensors"
     assert run("transforms", "export", key, target, "--store", store).code == 0
     assert target.read_bytes() == (store / f"{key}.safetensors").read_bytes()
+    nowhere = run("transforms", "export", key, tmp_path / "no" / "copy", "--store", store)
+    assert (nowhere.code, nowhere.stdout) == (1, "")
     again = run("transforms", "export", key, target, "--store", store)
     assert again.code == 1
     assert "exists already" in again.stderr

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from instruct_embeddings.transform.problem import ranking_quality
+from instruct_embeddings.transform.problem import depth, ranking_quality
 from instruct_embeddings.transform.quality import label_matches, leave_self_out, precision_at_k
 
 
@@ -32,10 +32,15 @@ def test_leaving_self_out_changes_a_copy() -> None:
     assert scores.sum() == 4
 
 
+def test_ten_ranks_are_judged_or_half_of_the_others() -> None:
+    assert [depth(rows) for rows in (2, 3, 5, 10, 21, 1000)] == [1, 1, 2, 4, 10, 10]
+
+
 def test_ranking_quality_is_the_mean_over_rows_that_have_an_answer() -> None:
-    """Three rows on a line: both ends find the middle first; only 0 and 1 belong together."""
-    vectors = np.array([[0], [1], [3]], dtype=np.float32)
-    relevant = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=np.bool_)
-    # k is 2, all other rows: one of two is right, for each of rows 0 and 1.
-    assert ranking_quality(lambda q, x: -np.abs(q - x.T), vectors, relevant) == 0.5
+    """Three rows on a line, of which 0 and 2 belong together; one of the other two is looked at."""
+    vectors = np.array([[0], [2], [3]], dtype=np.float32)
+    relevant = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=np.bool_)
+    # The nearest of both ends is the middle; the farthest is the other end.
+    assert ranking_quality(lambda q, x: -np.abs(q - x.T), vectors, relevant) == 0.0
+    assert ranking_quality(lambda q, x: np.abs(q - x.T), vectors, relevant) == 1.0
     assert ranking_quality(lambda q, x: q @ x.T, vectors, np.zeros_like(relevant)) == 0.0

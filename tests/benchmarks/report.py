@@ -1,0 +1,203 @@
+"""Rewrite docs/performance.md and the figures of the README from the kept results.
+
+    python -m tests.benchmarks.report
+
+A test compares both files with what this module makes of `results/`, so that no figure can be
+quoted that the results do not hold.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from tests.benchmarks.environment import RESULTS
+from tests.benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, RESCORED, SIZES
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
+_BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->"
+
+
+def main() -> None:
+    """Write both files."""
+    PAGE.write_text(performance_page(), encoding="utf-8")
+    README.write_text(with_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def performance_page() -> str:
+    """The whole of docs/performance.md."""
+    quality, query = _read("transform"), _read("query")
+    largest = query["results"][-1]
+    parts = [
+        "# Performance",
+        "Made from `tests/benchmarks/results/` by `python -m tests.benchmarks.report`. The "
+        "commands rerun the measurements; DATA is a folder of public labelled texts, described in "
+        "[tests/benchmarks](../tests/benchmarks/README.md).",
+        "## Ranking quality",
+        "`make bench-transform DATA=folder`",
+        _ran(quality["environment"]),
+        "Every method ranks the same pool of at most 1,500 rows, apart from the labelled ones, for "
+        "500 queries of that pool. Cells are precision@10 / V-measure of k-means, means over "
+        f"{len(_tasks(quality))} tasks; the last column is the smallest gain in precision@10 over "
+        "the generic vectors on any single task with up to 1,000 labels.",
+        _table(("method", *(f"{size:,} labels" for size in SIZES), "worst task"), _means(quality)),
+        "By task with up to 1,000 labels:",
+        _table(("task", GENERIC, GSTRANSFORM, FOLDED, RESCORED), _by_task(quality)),
+        "## Latency and recall",
+        "`make bench-query DATA=folder`",
+        _ran(query["environment"])
+        + f" Collections hold {query['vectors']:,} real vectors ({query['base']}) mixed in pairs "
+        "and jittered, in a persistent Chroma with its default index settings.",
+        "Plain is `collection.query` for ten rows with texts and metadata; adapted is a search "
+        "under a known instruction for the same, prefetch and rescoring included; the two "
+        "alternate in one loop. Recall compares the search with the same search over an exact "
+        "index. First answer is the first search under a new instruction: sampling, fitting, "
+        "searching.",
+        _table(
+            (
+                "vectors",
+                "instruction asks for",
+                "plain ms (p95)",
+                "adapted ms (p95)",
+                "ratio",
+                "recall@10",
+                "first answer s",
+            ),
+            _latencies(query),
+        ),
+        "### The default prefetch",
+        f"Recall@10 of the folded query alone, and milliseconds of that index query, at "
+        f"{largest['n']:,} vectors. The default is {largest['prefetch']}.",
+        _table(*_curve(largest)),
+        "### Against re-encoding",
+        "Encoding the whole collection again with the same encoder, measured on a slice and "
+        "scaled, beside the median first answer:",
+        _table(("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def with_figures(readme: str) -> str:
+    """The README with its figures replaced."""
+    head, _, rest = readme.partition(_BEGIN)
+    return f"{head}{_BEGIN}{readme_figures()}{_END}{rest.partition(_END)[2]}"
+
+
+def readme_figures() -> str:
+    """The figures that the README quotes."""
+    quality, query = _read("transform"), _read("query")
+    largest = query["results"][-1]
+    cells = {row[0]: row[-2] for row in _means(quality)}
+    ratios = [row["ratio of medians"] for row in largest["aspects"]]
+    recalls = [row["recall@10 of the search"] for row in largest["aspects"]]
+    first = [row["first answer s"] for row in largest["aspects"]]
+    adapted = [row["adapted ms"]["median"] for row in largest["aspects"]]
+    lines = [
+        f"Precision@10 / V-measure, means over {len(_tasks(quality))} public tasks with up to "
+        f"1,000 labels: generic {cells[GENERIC]}, GSTransform's encoder-decoder {cells[GSTRANSFORM]}, "
+        f"ours folded {cells[FOLDED]}, ours folded and rescored {cells[RESCORED]} "
+        "(`make bench-transform DATA=folder`).",
+        f"At {largest['n']:,} stored vectors on {query['environment']['cores']} cores: "
+        f"{min(adapted)} to {max(adapted)} ms a query, {min(ratios)} to {max(ratios)} times a "
+        f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
+        f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
+        "Hardware, versions, every task, what is lost where: [performance](docs/performance.md).",
+    ]
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def _read(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return data
+
+
+def _ran(environment: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
+    return (
+        f"Ran on {environment['date']} at commit {environment['commit']}, seed "
+        f"{environment['seed']}: {environment['processor']}, {environment['cores']} cores, Python "
+        f"{environment['python']}, {versions}."
+    )
+
+
+def _tasks(quality: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(row["task"] for row in quality["rows"]))
+
+
+def _pick(quality: dict[str, Any], method: str, size: int) -> dict[str, dict[str, float]]:
+    return {
+        row["task"]: row
+        for row in quality["rows"]
+        if row["method"] == method and row["labels"] == size
+    }
+
+
+def _means(quality: dict[str, Any]) -> list[list[str]]:
+    generic = _pick(quality, GENERIC, SIZES[-1])
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in quality["rows"]):
+        by_size = [_pick(quality, method, size) for size in SIZES]
+        last = by_size[-1]
+        worst = min(last[t]["precision@10"] - generic[t]["precision@10"] for t in last)
+        lines.append([method, *(_both(rows.values()) for rows in by_size), f"{worst:+.3f}"])
+    return lines
+
+
+def _both(rows: Iterable[dict[str, float]]) -> str:
+    kept = list(rows)
+    precision = mean(row["precision@10"] for row in kept)
+    return f"{precision:.3f} / {mean(row['v_measure'] for row in kept):.3f}"
+
+
+def _by_task(quality: dict[str, Any]) -> list[list[str]]:
+    methods = [
+        _pick(quality, method, SIZES[-1]) for method in (GENERIC, GSTRANSFORM, FOLDED, RESCORED)
+    ]
+    return [[task, *(_both([rows[task]]) for rows in methods)] for task in _tasks(quality)]
+
+
+def _latencies(query: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            f"{result['n']:,}",
+            row["aspect"],
+            f"{row['plain ms']['median']} ({row['plain ms']['p95']})",
+            f"{row['adapted ms']['median']} ({row['adapted ms']['p95']})",
+            str(row["ratio of medians"]),
+            str(row["recall@10 of the search"]),
+            str(row["first answer s"]),
+        ]
+        for result in query["results"]
+        for row in result["aspects"]
+    ]
+
+
+def _curve(result: dict[str, Any]) -> tuple[Sequence[str], list[list[str]]]:
+    name = "folded by prefetch: recall@10, ms"
+    prefetches = list(result["aspects"][0][name])
+    lines = [
+        [row["aspect"], *(f"{recall} ({ms})" for recall, ms in row[name].values())]
+        for row in result["aspects"]
+    ]
+    return ("instruction asks for", *prefetches), lines
+
+
+def _reencoding(query: dict[str, Any]) -> list[list[str]]:
+    lines = []
+    for result in query["results"]:
+        firsts = sorted(row["first answer s"] for row in result["aspects"])
+        first, again = firsts[len(firsts) // 2], result["re-encoding seconds"]
+        lines.append([f"{result['n']:,}", f"{again:,.0f}", str(first), f"{again / first:,.0f}"])
+    return lines
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Collections and guides that count, wait or fail when told to."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides import MetadataGuide
+from instruct_embeddings.protocols import Guide, Rows, VectorCollection
+from instruct_embeddings.retrieval import InstructRetriever
+from instruct_embeddings.supervision import Supervision
+from instruct_embeddings.testing import InMemoryCollection
+from instruct_embeddings.transform import InstructionTransform, TransformStore
+from instruct_embeddings.transform.transform import Norms
+
+COLOUR = "What colour is it?"
+Adapt: TypeAlias = Callable[[VectorCollection], InstructRetriever]
+
+
+@pytest.fixture
+def adapt(tmp_path: Path, by_colour: InstructionTransform) -> Adapt:
+    """Makes retrievers that know the instruction COLOUR from a store, so nothing is fitted."""
+
+    def make(collection: VectorCollection) -> InstructRetriever:
+        rows = collection.page(limit=10_000, offset=0, vectors=True)
+        store = TransformStore(tmp_path)
+        store.put(replace(by_colour, collection=collection.info(), norms=Norms.of(rows.vectors)))
+        return InstructRetriever(collection, store=store)
+
+    return make
+
+
+class CountingCollection(InMemoryCollection):
+    """Counts its calls and the rows it hands out.
+
+    Attributes:
+        calls: Number of calls of each method.
+        handed_out: Rows of all pages.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.calls: Counter[str] = Counter()
+        self.handed_out = 0
+        super().__init__(*arguments, **options)
+
+    def page(self, **options: Any) -> Rows:
+        self.calls["page"] += 1
+        rows = super().page(**options)
+        self.handed_out += len(rows)
+        return rows
+
+    def fetch(self, ids: Sequence[str], **options: Any) -> Rows:
+        self.calls["fetch"] += 1
+        return super().fetch(ids, **options)
+
+
+class CountingGuide:
+    """A metadata guide that counts how often it is asked: once a fit."""
+
+    def __init__(self, metadata_key: str = "colour") -> None:
+        self.guide: Guide = MetadataGuide(metadata_key)
+        self.asked: list[str] = []
+
+    @property
+    def key(self) -> str:
+        return self.guide.key
+
+    def ids(self) -> Sequence[str] | None:
+        return None
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        self.asked.append(instruction)
+        return self.guide.judge(instruction, sample)
+
+
+class BlockingGuide(CountingGuide):
+    """Waits in the middle of a fit until it is let go.
+
+    Attributes:
+        reached: Set when a fit has arrived.
+        go: Lets it go on.
+    """
+
+    def __init__(self, metadata_key: str = "colour") -> None:
+        super().__init__(metadata_key)
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        self.reached.set()
+        assert self.go.wait(30)
+        return super().judge(instruction, sample)
+
+
+class FailingGuide(CountingGuide):
+    """Fails the first `times` fits."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        supervision = super().judge(instruction, sample)
+        if len(self.asked) <= self.times:
+            raise GuideError("the guide is out of order")
+        return supervision

@@ -1,0 +1,69 @@
+from typing import Any
+
+import pytest
+
+from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
+from instruct_embeddings.errors import ConfigError, InstructionError
+
+
+def test_defaults() -> None:
+    assert FitConfig() == FitConfig(sample_size=1000, folds=3, seed=0, time_budget=10.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"sample_size": 3}, "sample_size=3 is not a whole number of at least 4"),
+        ({"sample_size": 10.0}, r"sample_size=10\.0"),
+        ({"folds": 1}, "folds=1 is not a whole number of at least 2"),
+        ({"folds": True}, "folds=True"),
+        ({"seed": -1}, "seed=-1"),
+        ({"time_budget": 0}, "time_budget=0 is not a positive number"),
+        ({"time_budget": float("nan")}, "time_budget=nan"),
+    ],
+)
+def test_settings_out_of_their_range_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FitConfig(**setting)
+
+
+def test_settings_are_plain_data_and_back() -> None:
+    config = FitConfig(sample_size=50, seed=7)
+    assert config.to_dict() == {"sample_size": 50, "folds": 3, "seed": 7, "time_budget": 10.0}
+    assert FitConfig.from_dict(config.to_dict()) == config
+
+
+def test_unknown_settings_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"\['colour'\].*'folds'.*Upgrade"):
+        FitConfig.from_dict({"colour": 1, "seed": 0})
+
+
+def test_an_instruction_loses_surrounding_space_only() -> None:
+    assert check_instruction("  What  Language? \n") == "What  Language?"
+    assert len(check_instruction("x" * 2000)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        (" \t\n", "is empty"),
+        ("x" * 10_000, "has 10,000 characters; at most 2,000"),
+        (None, "got NoneType"),
+        (["a"], "got list"),
+    ],
+)
+def test_what_is_no_instruction_is_refused(text: Any, message: str) -> None:
+    with pytest.raises(InstructionError, match=message):
+        check_instruction(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["What language?", "  what LANGUAGE ", "What\nlanguage?!", "WHAT LANGUAGE ."]
+)
+def test_case_spacing_and_end_marks_do_not_count(text: str) -> None:
+    assert normalise_instruction(text) == "what language"
+
+
+def test_marks_inside_count() -> None:
+    assert normalise_instruction("C? or C++.") == "c? or c++"

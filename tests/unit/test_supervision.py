@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.supervision import Labels, Pairs, Targets
+
+
+def test_single_labels_are_sets_of_one_or_none() -> None:
+    labels = Labels.single(["a", None, "b", "a"])
+    assert labels.rows == (frozenset("a"), frozenset(), frozenset("b"), frozenset("a"))
+    np.testing.assert_array_equal(labels.judged, [True, False, True, True])
+
+
+def test_counts_are_rows_a_label_most_frequent_first() -> None:
+    labels = Labels((frozenset("ab"), frozenset("b"), frozenset(), frozenset("cb")))
+    assert list(labels.counts().items()) == [("b", 3), ("a", 1), ("c", 1)]
+
+
+def test_no_rows_at_all() -> None:
+    assert Labels(()).judged.shape == (0,)
+    assert Labels(()).judged.dtype == np.bool_
+    assert Labels(()).counts() == {}
+
+
+def zeros(*shape: int) -> FloatArray:
+    return np.zeros(shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("queries", "documents", "relevant", "message"),
+    [
+        ((3, 2), (3, 4), 3, r"\(3, 2\) and \(3, 4\)"),
+        ((3, 2), (2, 2), 3, r"\(3, 2\) and \(2, 2\)"),
+        ((3,), (3,), 3, r"\(3,\) and \(3,\)"),
+        ((3, 2), (3, 2), 2, r"shape \(3,\), got \(2,\)"),
+    ],
+)
+def test_pairs_need_both_sides_and_one_relevance_each(
+    queries: tuple[int, ...], documents: tuple[int, ...], relevant: int, message: str
+) -> None:
+    with pytest.raises(GuideError, match=message):
+        Pairs(zeros(*queries), zeros(*documents), np.ones(relevant, dtype=np.bool_))
+
+
+@pytest.mark.parametrize(("shape", "judged"), [((3, 2), 2), ((3,), 3)])
+def test_targets_need_one_row_each(shape: tuple[int, ...], judged: int) -> None:
+    with pytest.raises(GuideError, match="Targets need vectors of shape"):
+        Targets(zeros(*shape), np.ones(judged, dtype=np.bool_))
+
+
+def test_a_collection_is_known_by_all_its_fields() -> None:
+    info = CollectionInfo("name", "id", 2, "cosine")
+    others = [{"name": "n"}, {"id": "i"}, {"dimension": 3}, {"space": "ip"}]
+    prints = {info.fingerprint, *(replace(info, **other).fingerprint for other in others)}
+    assert len(prints) == 5
+    assert info.fingerprint == CollectionInfo("name", "id", 2, "cosine").fingerprint
+    assert len(info.fingerprint) == 32

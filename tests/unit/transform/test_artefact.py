@@ -1,0 +1,158 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from instruct_embeddings.errors import ArtefactError
+from instruct_embeddings.transform import InstructionTransform
+from instruct_embeddings.transform.artefact import from_bytes, read_description, to_bytes
+from instruct_embeddings.transform.space import SpaceTransform
+from tests.unit.conftest import Toys, hand_made
+
+WHOLE = to_bytes(hand_made())
+HEADER = 8 + int.from_bytes(WHOLE[:8], "little")
+
+
+def rewritten(
+    description: dict[str, Any] | None = None, tensors: dict[str, Any] | None = None
+) -> bytes:
+    """The hand-made artefact with parts replaced."""
+    about = read_description(WHOLE) | (description or {})
+    return save(load(WHOLE) | (tensors or {}), {"instruct_embeddings": json.dumps(about)})
+
+
+def test_a_fitted_transform_comes_back_to_the_bit(
+    by_colour: InstructionTransform, toys: Toys
+) -> None:
+    back = from_bytes(to_bytes(by_colour))
+    assert to_bytes(back) == to_bytes(by_colour)
+    assert back.key == by_colour.key
+    assert back.report == by_colour.report
+    assert back.config == by_colour.config
+    assert back.norms == by_colour.norms
+    for blend in (0.0, 0.4, 1.0):
+        np.testing.assert_array_equal(
+            back.score(toys.vectors[:1], toys.vectors, blend),
+            by_colour.score(toys.vectors[:1], toys.vectors, blend),
+        )
+
+
+def test_a_transform_without_labels_comes_back() -> None:
+    transform = hand_made()
+    bare = replace(transform, space=SpaceTransform(transform.space.encoder, None, 0.0))
+    back = from_bytes(to_bytes(bare))
+    assert back.space.classifier is None
+    assert to_bytes(back) == to_bytes(bare)
+
+
+def test_instructions_in_any_script_come_back() -> None:
+    text = "Quelle langue ? 何語ですか \U0001f600"
+    assert from_bytes(to_bytes(hand_made(instruction=text))).instruction == text
+
+
+def test_the_description_is_plain_json_in_the_header() -> None:
+    about = read_description(WHOLE)
+    assert about["format_version"] == 1
+    assert about["instruction"] == "Left or right?"
+    assert about["collection"] == {
+        "name": "plane",
+        "id": "plane-1",
+        "dimension": 2,
+        "space": "cosine",
+    }
+    assert about["report"]["adapted"] == 1.0
+
+
+def test_a_file_cut_off_anywhere_is_refused() -> None:
+    for length in range(len(WHOLE)):
+        with pytest.raises(ArtefactError, match=r"cut off|damaged or incomplete"):
+            from_bytes(WHOLE[:length])
+
+
+@given(data=st.binary(max_size=64), prefix=st.sampled_from([0, 8, HEADER]))
+def test_random_bytes_are_refused(data: bytes, prefix: int) -> None:
+    with pytest.raises(ArtefactError, match="Delete it"):
+        from_bytes(WHOLE[:prefix] + data)
+
+
+@settings(max_examples=300)
+@given(place=st.integers(0, HEADER - 1), byte=st.binary(min_size=1, max_size=1))
+def test_a_changed_byte_in_the_header_raises_nothing_else(place: int, byte: bytes) -> None:
+    try:
+        changed = from_bytes(WHOLE[:place] + byte + WHOLE[place + 1 :])
+    except ArtefactError:
+        return
+    assert len(changed.key) == 32
+    assert np.isfinite(
+        changed.score(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32))
+    ).all()
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"instruct_embeddings": "[]"}])
+def test_safetensors_files_of_others_are_refused(metadata: dict[str, str] | None) -> None:
+    foreign = save({"weight": np.ones(3, dtype=np.float32)}, metadata)
+    with pytest.raises(ArtefactError, match="not a transform of this package"):
+        from_bytes(foreign)
+
+
+@pytest.mark.parametrize("version", [2, 0, "1", None])
+def test_other_format_versions_are_refused(version: object) -> None:
+    with pytest.raises(ArtefactError, match=r"format_version .* reads 1\. Upgrade"):
+        from_bytes(rewritten({"format_version": version}))
+
+
+@pytest.mark.parametrize("name", sorted(load(WHOLE)))
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(name: str, number: float) -> None:
+    broken = np.full_like(load(WHOLE)[name], number)
+    with pytest.raises(ArtefactError, match="damaged or incomplete"):
+        from_bytes(rewritten(tensors={name: broken}))
+
+
+@pytest.mark.parametrize("name", sorted(load(WHOLE)))
+@pytest.mark.parametrize("mix", [0.0, 0.5])
+def test_shapes_that_do_not_fit_are_refused(name: str, mix: float) -> None:
+    tall = np.ones((3, 3), dtype=np.float32)
+    with pytest.raises(ArtefactError, match="damaged or incomplete"):
+        from_bytes(rewritten({"mix": mix}, {name: tall}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (field, value)
+        for field in sorted(set(read_description(WHOLE)) - {"written_by"})
+        for value in (None, [], "x")
+        if not (value == "x" and field in ("instruction", "guide", "created"))
+    ],
+)
+def test_a_description_with_a_wrong_field_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ArtefactError):
+        from_bytes(rewritten({field: value}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instruction": " "},
+        {"collection": {"name": 3, "id": "x", "dimension": 2, "space": "cosine"}},
+        {"collection": {"name": "x", "id": "x", "dimension": 2, "space": "manhattan"}},
+        {"collection": {"name": "x", "id": "x", "dimension": 3, "space": "cosine"}},
+        {"collection": {"name": "x", "id": "x", "dimension": 10**15, "space": "cosine"}},
+        {"query": {"residual": 0.0, "gate": "relu"}},
+        {"space": {"weight": 0.5, "layers": 0}},
+        {"space": {"weight": -1.0, "layers": 1}},
+        {"space": {"weight": 0.5, "layers": float("inf")}},
+        {"mix": float("nan")},
+        {"config": {"sample_size": 1}},
+        {"config": {"colour": 1}},
+    ],
+)
+def test_a_description_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ArtefactError):
+        from_bytes(rewritten(change))

@@ -1,0 +1,213 @@
+"""The first coordinates say the colour, quietly; all else in the vectors speaks of other things."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import GuideError, InstructionError
+from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
+from instruct_embeddings.transform import InstructionTransform, fit_transform
+from instruct_embeddings.transform.artefact import to_bytes
+from tests.unit.conftest import INFO, Toys, make_toys
+
+
+def fit(
+    vectors: FloatArray,
+    supervision: Supervision,
+    instruction: str = "What colour?",
+    **settings: float,
+) -> InstructionTransform:
+    return fit_transform(
+        vectors,
+        supervision,
+        instruction=instruction,
+        guide="test",
+        collection=INFO,
+        config=FitConfig(**settings),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def new() -> Toys:
+    """200 toys apart from the sample: less than half of generic neighbours share the colour."""
+    toys = make_toys(200, seed=1)
+    assert toys.precision(toys.vectors @ toys.vectors.T) < 0.5
+    return toys
+
+
+def folded_and_adapted(transform: InstructionTransform, toys: Toys) -> tuple[float, float]:
+    vectors = toys.vectors
+    scores = np.stack([transform.score(vector[None], vectors) for vector in vectors])
+    return toys.precision(transform.query.fold(vectors) @ vectors.T), toys.precision(scores)
+
+
+def test_from_one_label_a_row(by_colour: InstructionTransform, new: Toys) -> None:
+    folded, adapted = folded_and_adapted(by_colour, new)
+    assert folded > 0.9
+    assert adapted > 0.9
+
+
+def test_from_several_labels_a_row(toys: Toys, new: Toys) -> None:
+    """A third of the rows carries its shape as well."""
+    rows = zip(toys.colours, toys.shapes, strict=True)
+    labels = Labels(tuple(frozenset([c, s][: 2 - (i % 3 > 0)]) for i, (c, s) in enumerate(rows)))
+    transform = fit(toys.vectors, labels)
+    assert transform.report.label_counts == labels.counts()
+    assert len(transform.report.label_counts) == 7
+    assert min(folded_and_adapted(transform, new)) > 0.85
+
+
+def test_from_pairs(toys: Toys, new: Toys) -> None:
+    left, right = np.random.default_rng(0).integers(0, 90, (2, 400))
+    colours = np.array(toys.colours)
+    pairs = Pairs(toys.vectors[left], toys.vectors[right], colours[left] == colours[right])
+    transform = fit(toys.vectors, pairs)
+    assert min(folded_and_adapted(transform, new)) > 0.9
+    report = transform.report
+    assert (report.rows, report.judged, report.measure) == (90, 400, "pair accuracy")
+    assert report.generic < 0.7 < 0.95 < report.folded
+    assert "400 judged pairs of 90 sampled rows" in str(report)
+
+
+def test_from_targets(toys: Toys, new: Toys) -> None:
+    """A target is one of three one-hot rows, with a little noise against ties."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal((90, 3))
+    targets = noise + [[c == name for name in ("red", "green", "blue")] for c in toys.colours]
+    judged = np.arange(90) < 80
+    transform = fit(toys.vectors, Targets(targets.astype(np.float32), judged))
+    assert min(folded_and_adapted(transform, new)) > 0.9
+    assert transform.report.judged == 80
+    assert transform.report.label_counts == {}
+    assert transform.report.measure == "agreement@10"
+
+
+def test_the_report_says_what_was_learned_and_how_well(by_colour: InstructionTransform) -> None:
+    report = by_colour.report
+    assert (report.rows, report.judged, report.measure) == (90, 90, "precision@10")
+    assert report.label_counts == {"green": 34, "blue": 32, "red": 24}
+    assert 0.3 < report.generic < 0.5 < 0.75 < report.folded <= report.adapted <= 1
+    assert report.helps
+    assert set(report.chosen) == {"strength", "residual", "weight", "mix"}
+    assert report.chosen["residual"] == by_colour.query.residual
+    assert report.chosen["weight"] == by_colour.space.weight
+    assert report.chosen["mix"] == by_colour.mix
+    assert report.seconds > 0
+
+
+def test_a_transform_says_where_it_comes_from(by_colour: InstructionTransform) -> None:
+    assert by_colour.instruction == "What colour is it?"
+    assert by_colour.guide == "metadata:colour"
+    assert by_colour.collection == INFO
+    assert by_colour.config == FitConfig()
+    assert by_colour.created.endswith("+00:00")
+
+
+def test_thirty_labelled_rows_are_enough_to_see_that_it_helps(new: Toys) -> None:
+    """Folds of ten rows: four of nine others are looked at."""
+    few = make_toys(30)
+    transform = fit(few.vectors, Labels.single(few.colours))
+    assert transform.report.measure == "precision@4"
+    assert transform.report.helps
+    assert min(folded_and_adapted(transform, new)) > 0.75
+
+
+def test_what_the_generic_vectors_do_perfectly_cannot_be_helped() -> None:
+    vectors = np.repeat(np.eye(4, dtype=np.float32), 15, axis=0)
+    report = fit(vectors, Labels.single([label for label in "abcd" for _ in range(15)])).report
+    assert report.generic == pytest.approx(report.adapted)
+    assert not report.helps
+
+
+def test_labels_that_mean_nothing_promise_next_to_nothing(toys: Toys) -> None:
+    """Measured on rows it was fitted on, each would be far over chance, which is a third."""
+    for seed in (101, 102, 103):
+        noise = np.random.default_rng(seed).choice(["a", "b", "c"], 90)
+        report = fit(toys.vectors, Labels.single(noise.tolist())).report
+        assert 0.25 < report.generic < 0.42
+        assert report.adapted < report.generic + 0.08
+
+
+def test_rows_without_labels_and_labels_of_one_row_are_left_out(toys: Toys) -> None:
+    labels = Labels.single([None] * 10 + ["rare"] + toys.colours[11:])
+    report = fit(toys.vectors, labels).report
+    assert (report.rows, report.judged) == (90, 79)
+    assert report.label_counts["rare"] == 1
+
+
+def timeless(transform: InstructionTransform) -> bytes:
+    return to_bytes(replace(transform, created="", report=replace(transform.report, seconds=0.0)))
+
+
+def test_one_seed_gives_one_transform_to_the_bit(toys: Toys) -> None:
+    few, labels = toys.vectors[:30], Labels.single(toys.colours[:30])
+    first, again, other = (fit(few, labels, seed=s, time_budget=60) for s in (1, 1, 2))
+    assert timeless(first) == timeless(again)
+    assert timeless(first) != timeless(other)
+
+
+def test_when_time_is_up_the_most_likely_strength_is_taken(toys: Toys) -> None:
+    hasty = fit(toys.vectors, Labels.single(toys.colours), time_budget=1e-9)
+    assert hasty.report.chosen["strength"] == 10.0
+    assert hasty.report.helps
+
+
+def test_lengths_of_stored_vectors_are_measured_and_change_nothing_else(toys: Toys) -> None:
+    few, labels = toys.vectors[:30], Labels.single(toys.colours[:30])
+    plain, long = fit(few, labels), fit(4 * few, labels)
+    assert plain.norms.mean == pytest.approx(1)
+    assert long.norms.mean == pytest.approx(4)
+    assert long.norms.constant
+    np.testing.assert_allclose(long.query.gates, plain.query.gates, atol=1e-6)
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_samples_as_small_as_allowed_are_fitted(toys: Toys, folds: int) -> None:
+    """Four rows in five folds leave one fold empty; nothing is claimed to help."""
+    few, relevant = toys.vectors[:4], np.array([True, True, False, False])
+    for supervision in (
+        Labels.single(["a", "b", "a", "b"]),
+        Targets(np.eye(4, dtype=np.float32), np.ones(4, dtype=np.bool_)),
+        Pairs(few, toys.vectors[4:8], relevant),
+    ):
+        transform = fit(few, supervision, folds=folds)
+        assert transform.report.judged == 4
+        assert np.isfinite(transform.score(few[:1], few)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            ["a"] * 4,
+            r"Only 1 labels of the sample .*at least 2 rows \(rows per label: \{'a': 4\}\)",
+        ),
+        (["a", "a", "a", "b"], r"Only 1 labels .*\{'a': 3, 'b': 1\}.*Take a larger sample"),
+        (["a", "b", "c", "d"], r"Only 0 labels .*\{'a': 1, 'b': 1, 'c': 1, 'd': 1\}"),
+        ([None] * 4, r"Only 0 labels .*\{\}"),
+    ],
+)
+def test_two_labels_with_two_rows_each_are_needed(
+    toys: Toys, labels: list[str | None], message: str
+) -> None:
+    with pytest.raises(GuideError, match=message):
+        fit(toys.vectors[:4], Labels.single(labels))
+
+
+def test_pairs_of_both_kinds_are_needed(toys: Toys) -> None:
+    few, relevant = toys.vectors[:4], np.array([True, True, True, False])
+    with pytest.raises(GuideError, match="3 of 4 pairs are relevant; at least two"):
+        fit(few, Pairs(few, few, relevant))
+
+
+def test_four_targets_are_needed(toys: Toys) -> None:
+    targets = Targets(np.eye(5, dtype=np.float32), np.arange(5) < 3)
+    with pytest.raises(GuideError, match="targets for 3 rows; at least 4"):
+        fit(toys.vectors[:5], targets)
+
+
+def test_an_instruction_is_needed(toys: Toys) -> None:
+    with pytest.raises(InstructionError, match="empty"):
+        fit(toys.vectors, Labels.single(toys.colours), instruction="  ")
