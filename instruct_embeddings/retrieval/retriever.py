@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import Where
+from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
     ArtefactError,
@@ -29,10 +29,15 @@ from instruct_embeddings.retrieval.ranking import (
     rank_exactly,
 )
 from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.supervision import Labels, Supervision
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row
+
+# Where fewer of the sampled rows carry a label, a sample of several times the size is drawn.
+_SPARSE = 0.3
+_SPARSE_FACTOR = 4
 
 _log = logging.getLogger(__name__)
 
@@ -218,15 +223,14 @@ class InstructRetriever:
                 'to fit one. Pass a guide, for example MetadataGuide("language").'
             )
         started = time.perf_counter()
-        config = self.fit_config
-        sample = sample_rows(self.collection, config.sample_size, seed=config.seed, ids=guide.ids())
+        vectors, supervision = self._learn_from(guide, instruction)
         fitted = fit_transform(
-            sample.vectors,
-            guide.judge(instruction, sample),
+            vectors,
+            supervision,
             instruction=instruction,
             guide=guide.key,
             collection=self.collection.info(),
-            config=config,
+            config=self.fit_config,
             started=started,
         )
         if not (fitted.report.helps or self.insist):
@@ -238,6 +242,16 @@ class InstructRetriever:
         if self.store is not None:
             self.store.put(fitted)
         return fitted
+
+    def _learn_from(self, guide: Guide, instruction: str) -> tuple[FloatArray, Supervision]:
+        """Vectors of a sample with what the guide says; a larger one where it says little."""
+        config = self.fit_config
+        for size in (config.sample_size, _SPARSE_FACTOR * config.sample_size):
+            sample = sample_rows(self.collection, size, seed=config.seed, ids=guide.ids())
+            supervision = guide.judge(instruction, sample)
+            if not isinstance(supervision, Labels) or supervision.judged.mean() >= _SPARSE:
+                break
+        return sample.vectors, supervision
 
     def _current_copy(self) -> VectorCopy:
         with self._copying:

@@ -95,20 +95,6 @@ class InstructionTransform:
             scores = (1 - self.mix) * scores + self.mix * space
         return np.asarray(np.clip(scores, -1.0, 1.0), dtype=np.float32)
 
-    def embed(self, vectors: FloatArray) -> FloatArray:
-        """Unit vectors under the instruction, for clustering and plots.
-
-        Args:
-            vectors: Generic vectors, shape (n, d).
-
-        Returns:
-            Shape (n, p): the folded vectors beside the encoder's and the label probabilities.
-        """
-        folded = np.float32(np.sqrt(1 - self.mix)) * self.query.fold(vectors)
-        return np.hstack(
-            [folded, np.float32(np.sqrt(self.mix)) * self.space.embed_queries(vectors)]
-        )
-
 
 def transform_key(instruction: str, guide: str, collection: CollectionInfo) -> str:
     """Where a transform is found again: by instruction (normalised), guide and collection."""

@@ -73,9 +73,8 @@ def mix(
 _ASKED = {
     "debian_packages/role",
     "debian_packages/interface",
+    "massive_en/intent",
     "massive_en/scenario",
-    "semeval14_rest/polarity",
-    "agnews_test/topic",
 }
 _TICKET_ASPECTS = {
     "area": "Which part of the product is it about?",

@@ -97,9 +97,9 @@ def readme_figures() -> str:
     adapted = [row["adapted ms"]["median"] for row in largest["aspects"]]
     lines = [
         f"Precision@10 / V-measure, means over {len(_tasks(quality))} public tasks with up to "
-        f"1,000 labels: generic {cells[GENERIC]}, GSTransform's encoder-decoder {cells[GSTRANSFORM]}, "
-        f"ours folded {cells[FOLDED]}, ours folded and rescored {cells[RESCORED]} "
-        "(`make bench-transform DATA=folder`).",
+        f"1,000 labels: generic {cells[GENERIC]}, GSTransform's encoder-decoder "
+        f"{cells[GSTRANSFORM]}, ours folded {cells[FOLDED]}, ours folded and rescored "
+        f"{cells[RESCORED]} (`make bench-transform DATA=folder`).",
         f"At {largest['n']:,} stored vectors on {query['environment']['cores']} cores: "
         f"{min(adapted)} to {max(adapted)} ms a query, {min(ratios)} to {max(ratios)} times a "
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "

@@ -66,10 +66,7 @@ class Split:
 
 def load(task: Task, data: Path, seed: int) -> Split:
     """Rows that carry exactly one label of the aspect, split at random."""
-    file = data / "dev" / f"{task.file}.jsonl"
-    if not file.is_file():
-        raise SystemExit(f"{file} is missing: pass the folder that holds dev/ with --data.")
-    rows = list(_rows(file, task.aspect))
+    rows = list(_rows(_file(data, task.file), task.aspect))
     counts = Counter(label for _, label in rows)
     rows = [row for row in rows if counts[row[1]] >= _MIN_ROWS_PER_LABEL]
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -106,23 +103,28 @@ def embed(encoder: GenericEncoder, texts: list[str], instruction: str | None = N
     return np.stack([known[digest] for digest in digests])
 
 
-def load_texts(
-    data: Path, seed: int, per_file: int = 2000
-) -> tuple[list[str], list[dict[str, str]]]:
-    """Texts of every task's file with their labels as `file.aspect`, for large collections."""
-    labelled: dict[str, dict[str, str]] = {}
-    for name in dict.fromkeys(task.file for task in TASKS):
-        own: dict[str, dict[str, str]] = {}
-        for task in (task for task in TASKS if task.file == name):
-            split = load(task, data, seed)
-            pairs = [
-                *zip(split.texts, split.labels, strict=True),
-                *zip(split.pool_texts, split.pool_labels, strict=True),
-            ]
-            for text, label in pairs:
-                own.setdefault(text, {})[f"{name}.{task.aspect}"] = str(label)
-        labelled.update(list(own.items())[:per_file])
-    return list(labelled), list(labelled.values())
+def load_texts(data: Path, seed: int) -> tuple[list[str], list[dict[str, str]]]:
+    """Texts of two domains, with all their labels as `file.aspect`, for large collections."""
+    texts: list[str] = []
+    labels: list[dict[str, str]] = []
+    for name in ("debian_packages/role", "massive_en/intent"):
+        task = next(task for task in TASKS if task.name == name)
+        split = load(task, data, seed)
+        own: dict[str, dict[str, str]] = {text: {} for text in split.texts + split.pool_texts}
+        for other in (other for other in TASKS if other.file == task.file):
+            for text, label in _rows(_file(data, task.file), other.aspect):
+                if text in own:
+                    own[text][f"{task.file}.{other.aspect}"] = label
+        texts.extend(own)
+        labels.extend(own.values())
+    return texts, labels
+
+
+def _file(data: Path, name: str) -> Path:
+    file = data / "dev" / f"{name}.jsonl"
+    if not file.is_file():
+        raise SystemExit(f"{file} is missing: pass the folder that holds dev/ with --data.")
+    return file
 
 
 def _rows(file: Path, aspect: str) -> Iterator[tuple[str, str]]:

@@ -152,7 +152,7 @@ def rescored(
     for row in range(min(QUERIES, len(pool))):
         best = np.argpartition(-scores[row], DEFAULT_RESCORE)[:DEFAULT_RESCORE]
         out[row, best] = transform.score(pool[row : row + 1], pool[best])
-    return out, transform.embed(pool)
+    return out, transform.query.fold(pool)
 
 
 METHODS: dict[str, Callable[..., tuple[FloatArray, FloatArray]]] = {

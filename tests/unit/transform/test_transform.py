@@ -60,13 +60,6 @@ def test_scores_are_similarities(
     assert np.abs(scores).max() <= 1
 
 
-def test_embeddings_have_unit_length_and_neighbours_share_the_side() -> None:
-    vectors = unit_rows([[1, 5], [2, -5], [-1, 5]])
-    embedded = hand_made().embed(vectors)
-    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-6)
-    assert embedded[0] @ embedded[1] > 0.5 > 0 > embedded[0] @ embedded[2]
-
-
 def test_norms_are_mean_and_relative_spread() -> None:
     norms = Norms.of(np.array([[1, 0], [0, 3]], dtype=np.float32))
     assert norms == Norms(mean=2.0, spread=0.5)
