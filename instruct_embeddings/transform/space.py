@@ -58,33 +58,16 @@ class SpaceTransform:
         Returns:
             Shape (q, n).
         """
-        return self.embed_queries(queries) @ self.embed_documents(documents).T
-
-    def embed_queries(self, vectors: FloatArray) -> FloatArray:
-        """Query side of the space: unit rows, shape (n, d) to (n, p + c + 2)."""
-        return self._embed(vectors, slack_first=True)
-
-    def embed_documents(self, vectors: FloatArray) -> FloatArray:
-        """Document side of the space: unit rows, shape (n, d) to (n, p + c + 2)."""
-        return self._embed(vectors, slack_first=False)
-
-    def _embed(self, vectors: FloatArray, *, slack_first: bool) -> FloatArray:
-        encoded = self.encoder.encode(vectors)
-        if self.classifier is None:
-            return encoded
-        probabilities = self.classifier.probabilities(vectors)
-        # A coordinate that only one side uses brings a row to unit length without changing any
-        # inner product across the sides (Bachrach et al., 2014, for maximum inner product search).
-        slack = np.sqrt(np.maximum(0.0, 1.0 - np.square(probabilities).sum(1, keepdims=True)))
-        empty = np.zeros_like(slack)
-        sides = (slack, empty) if slack_first else (empty, slack)
-        share = np.float32(self.weight)
-        return np.hstack(
-            [np.sqrt(1 - share) * encoded, np.sqrt(share) * np.hstack([probabilities, *sides])]
-        ).astype(np.float32)
+        scores = self.encoder.encode(queries) @ self.encoder.encode(documents).T
+        if self.classifier is None or self.weight == 0:
+            return scores
+        same = self.classifier.probabilities(queries) @ self.classifier.probabilities(documents).T
+        return (1 - self.weight) * scores + self.weight * same
 
 
 def gelu(values: FloatArray) -> FloatArray:
     """Gaussian error linear unit, tanh form (Hendrycks and Gimpel, 2016)."""
-    inner = np.float32(np.sqrt(2 / np.pi)) * (values + np.float32(0.044715) * values**3)
+    inner = np.float32(np.sqrt(2 / np.pi)) * (
+        values + np.float32(0.044715) * values * values * values
+    )
     return np.asarray(np.float32(0.5) * values * (1 + np.tanh(inner)), dtype=np.float32)

@@ -100,6 +100,25 @@ def test_searches_under_a_known_instruction_do_not_wait_for_a_fit(toys: Toys) ->
     assert guide.asked == [COLOUR, SHAPE]
 
 
+class MeetingGuide(CountingGuide):
+    """Judges only when two fits are under way at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meeting = threading.Barrier(2)
+
+    def judge(self, instruction: str, sample: Rows) -> Supervision:
+        self.meeting.wait(30)
+        return super().judge(instruction, sample)
+
+
+def test_two_new_instructions_are_fitted_side_by_side(toys: Toys) -> None:
+    retriever = InstructRetriever(toys.collection(), MeetingGuide(), fit=QUICK)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(retriever.transform, [COLOUR, SHAPE])
+    assert (first.instruction, second.instruction) == (COLOUR, SHAPE)
+
+
 def test_a_fit_that_fails_leaves_nothing_and_the_next_call_tries_again(
     toys: Toys, store: TransformStore
 ) -> None:

@@ -121,13 +121,16 @@ def test_what_the_generic_vectors_do_perfectly_cannot_be_helped() -> None:
     assert not report.helps
 
 
-def test_labels_that_mean_nothing_promise_next_to_nothing(toys: Toys) -> None:
-    """Measured on rows it was fitted on, each would be far over chance, which is a third."""
-    for seed in (101, 102, 103):
-        noise = np.random.default_rng(seed).choice(["a", "b", "c"], 90)
-        report = fit(toys.vectors, Labels.single(noise.tolist())).report
-        assert 0.25 < report.generic < 0.42
-        assert report.adapted < report.generic + 0.08
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_quality_is_measured_on_rows_that_were_held_out(seed: int) -> None:
+    """60 random vectors in 64 dimensions with random labels of two kinds: all could be memorised,
+    nothing can be learned, so the figures stay near a half."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((60, 64)).astype(np.float32)
+    report = fit(vectors, Labels.single(rng.choice(["a", "b"], 60).tolist())).report
+    assert report.measure == "precision@9"
+    assert 0.4 < report.generic < 0.6
+    assert report.adapted < report.generic + 0.1
 
 
 def test_rows_without_labels_and_labels_of_one_row_are_left_out(toys: Toys) -> None:
