@@ -84,4 +84,4 @@ class DataError(InstructEmbeddingsError, ValueError):
 
 
 class TransformWarning(UserWarning):
-    """A transform was fitted but does not beat the generic vectors on held-out rows."""
+    """A transform was fitted but does not clearly beat the generic vectors on held-out rows."""

@@ -154,5 +154,5 @@ def _screen(document: Mapping[str, Any], report: str) -> list[str]:
     found = "was stored already (--refit fits it again)" if document["reused"] else "is stored"
     lines = [f'"{document["instruction"]}" by {document["guide"]}', "", report, ""]
     if not document["helps"]:
-        lines.append("It does not beat the generic vectors, so queries keep the generic ranking.")
+        lines.append("Its gain may be chance, so queries keep the generic ranking.")
     return [*lines, f"The transform {found}: {document['key']} in {document['store']}"]

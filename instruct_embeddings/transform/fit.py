@@ -1,7 +1,7 @@
 """Fit a transform and measure it on held-out folds of its own sample."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -17,6 +17,7 @@ from instruct_embeddings.transform.from_targets import TargetProblem
 from instruct_embeddings.transform.problem import Problem, Scorer
 from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.selection import choose, mean_quality, standard_error
 from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform, Norms
@@ -34,13 +35,15 @@ class _Split:
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """Settings of the folded query, their held-out quality, and the queries fitted on each fold."""
+class _Tuned:
+    """Chosen settings, and figures of each held-out unit under them, shape (units,)."""
 
     strength: float
     residual: float
-    quality: float
-    queries: list[QueryTransform]
+    weight: float
+    mix: float
+    folded: FloatArray
+    adapted: FloatArray
 
 
 def fit_transform(
@@ -72,24 +75,24 @@ def fit_transform(
     problem = _problem(vectors, supervision)
     splits = list(_splits(problem, config))
     with one_thread():
-        chosen = _choose_query(splits, time.perf_counter() + config.time_budget)
-        weight, mix, adapted = _choose_mix(splits, chosen, config.seed)
-        fitted = problem.fit_queries(chosen.strength, chosen.queries[0])
-        query = replace(fitted, residual=chosen.residual)
-        space = replace(problem.fit_space(query, config.seed), weight=weight)
+        tuned = _tune(splits, config)
+        query = replace(problem.fit_queries(tuned.strength), residual=tuned.residual)
+        space = replace(problem.fit_space(query, config.seed), weight=tuned.weight)
+    generic = np.concatenate([split.held_out.quality(_cosine) for split in splits])
     report = FitReport(
         rows=len(vectors),
         judged=problem.size,
         label_counts=supervision.counts() if isinstance(supervision, Labels) else {},
         measure=splits[0].held_out.measure,
-        generic=_mean(split.held_out.quality(_cosine) for split in splits),
-        folded=chosen.quality,
-        adapted=adapted,
+        generic=mean_quality([generic]),
+        folded=mean_quality([tuned.folded]),
+        adapted=mean_quality([tuned.adapted]),
+        gain_error=standard_error(tuned.adapted - generic),
         chosen={
-            "strength": chosen.strength,
-            "residual": chosen.residual,
-            "weight": weight,
-            "mix": mix,
+            "strength": tuned.strength,
+            "residual": tuned.residual,
+            "weight": tuned.weight,
+            "mix": tuned.mix,
         },
         seconds=time.perf_counter() - begin,
     )
@@ -99,7 +102,7 @@ def fit_transform(
         collection=collection,
         query=query,
         space=space,
-        mix=mix,
+        mix=tuned.mix,
         norms=Norms.of(vectors),
         report=report,
         config=config,
@@ -122,6 +125,34 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
         yield _Split(problem.subset(train), problem.subset(held_out))
 
 
+def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
+    """Choose the folded query's settings, then those of the rescoring space on top of it."""
+    fits = dict(_fit_folds(splits, time.perf_counter() + config.time_budget))
+    folded = {
+        (strength, residual): [
+            split.held_out.quality(_folded_score(replace(query, residual=residual)))
+            for split, query in zip(splits, queries, strict=True)
+        ]
+        for strength, queries in fits.items()
+        for residual in splits[0].train.residuals
+    }
+    (strength, residual), folded_figures = choose(folded, _closest_of_the_best)
+    queries = [replace(query, residual=residual) for query in fits[strength]]
+    spaces = [s.train.fit_space(q, config.seed) for s, q in zip(splits, queries, strict=True)]
+    adapted = {
+        (weight, mix): [
+            split.held_out.quality(_mixed_score(query, replace(space, weight=weight), mix))
+            for split, query, space in zip(splits, queries, spaces, strict=True)
+        ]
+        for weight in splits[0].train.weights
+        for mix in _MIXES
+    }
+    (weight, mix), adapted_figures = choose(
+        adapted, lambda means: max(means, key=means.__getitem__)
+    )
+    return _Tuned(strength, residual, weight, mix, folded_figures, adapted_figures)
+
+
 def _fit_folds(
     splits: list[_Split], deadline: float
 ) -> Iterator[tuple[float, list[QueryTransform]]]:
@@ -135,39 +166,14 @@ def _fit_folds(
         yield strength, fitted
 
 
-def _choose_query(splits: list[_Split], deadline: float) -> _Chosen:
-    """The best strength and residual of the folded query.
+def _closest_of_the_best(means: Mapping[tuple[float, float], float]) -> tuple[float, float]:
+    """Of (strength, residual) that are equally good, the one with the largest residual.
 
-    Of settings that are equally good, the one with the largest residual is taken: its queries stay
-    closest to the stored vectors, where an approximate index finds its way.
+    Its queries stay closest to the stored vectors, where an approximate index finds its way.
     """
-    tried: list[_Chosen] = []
-    for strength, fitted in _fit_folds(splits, deadline):
-        for residual in splits[0].train.residuals:
-            queries = [replace(query, residual=residual) for query in fitted]
-            quality = _mean(
-                split.held_out.quality(_folded_score(query))
-                for split, query in zip(splits, queries, strict=True)
-            )
-            tried.append(_Chosen(strength, residual, quality, queries))
-    enough = max(choice.quality for choice in tried) - _EQUALLY_GOOD
-    good = [choice for choice in tried if choice.quality >= enough]
-    return max(good, key=lambda choice: (choice.residual, choice.quality))
-
-
-def _choose_mix(splits: list[_Split], chosen: _Chosen, seed: int) -> tuple[float, float, float]:
-    """Best (weight of the classifier in the space, share of the space, held-out quality)."""
-    spaces = [s.train.fit_space(q, seed) for s, q in zip(splits, chosen.queries, strict=True)]
-    best = (0.0, 0.0, -1.0)
-    for weight in splits[0].train.weights:
-        for mix in _MIXES:
-            quality = _mean(
-                split.held_out.quality(_mixed_score(query, replace(space, weight=weight), mix))
-                for split, query, space in zip(splits, chosen.queries, spaces, strict=True)
-            )
-            if quality > best[2]:
-                best = (weight, mix, quality)
-    return best
+    enough = max(means.values()) - _EQUALLY_GOOD
+    good = [setting for setting, mean in means.items() if mean >= enough]
+    return max(good, key=lambda setting: (setting[1], means[setting]))
 
 
 def _cosine(queries: FloatArray, documents: FloatArray) -> FloatArray:
@@ -185,7 +191,3 @@ def _mixed_score(query: QueryTransform, space: SpaceTransform, mix: float) -> Sc
     return lambda queries, documents: (
         (1 - mix) * folded(queries, documents) + mix * space.score(queries, documents)
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))

@@ -94,6 +94,6 @@ class LabelProblem:
         encoder = fit_encoder(self.vectors, same, NetworkConfig(), seed)
         return SpaceTransform(encoder, Classifier(query.gates, query.bias), self.weights[0])
 
-    def quality(self, score: Scorer) -> float:
-        """Precision@k over the rows that share a label with another."""
+    def quality(self, score: Scorer) -> FloatArray:
+        """Precision@k of the rows that share a label with another."""
         return ranking_quality(score, self.vectors, label_matches(self.targets))

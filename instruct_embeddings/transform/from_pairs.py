@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from instruct_embeddings._types import IntArray
+from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform.bilinear import fit_pair_map
@@ -75,13 +75,17 @@ class PairProblem:
         bias = np.zeros(len(weights), dtype=np.float32)
         return SpaceTransform(VectorEncoder(((weights, bias),)), None, 0.0)
 
-    def quality(self, score: Scorer) -> float:
-        """Area under the ROC curve; 0.5 where the units hold only one kind of pair."""
+    def quality(self, score: Scorer) -> FloatArray:
+        """For each relevant pair, the share of irrelevant pairs that score less; ties count half.
+
+        Their mean is the area under the ROC curve.
+        """
         p = self.pairs
         scores = np.array(
             [score(q[None], d[None])[0, 0] for q, d in zip(p.queries, p.documents, strict=True)]
         )
         good, bad = scores[p.relevant, None], scores[~p.relevant]
         if not good.size or not bad.size:
-            return 0.5
-        return float(((good > bad) + 0.5 * (good == bad)).mean())
+            return np.empty(0, dtype=np.float32)
+        ahead = ((good > bad) + 0.5 * (good == bad)).mean(axis=1)
+        return np.asarray(ahead, dtype=np.float32)

@@ -75,10 +75,10 @@ class TargetProblem:
         del seed
         return SpaceTransform(VectorEncoder(((query.gates, query.bias),)), None, 0.0)
 
-    def quality(self, score: Scorer) -> float:
-        """Precision@k against the k nearest rows in the target space; 0 for a single row."""
+    def quality(self, score: Scorer) -> FloatArray:
+        """Precision@k against the k nearest rows in the target space; none for a single row."""
         if self.size < 2:
-            return 0.0
+            return np.empty(0, dtype=np.float32)
         k = depth(self.size)
         near = leave_self_out(self.targets @ self.targets.T)
         best = np.argpartition(-near, k - 1, axis=1)[:, :k]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
+import numpy as np
 from typing_extensions import Self
 
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
@@ -56,8 +57,11 @@ class Problem(Protocol):
         """Fit the rescoring space on all units, given the folded query fitted on them."""
         ...
 
-    def quality(self, score: Scorer) -> float:
-        """How well a scorer agrees with the supervision of these units, higher is better."""
+    def quality(self, score: Scorer) -> FloatArray:
+        """How well a scorer agrees with the supervision of each of these units, in [0, 1].
+
+        Units that no scorer could get right are left out, so every scorer gets the same number.
+        """
         ...
 
 
@@ -69,8 +73,8 @@ def depth(rows: int) -> int:
     return max(1, min(MAX_K, (rows - 1) // 2))
 
 
-def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> float:
-    """Mean precision@k of every row as a query over the others; 0 where none is relevant.
+def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> FloatArray:
+    """Precision@k of each row as a query over the others; rows without a relevant one are left out.
 
     Args:
         score: The scorer.
@@ -79,7 +83,6 @@ def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> 
     """
     answerable = relevant.any(axis=1)
     if not answerable.any():
-        return 0.0
+        return np.empty(0, dtype=np.float32)
     scores = leave_self_out(score(vectors, vectors))
-    k = depth(len(vectors))
-    return float(precision_at_k(scores[answerable], relevant[answerable], k).mean())
+    return precision_at_k(scores[answerable], relevant[answerable], depth(len(vectors)))

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -38,6 +38,9 @@ from tests.benchmarks.tasks import TASKS, Split, Task, embed, load
 QUERIES = 500
 K = 10
 SIZES = (100, 300, 1000)
+Ranked: TypeAlias = tuple[FloatArray, FloatArray]
+"""Scores of the pool, (n, n), and its vectors to cluster, (n, p)."""
+
 GENERIC = "generic"
 PREFIX = "instruction in front of the text"
 GSTRANSFORM = "GSTransform encoder-decoder"
@@ -76,8 +79,10 @@ def run_task(
     for size in SIZES:
         found = dict(unsupervised)
         x, y = learn[:size], split.labels[:size]
-        for name, method in METHODS.items():
-            scores, space = method(x, y, pool, task, arguments.seed)
+        ranked = {name: peer(x, y, pool, arguments.seed) for name, peer in PEERS.items()}
+        transform = fit(x, y, task, arguments.seed)
+        ranked[FOLDED], ranked[RESCORED] = folded(transform, pool), rescored(transform, pool)
+        for name, (scores, space) in ranked.items():
             found[name] = judge(scores, space, split, arguments.seed)
         for name, (precision, v_measure) in found.items():
             yield {
@@ -100,69 +105,68 @@ def judge(scores: FloatArray, space: FloatArray, split: Split, seed: int) -> tup
     return float(precision), float(v_measure_score(labels, clusters))
 
 
-def lda(
-    x: FloatArray, y: list[str], pool: FloatArray, task: Task, seed: int
-) -> tuple[FloatArray, FloatArray]:
+def lda(x: FloatArray, y: list[str], pool: FloatArray, seed: int) -> Ranked:
     """Linear discriminant analysis with Ledoit-Wolf shrinkage, ranked by cosine."""
     model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(x, y)
     space = unit_rows(model.transform(pool))
     return space @ space.T, space
 
 
-def posterior(
-    x: FloatArray, y: list[str], pool: FloatArray, task: Task, seed: int
-) -> tuple[FloatArray, FloatArray]:
+def posterior(x: FloatArray, y: list[str], pool: FloatArray, seed: int) -> Ranked:
     """Label probabilities of a logistic regression, ranked by inner product."""
     model = LogisticRegression(C=10, max_iter=1000).fit(x, y)
     space = model.predict_proba(pool).astype(np.float32)
     return space @ space.T, space
 
 
-def gstransform(noise: float) -> Callable[..., tuple[FloatArray, FloatArray]]:
+def gstransform(noise: float) -> Callable[[FloatArray, list[str], FloatArray, int], Ranked]:
     """The encoder-decoder alone; without input noise as published."""
+    config = NetworkConfig(width=256, size=128, batch=512, steps=120, rate=3e-3, noise=noise)
 
-    def method(
-        x: FloatArray, y: list[str], pool: FloatArray, task: Task, seed: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def peer(x: FloatArray, y: list[str], pool: FloatArray, seed: int) -> Ranked:
         problem = LabelProblem.of(x, Labels.single(y))
         same = (problem.targets @ problem.targets.T) > 0
-        config = NetworkConfig(width=256, size=128, batch=512, steps=120, rate=3e-3, noise=noise)
         space = fit_encoder(problem.vectors, same, config, seed).encode(pool)
         return space @ space.T, space
 
-    return method
+    return peer
 
 
-def folded(
-    x: FloatArray, y: list[str], pool: FloatArray, task: Task, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """The folded query alone: what the index itself ranks."""
-    queries = _fitted(x, y, task, seed).query.fold(pool)
-    return queries @ pool.T, queries
-
-
-def rescored(
-    x: FloatArray, y: list[str], pool: FloatArray, task: Task, seed: int
-) -> tuple[FloatArray, FloatArray]:
-    """Folded prefetch; the best candidates rescored, as a search does."""
-    transform = _fitted(x, y, task, seed)
-    scores = transform.query.fold(pool) @ pool.T
-    scores[np.arange(len(pool)), np.arange(len(pool))] = -np.inf
-    out = scores - 10.0  # whatever is not rescored stays behind what is
-    for row in range(min(QUERIES, len(pool))):
-        best = np.argpartition(-scores[row], DEFAULT_RESCORE)[:DEFAULT_RESCORE]
-        out[row, best] = transform.score(pool[row : row + 1], pool[best])
-    return out, transform.query.fold(pool)
-
-
-METHODS: dict[str, Callable[..., tuple[FloatArray, FloatArray]]] = {
+PEERS = {
     "LDA": lda,
     "posterior of a logistic regression": posterior,
     GSTRANSFORM: gstransform(noise=0.0),
     "GSTransform with input noise": gstransform(noise=NetworkConfig().noise),
-    FOLDED: folded,
-    RESCORED: rescored,
 }
+
+
+def fit(x: FloatArray, y: list[str], task: Task, seed: int) -> InstructionTransform:
+    """Ours."""
+    return fit_transform(
+        x,
+        Labels.single(y),
+        instruction=task.instruction,
+        guide=f"labels:{task.name}",
+        collection=CollectionInfo(task.file, task.name, x.shape[1], "cosine"),
+        config=FitConfig(seed=seed),
+    )
+
+
+def folded(transform: InstructionTransform, pool: FloatArray) -> Ranked:
+    """The folded query alone: what the index itself ranks."""
+    queries = transform.query.fold(pool)
+    return queries @ pool.T, queries
+
+
+def rescored(transform: InstructionTransform, pool: FloatArray) -> Ranked:
+    """Folded prefetch; the best candidates rescored, as a search does. Clusters as folded."""
+    scores, space = folded(transform, pool)
+    np.fill_diagonal(scores, -np.inf)
+    out = scores - 10.0  # whatever is not rescored stays behind what is
+    for row in range(min(QUERIES, len(pool))):
+        best = np.argpartition(-scores[row], DEFAULT_RESCORE)[:DEFAULT_RESCORE]
+        out[row, best] = transform.score(pool[row : row + 1], pool[best])
+    return out, space
 
 
 def print_table(rows: list[dict[str, Any]], size: int) -> None:
@@ -206,17 +210,6 @@ def _by_task(rows: list[dict[str, Any]], name: str, size: int) -> dict[str, floa
         for row in rows
         if row["method"] == name and row["labels"] == size
     }
-
-
-def _fitted(x: FloatArray, y: list[str], task: Task, seed: int) -> InstructionTransform:
-    return fit_transform(
-        x,
-        Labels.single(y),
-        instruction=task.instruction,
-        guide=f"labels:{task.name}",
-        collection=CollectionInfo(task.file, task.name, x.shape[1], "cosine"),
-        config=FitConfig(seed=seed),
-    )
 
 
 if __name__ == "__main__":

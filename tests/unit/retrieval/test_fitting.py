@@ -241,7 +241,7 @@ def test_each_instruction_has_its_own_guide(toys: Toys) -> None:
 def test_labels_by_id_are_learned_from_these_rows_alone(toys: Toys) -> None:
     labelled = {str(i): toys.colours[i] for i in range(30, 70)}
     retriever = InstructRetriever(
-        toys.collection(), LabelGuide({**labelled, "gone": "red"}), fit=QUICK
+        toys.collection(), LabelGuide({**labelled, "gone": "red"}), fit=QUICK, insist=True
     )
     assert retriever.transform(COLOUR).report.rows == 40
     assert retriever.transform(COLOUR).report.judged == 40

@@ -16,6 +16,7 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.protocols import Neighbours
 from instruct_embeddings.retrieval import Hit, InstructRetriever
+from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.conftest import Toys, make_toys
 from tests.unit.retrieval.conftest import COLOUR, Adapt, CountingCollection
@@ -212,7 +213,7 @@ def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
     retriever.search(toys.vectors[0], instruction=COLOUR, k=5)
     retriever.search(toys.vectors[0], instruction=COLOUR, k=300)
     retriever.search(toys.vectors[0], k=7)
-    assert collection.asked == [20, 1000, 3000, 7]
+    assert collection.asked == [20, DEFAULT_PREFETCH, 3000, 7]
 
 
 def test_exact_searches_read_the_collection_once_and_see_changes(adapt: Adapt, toys: Toys) -> None:

@@ -41,6 +41,6 @@ def test_ranking_quality_is_the_mean_over_rows_that_have_an_answer() -> None:
     vectors = np.array([[0], [2], [3]], dtype=np.float32)
     relevant = np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=np.bool_)
     # The nearest of both ends is the middle; the farthest is the other end.
-    assert ranking_quality(lambda q, x: -np.abs(q - x.T), vectors, relevant) == 0.0
-    assert ranking_quality(lambda q, x: np.abs(q - x.T), vectors, relevant) == 1.0
-    assert ranking_quality(lambda q, x: q @ x.T, vectors, np.zeros_like(relevant)) == 0.0
+    assert not ranking_quality(lambda q, x: -np.abs(q - x.T), vectors, relevant).any()
+    assert ranking_quality(lambda q, x: np.abs(q - x.T), vectors, relevant).all()
+    assert not ranking_quality(lambda q, x: q @ x.T, vectors, np.zeros_like(relevant)).size

@@ -8,7 +8,8 @@ REPORT: FitReport = hand_made().report
 
 def test_it_reads_as_a_few_lines() -> None:
     assert str(REPORT).splitlines() == [
-        "precision@10 on held-out rows: generic 0.500, folded 0.750, folded and rescored 1.000: "
+        "precision@10 on held-out rows: generic 0.500, folded 0.750, folded and rescored 1.000 "
+        "(gain +0.500, standard error 0.000): "
         "the adapted ranking is used",
         "learned from 6 of 8 sampled rows in 1.5 s",
         "labels: left 4, right 2",
