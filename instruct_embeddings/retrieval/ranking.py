@@ -12,7 +12,7 @@ from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
-DEFAULT_PREFETCH = 300
+DEFAULT_PREFETCH = 700
 DEFAULT_RESCORE = 50
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
