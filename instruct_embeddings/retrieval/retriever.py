@@ -35,7 +35,7 @@ from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row
 
-# Where fewer of the sampled rows carry a label, a sample of several times the size is drawn.
+# Where fewer of the sampled rows carry a label, several times as many are judged.
 _SPARSE = 0.3
 _SPARSE_FACTOR = 4
 
@@ -245,12 +245,14 @@ class InstructRetriever:
 
     def _learn_from(self, guide: Guide, instruction: str) -> tuple[FloatArray, Supervision]:
         """Vectors of a sample with what the guide says; a larger one where it says little."""
-        config = self.fit_config
-        for size in (config.sample_size, _SPARSE_FACTOR * config.sample_size):
-            sample = sample_rows(self.collection, size, seed=config.seed, ids=guide.ids())
-            supervision = guide.judge(instruction, sample)
-            if not isinstance(supervision, Labels) or supervision.judged.mean() >= _SPARSE:
-                break
+        size, seed = self.fit_config.sample_size, self.fit_config.seed
+        # Places cost time, rows at a place cost little: the reserve is read along.
+        rows = sample_rows(self.collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
+        sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
+        supervision = guide.judge(instruction, sample)
+        sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
+        if sparse and len(rows) > len(sample):
+            return rows.vectors, guide.judge(instruction, rows)
         return sample.vectors, supervision
 
     def _current_copy(self) -> VectorCopy:

@@ -127,15 +127,17 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
 
 def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
     """Choose the folded query's settings, then those of the rescoring space on top of it."""
-    fits = dict(_fit_folds(splits, time.perf_counter() + config.time_budget))
-    folded = {
-        (strength, residual): [
-            split.held_out.quality(_folded_score(replace(query, residual=residual)))
-            for split, query in zip(splits, queries, strict=True)
-        ]
-        for strength, queries in fits.items()
-        for residual in splits[0].train.residuals
-    }
+    fits: dict[float, list[QueryTransform]] = {}
+    folded: dict[tuple[float, float], list[FloatArray]] = {}
+    best = -1.0
+    for strength, fitted in _fit_folds(splits, time.perf_counter() + config.time_budget):
+        figures = _folded_figures(splits, strength, fitted)
+        fits[strength], before = fitted, best
+        folded.update(figures)
+        best = max(best, *map(mean_quality, figures.values()))
+        # Strengths come as middle, above, below: where above gained, below will not.
+        if 0 <= before < best:
+            break
     (strength, residual), folded_figures = choose(folded, _closest_of_the_best)
     queries = [replace(query, residual=residual) for query in fits[strength]]
     spaces = [s.train.fit_space(q, config.seed) for s, q in zip(splits, queries, strict=True)]
@@ -151,6 +153,19 @@ def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
         adapted, lambda means: max(means, key=means.__getitem__)
     )
     return _Tuned(strength, residual, weight, mix, folded_figures, adapted_figures)
+
+
+def _folded_figures(
+    splits: list[_Split], strength: float, queries: list[QueryTransform]
+) -> dict[tuple[float, float], list[FloatArray]]:
+    """Held-out quality of the folded query for each residual, one array a fold."""
+    return {
+        (strength, residual): [
+            split.held_out.quality(_folded_score(replace(query, residual=residual)))
+            for split, query in zip(splits, queries, strict=True)
+        ]
+        for residual in splits[0].train.residuals
+    }
 
 
 def _fit_folds(

@@ -25,7 +25,7 @@ class PairProblem:
     """
 
     pairs: Pairs
-    strengths: Sequence[float] = (1.0, 0.3, 3.0)
+    strengths: Sequence[float] = (1.0, 3.0, 0.3)
     residuals: Sequence[float] = (1.0, 0.5, 2.0)
     weights: Sequence[float] = (0.0,)
     measure: str = PAIR_ACCURACY

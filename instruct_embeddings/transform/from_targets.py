@@ -29,7 +29,7 @@ class TargetProblem:
 
     vectors: FloatArray
     targets: FloatArray
-    strengths: Sequence[float] = (1.0, 0.3, 3.0)
+    strengths: Sequence[float] = (1.0, 3.0, 0.3)
     residuals: Sequence[float] = (0.1, 0.0, 0.3)
     weights: Sequence[float] = (0.0,)
 

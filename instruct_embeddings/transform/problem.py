@@ -22,7 +22,7 @@ class Problem(Protocol):
 
     @property
     def strengths(self) -> Sequence[float]:
-        """Inverse penalties to try, the most likely first."""
+        """Inverse penalties to try: the most likely, a larger one, a smaller one."""
         ...
 
     @property
