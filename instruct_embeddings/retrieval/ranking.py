@@ -12,8 +12,8 @@ from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
-DEFAULT_PREFETCH = 700
-DEFAULT_RESCORE = 50
+DEFAULT_PREFETCH = 600
+DEFAULT_RESCORE = 30
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
 MAX_NORM_SPREAD = 0.25

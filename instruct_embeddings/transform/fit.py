@@ -36,12 +36,16 @@ class _Split:
 
 @dataclass(frozen=True)
 class _Tuned:
-    """Chosen settings, and figures of each held-out unit under them, shape (units,)."""
+    """Chosen settings, and figures of each held-out unit under them, shape (units,).
+
+    `start` is the query fitted on one fold, from where a fit on the whole sample is near.
+    """
 
     strength: float
     residual: float
     weight: float
     mix: float
+    start: QueryTransform
     folded: FloatArray
     adapted: FloatArray
 
@@ -76,7 +80,8 @@ def fit_transform(
     splits = list(_splits(problem, config))
     with one_thread():
         tuned = _tune(splits, config)
-        query = replace(problem.fit_queries(tuned.strength), residual=tuned.residual)
+        fitted = problem.fit_queries(tuned.strength, tuned.start)
+        query = replace(fitted, residual=tuned.residual)
         space = replace(problem.fit_space(query, config.seed), weight=tuned.weight)
     generic = np.concatenate([split.held_out.quality(_cosine) for split in splits])
     report = FitReport(
@@ -152,7 +157,7 @@ def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
     (weight, mix), adapted_figures = choose(
         adapted, lambda means: max(means, key=means.__getitem__)
     )
-    return _Tuned(strength, residual, weight, mix, folded_figures, adapted_figures)
+    return _Tuned(strength, residual, weight, mix, queries[0], folded_figures, adapted_figures)
 
 
 def _folded_figures(

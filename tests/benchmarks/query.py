@@ -30,7 +30,7 @@ from tests.benchmarks.tasks import CACHE
 K = 10
 QUERIES = 200
 EXACT_QUERIES = 60
-PREFETCHES = (10, 100, 300, 500, 700, 1000)
+PREFETCHES = (10, 100, 300, 600, 1000)
 ENCODED = 256
 
 _err = Console(stderr=True)

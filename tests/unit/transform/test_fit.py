@@ -46,7 +46,8 @@ def folded_and_adapted(transform: InstructionTransform, toys: Toys) -> tuple[flo
 
 def test_from_one_label_a_row(by_colour: InstructionTransform, new: Toys) -> None:
     folded, adapted = folded_and_adapted(by_colour, new)
-    assert folded > 0.9
+    # The folded query keeps much of the generic vector, so that an index finds its way.
+    assert folded > 0.85
     assert adapted > 0.9
 
 
@@ -57,7 +58,9 @@ def test_from_several_labels_a_row(toys: Toys, new: Toys) -> None:
     transform = fit(toys.vectors, labels)
     assert transform.report.label_counts == labels.counts()
     assert len(transform.report.label_counts) == 7
-    assert min(folded_and_adapted(transform, new)) > 0.85
+    folded, adapted = folded_and_adapted(transform, new)
+    assert folded > 0.8
+    assert adapted > 0.85
 
 
 def test_from_pairs(toys: Toys, new: Toys) -> None:
@@ -88,7 +91,7 @@ def test_the_report_says_what_was_learned_and_how_well(by_colour: InstructionTra
     report = by_colour.report
     assert (report.rows, report.judged, report.measure) == (90, 90, "precision@10")
     assert report.label_counts == {"green": 34, "blue": 32, "red": 24}
-    assert 0.3 < report.generic < 0.5 < 0.75 < report.folded <= report.adapted <= 1
+    assert 0.3 < report.generic < 0.5 < 0.65 < report.folded <= 0.75 < report.adapted <= 1
     assert report.helps
     assert set(report.chosen) == {"strength", "residual", "weight", "mix"}
     assert report.chosen["residual"] == by_colour.query.residual
@@ -111,7 +114,9 @@ def test_thirty_labelled_rows_are_enough_to_see_that_it_helps(new: Toys) -> None
     transform = fit(few.vectors, Labels.single(few.colours))
     assert transform.report.measure == "precision@4"
     assert transform.report.helps
-    assert min(folded_and_adapted(transform, new)) > 0.75
+    folded, adapted = folded_and_adapted(transform, new)
+    assert folded > 0.65
+    assert adapted > 0.75
 
 
 def test_what_the_generic_vectors_do_perfectly_cannot_be_helped() -> None:
