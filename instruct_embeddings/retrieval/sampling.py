@@ -12,8 +12,8 @@ from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.transform.vectors import has_direction
 
 # Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
-# places are read there. At a million rows 8 reads take about a second.
-_READS = (8, 64)
+# places are read there. At a million rows 6 reads take about a second.
+_READS = (6, 64)
 _ROWS_SKIPPED = 3_000_000
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def sample_rows(
     """Rows to learn from, with vectors, texts and metadata.
 
     Blocks of neighbouring rows are read at random places, one in each equal part of the
-    collection: 64 places, down to 8 in a collection of a million rows. So little is read, whatever
+    collection: 64 places, down to 6 in a collection of a million rows. So little is read, whatever
     the size, and rows that were stored together (chunks of one document) do not crowd out the rest.
     A collection of at most `size` rows is taken whole. The same seed and the same collection give
     the same rows.

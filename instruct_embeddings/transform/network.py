@@ -34,8 +34,8 @@ class NetworkConfig:
     reconstruction: float = 1.0
     noise: float = 0.03
     batch: int = 256
-    steps: int = 60
-    rate: float = 6e-3
+    steps: int = 40
+    rate: float = 8e-3
 
 
 def contrastive_loss(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
