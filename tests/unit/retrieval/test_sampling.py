@@ -78,7 +78,7 @@ def test_a_very_large_collection_is_read_in_fewer_places(monkeypatch: pytest.Mon
     monkeypatch.setattr(collection, "page", page)
     assert len(sample_rows(collection, 1000, seed=0)) == 1000
     assert len(offsets) == 6
-    assert [offset * 12 // 1_000_000 for offset in offsets] == list(range(12))
+    assert [offset * 6 // 1_000_000 for offset in offsets] == list(range(6))
 
 
 @pytest.mark.parametrize("n", [1, 50, 100])
