@@ -1,6 +1,7 @@
 """The README's code runs, and its figures are those of the kept results."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,10 +43,11 @@ class TinyLlamaIndexEmbedding(BaseEmbedding):
 
 
 TEXTS = [
-    f"{opening} {event} number {number}"
+    f"{opening} {place} {event} number{number}"
     for number in range(10)
-    for opening in ("thank you kindly,", "this is a disgrace,")
-    for event in ("photos vanished from the folder", "how do I print a label")
+    for place in ("billing invoice month", "printer paper tray")
+    for opening in ("thank you", "what disgrace")
+    for event in ("photos vanished", "how print")
 ]
 METADATA = [
     {
@@ -56,10 +58,15 @@ METADATA = [
 ]
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, object]]:
     """The names that the README takes for granted, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("readme"))
+        yield _names()
+
+
+def _names() -> dict[str, object]:
     rows = {
         "ids": [f"t{i}" for i in range(len(TEXTS))],
         "embeddings": ENCODER.encode(TEXTS),

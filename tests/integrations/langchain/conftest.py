@@ -11,23 +11,10 @@ from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from instruct_embeddings import FitConfig, MetadataGuide
-from instruct_embeddings.protocols import Rows
-from instruct_embeddings.supervision import Supervision
+from instruct_embeddings import FitConfig
 from instruct_embeddings.testing import TinyEncoder
 from langchain_instruct_embeddings import InstructionTransformRetriever
-
-AREAS = {
-    "printer": "printer paper tray toner jam",
-    "billing": "invoice card account month total",
-    "login": "password screen session user browser",
-    "shipping": "parcel courier address door tracking",
-}
-KINDS = {
-    "refund": "refund money",
-    "question": "how explain",
-    "failure": "broken error",
-}
+from tests.integrations.tickets import CountingGuide, ticket_rows
 
 
 class TinyEmbeddings(Embeddings):
@@ -47,39 +34,10 @@ class TinyEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
 
-class CountingGuide:
-    """A metadata guide that counts how often it is asked: once a fit."""
-
-    def __init__(self, key: str = "kind") -> None:
-        """Judge by one metadata key."""
-        self.guide = MetadataGuide(key)
-        self.asked: list[str] = []
-
-    @property
-    def key(self) -> str:
-        """As the guide inside."""
-        return self.guide.key
-
-    def ids(self) -> Any:
-        """As the guide inside."""
-        return self.guide.ids()
-
-    def judge(self, instruction: str, sample: Rows) -> Supervision:
-        """As the guide inside; the instruction is written down."""
-        self.asked.append(instruction)
-        return self.guide.judge(instruction, sample)
-
-
 def tickets() -> Iterator[Document]:
-    """Eight tickets for each of the twelve pairs of area and kind: mostly about their area."""
-    for area, subject in AREAS.items():
-        for kind, verb in KINDS.items():
-            for n in range(8):
-                yield Document(
-                    id=f"{area}-{kind}-{n}",
-                    page_content=f"{subject} {verb} case{area}{kind}{n}",
-                    metadata={"area": area, "kind": kind, "n": n},
-                )
+    """The tickets as documents."""
+    for row, text, metadata in ticket_rows():
+        yield Document(id=row, page_content=text, metadata=metadata)
 
 
 _names = count()

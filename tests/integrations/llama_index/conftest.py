@@ -13,23 +13,10 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import TextNode
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
-from instruct_embeddings import FitConfig, MetadataGuide
-from instruct_embeddings.protocols import Rows
-from instruct_embeddings.supervision import Supervision
+from instruct_embeddings import FitConfig
 from instruct_embeddings.testing import TinyEncoder
 from llama_index_instruct_embeddings import InstructionTransformRetriever
-
-AREAS = {
-    "printer": "printer paper tray toner jam",
-    "billing": "invoice card account month total",
-    "login": "password screen session user browser",
-    "shipping": "parcel courier address door tracking",
-}
-KINDS = {
-    "refund": "refund money",
-    "question": "how explain",
-    "failure": "broken error",
-}
+from tests.integrations.tickets import CountingGuide, ticket_rows
 
 
 class TinyEmbedding(BaseEmbedding):
@@ -48,40 +35,11 @@ class TinyEmbedding(BaseEmbedding):
         return self._get_text_embedding(query)
 
 
-class CountingGuide:
-    """A metadata guide that counts how often it is asked: once a fit."""
-
-    def __init__(self, key: str = "kind") -> None:
-        """Judge by one metadata key."""
-        self.guide = MetadataGuide(key)
-        self.asked: list[str] = []
-
-    @property
-    def key(self) -> str:
-        """As the guide inside."""
-        return self.guide.key
-
-    def ids(self) -> Any:
-        """As the guide inside."""
-        return self.guide.ids()
-
-    def judge(self, instruction: str, sample: Rows) -> Supervision:
-        """As the guide inside; the instruction is written down."""
-        self.asked.append(instruction)
-        return self.guide.judge(instruction, sample)
-
-
 def tickets() -> Iterator[TextNode]:
-    """Eight tickets for each of the twelve pairs of area and kind: mostly about their area."""
-    for area, subject in AREAS.items():
-        for kind, verb in KINDS.items():
-            for n in range(8):
-                yield TextNode(
-                    id_=f"{area}-{kind}-{n}",
-                    text=f"{subject} {verb} case{area}{kind}{n}",
-                    metadata={"area": area, "kind": kind, "n": n},
-                    excluded_embed_metadata_keys=["area", "kind", "n"],
-                )
+    """The tickets as nodes; their metadata is not embedded."""
+    for row, text, metadata in ticket_rows():
+        hidden = list(metadata)
+        yield TextNode(id_=row, text=text, metadata=metadata, excluded_embed_metadata_keys=hidden)
 
 
 _names = count()
