@@ -32,7 +32,7 @@ class LabelProblem:
     strengths: Sequence[float] = (10.0, 30.0, 3.0)
     # Less would rank a little better without rescoring, but at a million rows the index no longer
     # finds what it should: docs/performance.md.
-    residuals: Sequence[float] = (0.8, 1.2)
+    residuals: Sequence[float] = (1.0, 1.5)
     weights: Sequence[float] = (0.3, 0.5, 0.8)
 
     @classmethod

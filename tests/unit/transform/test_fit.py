@@ -47,7 +47,7 @@ def folded_and_adapted(transform: InstructionTransform, toys: Toys) -> tuple[flo
 def test_from_one_label_a_row(by_colour: InstructionTransform, new: Toys) -> None:
     folded, adapted = folded_and_adapted(by_colour, new)
     # The folded query keeps much of the generic vector, so that an index finds its way.
-    assert folded > 0.85
+    assert folded > 0.8
     assert adapted > 0.9
 
 
@@ -91,7 +91,7 @@ def test_the_report_says_what_was_learned_and_how_well(by_colour: InstructionTra
     report = by_colour.report
     assert (report.rows, report.judged, report.measure) == (90, 90, "precision@10")
     assert report.label_counts == {"green": 34, "blue": 32, "red": 24}
-    assert 0.3 < report.generic < 0.5 < 0.65 < report.folded <= 0.75 < report.adapted <= 1
+    assert 0.3 < report.generic < 0.5 < 0.6 < report.folded <= 0.75 < report.adapted <= 1
     assert report.helps
     assert set(report.chosen) == {"strength", "residual", "weight", "mix"}
     assert report.chosen["residual"] == by_colour.query.residual
