@@ -83,7 +83,8 @@ def check_instruction(instruction: str) -> str:
 
 def normalise_instruction(instruction: str) -> str:
     """The form under which a transform is found again: case, spacing and end marks do not count."""
-    return " ".join(check_instruction(instruction).casefold().split()).rstrip(" .?!")
+    text = " ".join(check_instruction(instruction).casefold().split())
+    return text.rstrip(" .?!") or text
 
 
 def _at_least(name: str, value: int, low: int) -> None:

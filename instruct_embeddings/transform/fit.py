@@ -9,8 +9,9 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig, check_instruction
+from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.supervision import Labels, Supervision, Targets
+from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform.from_labels import LabelProblem
 from instruct_embeddings.transform.from_pairs import PairProblem
 from instruct_embeddings.transform.from_targets import TargetProblem
@@ -116,6 +117,11 @@ def fit_transform(
 
 
 def _problem(vectors: FloatArray, supervision: Supervision) -> Problem:
+    if not isinstance(supervision, Pairs) and len(supervision.judged) != len(vectors):
+        raise GuideError(
+            f"The guide judged {len(supervision.judged)} rows of a sample of {len(vectors)}. It "
+            "must answer for every row of the sample, in its order; unjudged rows stay empty."
+        )
     if isinstance(supervision, Labels):
         return LabelProblem.of(vectors, supervision)
     if isinstance(supervision, Targets):

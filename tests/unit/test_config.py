@@ -67,3 +67,7 @@ def test_case_spacing_and_end_marks_do_not_count(text: str) -> None:
 
 def test_marks_inside_count() -> None:
     assert normalise_instruction("C? or C++.") == "c? or c++"
+
+
+def test_marks_alone_are_told_apart() -> None:
+    assert normalise_instruction("???") != normalise_instruction("!!!")

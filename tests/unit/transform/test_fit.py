@@ -219,3 +219,8 @@ def test_four_targets_are_needed(toys: Toys) -> None:
 def test_an_instruction_is_needed(toys: Toys) -> None:
     with pytest.raises(InstructionError, match="empty"):
         fit(toys.vectors, Labels.single(toys.colours), instruction="  ")
+
+
+def test_a_guide_that_leaves_rows_out_is_told(toys: Toys) -> None:
+    with pytest.raises(GuideError, match="judged 3 rows of a sample of 90"):
+        fit(toys.vectors, Labels.single(["a", "b", "a"]))
