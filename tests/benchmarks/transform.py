@@ -43,6 +43,7 @@ Ranked: TypeAlias = tuple[FloatArray, FloatArray]
 
 GENERIC = "generic"
 PREFIX = "instruction in front of the text"
+POSTERIOR = "posterior of a logistic regression"
 GSTRANSFORM = "GSTransform encoder-decoder"
 FOLDED = "ours, folded"
 RESCORED = "ours, folded and rescored"
@@ -134,7 +135,7 @@ def gstransform(noise: float) -> Callable[[FloatArray, list[str], FloatArray, in
 
 PEERS = {
     "LDA": lda,
-    "posterior of a logistic regression": posterior,
+    POSTERIOR: posterior,
     GSTRANSFORM: gstransform(noise=0.0),
     "GSTransform with input noise": gstransform(noise=NetworkConfig().noise),
 }
