@@ -15,8 +15,8 @@ def one_thread() -> Iterator[None]:
     """Run numpy's and torch's kernels on the calling thread while any fit is under way.
 
     The matrices of a fit are so small that a second thread gains little on an idle machine; on a
-    busy one the threads wait for each other and a fit of two seconds takes half a minute. The limit
-    is process-wide, so overlapping fits share it and the last one lifts it.
+    busy one the threads wait for each other and a fit takes many times longer. The limit is
+    process-wide, so overlapping fits share it and the last one lifts it.
     """
     from threadpoolctl import threadpool_limits
 
