@@ -14,8 +14,8 @@ class FitConfig:
     """How a transform is fitted.
 
     Attributes:
-        sample_size: Rows of the collection to learn from; four times as many are read where less
-            than a third of them carry a label.
+        sample_size: Rows of the collection to learn from. Four times as many are read along, and
+            judged too where less than 30 % of the first carry a label.
         folds: Parts of the sample; each is held out once to measure and to choose.
         seed: Seed of sampling, of folds and of network weights.
         time_budget: Seconds after which no further hyper-parameter is tried.

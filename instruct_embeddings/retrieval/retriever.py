@@ -244,7 +244,7 @@ class InstructRetriever:
         return fitted
 
     def _learn_from(self, guide: Guide, instruction: str) -> tuple[FloatArray, Supervision]:
-        """Vectors of a sample with what the guide says; a larger one where it says little."""
+        """Vectors of a sample with what the guide says; of the reserve too where it says little."""
         size, seed = self.fit_config.sample_size, self.fit_config.seed
         # Places cost time, rows at a place cost little: the reserve is read along.
         rows = sample_rows(self.collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())

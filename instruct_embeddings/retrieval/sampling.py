@@ -15,6 +15,7 @@ from instruct_embeddings.transform.vectors import has_direction
 # places are read there. At a million rows 6 reads take about a second.
 _READS = (6, 64)
 _ROWS_SKIPPED = 3_000_000
+_PAGE = 2000
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Gene
     blocks = min(reads, size)
     length = -(-size // blocks)
     if total <= size or total < 2 * blocks * length:
-        rows = _read_all(collection, total)
+        rows = Rows.joined(read_pages(collection, vectors=True, records=True))
     else:
         edges = np.linspace(0, total, blocks + 1).astype(int)
         starts = [int(rng.integers(a, max(a + 1, b - length + 1))) for a, b in pairwise(edges)]
@@ -84,14 +85,13 @@ def read_pages(
     where_document: Where | None = None,
     vectors: bool = False,
     records: bool = False,
-    page_size: int = 2000,
 ) -> list[Rows]:
     """All rows, page by page."""
     pages: list[Rows] = []
     offset = 0
     while True:
         page = collection.page(
-            limit=page_size,
+            limit=_PAGE,
             offset=offset,
             where=where,
             where_document=where_document,
@@ -100,14 +100,8 @@ def read_pages(
         )
         pages.append(page)
         offset += len(page)
-        if len(page) < page_size:
+        if len(page) < _PAGE:
             return pages
-
-
-def _read_all(collection: VectorCollection, total: int) -> Rows:
-    return Rows.joined(
-        read_pages(collection, vectors=True, records=True, page_size=min(2000, max(1, total)))
-    )
 
 
 def _nothing_found(

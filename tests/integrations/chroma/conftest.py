@@ -1,9 +1,5 @@
 """Real Chroma, embedded and behind a `chroma run` server, for every test of the adapter."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, cast
 from uuid import uuid4
@@ -13,45 +9,23 @@ import numpy as np
 import pytest
 from chromadb.api import ClientAPI
 
+from tests.chroma_server import HOST, chroma_server
+
 MakeCollection: TypeAlias = Callable[..., chromadb.Collection]
 MANY = 33_500  # above the 32,766 variables of one SQL statement
 
 
 @pytest.fixture(scope="session")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    start = "from chromadb.cli.cli import app; app()"
-    where = ["--host", "127.0.0.1", "--port", str(free)]
-    path = str(tmp_path_factory.mktemp("server"))
-    with subprocess.Popen(
-        [sys.executable, "-c", start, "run", "--path", path, *where], stdout=subprocess.DEVNULL
-    ) as server:
-        try:
-            _wait_until_ready(server, free)
-            yield free
-        finally:
-            server.terminate()
-
-
-def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + 30
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            chromadb.HttpClient(host="127.0.0.1", port=port).heartbeat()
-        except ValueError:  # what chromadb makes of a refused connection
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the Chroma server is not ready; exit status {server.poll()}")
+    with chroma_server(tmp_path_factory.mktemp("server")) as free:
+        yield free
 
 
 @pytest.fixture(scope="session", params=["embedded", "server"])
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClientAPI:
     if request.param == "embedded":
         return chromadb.PersistentClient(str(tmp_path_factory.mktemp("embedded")))
-    return chromadb.HttpClient(host="127.0.0.1", port=request.getfixturevalue("port"))
+    return chromadb.HttpClient(host=HOST, port=request.getfixturevalue("port"))
 
 
 @pytest.fixture

@@ -1,45 +1,20 @@
 """The commands against a running Chroma server."""
 
 import json
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import chromadb
 import pytest
 
+from tests.chroma_server import HOST, chroma_server
 from tests.unit.cli.conftest import Run
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The options that name the server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-c", "from chromadb.cli.cli import app; app()", "run"]
-    command += ["--path", str(tmp_path_factory.mktemp("server")), "--port", port]
-    with subprocess.Popen([*command, "--host", "127.0.0.1"], stdout=subprocess.DEVNULL) as process:
-        try:
-            _wait(process, int(port))
-            yield ["--host", "127.0.0.1", "--port", port]
-        finally:
-            process.terminate()
-
-
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + 40
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            chromadb.HttpClient(host="127.0.0.1", port=port).heartbeat()
-        except ValueError:  # what chromadb makes of a refused connection
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the Chroma server is not ready; exit status {process.poll()}")
+    with chroma_server(tmp_path_factory.mktemp("server")) as port:
+        yield ["--host", HOST, "--port", str(port)]
 
 
 def test_a_server_is_filled_and_asked(server: list[str], run: Run, tmp_path: Path) -> None:

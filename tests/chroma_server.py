@@ -1,0 +1,45 @@
+"""A real `chroma run` server for the tests that need one."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import chromadb
+import pytest
+
+HOST = "127.0.0.1"
+_SECONDS = 40
+
+
+@contextmanager
+def chroma_server(folder: Path) -> Iterator[int]:
+    """Serve a folder on a free loopback port; the port."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    start = "from chromadb.cli.cli import app; app()"
+    where = ["--path", str(folder), "--host", HOST, "--port", str(port)]
+    with subprocess.Popen(
+        [sys.executable, "-c", start, "run", *where], stdout=subprocess.DEVNULL
+    ) as server:
+        try:
+            _wait_until_ready(server, port)
+            yield port
+        finally:
+            server.terminate()
+
+
+def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            chromadb.HttpClient(host=HOST, port=port).heartbeat()
+        except ValueError:  # what chromadb makes of a refused connection
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"the Chroma server is not ready; exit status {server.poll()}")
