@@ -10,40 +10,50 @@ from instruct_embeddings._version import __version__
 
 if TYPE_CHECKING:
     from instruct_embeddings.config import FitConfig
-    from instruct_embeddings.encoder import GenericEncoder
-    from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
+    from instruct_embeddings.encoder import EmbeddingRecord, EncoderOptions, InstructEncoder
+    from instruct_embeddings.errors import (
+        InstructEmbeddingsError,
+        TransformWarning,
+        TruncationWarning,
+    )
     from instruct_embeddings.guides import GuideByInstruction, LabelGuide, MetadataGuide
     from instruct_embeddings.retrieval import Hit, InstructRetriever
     from instruct_embeddings.transform import FitReport, InstructionTransform, TransformStore
 
 _EXPORTS = {
+    "EmbeddingRecord": "encoder",
+    "EncoderOptions": "encoder",
     "FitConfig": "config",
     "FitReport": "transform",
-    "GenericEncoder": "encoder",
     "GuideByInstruction": "guides",
     "Hit": "retrieval",
     "InstructEmbeddingsError": "errors",
+    "InstructEncoder": "encoder",
     "InstructRetriever": "retrieval",
     "InstructionTransform": "transform",
     "LabelGuide": "guides",
     "MetadataGuide": "guides",
     "TransformStore": "transform",
     "TransformWarning": "errors",
+    "TruncationWarning": "errors",
 }
 
 __all__ = [
+    "EmbeddingRecord",
+    "EncoderOptions",
     "FitConfig",
     "FitReport",
-    "GenericEncoder",
     "GuideByInstruction",
     "Hit",
     "InstructEmbeddingsError",
+    "InstructEncoder",
     "InstructRetriever",
     "InstructionTransform",
     "LabelGuide",
     "MetadataGuide",
     "TransformStore",
     "TransformWarning",
+    "TruncationWarning",
     "__version__",
 ]
 

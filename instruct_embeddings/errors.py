@@ -15,6 +15,13 @@ InstructEmbeddingsError
 ├── TransformError
 │   ├── TransformMismatchError (ValueError)  a transform of another collection
 │   └── ArtefactError        (ValueError)    a damaged, foreign or newer artefact
+├── EncoderError
+│   ├── ModelNotFoundError   (OSError)       a model that is neither a folder nor in reach
+│   ├── CheckpointError      (ValueError)    a damaged, foreign or newer checkpoint
+│   ├── ClosedEncoderError   (RuntimeError)  an encoder used after `close()`
+│   ├── EncoderMemoryError   (MemoryError)   one text alone does not fit into memory
+│   └── WorkerError          (RuntimeError)  the process of a device stopped
+├── TextError                (ValueError)    a text that no tokenizer reads
 └── DataError                (ValueError)    a file of records cannot be read
 ```
 
@@ -79,9 +86,41 @@ class ArtefactError(TransformError, ValueError):
     """A transform artefact is damaged, foreign, or written by a newer version."""
 
 
+class EncoderError(InstructEmbeddingsError):
+    """An encoder cannot be loaded or used."""
+
+
+class ModelNotFoundError(EncoderError, OSError):
+    """A model is neither a folder nor in reach of the model hub."""
+
+
+class CheckpointError(EncoderError, ValueError):
+    """A checkpoint is damaged, foreign, or written by a newer version."""
+
+
+class ClosedEncoderError(EncoderError, RuntimeError):
+    """The encoder was closed."""
+
+
+class EncoderMemoryError(EncoderError, MemoryError):
+    """Memory ran out although the batch holds a single text."""
+
+
+class WorkerError(EncoderError, RuntimeError):
+    """The process that serves a device stopped."""
+
+
+class TextError(InstructEmbeddingsError, ValueError):
+    """A text holds what no tokenizer reads, such as half of a surrogate pair."""
+
+
 class DataError(InstructEmbeddingsError, ValueError):
     """A file of records is missing, unreadable or malformed."""
 
 
 class TransformWarning(UserWarning):
     """A transform was fitted but does not clearly beat the generic vectors on held-out rows."""
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the model reads; their ends were not embedded."""

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 class TextEncoder(Protocol):
     """What the commands need of an encoder."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What a collection records as its model."""
+        ...
 
     def encode(
         self, texts: Sequence[str], *, on_batch: Callable[[int], None] | None = None
@@ -21,10 +24,9 @@ class TextEncoder(Protocol):
 
 def load_encoder(model: str | None = None) -> TextEncoder:
     """Load a sentence encoder; all-MiniLM-L6-v2 unless another is named."""
-    from transformers.utils import logging
+    from instruct_embeddings.encoder import InstructEncoder
 
-    from instruct_embeddings.encoder.generic import GenericEncoder
-
-    # The commands show one progress bar, their own.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return GenericEncoder.from_pretrained(model)
+    encoder = InstructEncoder.from_pretrained(model)
+    # Looked for now, so that a model that is not there stops a command before it starts.
+    _ = encoder.name
+    return encoder

@@ -1,5 +1,14 @@
-"""Encoders: texts in, unit vectors out."""
+"""Encoders: texts in, embeddings out."""
 
-from instruct_embeddings.encoder.generic import DEFAULT_MODEL, GenericEncoder
+from instruct_embeddings.encoder.encoder import InstructEncoder
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
+from instruct_embeddings.encoder.hub import DEFAULT_MODEL
+from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions
 
-__all__ = ["DEFAULT_MODEL", "GenericEncoder"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "EmbeddingRecord",
+    "EncoderArguments",
+    "EncoderOptions",
+    "InstructEncoder",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from instruct_embeddings import GenericEncoder
+from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.benchmarks.tasks import TASKS, embed, load_texts
@@ -35,7 +35,7 @@ class Base:
     instructions: dict[str, str]
 
 
-def read_base(encoder: GenericEncoder, data: Path | None, seed: int) -> Base:
+def read_base(encoder: InstructEncoder, data: Path | None, seed: int) -> Base:
     """The shipped tickets, or the labelled texts of a data folder."""
     if data is not None:
         texts, labels = load_texts(data, seed)

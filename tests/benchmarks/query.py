@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from chroma_instruct_embeddings import ChromaVectors
-from instruct_embeddings import GenericEncoder, InstructRetriever, MetadataGuide
+from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuide
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH, DEFAULT_RESCORE
 from tests.benchmarks.corpora import Base, mix, mixed_batches, read_base
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    encoder = GenericEncoder.from_pretrained()
+    encoder = InstructEncoder.from_pretrained()
     base = read_base(encoder, arguments.data, arguments.seed)
     per_text = seconds_per_text(encoder, base)
     results = []
@@ -190,7 +190,7 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": round(median(values), 2), "p95": round(float(np.percentile(values, 95)), 2)}
 
 
-def seconds_per_text(encoder: GenericEncoder, base: Base) -> float:
+def seconds_per_text(encoder: InstructEncoder, base: Base) -> float:
     """What encoding one text costs, measured on a slice."""
     rng = np.random.default_rng(0)
     texts = [base.texts[i] for i in rng.integers(0, len(base.texts), ENCODED)]

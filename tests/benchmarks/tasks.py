@@ -1,6 +1,7 @@
 """Public labelled texts as (data set, aspect) tasks; the data folder is an argument."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from instruct_embeddings import GenericEncoder
+from instruct_embeddings import InstructEncoder, TruncationWarning
 from instruct_embeddings._types import FloatArray
 
 CACHE = Path(".bench")
@@ -81,8 +82,8 @@ def load(task: Task, data: Path, seed: int) -> Split:
     )
 
 
-def embed(encoder: GenericEncoder, texts: list[str], instruction: str | None = None) -> FloatArray:
-    """Embed texts; vectors are kept on disk, so each text is encoded once."""
+def embed(encoder: InstructEncoder, texts: list[str], instruction: str | None = None) -> FloatArray:
+    """Embed texts, an instruction in front of each; vectors are kept, so each is encoded once."""
     parts = [encoder.name, str(encoder.max_tokens), instruction or ""]
     file = CACHE / f"{sha256(repr(parts).encode()).hexdigest()[:24]}.npz"
     known: dict[str, FloatArray] = {}
@@ -93,7 +94,11 @@ def embed(encoder: GenericEncoder, texts: list[str], instruction: str | None = N
     pairs = zip(digests, texts, strict=True)
     missing = {digest: text for digest, text in pairs if digest not in known}
     if missing:
-        vectors = encoder.encode(list(missing.values()), instruction=instruction)
+        front = f"{instruction} " if instruction else ""
+        with warnings.catch_warnings():
+            # Every method reads the same texts, cut at the same place.
+            warnings.simplefilter("ignore", TruncationWarning)
+            vectors = encoder.encode([front + text for text in missing.values()])
         known.update(zip(missing, vectors, strict=True))
         CACHE.mkdir(exist_ok=True)
         # Under another name first: an interrupted run leaves the old file or the new one.

@@ -22,7 +22,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
 
-from instruct_embeddings import FitConfig, GenericEncoder, InstructionTransform
+from instruct_embeddings import FitConfig, InstructEncoder, InstructionTransform
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", help="names such as trec/coarse; all by default")
     arguments = parser.parse_args()
     chosen = [task for task in TASKS if not arguments.tasks or task.name in arguments.tasks]
-    encoder = GenericEncoder.from_pretrained()
+    encoder = InstructEncoder.from_pretrained()
     rows: list[dict[str, Any]] = []
     for task in track(chosen, description="tasks", console=Console(stderr=True)):
         rows.extend(run_task(task, load(task, arguments.data, arguments.seed), encoder, arguments))
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def run_task(
-    task: Task, split: Split, encoder: GenericEncoder, arguments: argparse.Namespace
+    task: Task, split: Split, encoder: InstructEncoder, arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """Measure every method at every number of labels."""
     learn, pool = embed(encoder, split.texts), embed(encoder, split.pool_texts)

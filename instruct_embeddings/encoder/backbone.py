@@ -1,0 +1,196 @@
+"""One face for causal language models and bidirectional encoders of transformers."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from instruct_embeddings.encoder.heads import masked_lm_head
+from instruct_embeddings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a forward pass leaves.
+
+    Attributes:
+        last: Last hidden states, shape (b, t, d).
+        layers: Hidden states of every layer, where asked for; l tensors of shape (b, t, d).
+    """
+
+    last: Tensor
+    layers: tuple[Tensor, ...] = ()
+
+
+class Backbone(nn.Module):
+    """A transformer that embeddings are made of.
+
+    Attributes:
+        causal: Whether a position sees only those before it.
+        hidden_size: Width d of the hidden states.
+        depth: Number of layers.
+    """
+
+    def __init__(self, model: "PreTrainedModel", *, causal: bool, head: str = "tied") -> None:
+        """Wrap a model.
+
+        Args:
+            model: A causal language model with its head, a masked one with its head, or a bare
+                encoder. LoRA layers of `peft` may be in place.
+            causal: Whether it is a causal one.
+            head: "tied" or "mlm"; see `RefinementSettings`.
+        """
+        super().__init__()
+        self.model = model
+        self.causal = causal
+        self.hidden_size: int = self.body.config.hidden_size
+        parent, name = _layers_of(self.body)
+        self._layers = (parent, name)
+        self.depth = len(getattr(parent, name))
+        known = inspect.signature(self.body.forward).parameters
+        self._takes_positions = "position_ids" in known
+        self._takes_types = "token_type_ids" in known and not causal
+        self._head = masked_lm_head(model) if head == "mlm" else None
+        # RoBERTa counts positions from behind the padding id.
+        padding = getattr(getattr(self.body, "embeddings", None), "padding_idx", -1)
+        self._first_position: int = padding + 1
+
+    @property
+    def body(self) -> "PreTrainedModel":
+        """The transformer without a language-model head."""
+        model: Any = self.model
+        # `base_model` of a PeftModel is its tuner; the model with LoRA layers lies behind it.
+        if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+            model = model.get_base_model()
+        return getattr(model, model.base_model_prefix, model)  # type: ignore[no-any-return]
+
+    @property
+    def needs_right_padding(self) -> bool:
+        """Whether positions are counted by the model, from the left edge."""
+        return not self._takes_positions
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.body.device
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Input embeddings of token ids, shape (b, t) -> (b, t, d)."""
+        out: Tensor = self.body.get_input_embeddings()(ids)
+        return out
+
+    def forward(
+        self,
+        inputs: Tensor,
+        mask: Tensor,
+        *,
+        cache: "Cache | None" = None,
+        all_layers: bool = False,
+    ) -> Hidden:
+        """Hidden states.
+
+        Args:
+            inputs: Token ids, shape (b, t), or input embeddings, shape (b, t, d).
+            mask: 1 at real positions, shape (b, c + t) where the cache holds c positions.
+            cache: Keys and values of a causal backbone; grows by t positions.
+            all_layers: Keep the hidden states of every layer.
+        """
+        steps = inputs.shape[1]
+        arguments: dict[str, Any] = {"attention_mask": mask}
+        if inputs.dim() == 2:
+            arguments["input_ids"] = inputs
+        else:
+            arguments["inputs_embeds"] = inputs.to(self.body.dtype)
+        if self._takes_positions:
+            positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -steps:]
+            arguments["position_ids"] = positions + self._first_position
+        if self._takes_types:
+            arguments["token_type_ids"] = torch.zeros_like(mask[:, -steps:])
+        if self.causal:
+            arguments |= {"past_key_values": cache, "use_cache": cache is not None}
+        if all_layers:
+            arguments["output_hidden_states"] = True
+        out = self.body(**arguments, return_dict=True)
+        return Hidden(out.last_hidden_state, tuple(out.hidden_states[1:]) if all_layers else ())
+
+    def soft_token(self, hidden: Tensor, temperature: float) -> Tensor:
+        """The next input embedding as the model expects it: softmax(logits / T) E.
+
+        GIRCSE, section 3.1. E is the matrix of input embeddings, scaled as the model scales them.
+
+        Args:
+            hidden: Hidden state of the last position, shape (b, d).
+            temperature: Divides the logits.
+
+        Returns:
+            Shape (b, d).
+        """
+        table: Any = self.body.get_input_embeddings()
+        weights: Tensor = table.weight
+        logits = self._logits(hidden.to(weights.dtype), weights)
+        chances = torch.softmax(logits.float() / temperature, dim=-1).to(weights.dtype)
+        scale = getattr(table, "embed_scale", 1.0)
+        return chances @ weights * scale
+
+    def _logits(self, hidden: Tensor, weights: Tensor) -> Tensor:
+        if self._head is not None:
+            return self._head(hidden)
+        model: Any = self.model
+        output = model.get_output_embeddings() if self.causal else None
+        if output is not None:
+            logits: Tensor = output(hidden)
+            return logits
+        return hidden @ weights.T
+
+    @contextmanager
+    def truncated(self, layers: int | None) -> Iterator[None]:
+        """Run the first layers only, within this context.
+
+        Raises:
+            ConfigError: The backbone has fewer.
+        """
+        if layers is None or layers == self.depth:
+            yield
+            return
+        if layers > self.depth:
+            raise ConfigError(
+                f"truncate_layers={layers}, and the backbone has {self.depth} layers. "
+                f"Use a number from 1 to {self.depth}."
+            )
+        parent, name = self._layers
+        full = getattr(parent, name)
+        try:
+            setattr(parent, name, full[:layers])
+            yield
+        finally:
+            setattr(parent, name, full)
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Switch LoRA layers off, within this context."""
+        disable = getattr(self.model, "disable_adapter", None)
+        if disable is None or not hasattr(self.model, "peft_config"):
+            yield
+            return
+        with disable():
+            yield
+
+
+def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str]:
+    """Parent and name of the list of layers."""
+    wanted = body.config.num_hidden_layers
+    for parent in body.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == wanted:
+                return parent, name
+    raise ConfigError(
+        f"{type(body).__name__} has no list of {wanted} layers that could be found. "
+        "Use a BERT-like encoder or a Llama-like causal model of transformers."
+    )

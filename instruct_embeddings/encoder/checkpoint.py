@@ -1,0 +1,161 @@
+"""Checkpoints on disk: settings as JSON, weights as safetensors, nothing else.
+
+```text
+folder/
+├── instruct_encoder.json          EncoderSettings, with a format version
+├── instruct_encoder.safetensors   soft prompts and pooler
+├── adapter/                       LoRA layers as peft writes them, where there are any
+└── backbone/                      the backbone and its tokenizer, where asked for
+```
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
+from instruct_embeddings.encoder.model import InstEmb
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.registry import LoadedModel
+from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.source import (
+    SETTINGS_FILE,
+    WEIGHTS_FILE,
+    ModelSource,
+    find_source,
+)
+from instruct_embeddings.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from instruct_embeddings.encoder.encoder import InstructEncoder
+
+
+def new_model(
+    settings: EncoderSettings, options: EncoderOptions | None = None, *, seed: int = 0
+) -> tuple[InstEmb, ModelSource, "PreTrainedTokenizerBase"]:
+    """An untrained encoder: the start of training.
+
+    Args:
+        settings: Names the backbone, soft prompts, pooling and refinement.
+        options: How to find and run the backbone; its `model` does not count.
+        seed: Of soft prompts and of the pooler's parameters.
+
+    Returns:
+        The encoder, what it was made of, and the backbone's tokenizer.
+    """
+    asked = replace(
+        options or EncoderOptions(), model=settings.base_model, revision=settings.base_revision
+    )
+    source = replace(find_source(asked), settings=settings)
+    model = load_model(source, asked)
+    return (
+        InstEmb(model.backbone, settings, seed=seed).eval().to(model.backbone.device),
+        source,
+        load_tokenizer(source, asked),
+    )
+
+
+def create_checkpoint(
+    folder: str | Path,
+    settings: EncoderSettings,
+    options: EncoderOptions | None = None,
+    *,
+    seed: int = 0,
+    backbone: bool = False,
+) -> Path:
+    """Write an untrained checkpoint.
+
+    Args:
+        folder: Where to.
+        settings: Names the backbone, soft prompts, pooling and refinement.
+        options: How to find and run the backbone.
+        seed: Of soft prompts and of the pooler's parameters.
+        backbone: Write the backbone's weights too.
+
+    Returns:
+        The folder.
+    """
+    model, source, tokenizer = new_model(settings, options, seed=seed)
+    loaded = LoadedModel(model, make_template(source, tokenizer), "cpu")
+    return write_checkpoint(Path(folder), loaded, source, backbone=backbone)
+
+
+def write_checkpoint(
+    folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool
+) -> Path:
+    """Write beside the folder first, then put it in its place, so that none is ever half there.
+
+    Raises:
+        CheckpointError: Something else than a checkpoint lies there.
+    """
+    if folder.exists() and not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir()):
+        raise CheckpointError(
+            f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). "
+            "Choose another folder, or remove it."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_parts(partial, loaded, source, backbone=backbone)
+        partial.chmod(0o755)
+        old = partial.with_name(f"{partial.name}-old")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def upload(encoder: "InstructEncoder", repo_id: str, *, private: bool, backbone: bool) -> str:
+    """Write a checkpoint to a temporary folder and upload it; see `push_to_hub`."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = encoder.save_pretrained(Path(place) / "checkpoint", backbone=backbone)
+        commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
+    return str(commit.commit_url)
+
+
+def _write_parts(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:
+    from safetensors.torch import save_file
+
+    model = loaded.model
+    adapted: Any = model.backbone.model
+    has_adapter = hasattr(adapted, "peft_config")
+    settings = replace(source.settings, adapter=has_adapter, backbone=backbone)
+    written = json.dumps(settings.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    (folder / SETTINGS_FILE).write_text(written, encoding="utf-8")
+    own = {name: value.float().cpu().contiguous() for name, value in model.own_parameters().items()}
+    save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    if has_adapter:
+        adapted.save_pretrained(folder / "adapter", safe_serialization=True)
+        (folder / "adapter" / "README.md").unlink(missing_ok=True)
+    if backbone:
+        _copy_backbone(folder / "backbone", model, source, loaded)
+
+
+def _copy_backbone(folder: Path, model: InstEmb, source: ModelSource, loaded: LoadedModel) -> None:
+    adapted: Any = model.backbone.model
+    if hasattr(adapted, "peft_config"):
+        # The files on disk are the backbone without its adapter.
+        names = [f for f in source.base.path.iterdir() if f.suffix in (".safetensors", ".json")]
+        folder.mkdir()
+        for file in names:
+            shutil.copyfile(file, folder / file.name)
+    else:
+        adapted.save_pretrained(folder, safe_serialization=True)
+    loaded.template.save_tokenizer(folder)
+    for name in ("sentence_bert_config.json", "1_Pooling/config.json"):
+        if (source.base.path / name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source.base.path / name, folder / name)

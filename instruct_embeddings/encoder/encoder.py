@@ -1,0 +1,340 @@
+"""`InstructEncoder`: texts and an instruction in, embeddings out."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self, Unpack
+
+from instruct_embeddings.config import check_instruction
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
+from instruct_embeddings.encoder.identity import Identity
+from instruct_embeddings.encoder.lease import Lease
+from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions
+from instruct_embeddings.encoder.progress import progress
+from instruct_embeddings.encoder.shapes import Shapes
+from instruct_embeddings.encoder.texts import check_instructions, check_texts
+from instruct_embeddings.errors import ConfigError
+
+if TYPE_CHECKING:
+    from instruct_embeddings.encoder.session import Request
+
+Embeddings = NDArray[Any]
+OnBatch = Callable[[int], None]
+
+
+class InstructEncoder:
+    """Embeds texts under an instruction, with any Hugging Face backbone.
+
+    Input `[text] [instruction] [soft prompts]` and dual-anchor pooling (InstEmb, ICML 2026),
+    generative refinement (GIRCSE, ICLR 2026). Without an instruction it gives the backbone's own generic
+    embeddings, so one model serves a generic collection and its instruction-aware side.
+
+    Weights are loaded at the first use and shared by all encoders of the process that use the same
+    ones. Threads and event loops may share an encoder. It can be pickled; the copy loads again.
+
+    Attributes:
+        options: Everything that was set.
+    """
+
+    def __init__(self, options: EncoderOptions | None = None) -> None:
+        """Describe an encoder; nothing is read before it is used."""
+        self.options = options or EncoderOptions()
+        self._lease = Lease(self.options)
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path | None = None, **options: Unpack[EncoderArguments]
+    ) -> Self:
+        """Describe an encoder by a model and keyword options; see `EncoderOptions`.
+
+        Args:
+            model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
+                all-MiniLM-L6-v2.
+            options: Every field of `EncoderOptions`.
+
+        Raises:
+            ConfigError: An option is out of its range.
+        """
+        return cls(EncoderOptions(model=None if model is None else str(model), **options))
+
+    @property
+    def name(self) -> str:
+        """Public name of the model."""
+        return self._lease.source.model.name
+
+    @property
+    def dimension(self) -> int:
+        """Length of embeddings under an instruction; for binary ones the number of bits."""
+        return self._shapes.dimension(instructed=True, refine_steps=self._shapes.steps(None))
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest row, instruction and soft prompts included."""
+        longest = self._lease.source.settings.max_tokens
+        return min(self.options.max_tokens or longest, longest)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        refine_steps: int | None = None,
+        show_progress: bool = False,
+        on_batch: OnBatch | None = None,
+    ) -> Embeddings:
+        """Embed texts.
+
+        Args:
+            texts: n texts, in any order and of any length. They are not altered; texts longer than
+                the model reads are cut at their end, with one warning.
+            instruction: A plain sentence, or None for generic embeddings.
+            refine_steps: Soft tokens to generate (GIRCSE); by default as the checkpoint says.
+            show_progress: Show a bar on stderr.
+            on_batch: Called with the number of texts of each batch.
+
+        Returns:
+            Shape (n, dimension), in the order given: float32, or what `precision` asks for
+            (float16, int8, or bits packed to uint8 of shape (n, dimension / 8)).
+
+        Raises:
+            TypeError: `texts` is a bare string, or holds something that is not a string.
+            TextError: A text holds a lone surrogate.
+            InstructionError: The instruction is empty, or leaves no room for a text.
+            ClosedEncoderError: After `close()`.
+        """
+        request, out = self._prepare(texts, instruction, refine_steps)
+        with progress(len(request.texts), show_progress, on_batch) as report:
+            for done in self._run(request, out):
+                report(done)
+        found: Embeddings = out[-1]
+        return found
+
+    async def aencode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        refine_steps: int | None = None,
+        show_progress: bool = False,
+        on_batch: OnBatch | None = None,
+    ) -> Embeddings:
+        """The same as `encode` without blocking the event loop.
+
+        Batches of concurrent calls take turns on the one worker thread of the model.
+        """
+        request, out = self._prepare(texts, instruction, refine_steps)
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        worker = self._lease.slot().worker
+        advance = partial(next, self._run(request, out), None)
+        with progress(len(request.texts), show_progress, on_batch) as report:
+            while True:
+                done = await loop.run_in_executor(worker, context.run, advance)
+                if done is None:
+                    break
+                report(done)
+        found: Embeddings = out[-1]
+        return found
+
+    def encode_grid(
+        self,
+        texts: Sequence[str],
+        instructions: Sequence[str | None],
+        *,
+        refine_steps: int | None = None,
+        show_progress: bool = False,
+    ) -> Embeddings:
+        """Embed every text under every instruction.
+
+        A causal backbone reads each text once and each instruction after it; a bidirectional one
+        reads all pairs in common batches. The embeddings are those of separate calls.
+
+        Args:
+            texts: n texts.
+            instructions: Plain sentences; None for generic embeddings.
+            refine_steps: Soft tokens to generate; by default as the checkpoint says.
+            show_progress: Show a bar on stderr.
+
+        Returns:
+            Shape (instructions, n, dimension).
+
+        Raises:
+            ConfigError: Generic embeddings have another length than those under an instruction.
+        """
+        texts, asked = check_texts(texts), check_instructions(instructions)
+        steps = self._shapes.steps(refine_steps)
+        sentences = {place: one for place, one in enumerate(asked) if one is not None}
+        places = list(sentences)
+        self._shapes.check_one_width(mixed=0 < len(places) < len(asked), steps=steps)
+        instructed = bool(places) or not asked
+        out = self._shapes.empty(len(asked), len(texts), instructed=instructed, refine_steps=steps)
+        with progress(len(texts) * len(asked), show_progress, None) as report:
+            if places and texts:
+                part = np.empty_like(out[: len(places)])
+                grid = self._lease.session().embed_grid(
+                    texts, list(sentences.values()), steps, part
+                )
+                for done in grid:
+                    report(done)
+                out[places] = part
+            for place in set(range(len(asked))) - set(places):
+                out[place] = self.encode(texts, on_batch=report)
+        return out
+
+    def encode_steps(
+        self, texts: Sequence[str], *, instruction: str, refine_steps: int
+    ) -> Embeddings:
+        """Embeddings after every step of refinement, as GIRCSE's loss and its plots need them.
+
+        Args:
+            texts: n texts.
+            instruction: A plain sentence.
+            refine_steps: Number of steps, at least 1.
+
+        Returns:
+            Shape (refine_steps, n, dimension); the last entry is what `encode` gives.
+        """
+        if not refine_steps or instruction is None:
+            raise ConfigError(
+                f"encode_steps() got refine_steps={refine_steps!r} and instruction="
+                f"{instruction!r}. Pass at least one step and a sentence."
+            )
+        request, out = self._prepare(texts, instruction, refine_steps, every_step=True)
+        for _ in self._run(request, out):
+            pass
+        return out
+
+    def with_options(self, **changes: Any) -> Self:
+        """A copy under other options; weights are shared where they are the same.
+
+        Raises:
+            ConfigError: An option is unknown or out of its range.
+        """
+        known = {f.name for f in fields(EncoderOptions)}
+        if unknown := sorted(set(changes) - known):
+            raise ConfigError(f"Unknown encoder settings {unknown}; known are {sorted(known)}.")
+        return type(self)(replace(self.options, **changes))
+
+    def fingerprint(
+        self,
+        *,
+        instruction: str | None = None,
+        role: Literal["document", "query"] = "document",
+    ) -> str:
+        """A stable string for caches: equal only where the same text gives the same embedding.
+
+        Args:
+            instruction: What the texts are embedded under.
+            role: Keeps queries and documents apart in caches that share a text.
+        """
+        return self._identity().fingerprint(instruction, role)
+
+    def record(self, *, instruction: str | None = None) -> EmbeddingRecord:
+        """What a collection has to remember of embeddings made under this instruction."""
+        return self._identity().record(instruction)
+
+    def save_pretrained(self, folder: str | Path, *, backbone: bool = False) -> Path:
+        """Write a self-describing checkpoint: settings as JSON, weights as safetensors.
+
+        Args:
+            folder: Where to; a checkpoint that lies there is replaced in one step.
+            backbone: Write the backbone's weights too, so that nothing else is needed to load it.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CheckpointError: Something else than a checkpoint lies in the folder.
+        """
+        from instruct_embeddings.encoder.checkpoint import write_checkpoint
+
+        session = self._lease.session()
+        return write_checkpoint(Path(folder), session.loaded, self._lease.source, backbone=backbone)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
+        """Upload a checkpoint to the model hub, creating the repository where there is none.
+
+        Returns:
+            Address of the commit.
+        """
+        from instruct_embeddings.encoder.checkpoint import upload
+
+        return upload(self, repo_id, private=private, backbone=backbone)
+
+    def close(self) -> None:
+        """Give the memory back, unless another encoder uses the same model; then refuse to work."""
+        self._lease.close()
+
+    def __enter__(self) -> Self:
+        """Itself; `close()` follows at the end of the context."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        default = EncoderOptions()
+        changed = [
+            f"{f.name}={getattr(self.options, f.name)!r}"
+            for f in fields(EncoderOptions)
+            if getattr(self.options, f.name) != getattr(default, f.name)
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options alone: a copy in another process finds and loads the model itself."""
+        return {"options": self.options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["options"])  # type: ignore[misc]
+
+    def _identity(self) -> Identity:
+        return Identity(self._lease.source, self.options)
+
+    @property
+    def _shapes(self) -> Shapes:
+        return Shapes(self._lease.source, self.options)
+
+    def _prepare(
+        self,
+        texts: Sequence[str],
+        instruction: str | None,
+        refine_steps: int | None,
+        *,
+        every_step: bool = False,
+    ) -> "tuple[Request, Embeddings]":
+        """The checked request and the array that it fills, shape (s, n, dimension)."""
+        from instruct_embeddings.encoder.session import Request
+
+        checked = check_texts(texts)
+        self._lease.check_open()
+        if instruction is None and refine_steps:
+            raise ConfigError(
+                f"refine_steps={refine_steps} without an instruction: generic embeddings are the "
+                "backbone's own and are not refined. Pass an instruction."
+            )
+        steps = 0 if instruction is None else self._shapes.steps(refine_steps)
+        sentence = None if instruction is None else check_instruction(instruction)
+        out = self._shapes.empty(
+            steps if every_step else 1,
+            len(checked),
+            instructed=sentence is not None,
+            refine_steps=steps,
+        )
+        return Request(checked, sentence, steps, every_step), out
+
+    def _run(self, request: "Request", out: Embeddings) -> Iterator[int]:
+        """Batch by batch; nothing is loaded for no texts."""
+        if not request.texts:
+            return
+        if self.options.devices and not request.every_step:
+            call = {"instruction": request.instruction, "refine_steps": request.refine_steps}
+            yield from self._lease.workers().embed(request.texts, call, out[0])
+        else:
+            yield from self._lease.session().embed(request, out)

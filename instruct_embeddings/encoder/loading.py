@@ -1,0 +1,194 @@
+"""From files to a model in memory."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.backbone import Backbone
+from instruct_embeddings.encoder.hub import require_safetensors
+from instruct_embeddings.encoder.model import InstEmb
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
+from instruct_embeddings.encoder.template import Template
+from instruct_embeddings.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def choose_device(device: str | None) -> str:
+    """The device asked for, else the best one here."""
+    if device is not None:
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
+    """Load backbone, adapter, soft prompts and pooler, ready for inference.
+
+    Raises:
+        CheckpointError: Weights are missing, of another shape or no safetensors.
+        MissingExtraError: There is an adapter, and peft is not installed.
+    """
+    device = choose_device(options.device)
+    require_safetensors(source.base.path, "The model")
+    with _quiet():
+        backbone = _load_backbone(source, options, device)
+    if source.adapter is not None:
+        backbone = _with_adapter(backbone, source.adapter)
+    head = source.settings.refinement.head
+    wrapped = Backbone(backbone, causal=source.causal, head=head)
+    model = InstEmb(wrapped, source.settings)
+    if source.checkpoint:
+        load_own_weights(model, source.model.path / WEIGHTS_FILE)
+    model.to(device).eval().requires_grad_(False)
+    if options.compile:
+        wrapped.body.compile(dynamic=True)
+    return model
+
+
+def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the backbone.
+
+    Raises:
+        CheckpointError: The folder holds none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(
+            source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as exc:
+        raise CheckpointError(
+            f"{str(source.base.path)!r} holds no tokenizer that transformers can load: {exc}"
+        ) from exc
+    return found
+
+
+def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> Template:
+    """The template of a checkpoint, for its backbone's tokenizer."""
+    return Template(tokenizer, source.settings.template, pairs=not source.causal)
+
+
+def load_own_weights(model: InstEmb, file: Path) -> None:
+    """Fill soft prompts and pooler from a safetensors file.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or its tensors are not those needed.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    wanted = model.own_parameters()
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as exc:
+        raise CheckpointError(f"{str(file)!r} cannot be read as safetensors: {exc}") from exc
+    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or unknown:
+        raise CheckpointError(
+            f"{str(file)!r} does not fit its settings: missing {missing}, unknown {unknown}. "
+            "Weights and settings must come from the same checkpoint."
+        )
+    for name, value in wanted.items():
+        if found[name].shape != value.shape:
+            raise CheckpointError(
+                f"{name} in {str(file)!r} has the shape {tuple(found[name].shape)}; its settings "
+                f"and the backbone ask for {tuple(value.shape)}. Use the backbone and the settings "
+                "that it was trained with."
+            )
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(found[name])
+
+
+def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) -> "PreTrainedModel":
+    from safetensors import SafetensorError
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    head = source.settings.refinement.head
+    kind: Any = AutoModelForCausalLM if source.causal else AutoModel
+    if head == "mlm" and not source.causal:
+        kind = AutoModelForMaskedLM
+    arguments: dict[str, Any] = {"dtype": _data_type(source, options, device)}
+    if options.attn_implementation is not None:
+        arguments["attn_implementation"] = options.attn_implementation
+    try:
+        model, report = kind.from_pretrained(
+            source.base.path,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=options.trust_remote_code,
+            output_loading_info=True,
+            **arguments,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise CheckpointError(
+            f"The model in {str(source.base.path)!r} cannot be loaded: {exc}"
+        ) from exc
+    _check_complete(source.base.path, report)
+    return model  # type: ignore[no-any-return]
+
+
+def _check_complete(path: Path, report: Mapping[str, Any]) -> None:
+    """Refuse weights that transformers would fill with random numbers."""
+    # The pooler of BERT is not read by any pooling of ours.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    wrong = sorted(str(entry) for entry in report["mismatched_keys"])
+    if missing or wrong:
+        raise CheckpointError(
+            f"The weights in {str(path)!r} do not fit their config.json: missing {missing[:5]}, of "
+            f"another shape {wrong[:5]}. Fetch the model again, or save it again."
+        )
+
+
+def _data_type(source: ModelSource, options: EncoderOptions, device: str) -> torch.dtype:
+    if options.dtype != "auto":
+        return getattr(torch, options.dtype)  # type: ignore[no-any-return]
+    from transformers import AutoConfig
+
+    saved = AutoConfig.from_pretrained(
+        source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
+    ).dtype
+    wanted = saved if isinstance(saved, torch.dtype) else torch.float32
+    if device == "cpu":
+        # Without tile instructions, half precision is slower than float32 on a processor.
+        tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        return torch.bfloat16 if wanted == torch.bfloat16 and tiles else torch.float32
+    if wanted == torch.bfloat16 and device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return wanted
+
+
+def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
+    peft = require("peft", extra="train")
+    try:
+        found = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise CheckpointError(
+            f"The adapter in {str(adapter)!r} does not fit the model: {exc}"
+        ) from exc
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bar and the report that transformers shows for weights; we check them."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

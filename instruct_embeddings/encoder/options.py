@@ -1,0 +1,160 @@
+"""How an encoder is found, run and shaped: everything a user may set."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+from typing_extensions import TypedDict
+
+from instruct_embeddings.errors import ConfigError
+
+DataType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+Precision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
+Side: TypeAlias = Literal["left", "right"]
+
+
+class EncoderArguments(TypedDict, total=False):
+    """The keyword arguments of `InstructEncoder.from_pretrained`; see `EncoderOptions`."""
+
+    revision: str | None
+    adapter: str | None
+    device: str | None
+    devices: tuple[str, ...]
+    dtype: DataType
+    attn_implementation: str | None
+    compile: bool
+    batch_size: int | None
+    batch_tokens: int | None
+    padding_side: Side | None
+    max_tokens: int | None
+    normalize: bool
+    truncate_dim: int | None
+    truncate_layers: int | None
+    precision: Precision
+    refine_steps: int | None
+    cache_folder: str | None
+    local_files_only: bool
+    trust_remote_code: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """Settings of an encoder; plain values, so that they can be pickled, compared and stored.
+
+    Attributes:
+        model: Hub id, local folder of a Hugging Face model, or a folder written by
+            `InstructEncoder.save_pretrained`. None means all-MiniLM-L6-v2: from the offline package
+            (extra `offline`) where that is installed, else from the hub.
+        revision: Branch, tag or commit on the hub.
+        adapter: LoRA adapter of `peft`: a folder or a hub id. Not used for generic embeddings.
+        device: A torch device; by default CUDA, then MPS, then the CPU.
+        devices: Several devices, one worker process each, for long lists of texts. The workers
+            live until `close()`.
+        dtype: Type of weights and arithmetic. "auto": as saved where the device computes well with
+            it, else float32. "bfloat16" is several times faster than float32 on GPUs and on
+            processors with AMX.
+        attn_implementation: Attention of transformers, such as "sdpa", "flash_attention_2" or
+            "eager"; by default the best one present.
+        compile: Compile the backbone with `torch.compile`: slow first batches, faster later ones.
+        batch_size: Most texts in one forward pass; by default only `batch_tokens` limits it.
+        batch_tokens: Most tokens, padding included, in one forward pass; halved, and remembered,
+            when memory runs out. By default 1,024 (float32) or 4,096 on a CPU, 65,536 on a GPU.
+        padding_side: Where shorter rows are filled. Makes no difference to the embeddings.
+        max_tokens: Most tokens of a row, instruction and soft prompts included.
+        normalize: Scale embeddings to unit length.
+        truncate_dim: Keep the first dimensions only (Matryoshka).
+        truncate_layers: Run the first layers only (two-dimensional Matryoshka, Starbucks).
+        precision: Numbers of the result. "int8" has a scale for each row: compare by cosine.
+            "binary" packs signs to bits.
+        refine_steps: Steps of generative refinement (GIRCSE); by default what the checkpoint says.
+        cache_folder: Where the hub's files are kept.
+        local_files_only: Never ask the hub. `HF_HUB_OFFLINE=1` has the same effect.
+        trust_remote_code: Run Python files that come with a model. Never read from a checkpoint.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    adapter: str | None = None
+    device: str | None = None
+    devices: tuple[str, ...] = ()
+    dtype: DataType = "auto"
+    attn_implementation: str | None = None
+    compile: bool = False
+    batch_size: int | None = None
+    batch_tokens: int | None = None
+    padding_side: Side | None = None
+    max_tokens: int | None = None
+    normalize: bool = True
+    truncate_dim: int | None = None
+    truncate_layers: int | None = None
+    precision: Precision = "float32"
+    refine_steps: int | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "devices", tuple(self.devices))
+        if self.model is not None:
+            object.__setattr__(self, "model", str(self.model))
+        one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
+        one_of("precision", self.precision, ("float32", "float16", "int8", "binary"))
+        if self.padding_side is not None:
+            one_of("padding_side", self.padding_side, ("left", "right"))
+        for name in ("batch_size", "batch_tokens", "max_tokens", "truncate_dim", "truncate_layers"):
+            at_least(name, getattr(self, name), 1)
+        at_least("refine_steps", self.refine_steps, 0)
+        if self.device is not None and self.devices:
+            raise ConfigError(
+                f"device={self.device!r} and devices={self.devices!r} are both given. "
+                "Use `device` for one model in this process, `devices` for worker processes."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return asdict(self) | {"devices": list(self.devices)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "EncoderOptions":
+        """The reverse of `to_dict`.
+
+        Raises:
+            ConfigError: A key is unknown to this version.
+        """
+        check_keys(data, {f.name for f in fields(cls)})
+        return cls(**data)
+
+
+def check_keys(given: Mapping[str, Any], known: set[str]) -> None:
+    """Refuse settings that do not exist.
+
+    Raises:
+        ConfigError: The message names the unknown ones and those that are known.
+    """
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ConfigError(
+            f"Unknown encoder settings {unknown}; known are {sorted(known)}. Correct the names."
+        )
+
+
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Check a choice.
+
+    Raises:
+        ConfigError: The value is not allowed.
+    """
+    if value not in allowed:
+        raise ConfigError(f"{name}={value!r} is not known. Use one of {list(allowed)}.")
+
+
+def at_least(name: str, value: object, low: int) -> None:
+    """Check a whole number that may be None.
+
+    Raises:
+        ConfigError: It is smaller than `low`, or no whole number.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}, or None.")

@@ -1,0 +1,117 @@
+"""Generative refinement (GIRCSE): soft tokens that the model appends to its own input.
+
+Tsai et al., "Let LLMs Speak Embedding Languages" (ICLR 2026, arXiv 2509.24291), section 3.
+"""
+
+import torch
+from torch import Tensor
+
+from instruct_embeddings.encoder.backbone import Backbone, Hidden
+from instruct_embeddings.encoder.settings import RefinementSettings
+
+
+def generate(
+    backbone: Backbone,
+    embeds: Tensor,
+    mask: Tensor,
+    steps: int,
+    settings: RefinementSettings,
+) -> Tensor:
+    """Generate soft tokens after rows and read their hidden states.
+
+    A causal backbone keeps the keys and values of what it has read; a bidirectional one reads the
+    whole row again at each step.
+
+    Args:
+        backbone: The transformer.
+        embeds: Input embeddings of the rows, soft prompts included, shape (b, t, d).
+        mask: 1 at real positions, shape (b, t).
+        steps: Number s of soft tokens.
+        settings: Temperature of the softmax.
+
+    Returns:
+        Last hidden states of the generated positions, shape (b, s, d).
+    """
+    if backbone.causal:
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        first = backbone(embeds, mask, cache=cache)
+        return continue_cached(backbone, cache, mask, _final(first, mask), steps, settings)
+    generated = []
+    for step in range(steps + 1):
+        final = _final(backbone(embeds, mask), mask)
+        if step:
+            generated.append(final)
+        if step < steps:
+            token = backbone.soft_token(final, settings.temperature)
+            embeds, mask = _append(embeds, mask, token)
+    return torch.stack(generated, dim=1)
+
+
+def continue_cached(
+    backbone: Backbone,
+    cache: "object",
+    mask: Tensor,
+    final: Tensor,
+    steps: int,
+    settings: RefinementSettings,
+) -> Tensor:
+    """Generate from where a cache ends.
+
+    Args:
+        backbone: A causal transformer.
+        cache: Keys and values of the rows; grows by `steps` positions.
+        mask: 1 at real positions of the cache, shape (b, t).
+        final: Hidden state of each row's final position, shape (b, d).
+        steps: Number s of soft tokens.
+        settings: Temperature of the softmax.
+
+    Returns:
+        Last hidden states of the generated positions, shape (b, s, d).
+    """
+    generated = []
+    for _ in range(steps):
+        token = backbone.soft_token(final, settings.temperature)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        final = backbone(token[:, None], mask, cache=cache).last[:, -1]
+        generated.append(final)
+    return torch.stack(generated, dim=1)
+
+
+def refinement_pool(generated: Tensor, how: str) -> Tensor:
+    """Embeddings after each step: the mean of the positions so far, or the newest.
+
+    Args:
+        generated: Hidden states of the generated positions, shape (b, s, d).
+        how: "mean" or "last".
+
+    Returns:
+        Shape (s, b, d), float32; the last entry is the embedding.
+    """
+    states = generated.float().transpose(0, 1)
+    if how == "last":
+        return states
+    counts = torch.arange(1, len(states) + 1, device=states.device)
+    return states.cumsum(0) / counts[:, None, None]
+
+
+def _final(hidden: Hidden, mask: Tensor) -> Tensor:
+    """Hidden state of the last real position of each row, shape (b, d)."""
+    places = torch.arange(mask.shape[1], device=mask.device)
+    last = torch.where(mask.bool(), places, -1).amax(1)
+    return hidden.last[torch.arange(len(mask), device=mask.device), last]
+
+
+def _append(embeds: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Put one more position behind the last real one of each row.
+
+    Bidirectional models that count positions themselves need it there, not at the end.
+    """
+    rows = torch.arange(len(mask), device=mask.device)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    after = torch.where(mask.bool(), places, -1).amax(1) + 1
+    embeds = torch.cat([embeds, torch.zeros_like(embeds[:, :1])], dim=1)
+    mask = torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
+    embeds = embeds.index_put((rows, after), token.to(embeds.dtype))
+    return embeds, mask.index_put((rows, after), mask.new_ones(()))

@@ -1,0 +1,183 @@
+"""One call of an encoder: texts to tokens to batches to rows of the result."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from instruct_embeddings.encoder.batching import TokenBatch
+from instruct_embeddings.encoder.engine import Budget, Engine
+from instruct_embeddings.encoder.grid import SharedTexts
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.precision import quantise
+from instruct_embeddings.encoder.registry import LoadedModel, Slot
+from instruct_embeddings.encoder.template import Frame, Ids
+from instruct_embeddings.errors import TruncationWarning
+
+# Texts that are tokenised and sorted by length together: many enough for even batches, few enough
+# for little memory, however many texts there are.
+WINDOW = 8192
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to embed and how.
+
+    Attributes:
+        texts: Checked texts.
+        instruction: None for generic embeddings.
+        refine_steps: Soft tokens to generate.
+        every_step: Keep the embedding after each step, not the last alone.
+    """
+
+    texts: Sequence[str]
+    instruction: str | None
+    refine_steps: int = 0
+    every_step: bool = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model under the options of one encoder."""
+
+    loaded: LoadedModel
+    slot: Slot
+    options: EncoderOptions
+
+    def embed(self, request: Request, out: Array) -> Iterator[int]:
+        """Fill `out`, shape (s, n, dimension), batch by batch.
+
+        Yields:
+            Number of texts of each batch.
+        """
+        frame = self._frame(request.instruction, request.refine_steps)
+        cut = 0
+        for start in range(0, len(request.texts), WINDOW):
+            ids = self.loaded.template.tokenise(request.texts[start : start + WINDOW])
+            cut += sum(len(text) > frame.room for text in ids)
+            for places, found in self._engine().run(
+                [frame.row(text) for text in ids],
+                self._forward(request),
+                soft_prompts=frame.soft_prompts,
+                extra=request.refine_steps,
+            ):
+                out[:, [start + place for place in places]] = self._finish(found)
+                yield len(places)
+        _warn_of_cut_texts(cut, len(request.texts), frame)
+
+    def embed_grid(
+        self, texts: Sequence[str], instructions: Sequence[str], refine_steps: int, out: Array
+    ) -> Iterator[int]:
+        """Fill `out`, shape (instructions, n, dimension), batch by batch.
+
+        Yields:
+            Number of texts finished under all instructions.
+        """
+        frames = [self._frame(instruction, refine_steps) for instruction in instructions]
+        tight = min(frames, key=lambda frame: frame.room)
+        cut = 0
+        for start in range(0, len(texts), WINDOW):
+            ids = self.loaded.template.tokenise(texts[start : start + WINDOW])
+            cut += sum(len(text) > tight.room for text in ids)
+            share = self._shared if self.loaded.model.backbone.causal else self._apart
+            for cells, places, found in share(ids, frames, refine_steps):
+                columns = [start + place for place in places]
+                out[cells, columns] = self._finish(found)
+                yield len(places)
+        _warn_of_cut_texts(cut, len(texts), tight)
+
+    def _shared(
+        self, ids: Sequence[Ids], frames: Sequence[Frame], refine_steps: int
+    ) -> Iterator[tuple[Any, Any, Array]]:
+        """Texts that fit under every instruction are read once; longer ones once for each."""
+        room = min(frame.room for frame in frames)
+        fitting = [place for place, text in enumerate(ids) if len(text) <= room]
+        longest = max(len(frame.tail) + frame.soft_prompts for frame in frames) + refine_steps
+        forward = SharedTexts(self.loaded.model, [f.tail for f in frames], refine_steps)
+        heads = [[*frames[0].head, *ids[place]] for place in fitting]
+        kept = [(place, row) for place, row in zip(fitting, heads, strict=True) if row]
+        for places, found in self._engine().run(
+            [row for _, row in kept], self._truncated(forward), extra=longest
+        ):
+            yield np.arange(len(frames))[:, None], [kept[place][0] for place in places], found
+        done = {place for place, _ in kept}
+        rest = [place for place in range(len(ids)) if place not in done]
+        for cells, places, found in self._apart([ids[i] for i in rest], frames, refine_steps):
+            yield cells, [rest[place] for place in places], found
+
+    def _apart(
+        self, ids: Sequence[Ids], frames: Sequence[Frame], refine_steps: int
+    ) -> Iterator[tuple[Any, Any, Array]]:
+        """Every pair of text and instruction is a row of its own, all in common batches."""
+        pairs = [(cell, place) for cell in range(len(frames)) for place in range(len(ids))]
+        request = Request((), "any", refine_steps)
+        for rows, found in self._engine().run(
+            [frames[cell].row(ids[place]) for cell, place in pairs],
+            self._forward(request),
+            soft_prompts=self.loaded.model.settings.soft_prompts,
+            extra=refine_steps,
+        ):
+            chosen = [pairs[row] for row in rows]
+            yield [cell for cell, _ in chosen], [place for _, place in chosen], found[-1]
+
+    def _frame(self, instruction: str | None, refine_steps: int) -> Frame:
+        settings = self.loaded.model.settings
+        saved = settings.generic_max_tokens if instruction is None else settings.max_tokens
+        asked = self.options.max_tokens or saved
+        return self.loaded.template.frame(
+            instruction,
+            soft_prompts=settings.soft_prompts,
+            max_tokens=min(asked, settings.max_tokens) - refine_steps,
+        )
+
+    def _engine(self) -> Engine:
+        backbone = self.loaded.model.backbone
+        side = self.options.padding_side or ("left" if backbone.causal else "right")
+        return Engine(
+            self.loaded,
+            self.slot.lock,
+            Budget(self.options.batch_tokens, self.options.batch_size),
+            "right" if backbone.needs_right_padding else side,
+        )
+
+    def _forward(self, request: Request) -> Callable[[TokenBatch], Tensor]:
+        model = self.loaded.model
+        if request.instruction is None:
+            return self._truncated(model.generic)
+        kept = slice(None) if request.every_step else slice(-1, None)
+        return self._truncated(lambda batch: model(batch, refine_steps=request.refine_steps)[kept])
+
+    def _truncated(self, forward: Callable[[TokenBatch], Tensor]) -> Callable[[TokenBatch], Tensor]:
+        backbone, layers = self.loaded.model.backbone, self.options.truncate_layers
+
+        def run(batch: TokenBatch) -> Tensor:
+            with backbone.truncated(layers):
+                return forward(batch)
+
+        return run
+
+    def _finish(self, found: Array) -> Array:
+        """Dimension, length and type of the numbers that were asked for."""
+        kept = torch.from_numpy(found)[..., : self.options.truncate_dim]
+        if self.options.normalize and self.loaded.model.settings.normalize:
+            kept = torch.nn.functional.normalize(kept, dim=-1)
+        rows = kept.reshape(-1, kept.shape[-1]).numpy()
+        return quantise(rows, self.options.precision).reshape(*found.shape[:-1], -1)
+
+
+def _warn_of_cut_texts(cut: int, total: int, frame: Frame) -> None:
+    if cut:
+        warnings.warn(
+            f"{cut:,} of {total:,} texts are longer than the {frame.room:,} tokens that are left "
+            "for a text beside instruction and special tokens; their ends were not embedded. Split "
+            "them, or raise max_tokens where the model allows it.",
+            TruncationWarning,
+            stacklevel=2,
+        )

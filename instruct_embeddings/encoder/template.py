@@ -1,0 +1,149 @@
+"""The only place where text becomes tokens: `[text] [instruction]`, piece by piece.
+
+Pieces are tokenised on their own and joined as ids. So a text has the same ids under every
+instruction, positions are counted instead of searched for, and the text alone can be cut.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instruct_embeddings.encoder.settings import TemplateSettings
+from instruct_embeddings.errors import InstructionError, TextError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around every text of one call.
+
+    Attributes:
+        head: Token ids in front of a text.
+        tail: Token ids after it; the instruction is among them.
+        soft_prompts: Learned vectors after the tail.
+        room: Most tokens of a text.
+        filler: Stands for a row that would have no token at all.
+    """
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    soft_prompts: int
+    room: int
+    filler: int
+
+    def row(self, text: Sequence[int]) -> Ids:
+        """Token ids of one row, without soft prompts; the text is cut to `room` tokens."""
+        return [*self.head, *text[: self.room], *self.tail] or [self.filler]
+
+
+class Template:
+    """Tokenises texts and instructions for one backbone."""
+
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", settings: TemplateSettings, *, pairs: bool
+    ) -> None:
+        """Learn the special tokens from the tokenizer.
+
+        Args:
+            tokenizer: Of the backbone.
+            settings: What is written around text and instruction.
+            pairs: Put the special tokens of a pair of sentences between text and instruction, as
+                bidirectional encoders know them.
+        """
+        self._tokenizer = tokenizer
+        self._before, self._between, self._after = self.tokenise(
+            [settings.before, settings.between, settings.after]
+        )
+        self._prefix, self._suffix = self._specials_of_one()
+        self._middle = self._specials_between() if pairs else []
+        candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        self._filler: int = next((i for i in candidates if isinstance(i, int)), 0)
+
+    @property
+    def pad_id(self) -> int:
+        """Id at positions that are masked."""
+        pad = self._tokenizer.pad_token_id
+        return pad if isinstance(pad, int) else self._filler
+
+    def tokenise(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each text, no special tokens added and nothing cut.
+
+        Raises:
+            TextError: A text holds a lone surrogate.
+        """
+        if not texts:
+            return []
+        for position, text in enumerate(texts):
+            _check_surrogates(position, text)
+        # Neither padding nor truncation is ever asked for: both would change the tokenizer, which
+        # other threads may be using.
+        return self._tokenizer(  # type: ignore[no-any-return]
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer's files."""
+        self._tokenizer.save_pretrained(folder)
+
+    def frame(self, instruction: str | None, *, soft_prompts: int, max_tokens: int) -> Frame:
+        """What stands around the texts under an instruction.
+
+        Args:
+            instruction: None for the backbone's own input, without soft prompts.
+            soft_prompts: Number of soft prompts after the instruction.
+            max_tokens: Longest row, soft prompts and soft tokens included.
+
+        Raises:
+            InstructionError: It leaves no room for any text.
+        """
+        if instruction is None:
+            head, tail, soft_prompts = self._prefix, self._suffix, 0
+        else:
+            written = self.tokenise([instruction])[0]
+            head = self._prefix + self._before
+            tail = self._middle + self._between + written + self._after + self._suffix
+        room = max_tokens - len(head) - len(tail) - soft_prompts
+        if room < 1:
+            raise InstructionError(
+                f"The instruction takes {max_tokens - room} of {max_tokens} tokens, soft prompts "
+                "and special tokens included, and leaves no room for a text. Shorten it."
+            )
+        return Frame(tuple(head), tuple(tail), soft_prompts, room, self._filler)
+
+    def _specials_of_one(self) -> tuple[Ids, Ids]:
+        bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a")["input_ids"])
+        start = _find(full, bare, 0)
+        return full[:start], full[start + len(bare) :]
+
+    def _specials_between(self) -> Ids:
+        bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a", "a")["input_ids"])
+        end = _find(full, bare, 0) + len(bare)
+        return full[end : _find(full, bare, end)]
+
+
+def _find(full: Ids, part: Ids, start: int) -> int:
+    for place in range(start, len(full) - len(part) + 1):
+        if full[place : place + len(part)] == part:
+            return place
+    return start
+
+
+def _check_surrogates(position: int, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise TextError(
+            f"Text {position} holds the lone surrogate U+{ord(text[exc.start]):04X} at character "
+            f"{exc.start}, which cannot be written as UTF-8 and which no tokenizer reads. "
+            "Repair it where it is read, or replace it: "
+            'text.encode("utf-8", "replace").decode("utf-8").'
+        ) from exc
