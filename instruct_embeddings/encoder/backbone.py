@@ -77,6 +77,13 @@ class Backbone(nn.Module):
         return not self._takes_positions
 
     @property
+    def can_cache(self) -> bool:
+        """Whether keys and values can be kept: gradient checkpointing silently drops them."""
+        if not self.causal or not self.training:
+            return self.causal
+        return not any(getattr(part, "gradient_checkpointing", False) for part in self.modules())
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.body.device
@@ -144,10 +151,12 @@ class Backbone(nn.Module):
             return self._head(hidden)
         model: Any = self.model
         output = model.get_output_embeddings() if self.causal else None
-        if output is not None:
-            logits: Tensor = output(hidden)
-            return logits
-        return hidden @ weights.T
+        if output is None:
+            return hidden @ weights.T
+        logits: Tensor = output(hidden)
+        # Gemma 2 bounds its logits behind the output embedding.
+        cap: float | None = getattr(self.body.config, "final_logit_softcapping", None)
+        return torch.tanh(logits / cap) * cap if cap else logits
 
     @contextmanager
     def truncated(self, layers: int | None) -> Iterator[None]:

@@ -93,7 +93,7 @@ def write_checkpoint(
     Raises:
         CheckpointError: Something else than a checkpoint lies there.
     """
-    if folder.exists() and not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir()):
+    if _is_foreign(folder):
         raise CheckpointError(
             f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). "
             "Choose another folder, or remove it."
@@ -101,27 +101,54 @@ def write_checkpoint(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _write_parts(partial, loaded, source, backbone=backbone)
+        # A backbone that came with the checkpoint may be nowhere else.
+        _write_parts(partial, loaded, source, backbone=backbone or source.settings.backbone)
         partial.chmod(0o755)
-        old = partial.with_name(f"{partial.name}-old")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _replace(folder, partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
 
 
+def _is_foreign(folder: Path) -> bool:
+    if not folder.is_dir():
+        return folder.exists()
+    return not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir())
+
+
+def _replace(folder: Path, partial: Path) -> None:
+    """Two renames; where the second fails, the old folder comes back."""
+    old = partial.with_name(f"{partial.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def upload(encoder: "InstructEncoder", repo_id: str, *, private: bool, backbone: bool) -> str:
-    """Write a checkpoint to a temporary folder and upload it; see `push_to_hub`."""
+    """Write a checkpoint to a temporary folder and upload it; see `push_to_hub`.
+
+    Raises:
+        CheckpointError: Nobody else could load it.
+    """
     from huggingface_hub import HfApi
 
+    source = encoder._lease.source
+    if not (backbone or source.settings.backbone or source.base.on_hub):
+        raise CheckpointError(
+            f"The backbone is the local folder {str(source.base.path)!r}, which nobody else has. "
+            "Pass backbone=True to upload it too."
+        )
     api = HfApi()
-    api.create_repo(repo_id, private=private, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         folder = encoder.save_pretrained(Path(place) / "checkpoint", backbone=backbone)
+        api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
     return str(commit.commit_url)
 

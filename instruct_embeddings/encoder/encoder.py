@@ -12,14 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
-from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.identity import Identity
 from instruct_embeddings.encoder.lease import Lease
-from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions
+from instruct_embeddings.encoder.options import (
+    EncoderArguments,
+    EncoderOptions,
+    at_least,
+    check_keys,
+    one_of,
+)
 from instruct_embeddings.encoder.progress import progress
 from instruct_embeddings.encoder.shapes import Shapes
-from instruct_embeddings.encoder.texts import check_instructions, check_texts
+from instruct_embeddings.encoder.texts import (
+    check_instructions,
+    check_sentence,
+    check_texts,
+    collected_cuts,
+    warn_of_cut_texts,
+)
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,8 +44,8 @@ class InstructEncoder:
     """Embeds texts under an instruction, with any Hugging Face backbone.
 
     Input `[text] [instruction] [soft prompts]` and dual-anchor pooling (InstEmb, ICML 2026),
-    generative refinement (GIRCSE, ICLR 2026). Without an instruction it gives the backbone's own generic
-    embeddings, so one model serves a generic collection and its instruction-aware side.
+    generative refinement (GIRCSE, ICLR 2026). Without an instruction it gives the backbone's own
+    generic embeddings, so one model serves a generic collection and its instruction-aware side.
 
     Weights are loaded at the first use and shared by all encoders of the process that use the same
     ones. Threads and event loops may share an encoder. It can be pickled; the copy loads again.
@@ -129,13 +140,15 @@ class InstructEncoder:
 
         Batches of concurrent calls take turns on the one worker thread of the model.
         """
-        request, out = self._prepare(texts, instruction, refine_steps)
+        # Not on the loop: the first call may import torch, and fetch a model from the hub.
+        request, out = await asyncio.to_thread(self._prepare, texts, instruction, refine_steps)
+        slot = await asyncio.to_thread(self._lease.slot)
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        worker = self._lease.slot().worker
         advance = partial(next, self._run(request, out), None)
         with progress(len(request.texts), show_progress, on_batch) as report:
             while True:
-                done = await loop.run_in_executor(worker, context.run, advance)
+                self._lease.check_open()
+                done = await loop.run_in_executor(slot.worker, context.run, advance)
                 if done is None:
                     break
                 report(done)
@@ -168,13 +181,15 @@ class InstructEncoder:
             ConfigError: Generic embeddings have another length than those under an instruction.
         """
         texts, asked = check_texts(texts), check_instructions(instructions)
+        self._lease.check_open()
         steps = self._shapes.steps(refine_steps)
         sentences = {place: one for place, one in enumerate(asked) if one is not None}
         places = list(sentences)
         self._shapes.check_one_width(mixed=0 < len(places) < len(asked), steps=steps)
         instructed = bool(places) or not asked
         out = self._shapes.empty(len(asked), len(texts), instructed=instructed, refine_steps=steps)
-        with progress(len(texts) * len(asked), show_progress, None) as report:
+        bar = progress(len(texts) * len(asked), show_progress, None)
+        with bar as report, collected_cuts() as cuts:
             if places and texts:
                 part = np.empty_like(out[: len(places)])
                 grid = self._lease.session().embed_grid(
@@ -185,6 +200,9 @@ class InstructEncoder:
                 out[places] = part
             for place in set(range(len(asked))) - set(places):
                 out[place] = self.encode(texts, on_batch=report)
+        if cuts:
+            cut, room = max(cuts)
+            warn_of_cut_texts(cut, len(texts), room)
         return out
 
     def encode_steps(
@@ -216,9 +234,7 @@ class InstructEncoder:
         Raises:
             ConfigError: An option is unknown or out of its range.
         """
-        known = {f.name for f in fields(EncoderOptions)}
-        if unknown := sorted(set(changes) - known):
-            raise ConfigError(f"Unknown encoder settings {unknown}; known are {sorted(known)}.")
+        check_keys(changes, {f.name for f in fields(EncoderOptions)})
         return type(self)(replace(self.options, **changes))
 
     def fingerprint(
@@ -232,12 +248,16 @@ class InstructEncoder:
         Args:
             instruction: What the texts are embedded under.
             role: Keeps queries and documents apart in caches that share a text.
+
+        Raises:
+            ConfigError: The role is neither "document" nor "query".
         """
-        return self._identity().fingerprint(instruction, role)
+        one_of("role", role, ("document", "query"))
+        return self._identity().fingerprint(check_sentence(instruction), role)
 
     def record(self, *, instruction: str | None = None) -> EmbeddingRecord:
         """What a collection has to remember of embeddings made under this instruction."""
-        return self._identity().record(instruction)
+        return self._identity().record(check_sentence(instruction))
 
     def save_pretrained(self, folder: str | Path, *, backbone: bool = False) -> Path:
         """Write a self-describing checkpoint: settings as JSON, weights as safetensors.
@@ -254,8 +274,10 @@ class InstructEncoder:
         """
         from instruct_embeddings.encoder.checkpoint import write_checkpoint
 
-        session = self._lease.session()
-        return write_checkpoint(Path(folder), session.loaded, self._lease.source, backbone=backbone)
+        session, place = self._lease.session(), Path(folder).expanduser()
+        # A pass of another thread may have layers cut off or the adapter switched off.
+        with session.slot.lock:
+            return write_checkpoint(place, session.loaded, self._lease.source, backbone=backbone)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
         """Upload a checkpoint to the model hub, creating the repository where there is none.
@@ -312,7 +334,8 @@ class InstructEncoder:
         """The checked request and the array that it fills, shape (s, n, dimension)."""
         from instruct_embeddings.encoder.session import Request
 
-        checked = check_texts(texts)
+        checked, sentence = check_texts(texts), check_sentence(instruction)
+        at_least("refine_steps", refine_steps, 0)
         self._lease.check_open()
         if instruction is None and refine_steps:
             raise ConfigError(
@@ -320,7 +343,6 @@ class InstructEncoder:
                 "backbone's own and are not refined. Pass an instruction."
             )
         steps = 0 if instruction is None else self._shapes.steps(refine_steps)
-        sentence = None if instruction is None else check_instruction(instruction)
         out = self._shapes.empty(
             steps if every_step else 1,
             len(checked),

@@ -99,18 +99,21 @@ class Engine:
         self, places: list[int], rows: Sequence[Ids], soft_prompts: int, forward: Forward
     ) -> Iterator[tuple[list[int], Tensor]]:
         """One forward pass, or several smaller ones where memory runs out."""
-        result = self._try([rows[place] for place in places], soft_prompts, forward)
-        if result is not None:
-            yield places, result
-            return
         tokens = len(places) * (max(len(rows[place]) for place in places) + soft_prompts)
-        if len(places) == 1:
-            raise EncoderMemoryError(
-                f"Memory ran out on {self.loaded.device} for a single text of {tokens} tokens. "
-                "Use a smaller max_tokens, a smaller type (dtype), or another device."
-            )
-        self.loaded.batch_tokens = max(1, tokens // 2)
-        _log.info("Memory ran out with %d tokens; batches are halved from now on", tokens)
+        known = self.loaded.batch_tokens
+        # Batches were made before memory ran out; none is tried that is known not to fit.
+        if len(places) == 1 or known is None or tokens <= known:
+            result = self._try([rows[place] for place in places], soft_prompts, forward)
+            if result is not None:
+                yield places, result
+                return
+            if len(places) == 1:
+                raise EncoderMemoryError(
+                    f"Memory ran out on {self.loaded.device} for a single text of {tokens} tokens. "
+                    "Use a smaller max_tokens, a smaller type (dtype), or another device."
+                )
+            self.loaded.batch_tokens = max(1, tokens // 2)
+            _log.info("Memory ran out with %d tokens; batches are halved from now on", tokens)
         middle = len(places) // 2
         for half in (places[:middle], places[middle:]):
             yield from self._fitting(half, rows, soft_prompts, forward)

@@ -48,7 +48,8 @@ class EmbeddingRecord:
             for key, value in (metadata or {}).items()
             if key.startswith(_KEY)
         }
-        if set(found) != {"model", "instruction", "dimension", "fingerprint"}:
+        # A newer version may record more.
+        if not {"model", "instruction", "dimension", "fingerprint"} <= set(found):
             return None
         return cls(
             str(found["model"]),

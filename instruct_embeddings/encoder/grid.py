@@ -10,7 +10,7 @@ from instruct_embeddings.encoder.backbone import Hidden
 from instruct_embeddings.encoder.batching import TokenBatch
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.poolers import PoolInputs
-from instruct_embeddings.encoder.refinement import continue_cached, refinement_pool
+from instruct_embeddings.encoder.refinement import continue_cached, pad_left, refinement_pool
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class SharedTexts:
         cache = DynamicCache()
         backbone = self.model.backbone
         layers = self.model.pooler.needs_layers and not self.refine_steps
-        text = backbone(batch.ids, batch.mask, cache=cache, all_layers=layers)
-        length = batch.ids.shape[1]
+        ids, read = pad_left(batch.ids, batch.mask)
+        text = backbone(ids, read, cache=cache, all_layers=layers)
+        length = ids.shape[1]
         found = []
         for embeds in self._tail_embeddings(batch):
-            mask = torch.cat([batch.mask, batch.mask.new_ones(embeds.shape[:2])], dim=1)
+            mask = torch.cat([read, read.new_ones(embeds.shape[:2])], dim=1)
             tail = backbone(embeds, mask, cache=cache, all_layers=layers)
             found.append(self._embedding(text, tail, mask, cache))
             # Negative: the number of positions to drop, in every version of transformers.

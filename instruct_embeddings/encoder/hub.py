@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from instruct_embeddings.encoder.fingerprint import folder_digest
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import CheckpointError, ModelNotFoundError
 
@@ -27,6 +29,11 @@ class Location:
     path: Path
     on_hub: bool
 
+    @cached_property
+    def digest(self) -> str:
+        """A stable string for the files; read once, as caches ask for it at every call."""
+        return folder_digest(self.path)
+
 
 def locate(model: str | None, revision: str | None, options: EncoderOptions) -> Location:
     """Find the files of a model, and fetch them from the hub where needed.
@@ -40,16 +47,16 @@ def locate(model: str | None, revision: str | None, options: EncoderOptions) -> 
         ModelNotFoundError: It is neither a folder nor in reach.
     """
     name = model or DEFAULT_MODEL
-    if Path(name).expanduser().is_dir():
-        path = Path(name).expanduser().resolve()
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        path = Path(folder).resolve()
         return Location(path.name, path, on_hub=False)
     if name == DEFAULT_MODEL and revision is None and (packaged := _packaged()):
         return Location(name, packaged, on_hub=True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep * 2 in name:
         raise ModelNotFoundError(
             f"There is no folder {name!r}. Pass the folder of a Hugging Face model or of a saved "
-            "encoder, or an id on the model hub such as "
-            f"{DEFAULT_MODEL!r}."
+            f"encoder, or an id on the model hub such as {DEFAULT_MODEL!r}."
         )
     return Location(name, _snapshot(name, revision, options), on_hub=True)
 
@@ -109,8 +116,8 @@ def _offline_message(name: str, options: EncoderOptions) -> str:
         else ""
     )
     return (
-        f"The model {name!r} is not in {where}, and {why}. Fetch it where there is a network "
-        f"(hf download {name}), or pass the folder of a copy.{more}"
+        f"The model {name!r} is missing or incomplete in {where}, and {why}. Fetch it where there "
+        f"is a network (hf download {name}), or pass the folder of a copy.{more}"
     )
 
 

@@ -1,6 +1,7 @@
 """Who an encoder is: keys of the registry, of caches, of collections."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest, folder_digest
@@ -22,14 +23,16 @@ class Identity:
 
     def key(self) -> tuple[Any, ...]:
         """Equal where the same weights serve in memory."""
+        from instruct_embeddings.encoder.loading import choose_device
+
         options = self.options
+        folders = (self.source.model.path, self.source.base.path, self.source.adapter)
         return (
-            str(self.source.model.path),
-            str(self.source.base.path),
-            str(self.source.adapter),
-            options.device,
+            *(None if folder is None else _stamp(folder) for folder in folders),
+            choose_device(options.device),
             options.dtype,
             options.attn_implementation,
+            options.template,
             options.compile,
             options.trust_remote_code,
         )
@@ -52,7 +55,7 @@ class Identity:
     def _space(self, instruction: str | None) -> dict[str, Any]:
         options = self.options
         space = {
-            "model": self._of(self.source.base, self.source.settings.base_revision),
+            "model": self._of(self.source.base, self._base_revision()),
             "dimension": self._dimension(instruction),
             "normalize": options.normalize and self.source.settings.normalize,
             "precision": options.precision,
@@ -62,13 +65,23 @@ class Identity:
             return space
         checkpoint = self._of(self.source.model, options.revision)
         adapter = None if self.source.adapter is None else folder_digest(self.source.adapter)
-        return space | {"checkpoint": checkpoint, "adapter": adapter, "refine_steps": self._steps()}
+        return space | {
+            "checkpoint": checkpoint,
+            "adapter": adapter,
+            "refine_steps": self._steps(),
+            "template": options.template,
+        }
+
+    def _base_revision(self) -> str | None:
+        """A backbone inside a checkpoint is as old as the checkpoint."""
+        settings = self.source.settings
+        return self.options.revision if settings.backbone else settings.base_revision
 
     def _of(self, location: Location, revision: str | None) -> list[str]:
         """Name and revision on the hub, or the content of a folder."""
         if location.on_hub:
             return [location.name, revision or "main"]
-        return [folder_digest(location.path)]
+        return [location.digest]
 
     def _name(self, instruction: str | None) -> str:
         return (self.source.base if instruction is None else self.source.model).name
@@ -83,3 +96,9 @@ class Identity:
             instructed=instructed, refine_steps=self._steps() if instructed else 0
         )
         return min(self.options.truncate_dim or full, full)
+
+
+def _stamp(folder: Path) -> tuple[Any, ...]:
+    """Changes when a file is replaced: new weights in an old place are another model."""
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors"))
+    return str(folder), *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)

@@ -62,7 +62,7 @@ class Lease:
 
         with self._lock:
             self.check_open()
-            if self._workers is None:
+            if self._workers is None or self._workers.broken:
                 self._workers = Workers(self._options)
                 self._endings.append(weakref.finalize(self, self._workers.close))
             return self._workers

@@ -1,11 +1,14 @@
 """From files to a model in memory."""
 
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from instruct_embeddings._extras import require
 from instruct_embeddings.encoder.backbone import Backbone
@@ -14,19 +17,42 @@ from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
 from instruct_embeddings.encoder.template import Template
-from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+_one_at_a_time = threading.Lock()
+
+
 def choose_device(device: str | None) -> str:
-    """The device asked for, else the best one here."""
+    """The device asked for, else the best one here.
+
+    Raises:
+        ConfigError: It is no device, or this machine has none of that kind.
+    """
     if device is not None:
-        return device
+        return _check_device(device)
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _check_device(device: str) -> str:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as exc:
+        raise ConfigError(
+            f"device={device!r} is no torch device. Use 'cpu', 'cuda', 'cuda:0' or 'mps'."
+        ) from exc
+    backend = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(kind)
+    if backend is not None and not backend.is_available():
+        raise ConfigError(
+            f"device={device!r}, and torch {torch.__version__} finds no such device here. Use "
+            "device='cpu', or install a build of torch for your GPU."
+        )
+    return "cpu" if kind == "cpu" else device
 
 
 def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
@@ -38,19 +64,31 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     """
     device = choose_device(options.device)
     require_safetensors(source.base.path, "The model")
-    with _quiet():
+    # While transformers builds a model, it changes settings of the whole process.
+    with _one_at_a_time, _quiet():
         backbone = _load_backbone(source, options, device)
-    if source.adapter is not None:
-        backbone = _with_adapter(backbone, source.adapter)
+        if source.adapter is not None:
+            backbone = _with_adapter(backbone, source.adapter)
     head = source.settings.refinement.head
     wrapped = Backbone(backbone, causal=source.causal, head=head)
-    model = InstEmb(wrapped, source.settings)
+    model = _put_together(wrapped, source)
     if source.checkpoint:
         load_own_weights(model, source.model.path / WEIGHTS_FILE)
     model.to(device).eval().requires_grad_(False)
     if options.compile:
         wrapped.body.compile(dynamic=True)
     return model
+
+
+def _put_together(backbone: Backbone, source: ModelSource) -> InstEmb:
+    try:
+        return InstEmb(backbone, source.settings)
+    except ConfigError as exc:
+        if not source.checkpoint:
+            raise
+        raise CheckpointError(
+            f"The settings of {str(source.model.path)!r} do not fit its backbone: {exc}"
+        ) from exc
 
 
 def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedTokenizerBase":
@@ -65,16 +103,26 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
         found = AutoTokenizer.from_pretrained(
             source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as exc:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
         raise CheckpointError(
-            f"{str(source.base.path)!r} holds no tokenizer that transformers can load: {exc}"
+            f"The tokenizer in {str(source.base.path)!r} cannot be loaded: {exc}"
         ) from exc
+    # Without files, transformers makes a tokenizer that knows special tokens alone.
+    if len(found) <= len(found.all_special_tokens):
+        raise CheckpointError(
+            f"{str(source.base.path)!r} holds no vocabulary (tokenizer.json or what its tokenizer "
+            "reads). Save the tokenizer beside the model, or fetch the model again."
+        )
     return found
 
 
 def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> Template:
     """The template of a checkpoint, for its backbone's tokenizer."""
-    return Template(tokenizer, source.settings.template, pairs=not source.causal)
+    return Template(
+        tokenizer,
+        source.settings.template,
+        pairs=not source.causal and source.settings.template.pair,
+    )
 
 
 def load_own_weights(model: InstEmb, file: Path) -> None:
@@ -117,10 +165,11 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
     kind: Any = AutoModelForCausalLM if source.causal else AutoModel
     if head == "mlm" and not source.causal:
         kind = AutoModelForMaskedLM
-    arguments: dict[str, Any] = {"dtype": _data_type(source, options, device)}
+    arguments: dict[str, Any] = {}
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
     try:
+        arguments["dtype"] = _data_type(source, options, device)
         model, report = kind.from_pretrained(
             source.base.path,
             use_safetensors=True,
@@ -129,7 +178,7 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
             output_loading_info=True,
             **arguments,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as exc:
         raise CheckpointError(
             f"The model in {str(source.base.path)!r} cannot be loaded: {exc}"
         ) from exc
@@ -168,13 +217,27 @@ def _data_type(source: ModelSource, options: EncoderOptions, device: str) -> tor
 
 
 def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
+    from safetensors import SafetensorError
+
     peft = require("peft", extra="train")
     try:
-        found = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
-    except (OSError, ValueError, RuntimeError) as exc:
+        with warnings.catch_warnings():
+            # Of layers that the file lacks, peft only warns; they are checked below.
+            warnings.filterwarnings("ignore", "Found missing adapter keys")
+            # What peft still uses of transformers is not for our users to mend.
+            warnings.simplefilter("ignore", FutureWarning)
+            found = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+        saved = peft.load_peft_weights(str(adapter), device="cpu")
+    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
         raise CheckpointError(
             f"The adapter in {str(adapter)!r} does not fit the model: {exc}"
         ) from exc
+    missing = sorted(set(peft.get_peft_model_state_dict(found)) - set(saved))
+    if missing:
+        raise CheckpointError(
+            f"The adapter in {str(adapter)!r} lacks layers that it should have: {missing[:5]}. "
+            "Use the model class and the backbone that it was trained with."
+        )
     return found  # type: ignore[no-any-return]
 
 

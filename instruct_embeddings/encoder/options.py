@@ -27,6 +27,7 @@ class EncoderArguments(TypedDict, total=False):
     batch_tokens: int | None
     padding_side: Side | None
     max_tokens: int | None
+    template: str | None
     normalize: bool
     truncate_dim: int | None
     truncate_layers: int | None
@@ -61,6 +62,9 @@ class EncoderOptions:
             when memory runs out. By default 1,024 (float32) or 4,096 on a CPU, 65,536 on a GPU.
         padding_side: Where shorter rows are filled. Makes no difference to the embeddings.
         max_tokens: Most tokens of a row, instruction and soft prompts included.
+        template: How a model that is no checkpoint of ours reads instructions, where it was trained
+            to: "{instruction} {text}" for those that expect a prefix, such as "query:". By default
+            the instruction follows the text.
         normalize: Scale embeddings to unit length.
         truncate_dim: Keep the first dimensions only (Matryoshka).
         truncate_layers: Run the first layers only (two-dimensional Matryoshka, Starbucks).
@@ -84,6 +88,7 @@ class EncoderOptions:
     batch_tokens: int | None = None
     padding_side: Side | None = None
     max_tokens: int | None = None
+    template: str | None = None
     normalize: bool = True
     truncate_dim: int | None = None
     truncate_layers: int | None = None
@@ -94,9 +99,16 @@ class EncoderOptions:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.devices, str):
+            raise ConfigError(
+                f"devices={self.devices!r} is a bare string. Use device= for one device, or a "
+                f"tuple of them: devices=({self.devices!r},)."
+            )
         object.__setattr__(self, "devices", tuple(self.devices))
-        if self.model is not None:
-            object.__setattr__(self, "model", str(self.model))
+        for name in ("model", "revision", "adapter", "cache_folder"):
+            _as_text(self, name)
+        for name in ("compile", "normalize", "local_files_only", "trust_remote_code"):
+            is_bool(name, getattr(self, name))
         one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
         one_of("precision", self.precision, ("float32", "float16", "int8", "binary"))
         if self.padding_side is not None:
@@ -125,6 +137,16 @@ class EncoderOptions:
         return cls(**data)
 
 
+def _as_text(options: EncoderOptions, name: str) -> None:
+    """Paths as strings; an empty one would mean the current folder."""
+    value = getattr(options, name)
+    if value is None:
+        return
+    if not str(value):
+        raise ConfigError(f"{name}='' names nothing. Pass a name, or None.")
+    object.__setattr__(options, name, str(value))
+
+
 def check_keys(given: Mapping[str, Any], known: set[str]) -> None:
     """Refuse settings that do not exist.
 
@@ -148,13 +170,24 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name}={value!r} is not known. Use one of {list(allowed)}.")
 
 
-def at_least(name: str, value: object, low: int) -> None:
+def is_bool(name: str, value: object) -> None:
+    """Check a switch; the string "false" would otherwise mean yes.
+
+    Raises:
+        ConfigError: It is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r} is neither True nor False. Use one of them.")
+
+
+def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
     """Check a whole number that may be None.
 
     Raises:
         ConfigError: It is smaller than `low`, or no whole number.
     """
-    if value is None:
+    if value is None and optional:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}, or None.")
+        rest = ", or None" if optional else ""
+        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}{rest}.")

@@ -21,7 +21,13 @@ def progress(total: int, show: bool, on_batch: Report | None) -> Iterator[Report
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # Redirection would send what the program prints meanwhile to stderr.
+    with Progress(
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("Embedding", total=total)
 
         def report(done: int) -> None:

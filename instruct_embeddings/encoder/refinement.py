@@ -19,8 +19,8 @@ def generate(
 ) -> Tensor:
     """Generate soft tokens after rows and read their hidden states.
 
-    A causal backbone keeps the keys and values of what it has read; a bidirectional one reads the
-    whole row again at each step.
+    A causal backbone keeps the keys and values of what it has read; a bidirectional one, and one
+    under gradient checkpointing, reads the whole row again at each step.
 
     Args:
         backbone: The transformer.
@@ -32,12 +32,13 @@ def generate(
     Returns:
         Last hidden states of the generated positions, shape (b, s, d).
     """
-    if backbone.causal:
+    if backbone.can_cache:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        first = backbone(embeds, mask, cache=cache)
-        return continue_cached(backbone, cache, mask, _final(first, mask), steps, settings)
+        embeds, mask = pad_left(embeds, mask)
+        final = backbone(embeds, mask, cache=cache).last[:, -1]
+        return continue_cached(backbone, cache, mask, final, steps, settings)
     generated = []
     for step in range(steps + 1):
         final = _final(backbone(embeds, mask), mask)
@@ -62,7 +63,7 @@ def continue_cached(
     Args:
         backbone: A causal transformer.
         cache: Keys and values of the rows; grows by `steps` positions.
-        mask: 1 at real positions of the cache, shape (b, t).
+        mask: 1 at real positions of the cache, shape (b, t); all padding stands at the left.
         final: Hidden state of each row's final position, shape (b, d).
         steps: Number s of soft tokens.
         settings: Temperature of the softmax.
@@ -77,6 +78,24 @@ def continue_cached(
         final = backbone(token[:, None], mask, cache=cache).last[:, -1]
         generated.append(final)
     return torch.stack(generated, dim=1)
+
+
+def pad_left(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn each row until its padding stands in front of it.
+
+    What is appended then follows the row without a gap, which sliding windows would count.
+
+    Args:
+        inputs: Token ids, shape (b, t), or input embeddings, shape (b, t, d).
+        mask: 1 at real positions, shape (b, t).
+
+    Returns:
+        Both, of the same shapes.
+    """
+    rows, steps = torch.arange(len(mask), device=mask.device)[:, None], mask.shape[1]
+    places = torch.arange(steps, device=mask.device)
+    order = (places + _last_real(mask)[:, None] + 1) % steps
+    return inputs[rows, order], mask[rows, order]
 
 
 def refinement_pool(generated: Tensor, how: str) -> Tensor:
@@ -98,9 +117,13 @@ def refinement_pool(generated: Tensor, how: str) -> Tensor:
 
 def _final(hidden: Hidden, mask: Tensor) -> Tensor:
     """Hidden state of the last real position of each row, shape (b, d)."""
+    return hidden.last[torch.arange(len(mask), device=mask.device), _last_real(mask)]
+
+
+def _last_real(mask: Tensor) -> Tensor:
+    """Index of the last real position of each row, shape (b,)."""
     places = torch.arange(mask.shape[1], device=mask.device)
-    last = torch.where(mask.bool(), places, -1).amax(1)
-    return hidden.last[torch.arange(len(mask), device=mask.device), last]
+    return torch.where(mask.bool(), places, -1).amax(1)
 
 
 def _append(embeds: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,9 +131,7 @@ def _append(embeds: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor
 
     Bidirectional models that count positions themselves need it there, not at the end.
     """
-    rows = torch.arange(len(mask), device=mask.device)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    after = torch.where(mask.bool(), places, -1).amax(1) + 1
+    rows, after = torch.arange(len(mask), device=mask.device), _last_real(mask) + 1
     embeds = torch.cat([embeds, torch.zeros_like(embeds[:, :1])], dim=1)
     mask = torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
     embeds = embeds.index_put((rows, after), token.to(embeds.dtype))

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class Slot:
     lock: threading.RLock = field(default_factory=threading.RLock)
     loads: int = 0
     _loading: threading.Lock = field(default_factory=threading.Lock)
+    # A lock of its own: an event loop that asks for the worker must not wait for a load.
+    _hiring: threading.Lock = field(default_factory=threading.Lock)
     _loaded: LoadedModel | None = None
     _worker: ThreadPoolExecutor | None = None
     _holders: int = 0
@@ -59,7 +62,7 @@ class Slot:
     @property
     def worker(self) -> ThreadPoolExecutor:
         """The one thread that serves event loops."""
-        with self._loading:
+        with self._hiring:
             if self._worker is None:
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="instruct-embeddings")
             return self._worker
@@ -73,8 +76,12 @@ class Slot:
         if loaded is None:
             return
         on_gpu = loaded.device.startswith("cuda")
+        parts = [weakref.ref(part) for part in loaded.model.modules()]
         del loaded
-        gc.collect()
+        # Compiled models hold on to themselves; for others the collector would take long for
+        # nothing.
+        if any(part() is not None for part in parts):
+            gc.collect()
         if on_gpu:
             import torch
 

@@ -1,7 +1,7 @@
 """One call of an encoder: texts to tokens to batches to rows of the result."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.precision import quantise
 from instruct_embeddings.encoder.registry import LoadedModel, Slot
 from instruct_embeddings.encoder.template import Frame, Ids
-from instruct_embeddings.errors import TruncationWarning
+from instruct_embeddings.encoder.texts import warn_of_cut_texts
 
 # Texts that are tokenised and sorted by length together: many enough for even batches, few enough
 # for little memory, however many texts there are.
@@ -59,8 +59,7 @@ class Session:
         """
         frame = self._frame(request.instruction, request.refine_steps)
         cut = 0
-        for start in range(0, len(request.texts), WINDOW):
-            ids = self.loaded.template.tokenise(request.texts[start : start + WINDOW])
+        for start, ids in self._windows(request.texts, frame.front):
             cut += sum(len(text) > frame.room for text in ids)
             for places, found in self._engine().run(
                 [frame.row(text) for text in ids],
@@ -70,7 +69,7 @@ class Session:
             ):
                 out[:, [start + place for place in places]] = self._finish(found)
                 yield len(places)
-        _warn_of_cut_texts(cut, len(request.texts), frame)
+        warn_of_cut_texts(cut, len(request.texts), frame.room)
 
     def embed_grid(
         self, texts: Sequence[str], instructions: Sequence[str], refine_steps: int, out: Array
@@ -78,20 +77,40 @@ class Session:
         """Fill `out`, shape (instructions, n, dimension), batch by batch.
 
         Yields:
-            Number of texts finished under all instructions.
+            Number of pairs of text and instruction in each batch.
         """
         frames = [self._frame(instruction, refine_steps) for instruction in instructions]
+        if any(frame.front for frame in frames):
+            for cell, instruction in enumerate(instructions):
+                request = Request(texts, instruction, refine_steps)
+                yield from self.embed(request, out[cell : cell + 1])
+            return
         tight = min(frames, key=lambda frame: frame.room)
         cut = 0
-        for start in range(0, len(texts), WINDOW):
-            ids = self.loaded.template.tokenise(texts[start : start + WINDOW])
+        for start, ids in self._windows(texts):
             cut += sum(len(text) > tight.room for text in ids)
             share = self._shared if self.loaded.model.backbone.causal else self._apart
             for cells, places, found in share(ids, frames, refine_steps):
                 columns = [start + place for place in places]
                 out[cells, columns] = self._finish(found)
-                yield len(places)
-        _warn_of_cut_texts(cut, len(texts), tight)
+                yield found[..., 0].size
+        warn_of_cut_texts(cut, len(texts), tight.room)
+
+    def _windows(self, texts: Sequence[str], front: str = "") -> Iterator[tuple[int, list[Ids]]]:
+        """First place and token ids of each window; the next one is tokenised meanwhile."""
+
+        def tokenised(start: int) -> list[Ids]:
+            window = texts[start : start + WINDOW]
+            written = [front + text for text in window] if front else window
+            return self.loaded.template.tokenise(written, first=start)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="instruct-embeddings-tokens") as ahead:
+            coming = None
+            for start in range(0, len(texts), WINDOW):
+                ids = tokenised(start) if coming is None else coming.result()
+                after = start + WINDOW
+                coming = ahead.submit(tokenised, after) if after < len(texts) else None
+                yield start, ids
 
     def _shared(
         self, ids: Sequence[Ids], frames: Sequence[Frame], refine_steps: int
@@ -134,7 +153,9 @@ class Session:
         return self.loaded.template.frame(
             instruction,
             soft_prompts=settings.soft_prompts,
-            max_tokens=min(asked, settings.max_tokens) - refine_steps,
+            # A checkpoint trained on short rows does not cut the backbone's own input.
+            max_tokens=min(asked, max(saved, settings.max_tokens)),
+            refine_steps=refine_steps,
         )
 
     def _engine(self) -> Engine:
@@ -170,14 +191,3 @@ class Session:
             kept = torch.nn.functional.normalize(kept, dim=-1)
         rows = kept.reshape(-1, kept.shape[-1]).numpy()
         return quantise(rows, self.options.precision).reshape(*found.shape[:-1], -1)
-
-
-def _warn_of_cut_texts(cut: int, total: int, frame: Frame) -> None:
-    if cut:
-        warnings.warn(
-            f"{cut:,} of {total:,} texts are longer than the {frame.room:,} tokens that are left "
-            "for a text beside instruction and special tokens; their ends were not embedded. Split "
-            "them, or raise max_tokens where the model allows it.",
-            TruncationWarning,
-            stacklevel=2,
-        )

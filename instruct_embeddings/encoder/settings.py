@@ -1,10 +1,12 @@
 """What makes a checkpoint: saved as JSON beside its weights, enough to rebuild it."""
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-from instruct_embeddings.encoder.options import at_least, one_of
+from instruct_embeddings.encoder.options import at_least, is_bool, one_of
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
 FORMAT_VERSION = 1
@@ -26,18 +28,45 @@ Pooling: TypeAlias = Literal[
 class TemplateSettings:
     """What is written around text and instruction: `[before] text [between] instruction [after]`.
 
-    The special tokens of a pair of sentences come in addition, where the tokenizer has them:
-    `[CLS] text [SEP] instruction [SEP]`.
-
     Attributes:
-        before: In front of the text.
-        between: Between text and instruction.
-        after: After the instruction, in front of the soft prompts.
+        before: In front of both.
+        between: Between them.
+        after: After both, in front of the soft prompts.
+        pair: Put the special tokens of a pair of sentences between them too, where a bidirectional
+            backbone has them: `[CLS] text [SEP] instruction [SEP]`.
+        instruction_first: Write the instruction in front of the text, for models that were trained
+            that way. Then a text has no keys and values that instructions could share.
     """
 
     before: str = ""
     between: str = ""
     after: str = ""
+    pair: bool = True
+    instruction_first: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("before", "between", "after"):
+            _is_text(f"template.{name}", getattr(self, name))
+        for name in ("pair", "instruction_first"):
+            is_bool(f"template.{name}", getattr(self, name))
+
+
+def parse_template(template: str) -> TemplateSettings:
+    """Read a template such as "query: {text}{instruction}" or "{instruction} {text}".
+
+    Raises:
+        ConfigError: `{text}` and `{instruction}` do not stand in it once each.
+    """
+    places = [template.find(name) for name in ("{text}", "{instruction}")]
+    if min(places) < 0 or template.count("{text}") + template.count("{instruction}") != 2:
+        raise ConfigError(
+            f"template={template!r} must hold {{text}} and {{instruction}} once each. "
+            'Use one such as "{text}\\n{instruction}" or "{instruction} {text}".'
+        )
+    before, between, after = re.split(r"\{text\}|\{instruction\}", template)
+    return TemplateSettings(
+        before, between, after, pair=False, instruction_first=places[1] < places[0]
+    )
 
 
 @dataclass(frozen=True)
@@ -58,10 +87,11 @@ class RefinementSettings:
     head: Literal["tied", "mlm"] = "tied"
 
     def __post_init__(self) -> None:
-        at_least("refinement.steps", self.steps, 0)
+        at_least("refinement.steps", self.steps, 0, optional=False)
         one_of("refinement.pooling", self.pooling, ("mean", "last"))
         one_of("refinement.head", self.head, ("tied", "mlm"))
-        if not self.temperature > 0:
+        number = isinstance(self.temperature, int | float) and math.isfinite(self.temperature)
+        if not number or not self.temperature > 0:
             raise ConfigError(
                 f"refinement.temperature={self.temperature!r} is not a positive number. "
                 "Use 1.0, or less for sharper soft tokens."
@@ -105,9 +135,14 @@ class EncoderSettings:
     backbone: bool = False
 
     def __post_init__(self) -> None:
-        at_least("soft_prompts", self.soft_prompts, 0)
-        at_least("max_tokens", self.max_tokens, 1)
-        at_least("generic_max_tokens", self.generic_max_tokens, 1)
+        _is_text("base_model", self.base_model, empty=False)
+        if self.base_revision is not None:
+            _is_text("base_revision", self.base_revision, empty=False)
+        at_least("soft_prompts", self.soft_prompts, 0, optional=False)
+        for name in ("max_tokens", "generic_max_tokens", "latents", "heads"):
+            at_least(name, getattr(self, name), 1, optional=False)
+        for name in ("normalize", "adapter", "backbone"):
+            is_bool(name, getattr(self, name))
         one_of("pooling", self.pooling, get_args(Pooling))
         one_of("generic_pooling", self.generic_pooling, get_args(GenericPooling))
         if not self.soft_prompts and self.pooling.startswith(("soft_prompt", "dual_anchor")):
@@ -143,7 +178,7 @@ class EncoderSettings:
                 if name in values:
                     values[name] = part(**_known(part, values[name], f"{origin}, {name}"))
             return cls(**values)
-        except (TypeError, ConfigError) as exc:
+        except ConfigError as exc:
             raise CheckpointError(f"{origin} holds settings that cannot be used: {exc}") from exc
 
 
@@ -159,4 +194,14 @@ def _known(
             f"{origin} has unknown settings {unknown}; this version knows {sorted(known)}. "
             "Upgrade instruct-embeddings, or remove them."
         )
+    required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
+    if missing := sorted(set(required) - set(data)):
+        raise CheckpointError(
+            f"{origin} lacks the settings {missing}. Save the checkpoint again, or add them."
+        )
     return {key: value for key, value in data.items() if key not in skip}
+
+
+def _is_text(name: str, value: object, *, empty: bool = True) -> None:
+    if not isinstance(value, str) or not (value or empty):
+        raise ConfigError(f"{name}={value!r} is not {'a' if empty else 'a filled'} string.")

@@ -13,12 +13,21 @@ from instruct_embeddings.encoder.settings import (
     GenericPooling,
     Pooling,
     TemplateSettings,
+    parse_template,
 )
-from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 
 SETTINGS_FILE = "instruct_encoder.json"
 WEIGHTS_FILE = "instruct_encoder.safetensors"
 _LONGEST = 8192
+# As sentence-transformers writes them, today and formerly.
+_POOLINGS: dict[str, GenericPooling] = {
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "cls": "cls",
+    "cls_token": "cls",
+    "lasttoken": "last_token",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ def find_source(options: EncoderOptions) -> ModelSource:
     file = model.path / SETTINGS_FILE
     if file.is_file():
         settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
+        if options.template is not None:
+            raise ConfigError(
+                f"template={options.template!r}, and {model.name!r} is a checkpoint that was "
+                "trained with a template of its own. Leave it out."
+            )
         base = _base_of(model, settings, options)
         config = _config(base)
         source = _source(model, base, settings, config)
@@ -89,7 +103,13 @@ def read_json(file: Path) -> dict[str, Any]:
 def _base_of(model: Location, settings: EncoderSettings, options: EncoderOptions) -> Location:
     if settings.backbone:
         return Location(model.name, model.path / "backbone", on_hub=model.on_hub)
-    return locate(settings.base_model, settings.base_revision, options)
+    try:
+        return locate(settings.base_model, settings.base_revision, options)
+    except ModelNotFoundError as exc:
+        raise ModelNotFoundError(
+            f"The checkpoint {model.name!r} needs its backbone {settings.base_model!r}. {exc} "
+            "Checkpoints saved with backbone=True need no other."
+        ) from exc
 
 
 def _adapter(options: EncoderOptions, model: Location, settings: EncoderSettings) -> dict[str, Any]:
@@ -115,9 +135,10 @@ def _config(base: Location) -> dict[str, Any]:
         return read_json(file)
     if (base.path / "adapter_config.json").is_file():
         other = read_json(base.path / "adapter_config.json").get("base_model_name_or_path")
+        own = base.name if base.on_hub else str(base.path)
         raise CheckpointError(
             f"{base.name!r} is a LoRA adapter, not a model. Pass its backbone as model and the "
-            f"adapter beside it: model={other!r}, adapter={str(base.name)!r}."
+            f"adapter beside it: model={other!r}, adapter={own!r}."
         )
     raise CheckpointError(
         f"{str(base.path)!r} holds neither {SETTINGS_FILE} nor config.json. Pass the folder of a "
@@ -150,11 +171,15 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
     )
 
     kind = config.get("model_type")
+    # BART and its kind are both in one, and neither.
+    alone = not config.get("is_encoder_decoder")
     # BERT can be loaded as a decoder too; as an encoder is how it is meant.
-    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
+    if alone and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
         return False
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return True
+    if alone and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        # Some embedding models keep the type of the causal model that they were made from.
+        both_ways = config.get("use_bidirectional_attention") or config.get("is_causal") is False
+        return not both_ways
     raise CheckpointError(
         f"{name!r} is of the model type {kind!r}, which is neither a causal language model nor a "
         "bidirectional encoder of transformers. Use one such as Qwen, Llama, Mistral, Gemma, "
@@ -180,8 +205,14 @@ def _plain_settings(
         generic_pooling=pooling,
         max_tokens=positions,
         generic_max_tokens=min(_saved_length(model.path) or positions, positions),
-        template=TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings(),
+        template=_plain_template(options.template, causal),
     )
+
+
+def _plain_template(asked: str | None, causal: bool) -> TemplateSettings:
+    if asked is not None:
+        return parse_template(asked)
+    return TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings()
 
 
 def _positions(config: Mapping[str, Any]) -> int:
@@ -204,14 +235,15 @@ def _saved_pooling(path: Path) -> GenericPooling | None:
     if not file.is_file():
         return None
     saved = read_json(file)
-    # Newer files name the mode, older ones have a flag for each.
-    named = {"mean": "mean", "cls": "cls", "lasttoken": "last_token"}
-    mode = saved.get("pooling_mode")
-    for name in [mode] if isinstance(mode, str) else list(named):
-        flag = {"mean": "mean_tokens", "cls": "cls_token"}.get(name, name)
-        if name in named and (mode == name or saved.get(f"pooling_mode_{flag}")):
-            return named[name]  # type: ignore[return-value]
+    # Newer files name the mode or several, older ones have a flag for each.
+    modes = saved.get("pooling_mode")
+    if modes is None:
+        prefix = "pooling_mode_"
+        modes = [key.removeprefix(prefix) for key in saved if key.startswith(prefix) and saved[key]]
+    modes = [modes] if isinstance(modes, str) else list(modes) or ["mean"]
+    if len(modes) == 1 and modes[0] in _POOLINGS:
+        return _POOLINGS[modes[0]]
     raise CheckpointError(
-        f"{str(file)!r} asks for a pooling that is not known here; known are {sorted(named)}. "
+        f"{str(file)!r} asks for the pooling {modes}; known here is one of {sorted(_POOLINGS)}. "
         "Use another model."
     )

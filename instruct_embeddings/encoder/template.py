@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instruct_embeddings.encoder.settings import TemplateSettings
-from instruct_embeddings.errors import InstructionError, TextError
+from instruct_embeddings.encoder.texts import check_surrogates
+from instruct_embeddings.errors import InstructionError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,6 +29,7 @@ class Frame:
         soft_prompts: Learned vectors after the tail.
         room: Most tokens of a text.
         filler: Stands for a row that would have no token at all.
+        front: Written in front of each text before it is tokenised.
     """
 
     head: tuple[int, ...]
@@ -35,6 +37,7 @@ class Frame:
     soft_prompts: int
     room: int
     filler: int
+    front: str = ""
 
     def row(self, text: Sequence[int]) -> Ids:
         """Token ids of one row, without soft prompts; the text is cut to `room` tokens."""
@@ -55,7 +58,7 @@ class Template:
             pairs: Put the special tokens of a pair of sentences between text and instruction, as
                 bidirectional encoders know them.
         """
-        self._tokenizer = tokenizer
+        self._tokenizer, self._settings = tokenizer, settings
         self._before, self._between, self._after = self.tokenise(
             [settings.before, settings.between, settings.after]
         )
@@ -70,16 +73,20 @@ class Template:
         pad = self._tokenizer.pad_token_id
         return pad if isinstance(pad, int) else self._filler
 
-    def tokenise(self, texts: Sequence[str]) -> list[Ids]:
+    def tokenise(self, texts: Sequence[str], *, first: int = 0) -> list[Ids]:
         """Token ids of each text, no special tokens added and nothing cut.
+
+        Args:
+            texts: Texts.
+            first: Place of the first one, for messages.
 
         Raises:
             TextError: A text holds a lone surrogate.
         """
         if not texts:
             return []
-        for position, text in enumerate(texts):
-            _check_surrogates(position, text)
+        for position, text in enumerate(texts, first):
+            check_surrogates(f"Text {position}", text)
         # Neither padding nor truncation is ever asked for: both would change the tokenizer, which
         # other threads may be using.
         return self._tokenizer(  # type: ignore[no-any-return]
@@ -94,30 +101,45 @@ class Template:
         """Write the tokenizer's files."""
         self._tokenizer.save_pretrained(folder)
 
-    def frame(self, instruction: str | None, *, soft_prompts: int, max_tokens: int) -> Frame:
+    def frame(
+        self,
+        instruction: str | None,
+        *,
+        soft_prompts: int,
+        max_tokens: int,
+        refine_steps: int = 0,
+    ) -> Frame:
         """What stands around the texts under an instruction.
 
         Args:
             instruction: None for the backbone's own input, without soft prompts.
             soft_prompts: Number of soft prompts after the instruction.
             max_tokens: Longest row, soft prompts and soft tokens included.
+            refine_steps: Number of soft tokens that follow.
 
         Raises:
-            InstructionError: It leaves no room for any text.
+            InstructionError: No room is left for any text.
         """
+        front, leading = "", 0
         if instruction is None:
             head, tail, soft_prompts = self._prefix, self._suffix, 0
+        elif self._settings.instruction_first:
+            head, tail = self._prefix, self._after + self._suffix
+            front = f"{self._settings.before}{instruction}{self._settings.between}"
+            leading = len(self.tokenise([front])[0])
         else:
             written = self.tokenise([instruction])[0]
             head = self._prefix + self._before
             tail = self._middle + self._between + written + self._after + self._suffix
-        room = max_tokens - len(head) - len(tail) - soft_prompts
-        if room < 1:
+        taken = len(head) + len(tail) + soft_prompts + refine_steps
+        room = max_tokens - taken
+        if room - leading < 1:
             raise InstructionError(
-                f"The instruction takes {max_tokens - room} of {max_tokens} tokens, soft prompts "
-                "and special tokens included, and leaves no room for a text. Shorten it."
+                "Instruction, special tokens, soft prompts and soft tokens take "
+                f"{taken + leading} of {max_tokens} tokens and leave no room for a text. Shorten "
+                "the instruction, use fewer refine_steps, or raise max_tokens."
             )
-        return Frame(tuple(head), tuple(tail), soft_prompts, room, self._filler)
+        return Frame(tuple(head), tuple(tail), soft_prompts, room, self._filler, front)
 
     def _specials_of_one(self) -> tuple[Ids, Ids]:
         bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a")["input_ids"])
@@ -135,15 +157,3 @@ def _find(full: Ids, part: Ids, start: int) -> int:
         if full[place : place + len(part)] == part:
             return place
     return start
-
-
-def _check_surrogates(position: int, text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as exc:
-        raise TextError(
-            f"Text {position} holds the lone surrogate U+{ord(text[exc.start]):04X} at character "
-            f"{exc.start}, which cannot be written as UTF-8 and which no tokenizer reads. "
-            "Repair it where it is read, or replace it: "
-            'text.encode("utf-8", "replace").decode("utf-8").'
-        ) from exc

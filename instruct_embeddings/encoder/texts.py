@@ -1,8 +1,16 @@
-"""Checks of what callers pass in."""
+"""Checks of what callers pass in, and the warning about texts that were cut."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from instruct_embeddings.config import check_instruction
+from instruct_embeddings.errors import TextError, TruncationWarning
+
+# (texts that were cut, tokens left for a text)
+Cut = tuple[int, int]
+_collected: ContextVar[list[Cut] | None] = ContextVar("collected", default=None)
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
@@ -10,17 +18,40 @@ def check_texts(texts: Sequence[str]) -> list[str]:
 
     Raises:
         TypeError: It is a bare string, or holds something else than strings.
+        TextError: A text holds a lone surrogate.
     """
     if isinstance(texts, (str, bytes)):
         raise TypeError(
             f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."
         )
-    found = list(texts)
+    try:
+        items = iter(texts)
+    except TypeError as exc:
+        raise TypeError(
+            f"encode() takes a list of texts, got a value of type {type(texts).__name__}. "
+            "Pass a list of str."
+        ) from exc
+    found = list(items)
     for position, text in enumerate(found):
         if not isinstance(text, str):
             raise TypeError(
                 f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
             )
+        check_surrogates(f"Text {position}", text)
+    return found
+
+
+def check_sentence(instruction: str | None) -> str | None:
+    """An instruction without surrounding white space; None for generic embeddings.
+
+    Raises:
+        InstructionError: It is empty, too long, or not a string.
+        TextError: It holds a lone surrogate.
+    """
+    if instruction is None:
+        return None
+    found = check_instruction(instruction)
+    check_surrogates("The instruction", found)
     return found
 
 
@@ -30,9 +61,64 @@ def check_instructions(instructions: Sequence[str | None]) -> list[str | None]:
     Raises:
         TypeError: It is a bare string.
         InstructionError: One is empty or too long.
+        TextError: One holds a lone surrogate.
     """
-    if isinstance(instructions, str):
+    if isinstance(instructions, (str, bytes)):
         raise TypeError(
-            "encode_grid() takes a list of instructions, got a bare str; wrap it: [instruction]."
+            "encode_grid() takes a list of instructions, got a bare "
+            f"{type(instructions).__name__}; wrap it: [instruction]."
         )
-    return [None if one is None else check_instruction(one) for one in instructions]
+    return [check_sentence(one) for one in instructions]
+
+
+def check_surrogates(what: str, text: str) -> None:
+    """Refuse what no tokenizer reads.
+
+    Raises:
+        TextError: The text holds a lone surrogate.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise TextError(
+            f"{what} holds the lone surrogate U+{ord(text[exc.start]):04X} at character "
+            f"{exc.start}, which cannot be written as UTF-8 and which no tokenizer reads. "
+            "Repair it where it is read, or replace it: "
+            'text.encode("utf-8", "replace").decode("utf-8").'
+        ) from exc
+
+
+@contextmanager
+def collected_cuts() -> Iterator[list[Cut]]:
+    """Keeps back the warnings of a call that is part of another, which then warns once."""
+    cuts: list[Cut] = []
+    token = _collected.set(cuts)
+    try:
+        yield cuts
+    finally:
+        _collected.reset(token)
+
+
+def warn_of_cut_texts(cut: int, total: int, room: int) -> None:
+    """Say once in a call that texts were cut.
+
+    Args:
+        cut: Number of texts whose ends were not read.
+        total: Number of texts.
+        room: Tokens left for a text.
+    """
+    if not cut:
+        return
+    cuts = _collected.get()
+    if cuts is not None:
+        cuts.append((cut, room))
+        return
+    warnings.warn(
+        f"{cut:,} of {total:,} texts are longer than the {room:,} tokens that are left for a text "
+        "beside instruction and special tokens; their ends were not embedded. Split them, or raise "
+        "max_tokens where the model allows it.",
+        TruncationWarning,
+        stacklevel=2,
+    )

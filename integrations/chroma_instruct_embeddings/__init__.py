@@ -1,4 +1,4 @@
-"""Chroma for `instruct-embeddings`: the vectors of a collection, as retrieval needs them.
+"""Chroma for `instruct-embeddings`: vectors as retrieval needs them, and an embedding function.
 
 The only package of this project that knows `chromadb`.
 """
@@ -8,6 +8,18 @@ from instruct_embeddings._extras import require
 require("chromadb", extra="chroma")
 
 # After the check, so that a missing chromadb is reported with the extra that brings it.
+from chroma_instruct_embeddings.collections import (  # noqa: E402
+    check_collection,
+    open_collection,
+    record_collection,
+)
+from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction  # noqa: E402
 from chroma_instruct_embeddings.vectors import ChromaVectors  # noqa: E402
 
-__all__ = ["ChromaVectors"]
+__all__ = [
+    "ChromaVectors",
+    "InstructEmbeddingFunction",
+    "check_collection",
+    "open_collection",
+    "record_collection",
+]

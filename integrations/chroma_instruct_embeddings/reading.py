@@ -26,7 +26,11 @@ def space_of(collection: Collection) -> Space:
     configuration: Mapping[str, Any] = collection.configuration_json or {}
     index = configuration.get("hnsw") or configuration.get("spann") or {}
     metadata: Mapping[str, Any] = collection.metadata or {}
-    space = index.get("space") or metadata.get("hnsw:space") or CHROMA_DEFAULT_SPACE
+    space = index.get("space") or CHROMA_DEFAULT_SPACE
+    if space == CHROMA_DEFAULT_SPACE:
+        # Collections of chromadb before 0.6 name their distance here; newer versions search by it
+        # and still report the default.
+        space = metadata.get("hnsw:space") or space
     if space not in get_args(Space):
         raise UnsupportedCollectionError(
             f"The collection {collection.name!r} uses the distance {space!r}. Known are "

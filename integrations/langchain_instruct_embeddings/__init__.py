@@ -4,24 +4,31 @@ The package itself imports without LangChain; asking for a class loads it, or ra
 `MissingExtraError` with the extra to install.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from instruct_embeddings._extras import require
 
 if TYPE_CHECKING:
+    from langchain_instruct_embeddings.embeddings import InstructEmbeddings
     from langchain_instruct_embeddings.retrievers import InstructionTransformRetriever
 
-__all__ = ["InstructionTransformRetriever"]
+__all__ = ["InstructEmbeddings", "InstructionTransformRetriever"]
+
+# Where a name lives, and what it needs.
+_EXPORTS = {
+    "InstructEmbeddings": ("embeddings", ("langchain_core",)),
+    "InstructionTransformRetriever": ("retrievers", ("langchain_core", "langchain_chroma")),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("langchain_core", "langchain_chroma"):
-        require(module, extra="langchain")
-    from langchain_instruct_embeddings import retrievers
-
-    return getattr(retrievers, name)
+    module, needed = _EXPORTS[name]
+    for host in needed:
+        require(host, extra="langchain")
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

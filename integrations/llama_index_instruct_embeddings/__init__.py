@@ -11,12 +11,19 @@ from instruct_embeddings._extras import require
 
 if TYPE_CHECKING:
     from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
+    from llama_index_instruct_embeddings.embedding import InstructEmbedding
     from llama_index_instruct_embeddings.filters import to_where
     from llama_index_instruct_embeddings.retriever import InstructionTransformRetriever
 
-__all__ = ["InstructionQueryBundle", "InstructionTransformRetriever", "to_where"]
+__all__ = [
+    "InstructEmbedding",
+    "InstructionQueryBundle",
+    "InstructionTransformRetriever",
+    "to_where",
+]
 
 _MODULES = {
+    "InstructEmbedding": "embedding",
     "InstructionQueryBundle": "bundle",
     "InstructionTransformRetriever": "retriever",
     "to_where": "filters",
@@ -26,8 +33,9 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("llama_index.core", "llama_index.vector_stores.chroma"):
-        require(module, extra="llama-index")
+    require("llama_index.core", extra="llama-index")
+    if name != "InstructEmbedding":
+        require("llama_index.vector_stores.chroma", extra="llama-index")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 

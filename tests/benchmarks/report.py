@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from tests.benchmarks.encode_report import encoding_figures, encoding_page
 from tests.benchmarks.environment import RESULTS
 from tests.benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, POSTERIOR, RESCORED, SIZES
 
@@ -79,6 +80,7 @@ def performance_page() -> str:
         "Encoding the whole collection again with the same encoder, measured on a slice and "
         "scaled, beside the median first answer:",
         _table(("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)),
+        *encoding_page(_table, _ran),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -107,6 +109,7 @@ def readme_figures() -> str:
         f"{min(adapted)} to {max(adapted)} ms a query, {min(ratios)} to {max(ratios)} times a "
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
+        *encoding_figures(),
         "Hardware, versions, every task, what is lost where: [performance](docs/performance.md).",
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"

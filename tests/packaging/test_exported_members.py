@@ -5,7 +5,13 @@ from importlib import import_module
 import pytest
 
 EXPORTED: dict[str, list[str]] = {
-    "chroma_instruct_embeddings": ["ChromaVectors"],
+    "chroma_instruct_embeddings": [
+        "ChromaVectors",
+        "InstructEmbeddingFunction",
+        "check_collection",
+        "open_collection",
+        "record_collection",
+    ],
     "instruct_embeddings": [
         "EmbeddingRecord",
         "EncoderOptions",
@@ -24,8 +30,9 @@ EXPORTED: dict[str, list[str]] = {
         "TruncationWarning",
         "__version__",
     ],
-    "langchain_instruct_embeddings": ["InstructionTransformRetriever"],
+    "langchain_instruct_embeddings": ["InstructEmbeddings", "InstructionTransformRetriever"],
     "llama_index_instruct_embeddings": [
+        "InstructEmbedding",
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
         "to_where",

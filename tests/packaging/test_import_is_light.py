@@ -42,6 +42,12 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_the_chroma_package_loads_chromadb_and_what_that_needs_but_no_model_library() -> None:
+    loaded = loaded_after("import chroma_instruct_embeddings")
+    assert "chromadb" in loaded
+    assert loaded & HEAVY <= {"chromadb", "pydantic"}
+
+
 def test_asking_for_every_public_name_of_the_core_loads_nothing_heavy() -> None:
     loaded = loaded_after(
         "import instruct_embeddings as core\nfor name in core.__all__:\n    getattr(core, name)"

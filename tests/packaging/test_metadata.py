@@ -30,6 +30,7 @@ def test_the_citation_names_this_version() -> None:
 def test_the_extras_are_the_documented_ones() -> None:
     assert set(metadata("instruct-embeddings").get_all("Provides-Extra") or []) == {
         "all",
+        "bench",
         "chroma",
         "dev",
         "eval",

@@ -62,3 +62,26 @@ def many(client: ClientAPI) -> chromadb.Collection:
         rows = range(start, min(start + 5000, MANY))
         collection.add(ids=[f"id{row}" for row in rows], embeddings=vectors[rows.start : rows.stop])
     return collection
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """One entry for each model that is loaded; functions that Chroma made hold none at first."""
+    from chroma_instruct_embeddings.embedding_function import _kept
+    from instruct_embeddings.encoder import loading
+
+    def forget() -> None:
+        while _kept:
+            _kept.popitem()[1].close()
+
+    loaded: list[object] = []
+    original = loading.load_model
+
+    def counting(*args: Any) -> Any:
+        loaded.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(loading, "load_model", counting)
+    forget()
+    yield loaded
+    forget()

@@ -1,11 +1,19 @@
 import subprocess
 import sys
 
+from chromadb.utils.embedding_functions import known_embedding_functions
+
 import chroma_instruct_embeddings
 
 
 def test_exports() -> None:
-    assert chroma_instruct_embeddings.__all__ == ["ChromaVectors"]
+    assert chroma_instruct_embeddings.__all__ == [
+        "ChromaVectors",
+        "InstructEmbeddingFunction",
+        "check_collection",
+        "open_collection",
+        "record_collection",
+    ]
 
 
 def test_a_missing_chromadb_names_the_extra() -> None:
@@ -21,11 +29,19 @@ except MissingExtraError as error:
     assert 'pip install "instruct-embeddings[chroma]"' in _output_of(code)
 
 
-def test_the_other_hosts_are_not_imported() -> None:
+def test_importing_registers_the_embedding_function_by_its_name() -> None:
+    assert (
+        known_embedding_functions["instruct_embeddings"]
+        is chroma_instruct_embeddings.InstructEmbeddingFunction
+    )
+
+
+def test_neither_the_other_hosts_nor_torch_are_imported() -> None:
     code = """
 import sys
 import chroma_instruct_embeddings
-print([name for name in sys.modules if name.partition("_")[0] in ("langchain", "llama", "torch")])
+heavy = ("langchain", "llama", "torch", "transformers")
+print([name for name in sys.modules if name.partition("_")[0] in heavy])
 """
     assert _output_of(code).strip() == "[]"
 

@@ -49,11 +49,12 @@ def test_space_of_older_collections_comes_from_their_metadata(client: ClientAPI)
     ("configuration", "metadata", "space"),
     [
         ({"hnsw": {"space": "ip"}}, {"hnsw:space": "cosine"}, "ip"),
+        ({"hnsw": {"space": "l2"}}, {"hnsw:space": "cosine"}, "cosine"),
         ({"hnsw": None, "spann": {"space": "cosine"}}, None, "cosine"),
         ({}, {"hnsw:space": "cosine"}, "cosine"),
         ({}, None, "l2"),
     ],
-    ids=["configuration-wins", "spann", "metadata", "default"],
+    ids=["configuration-wins", "default-of-old-versions", "spann", "metadata", "default"],
 )
 def test_space_is_looked_up_in_this_order(
     configuration: object, metadata: object, space: str

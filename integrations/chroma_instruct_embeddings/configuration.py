@@ -1,0 +1,147 @@
+"""What a collection stores of an embedding function: nothing secret, nothing of one machine."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from instruct_embeddings.config import check_instruction
+from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions
+from instruct_embeddings.encoder.fingerprint import folder_digest
+from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+
+# Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
+# whether to trust the code of its model.
+_STORED = (
+    "revision",
+    "adapter",
+    "dtype",
+    "max_tokens",
+    "template",
+    "normalize",
+    "truncate_dim",
+    "truncate_layers",
+    "precision",
+    "refine_steps",
+)
+_INSTRUCTIONS = ("query_instruction", "document_instruction")
+_KNOWN = {"model", "contents", *_INSTRUCTIONS, *_STORED}
+# Stored vectors can still be compared with new ones when these change.
+_FREE = {"contents", "dtype", "max_tokens", "query_instruction"}
+
+
+def portable(options: EncoderOptions) -> EncoderOptions:
+    """Options without those of this machine; folders by their full path."""
+    stored = {name: getattr(options, name) for name in _STORED}
+    stored["adapter"] = _full(options.adapter)
+    return EncoderOptions(model=_full(options.model or DEFAULT_MODEL), **stored)
+
+
+def contents_of(options: EncoderOptions) -> dict[str, str]:
+    """Digests of the folders among model and adapter: a path may mean another model elsewhere."""
+    folders = {"model": _folder(options.model), "adapter": _folder(options.adapter)}
+    return {key: folder_digest(folder) for key, folder in folders.items() if folder}
+
+
+def to_config(
+    options: EncoderOptions,
+    query_instruction: str | None,
+    document_instruction: str | None,
+    contents: Mapping[str, str],
+) -> dict[str, Any]:
+    """Plain data from which another process makes the same embeddings.
+
+    Args:
+        options: What differs from the defaults is stored.
+        query_instruction: Of queries.
+        document_instruction: Of documents.
+        contents: Digests of folders.
+    """
+    default, given = asdict(EncoderOptions()), asdict(portable(options))
+    config = {"model": given["model"]}
+    config |= {name: given[name] for name in _STORED if given[name] != default[name]}
+    if contents:
+        config["contents"] = dict(contents)
+    return config | {
+        "query_instruction": query_instruction,
+        "document_instruction": document_instruction,
+    }
+
+
+def check_config(config: Mapping[str, Any]) -> EncoderOptions:
+    """The options in a stored configuration.
+
+    Raises:
+        ConfigError: A setting is missing, unknown to this version, or out of its range.
+    """
+    unknown, missing = set(config) - _KNOWN, {"model", *_INSTRUCTIONS} - set(config)
+    if unknown or missing:
+        raise ConfigError(
+            f"The stored configuration has unknown settings {sorted(unknown)} and lacks "
+            f"{sorted(missing)}; known are {sorted(_KNOWN)}. Upgrade the package, or pass "
+            "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
+        )
+    for name in _INSTRUCTIONS:
+        if config[name] is not None:
+            check_instruction(config[name])
+    chosen = {name: config[name] for name in _STORED if name in config}
+    return EncoderOptions(model=config["model"], **chosen)
+
+
+def check_contents(config: Mapping[str, Any]) -> None:
+    """Refuse a folder that no longer holds the model that it held.
+
+    Raises:
+        CollectionMismatchError: A model or adapter was replaced in place.
+    """
+    for key, stored in (config.get("contents") or {}).items():
+        folder = _folder(config.get(key))
+        # A missing folder is reported by whoever looks for the model.
+        if folder is None or (found := folder_digest(folder)) == stored:
+            continue
+        raise CollectionMismatchError(
+            f"The folder {str(folder)!r} holds another {key} ({found[:8]}) than when the "
+            f"collection was made ({stored[:8]}). Their vectors cannot be compared. Put the old "
+            "one back, or fill another collection; if it is known to fit, pass "
+            "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
+        )
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be equal for embeddings to be compared; folders count by what they hold."""
+    found = {key: value for key, value in config.items() if key not in _FREE}
+    contents = config.get("contents") or {}
+    if "model" in contents:
+        found.pop("revision", None)
+    return found | contents
+
+
+def check_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse an update of the stored configuration under which vectors cannot be compared.
+
+    Raises:
+        CollectionMismatchError: The model, the instruction of documents, or the shape changes.
+    """
+    before, after = comparable(old), comparable(new)
+    changed = sorted(k for k in before | after if before.get(k) != after.get(k))
+    if not changed:
+        return
+    was, would_be = ({key: config.get(key) for key in changed} for config in (old, new))
+    raise CollectionMismatchError(
+        f"The collection was filled with {was}, and the update says {would_be}. Old and new "
+        "vectors could not be compared; only query_instruction, dtype and max_tokens may change. "
+        "Fill another collection. Chroma asks only after it has saved the update: call modify() "
+        "once more, with the function that filled the collection."
+    )
+
+
+def _folder(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    return path.resolve() if path.is_dir() else None
+
+
+def _full(name: str | None) -> str | None:
+    folder = _folder(name)
+    return name if folder is None else str(folder)

@@ -1,0 +1,275 @@
+"""`InstructEmbedding`: embeddings under an instruction, as LlamaIndex's embedding model."""
+
+import asyncio
+import copy
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, Literal
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import PrivateAttr
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
+from instruct_embeddings.encoder.options import Precision
+from instruct_embeddings.encoder.precision import dequantise
+from instruct_embeddings.encoder.texts import check_texts
+from llama_index_instruct_embeddings.arguments import EmbeddingArguments
+from llama_index_instruct_embeddings.cache import SeparateCache, Vector
+from llama_index_instruct_embeddings.share import Share
+
+Role = Literal["document", "query"]
+
+logger = logging.getLogger(__name__)
+
+
+class Unchanged(Enum):
+    """Type of the default of arguments whose `None` has a meaning of its own."""
+
+    UNCHANGED = "unchanged"
+
+
+_UNCHANGED: Final = Unchanged.UNCHANGED
+
+
+class InstructEmbedding(EmbeddingArguments):
+    """Embeddings under an instruction, with any Hugging Face backbone.
+
+    An instruction is a plain sentence that says in what respect texts should be similar. Without
+    one, embeddings are those of the backbone itself. Weights are loaded at the first use, and once
+    for all encoders of the process that use the same ones. Threads and event loops may share an
+    instance; async methods do not block the loop. It can be pickled; the copy loads again.
+
+    Arguments cannot be changed later, as vectors of before and after would not belong together;
+    `with_instruction` makes a copy.
+
+    Args:
+        model_name: Hub id, folder of a Hugging Face model, or folder of a saved encoder. By default
+            all-MiniLM-L6-v2.
+        query_instruction: Instruction of queries; None for generic embeddings.
+        document_instruction: Instruction of documents; None for generic embeddings.
+        show_progress: Show a bar on stderr for documents; never for a query.
+        embed_batch_size: Texts that LlamaIndex passes on at once. The default is its upper limit:
+            the encoder sorts texts by length and cuts them to batches that fit into memory, which
+            goes the better the more it gets. Memory is limited by `batch_tokens` and `batch_size`.
+        embeddings_cache: Key-value store of LlamaIndex. Models, instructions and roles can share
+            one: each has a collection of its own in it.
+
+    All other arguments are fields of `instruct_embeddings.encoder.EncoderOptions` or of
+    LlamaIndex's `BaseEmbedding`. `precision="binary"` gives the signs, 1.0 and -1.0, and "int8"
+    whole numbers: compare both by cosine.
+
+    Examples:
+        `pip install "instruct-embeddings[llama-index]"`
+
+        ```python
+        from llama_index.core import Settings, VectorStoreIndex
+        from llama_index_instruct_embeddings import InstructEmbedding
+
+        Settings.embed_model = InstructEmbedding(
+            model_name="./my-encoder",
+            document_instruction="What programming language is it written in?",
+            query_instruction="What programming language is it written in?",
+        )
+        index = VectorStoreIndex.from_documents(documents)
+        ```
+    """
+
+    _share: Share = PrivateAttr()
+    _namespaces: dict[tuple[Role, str | None], str] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Describe the encoder; nothing is read before it is used."""
+        super().model_post_init(context)
+        self._share = Share(InstructEncoder(self.options()))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name under which LlamaIndex serialises it."""
+        return "InstructEmbedding"
+
+    @property
+    def encoder(self) -> InstructEncoder:
+        """The encoder behind it, for all that LlamaIndex has no method for."""
+        return self._share.encoder
+
+    @property
+    def fingerprint(self) -> str:
+        """Namespace for caches of documents: equal only where equal texts have equal embeddings."""
+        return self._namespace("document")
+
+    @property
+    def query_fingerprint(self) -> str:
+        """The same for queries."""
+        return self._namespace("query")
+
+    @property
+    def record(self) -> EmbeddingRecord:
+        """What a collection has to remember of documents embedded by this instance."""
+        return self.encoder.record(instruction=self.document_instruction)
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events tell about this instance."""
+        return {
+            "class_name": self.class_name(),
+            "model_name": self.model_name,
+            "embed_batch_size": self.embed_batch_size,
+            "query_instruction": self.query_instruction,
+            "document_instruction": self.document_instruction,
+        }
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Vector]:
+        """As LlamaIndex's; a bare string is an error and not a list of letters."""
+        found: list[Vector] = super().get_text_embedding_batch(
+            check_texts(texts), show_progress, **kwargs
+        )
+        return found
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Vector]:
+        """As `get_text_embedding_batch`, without blocking the event loop."""
+        found: list[Vector] = await super().aget_text_embedding_batch(
+            check_texts(texts), show_progress, **kwargs
+        )
+        return found
+
+    def with_instruction(
+        self,
+        instruction: str | None,
+        *,
+        document_instruction: str | Unchanged | None = _UNCHANGED,
+    ) -> Self:
+        """A copy under another instruction; the encoder with its weights is shared.
+
+        Args:
+            instruction: Of queries; None for generic embeddings.
+            document_instruction: Of documents; by default that of this instance.
+
+        Raises:
+            ValueError: An instruction is empty or too long.
+        """
+        changes = {"query_instruction": instruction}
+        if not isinstance(document_instruction, Unchanged):
+            changes["document_instruction"] = document_instruction
+        return self.model_copy(update=changes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other arguments, checked as at construction.
+
+        The encoder is shared where its options stay the same, and each copy has a `close()` of its
+        own.
+
+        Args:
+            update: Arguments by name.
+            deep: Copy the host's objects too, such as the callback manager, and share nothing.
+        """
+        arguments = copy.deepcopy(dict(self)) if deep else dict(self)
+        other = type(self)(**(arguments | dict(update or {})))
+        if not (deep or self._share.closed) and other.options() == self.options():
+            other._share, other._namespaces = self._share.another(), self._namespaces
+        return other
+
+    def close(self) -> None:
+        """Give the memory back, unless others use the same model; then refuse to work."""
+        self._share.close()
+
+    def __enter__(self) -> Self:
+        """Itself; `close()` follows at the end of the context."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __copy__(self) -> Self:
+        return self.model_copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy(deep=True)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """The arguments alone, without those objects of the host that cannot be pickled.
+
+        LlamaIndex's own method pickles the model for a test, and removes from the live object what
+        fails.
+        """
+        arguments = dict(self)
+        for name in BaseEmbedding.model_fields:
+            try:
+                pickle.dumps(arguments[name])
+            except Exception as exc:
+                logger.warning("%s cannot be pickled and is left out: %s", name, exc)
+                del arguments[name]
+        return {"__dict__": arguments}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    def _get_query_embedding(self, query: str) -> Vector:
+        return self._embed([query], "query")[0]
+
+    async def _aget_query_embedding(self, query: str) -> Vector:
+        return (await self._aembed([query], "query"))[0]
+
+    def _get_text_embedding(self, text: str) -> Vector:
+        return self._embed([text], "document")[0]
+
+    async def _aget_text_embedding(self, text: str) -> Vector:
+        return (await self._aembed([text], "document"))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return self._embed(texts, "document")
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return await self._aembed(texts, "document")
+
+    def _embed(self, texts: Sequence[str], role: Role) -> list[Vector]:
+        def encode(asked: Sequence[str]) -> list[Vector]:
+            return _floats(self.encoder.encode(asked, **self._call(role)), self.precision)
+
+        cache: SeparateCache | None = self.embeddings_cache
+        if cache is None:
+            return encode(texts)
+        return cache.embed(check_texts(texts), self._namespace(role), encode)
+
+    async def _aembed(self, texts: Sequence[str], role: Role) -> list[Vector]:
+        async def encode(asked: Sequence[str]) -> list[Vector]:
+            rows = await self.encoder.aencode(asked, **self._call(role))
+            if len(rows) == 1:
+                return _floats(rows, self.precision)
+            return await asyncio.to_thread(_floats, rows, self.precision)
+
+        cache: SeparateCache | None = self.embeddings_cache
+        if cache is None:
+            return await encode(texts)
+        # The files of a model are read for its fingerprint.
+        namespace = await asyncio.to_thread(self._namespace, role)
+        return await cache.aembed(check_texts(texts), namespace, encode)
+
+    def _call(self, role: Role) -> dict[str, Any]:
+        if role == "query":
+            return {"instruction": self.query_instruction}
+        return {"instruction": self.document_instruction, "show_progress": self.show_progress}
+
+    def _namespace(self, role: Role) -> str:
+        instruction = self.query_instruction if role == "query" else self.document_instruction
+        if (role, instruction) not in self._namespaces:
+            made = self.encoder.fingerprint(instruction=instruction, role=role)
+            self._namespaces[role, instruction] = made
+        return self._namespaces[role, instruction]
+
+
+def _floats(rows: NDArray[Any], precision: Precision) -> list[Vector]:
+    """Rows of Python floats, which is what vector stores accept."""
+    if precision == "binary":
+        rows = dequantise(rows, precision)
+    elif precision == "int8":
+        rows = rows.astype(np.float32)
+    # Row by row, so that other threads and the event loop get their turn in between.
+    return [row.tolist() for row in rows]
