@@ -86,6 +86,28 @@ def dequantise(stored: NDArray[Any], precision: Precision) -> FloatArray:
     return rows.astype(np.float32, copy=False)
 
 
+def comparable(stored: NDArray[Any], precision: Precision) -> FloatArray:
+    """Numbers for vector stores, which compare floats.
+
+    Args:
+        stored: What `quantise` returned.
+        precision: The one it was given.
+
+    Returns:
+        float32, shape (n, d): whole numbers from "int8", 1 and -1 from "binary". Both compare by
+        cosine.
+    """
+    if precision == "binary":
+        return dequantise(stored, precision)
+    return stored.astype(np.float32, copy=False)
+
+
+def to_floats(stored: NDArray[Any], precision: Precision) -> list[list[float]]:
+    """The same as Python floats, the only numbers that all vector stores take."""
+    # Row by row, so that other threads and the event loop get their turn in between.
+    return [row.tolist() for row in comparable(stored, precision)]
+
+
 def unit_truncate(embeddings: FloatArray, dim: int) -> FloatArray:
     """Keep the first dimensions (Matryoshka, Kusupati et al., 2022) and scale to unit length again.
 

@@ -1,6 +1,8 @@
 """One copy of a model for all encoders of this process that use the same one."""
 
 import gc
+import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -67,6 +69,12 @@ class Slot:
                 self._worker = ThreadPoolExecutor(1, thread_name_prefix="instruct-embeddings")
             return self._worker
 
+    def renew(self) -> None:
+        """Forget locks and thread of the process that this one was forked from."""
+        self.lock = threading.RLock()
+        self._loading, self._hiring = threading.Lock(), threading.Lock()
+        self._worker = None
+
     def free(self) -> None:
         """Give memory and thread back."""
         loaded, worker = self._loaded, self._worker
@@ -100,10 +108,14 @@ class Registry:
         # Re-entrant: the collector may release a slot while this thread is in here.
         self._lock = threading.RLock()
         self._slots: dict[Key, Slot] = {}
+        self._watching = False
 
     def acquire(self, key: Key) -> Slot:
         """The slot of a key, held by one more."""
         with self._lock:
+            if not self._watching and hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self._renew)
+            self._watching = True
             slot = self._slots.setdefault(key, Slot())
             slot._holders += 1
             return slot
@@ -119,6 +131,15 @@ class Registry:
                 return
             del self._slots[key]
         slot.free()
+
+    def _renew(self) -> None:
+        """After a fork: threads are gone, and whatever they had locked stays locked."""
+        self._lock = threading.RLock()
+        for slot in self._slots.values():
+            slot.renew()
+        if torch := sys.modules.get("torch"):
+            # Its pool of threads is gone too, and is waited for in vain.
+            torch.set_num_threads(1)
 
     def __len__(self) -> int:
         """Number of models that somebody holds."""

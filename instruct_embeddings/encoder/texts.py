@@ -122,3 +122,17 @@ def warn_of_cut_texts(cut: int, total: int, room: int) -> None:
         TruncationWarning,
         stacklevel=2,
     )
+
+
+def one_text(text: str) -> list[str]:
+    """A query as an encoder takes it.
+
+    Raises:
+        TypeError: It is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"A query is one text, got {type(text).__name__}. Pass a str, and lists of texts to "
+            "the methods for documents."
+        )
+    return [text]

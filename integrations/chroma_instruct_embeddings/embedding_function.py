@@ -3,11 +3,9 @@
 import copy
 import threading
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, cast
 
-import numpy as np
 from chromadb import Documents, EmbeddingFunction, Embeddings
 from chromadb.api.types import Space
 from chromadb.utils.embedding_functions import register_embedding_function
@@ -21,6 +19,7 @@ from chroma_instruct_embeddings.configuration import (
     portable,
     to_config,
 )
+from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import (
     EmbeddingRecord,
@@ -28,19 +27,7 @@ from instruct_embeddings.encoder import (
     EncoderOptions,
     InstructEncoder,
 )
-from instruct_embeddings.encoder.precision import dequantise
-
-
-class Unset(Enum):
-    """Type of `UNSET`, the default of arguments whose `None` has a meaning of its own."""
-
-    UNSET = "unset"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-UNSET: Final[Literal[Unset.UNSET]] = Unset.UNSET
+from instruct_embeddings.encoder.precision import comparable
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
@@ -269,11 +256,9 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
     ) -> Embeddings:
         encoder = self.encoder
         rows = encoder.encode(texts, instruction=instruction, show_progress=show_progress)
-        if encoder.options.precision == "binary":
-            rows = dequantise(rows, "binary")
-        return cast(Embeddings, list(rows.astype(np.float32, copy=False)))
+        return cast(Embeddings, list(comparable(rows, encoder.options.precision)))
 
 
 def _chosen(own: str | Unset | None, common: str | None) -> str | None:
-    chosen = common if isinstance(own, Unset) else own
+    chosen = given(own, common)
     return None if chosen is None else check_instruction(chosen)

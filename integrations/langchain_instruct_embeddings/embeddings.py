@@ -10,13 +10,14 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
+from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.options import DataType, EncoderOptions, Precision, Side
-from langchain_instruct_embeddings.arguments import UNSET, Unset, given
-from langchain_instruct_embeddings.share import Share
-from langchain_instruct_embeddings.translation import one_text, to_floats
+from instruct_embeddings.encoder.precision import to_floats
+from instruct_embeddings.encoder.share import Share
+from instruct_embeddings.encoder.texts import one_text
 
 _INSTRUCTIONS = ("query_instruction", "document_instruction")
 

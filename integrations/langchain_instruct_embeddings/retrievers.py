@@ -17,6 +17,7 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 from typing_extensions import Self
 
+from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.protocols import Guide
@@ -24,7 +25,6 @@ from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from langchain_instruct_embeddings.arguments import UNSET, Unset, given
 from langchain_instruct_embeddings.documents import to_documents
 from langchain_instruct_embeddings.engine import build_engine, serves
 

@@ -5,35 +5,23 @@ import copy
 import logging
 import pickle
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
-from numpy.typing import NDArray
 from typing_extensions import Self
 
+from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
-from instruct_embeddings.encoder.options import Precision
-from instruct_embeddings.encoder.precision import dequantise
+from instruct_embeddings.encoder.precision import to_floats
+from instruct_embeddings.encoder.share import Share
 from instruct_embeddings.encoder.texts import check_texts
 from llama_index_instruct_embeddings.arguments import EmbeddingArguments
 from llama_index_instruct_embeddings.cache import SeparateCache, Vector
-from llama_index_instruct_embeddings.share import Share
 
 Role = Literal["document", "query"]
 
 logger = logging.getLogger(__name__)
-
-
-class Unchanged(Enum):
-    """Type of the default of arguments whose `None` has a meaning of its own."""
-
-    UNCHANGED = "unchanged"
-
-
-_UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class InstructEmbedding(EmbeddingArguments):
@@ -144,7 +132,7 @@ class InstructEmbedding(EmbeddingArguments):
         self,
         instruction: str | None,
         *,
-        document_instruction: str | Unchanged | None = _UNCHANGED,
+        document_instruction: str | Unset | None = UNSET,
     ) -> Self:
         """A copy under another instruction; the encoder with its weights is shared.
 
@@ -155,10 +143,10 @@ class InstructEmbedding(EmbeddingArguments):
         Raises:
             ValueError: An instruction is empty or too long.
         """
-        changes = {"query_instruction": instruction}
-        if not isinstance(document_instruction, Unchanged):
-            changes["document_instruction"] = document_instruction
-        return self.model_copy(update=changes)
+        of_documents = given(document_instruction, self.document_instruction)
+        return self.model_copy(
+            update={"query_instruction": instruction, "document_instruction": of_documents}
+        )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other arguments, checked as at construction.
@@ -231,7 +219,7 @@ class InstructEmbedding(EmbeddingArguments):
 
     def _embed(self, texts: Sequence[str], role: Role) -> list[Vector]:
         def encode(asked: Sequence[str]) -> list[Vector]:
-            return _floats(self.encoder.encode(asked, **self._call(role)), self.precision)
+            return to_floats(self.encoder.encode(asked, **self._call(role)), self.precision)
 
         cache: SeparateCache | None = self.embeddings_cache
         if cache is None:
@@ -242,8 +230,8 @@ class InstructEmbedding(EmbeddingArguments):
         async def encode(asked: Sequence[str]) -> list[Vector]:
             rows = await self.encoder.aencode(asked, **self._call(role))
             if len(rows) == 1:
-                return _floats(rows, self.precision)
-            return await asyncio.to_thread(_floats, rows, self.precision)
+                return to_floats(rows, self.precision)
+            return await asyncio.to_thread(to_floats, rows, self.precision)
 
         cache: SeparateCache | None = self.embeddings_cache
         if cache is None:
@@ -263,13 +251,3 @@ class InstructEmbedding(EmbeddingArguments):
             made = self.encoder.fingerprint(instruction=instruction, role=role)
             self._namespaces[role, instruction] = made
         return self._namespaces[role, instruction]
-
-
-def _floats(rows: NDArray[Any], precision: Precision) -> list[Vector]:
-    """Rows of Python floats, which is what vector stores accept."""
-    if precision == "binary":
-        rows = dequantise(rows, precision)
-    elif precision == "int8":
-        rows = rows.astype(np.float32)
-    # Row by row, so that other threads and the event loop get their turn in between.
-    return [row.tolist() for row in rows]

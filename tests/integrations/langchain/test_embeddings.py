@@ -186,7 +186,7 @@ async def test_no_texts_give_no_rows(embeddings: InstructEmbeddings) -> None:
         ("embed_documents", "red ball", TypeError, r"wrap it: \[text\]"),
         ("embed_documents", ["red", 7], TypeError, "Text 1 is of type int"),
         ("embed_documents", ["red", "\ud800"], TextError, "surrogate"),
-        ("embed_query", ["red"], TypeError, "one text, got list.*embed_documents"),
+        ("embed_query", ["red"], TypeError, "one text, got list.*for documents"),
         ("embed_query", None, TypeError, "one text, got NoneType"),
         ("embed_query", "\ud800", TextError, "surrogate"),
     ],

@@ -255,7 +255,7 @@ def test_close_gives_the_model_back() -> None:
     with make() as embedding:
         embedding.get_query_embedding("red")
     for call in (embedding.get_query_embedding, embedding.get_text_embedding):
-        with pytest.raises(ClosedEncoderError, match="was closed"):
+        with pytest.raises(ClosedEncoderError, match="were closed"):
             call("red")
     embedding.close()
 

@@ -90,7 +90,7 @@ def test_each_copy_is_closed_by_itself_and_the_last_one_frees_the_memory() -> No
     second, third, dropped = (first.with_instruction(OTHER) for _ in range(3))
     right = first.get_query_embedding("red")
     first.close()
-    with pytest.raises(ClosedEncoderError, match="was closed"):
+    with pytest.raises(ClosedEncoderError, match="were closed"):
         first.get_query_embedding("red")
     assert first.with_instruction(None).get_query_embedding("red") == pytest.approx(right)
     second.close()

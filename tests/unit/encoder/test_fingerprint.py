@@ -208,6 +208,7 @@ def test_what_counts_under_an_instruction_alone_leaves_generic_fingerprints(
         make(tiny_checkpoint("bert", "latent_attention")),
         make(tiny_checkpoint("bert"), refine_steps=2),
         make(tiny_checkpoint("bert"), refine_steps=3),
+        make(tiny("bert"), template="{instruction} {text}"),
         make(tiny("bert"), adapter=adapter(tmp_path / "one", b"1")),
         make(tiny("bert"), adapter=adapter(tmp_path / "two", b"2")),
     ]
@@ -249,7 +250,7 @@ def test_type_and_length_count_for_caches_and_not_for_collections() -> None:
 def test_instruction_and_role_count() -> None:
     encoder = make(tiny())
     prints = {
-        encoder.fingerprint(instruction=instruction, role=role)  # type: ignore[arg-type]
+        encoder.fingerprint(instruction=instruction, role=role)
         for instruction in (None, "which colour", "which shape")
         for role in ("document", "query")
     }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from huggingface_hub import constants, errors
+from huggingface_hub.utils import filter_repo_objects
 
 from instruct_embeddings.encoder import DEFAULT_MODEL, InstructEncoder
 from instruct_embeddings.encoder.hub import Location, locate, require_safetensors
@@ -156,8 +157,6 @@ def test_options_reach_the_client(hub: FakeHub) -> None:
 def test_python_files_are_fetched_only_with_trust_and_pickles_never(
     hub: FakeHub, trust: bool
 ) -> None:
-    from huggingface_hub.utils import filter_repo_objects
-
     locate("toys/tiny", None, EncoderOptions(trust_remote_code=trust))
     files = [
         "config.json",

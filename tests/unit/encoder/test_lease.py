@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.encoder import InstructEncoder, lease, loading, registry
+from instruct_embeddings.encoder import InstructEncoder, lease, loading, registry, source
 from instruct_embeddings.encoder.lease import Lease
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import ClosedEncoderError, ModelNotFoundError
@@ -35,7 +35,7 @@ def test_files_are_read_once_even_by_many_threads(
     held: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    find = lease.find_source
+    find = source.find_source
 
     def counted(options: EncoderOptions) -> Any:
         calls.append(options)

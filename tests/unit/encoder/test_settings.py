@@ -8,6 +8,7 @@ from instruct_embeddings.encoder.settings import (
     EncoderSettings,
     RefinementSettings,
     TemplateSettings,
+    parse_template,
 )
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
@@ -129,3 +130,26 @@ def test_pooling_of_soft_prompts_needs_some(pooling: str) -> None:
     with pytest.raises(ConfigError, match="Use at least one soft prompt, or another pooling"):
         EncoderSettings("a", pooling=pooling)  # type: ignore[arg-type]
     assert EncoderSettings("a", pooling=pooling, soft_prompts=1).soft_prompts == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{text}\n{instruction}", TemplateSettings("", "\n", "", pair=False)),
+        ("Read: {text} {instruction}.", TemplateSettings("Read: ", " ", ".", pair=False)),
+        (
+            "Instruct: {instruction}\nQuery: {text}",
+            TemplateSettings("Instruct: ", "\nQuery: ", "", pair=False, instruction_first=True),
+        ),
+    ],
+)
+def test_templates_are_read_from_left_to_right(template: str, expected: TemplateSettings) -> None:
+    assert parse_template(template) == expected
+
+
+@pytest.mark.parametrize(
+    "template", ["", "{text}", "{instruction}", "{text}{text}{instruction}", "{texts}{instruction}"]
+)
+def test_templates_hold_text_and_instruction_once_each(template: str) -> None:
+    with pytest.raises(ConfigError, match=r"must hold \{text\} and \{instruction\} once each"):
+        parse_template(template)

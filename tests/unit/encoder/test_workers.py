@@ -96,11 +96,11 @@ def test_errors_of_texts_pass_unchanged() -> None:
 def test_after_a_worker_died_the_next_call_has_new_ones(pools: type[FakePool]) -> None:
     with two_devices() as encoder:
         expected = encoder.encode(TEXTS)
-        pools.broken = True  # type: ignore[attr-defined]
+        pools.broken = True
         for _ in range(2):
             with pytest.raises(WorkerError, match=r"A worker process stopped, .* starts new"):
                 encoder.encode(TEXTS)
-        pools.broken = False  # type: ignore[attr-defined]
+        pools.broken = False
         np.testing.assert_array_equal(encoder.encode(TEXTS), expected)
 
 

@@ -1,4 +1,4 @@
-"""One encoder behind several embeddings."""
+"""One encoder behind several embeddings of a host."""
 
 import weakref
 from typing import Any

@@ -1,4 +1,4 @@
-"""Telling a call argument that was left out from one that is `None`."""
+"""Telling an argument that was left out from one that is `None`."""
 
 from enum import Enum
 from typing import Final, Literal, TypeVar
