@@ -20,7 +20,7 @@ from instruct_embeddings.errors import EncoderMemoryError
 _MPS_MULTIPLE = 64
 # Found by measuring MiniLM (`make bench-encode`): activations that stay in the cache of a processor
 # count for more than large matrices.
-_CPU_FLOAT32_TOKENS, _CPU_TOKENS, _GPU_TOKENS = 1024, 4096, 65536
+_CPU_FLOAT32_TOKENS, _CPU_TOKENS, _GPU_TOKENS = 1024, 2048, 65536
 
 _log = logging.getLogger(__name__)
 

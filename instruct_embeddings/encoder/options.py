@@ -59,7 +59,7 @@ class EncoderOptions:
         compile: Compile the backbone with `torch.compile`: slow first batches, faster later ones.
         batch_size: Most texts in one forward pass; by default only `batch_tokens` limits it.
         batch_tokens: Most tokens, padding included, in one forward pass; halved, and remembered,
-            when memory runs out. By default 1,024 (float32) or 4,096 on a CPU, 65,536 on a GPU.
+            when memory runs out. By default 1,024 (float32) or 2,048 on a CPU, 65,536 on a GPU.
         padding_side: Where shorter rows are filled. Makes no difference to the embeddings.
         max_tokens: Most tokens of a row, instruction and soft prompts included.
         template: How a model that is no checkpoint of ours reads instructions, where it was trained
