@@ -2,39 +2,28 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
+from instruct_embeddings.encoder.calls import Calls
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.identity import Identity
 from instruct_embeddings.encoder.lease import Lease
 from instruct_embeddings.encoder.options import (
     EncoderArguments,
     EncoderOptions,
-    at_least,
     check_keys,
     one_of,
 )
 from instruct_embeddings.encoder.progress import progress
-from instruct_embeddings.encoder.shapes import Shapes
-from instruct_embeddings.encoder.texts import (
-    check_instructions,
-    check_sentence,
-    check_texts,
-    collected_cuts,
-    warn_of_cut_texts,
-)
+from instruct_embeddings.encoder.texts import check_sentence
 from instruct_embeddings.errors import ConfigError
-
-if TYPE_CHECKING:
-    from instruct_embeddings.encoder.session import Request
 
 Embeddings = NDArray[Any]
 OnBatch = Callable[[int], None]
@@ -83,7 +72,7 @@ class InstructEncoder:
     @property
     def dimension(self) -> int:
         """Length of embeddings under an instruction; for binary ones the number of bits."""
-        return self._shapes.dimension(instructed=True, refine_steps=self._shapes.steps(None))
+        return self._calls.dimension()
 
     @property
     def max_tokens(self) -> int:
@@ -120,9 +109,9 @@ class InstructEncoder:
             InstructionError: The instruction is empty, or leaves no room for a text.
             ClosedEncoderError: After `close()`.
         """
-        request, out = self._prepare(texts, instruction, refine_steps)
+        request, out = self._calls.prepare(texts, instruction, refine_steps)
         with progress(len(request.texts), show_progress, on_batch) as report:
-            for done in self._run(request, out):
+            for done in self._calls.run(request, out):
                 report(done)
         found: Embeddings = out[-1]
         return found
@@ -141,10 +130,12 @@ class InstructEncoder:
         Batches of concurrent calls take turns on the one worker thread of the model.
         """
         # Not on the loop: the first call may import torch, and fetch a model from the hub.
-        request, out = await asyncio.to_thread(self._prepare, texts, instruction, refine_steps)
+        request, out = await asyncio.to_thread(
+            self._calls.prepare, texts, instruction, refine_steps
+        )
         slot = await asyncio.to_thread(self._lease.slot)
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        advance = partial(next, self._run(request, out), None)
+        advance = partial(next, self._calls.run(request, out), None)
         with progress(len(request.texts), show_progress, on_batch) as report:
             while True:
                 self._lease.check_open()
@@ -180,29 +171,10 @@ class InstructEncoder:
         Raises:
             ConfigError: Generic embeddings have another length than those under an instruction.
         """
-        texts, asked = check_texts(texts), check_instructions(instructions)
-        self._lease.check_open()
-        steps = self._shapes.steps(refine_steps)
-        sentences = {place: one for place, one in enumerate(asked) if one is not None}
-        places = list(sentences)
-        self._shapes.check_one_width(mixed=0 < len(places) < len(asked), steps=steps)
-        instructed = bool(places) or not asked
-        out = self._shapes.empty(len(asked), len(texts), instructed=instructed, refine_steps=steps)
-        bar = progress(len(texts) * len(asked), show_progress, None)
-        with bar as report, collected_cuts() as cuts:
-            if places and texts:
-                part = np.empty_like(out[: len(places)])
-                grid = self._lease.session().embed_grid(
-                    texts, list(sentences.values()), steps, part
-                )
-                for done in grid:
-                    report(done)
-                out[places] = part
-            for place in set(range(len(asked))) - set(places):
-                out[place] = self.encode(texts, on_batch=report)
-        if cuts:
-            cut, room = max(cuts)
-            warn_of_cut_texts(cut, len(texts), room)
+        grid, out = self._calls.prepare_grid(texts, instructions, refine_steps)
+        with progress(out[..., 0].size, show_progress, None) as report:
+            for done in self._calls.run_grid(grid, out):
+                report(done)
         return out
 
     def encode_steps(
@@ -223,8 +195,8 @@ class InstructEncoder:
                 f"encode_steps() got refine_steps={refine_steps!r} and instruction="
                 f"{instruction!r}. Pass at least one step and a sentence."
             )
-        request, out = self._prepare(texts, instruction, refine_steps, every_step=True)
-        for _ in self._run(request, out):
+        request, out = self._calls.prepare(texts, instruction, refine_steps, every_step=True)
+        for _ in self._calls.run(request, out):
             pass
         return out
 
@@ -235,7 +207,9 @@ class InstructEncoder:
             ConfigError: An option is unknown or out of its range.
         """
         check_keys(changes, {f.name for f in fields(EncoderOptions)})
-        return type(self)(replace(self.options, **changes))
+        twin = type(self)(replace(self.options, **changes))
+        twin._lease.learn_from(self._lease)
+        return twin
 
     def fingerprint(
         self,
@@ -320,43 +294,5 @@ class InstructEncoder:
         return Identity(self._lease.source, self.options)
 
     @property
-    def _shapes(self) -> Shapes:
-        return Shapes(self._lease.source, self.options)
-
-    def _prepare(
-        self,
-        texts: Sequence[str],
-        instruction: str | None,
-        refine_steps: int | None,
-        *,
-        every_step: bool = False,
-    ) -> "tuple[Request, Embeddings]":
-        """The checked request and the array that it fills, shape (s, n, dimension)."""
-        from instruct_embeddings.encoder.session import Request
-
-        checked, sentence = check_texts(texts), check_sentence(instruction)
-        at_least("refine_steps", refine_steps, 0)
-        self._lease.check_open()
-        if instruction is None and refine_steps:
-            raise ConfigError(
-                f"refine_steps={refine_steps} without an instruction: generic embeddings are the "
-                "backbone's own and are not refined. Pass an instruction."
-            )
-        steps = 0 if instruction is None else self._shapes.steps(refine_steps)
-        out = self._shapes.empty(
-            steps if every_step else 1,
-            len(checked),
-            instructed=sentence is not None,
-            refine_steps=steps,
-        )
-        return Request(checked, sentence, steps, every_step), out
-
-    def _run(self, request: "Request", out: Embeddings) -> Iterator[int]:
-        """Batch by batch; nothing is loaded for no texts."""
-        if not request.texts:
-            return
-        if self.options.devices and not request.every_step:
-            call = {"instruction": request.instruction, "refine_steps": request.refine_steps}
-            yield from self._lease.workers().embed(request.texts, call, out[0])
-        else:
-            yield from self._lease.session().embed(request, out)
+    def _calls(self) -> Calls:
+        return Calls(self._lease, self.options)

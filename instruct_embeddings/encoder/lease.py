@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from instruct_embeddings.encoder.session import Session
     from instruct_embeddings.encoder.workers import Workers
 
+# Options that decide which files are read; another look may ask the model hub.
+_OF_FILES = (
+    "model",
+    "revision",
+    "adapter",
+    "template",
+    "cache_folder",
+    "local_files_only",
+    "trust_remote_code",
+)
+
 
 class Lease:
     """Everything of an encoder that is not its options.
@@ -38,6 +49,12 @@ class Lease:
             if self._source is None:
                 self._source = find_source(self._options)
             return self._source
+
+    def learn_from(self, other: "Lease") -> None:
+        """Take over what is known of the files, where the same ones were asked for."""
+        same = all(getattr(self._options, n) == getattr(other._options, n) for n in _OF_FILES)
+        if same:
+            self._source = other._source
 
     def slot(self) -> registry.Slot:
         """The place of the model in the registry, held from now on."""

@@ -54,6 +54,19 @@ def test_files_are_read_once_even_by_many_threads(
     assert len(calls) == 1
 
 
+def test_a_copy_looks_for_files_only_where_others_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[EncoderOptions] = []
+    find = source.find_source
+    monkeypatch.setattr(lease, "find_source", lambda o: (asked.append(o), find(o))[1])
+    encoder = InstructEncoder.from_pretrained(tiny())
+    assert (encoder.dimension, encoder.with_options(truncate_dim=8).dimension) == (32, 8)
+    assert len(asked) == 1
+    assert encoder.with_options(model=str(tiny("llama"))).name == "tiny-llama"
+    assert len(asked) == 2
+
+
 def test_a_model_that_was_not_found_is_looked_for_again(tmp_path: Path) -> None:
     place = tmp_path / "model"
     late = Lease(EncoderOptions(model=str(place)))

@@ -142,6 +142,44 @@ def test_a_model_that_is_neither_causal_nor_an_encoder_is_refused(tmp_path: Path
         source(copy(tmp_path, model_type=None))
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
+@pytest.mark.parametrize("change", [{"is_causal": False}, {"use_bidirectional_attention": True}])
+def test_a_causal_type_that_attends_both_ways_is_an_encoder(
+    tmp_path: Path, kind: str, change: dict[str, bool]
+) -> None:
+    assert source(tiny(kind)).causal
+    assert not source(copy(tmp_path / "both-ways", kind, **change)).causal
+
+
+def test_an_encoder_and_decoder_in_one_is_refused(tmp_path: Path) -> None:
+    folder = copy(tmp_path / "bart", model_type="bart", is_encoder_decoder=True)
+    with pytest.raises(CheckpointError, match="'bart', which is neither a causal"):
+        source(folder)
+
+
+@pytest.mark.parametrize(
+    ("own_code", "causal"), [("AutoModelForCausalLM", True), ("AutoModel", False)]
+)
+def test_a_type_with_code_of_its_own_says_what_it_is(
+    tmp_path: Path, own_code: str, causal: bool
+) -> None:
+    folder = copy(tmp_path / "own", model_type="homegrown", auto_map={own_code: "own.Model"})
+    assert source(folder).causal is causal
+
+
+def test_layers_behind_the_pooling_are_never_left_out_silently(tmp_path: Path) -> None:
+    folder, prefix = copy(tmp_path / "dense"), "sentence_transformers.models."
+    known = [{"type": prefix + name} for name in ("Transformer", "Pooling", "Normalize")]
+    write(folder / "modules.json", known)
+    assert source(folder).settings.pooling == "mean"
+    write(folder / "modules.json", [*known, {"type": prefix + "Dense"}])
+    with pytest.raises(CheckpointError, match=r"\['Dense'\], which are not known here"):
+        source(folder)
+    write(folder / "modules.json", {"type": "Dense"})
+    with pytest.raises(CheckpointError, match="no list of modules"):
+        source(folder)
+
+
 def test_a_model_without_a_hidden_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"\(model type 'bert'\) names no hidden size"):
         source(copy(tmp_path, hidden_size=None))
