@@ -40,6 +40,11 @@ test-slow: .venv/.ready ## The tests on real all-MiniLM-L6-v2 weights
 	@echo "==> Running the slow tests on real weights"
 	@$(PY) -m pytest -m "slow and not gpu and not network" --timeout=600 $(ARGS)
 
+.PHONY: test-gpu
+test-gpu: .venv/.ready ## The tests that need a CUDA device
+	@echo "==> Running the tests on a CUDA device"
+	@$(PY) -m pytest -m "gpu and not network" --timeout=600 $(ARGS)
+
 .PHONY: check
 check: lint types layers spelling ## All that needs no test run: the four below
 

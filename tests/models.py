@@ -1,9 +1,11 @@
 """Tiny models built in code: two layers, random weights, a vocabulary of a few dozen words."""
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -121,10 +123,17 @@ def _causal_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def new_folder(name: str) -> Path:
+    """A folder of this run, removed at its end."""
+    parent = mkdtemp(prefix="tiny-")
+    atexit.register(rmtree, parent, ignore_errors=True)
+    return Path(parent) / name
+
+
 @cache
 def tiny(kind: str = "bert") -> Path:
     """The folder of a tiny model, built once a run in the temporary folder of the system."""
-    return build_model(Path(mkdtemp(prefix="tiny-")) / f"tiny-{kind}", kind)
+    return build_model(new_folder(f"tiny-{kind}"), kind)
 
 
 @cache
@@ -136,5 +145,5 @@ def tiny_checkpoint(
     data = EncoderSettings(str(base), max_tokens=124, generic_max_tokens=124).to_dict()
     data |= {"pooling": pooling, "soft_prompts": soft_prompts, "heads": 2, "latents": 4}
     data["refinement"]["steps"] = refine_steps
-    folder = Path(mkdtemp(prefix="tiny-")) / f"{kind}-{pooling}-{soft_prompts}"
+    folder = new_folder(f"{kind}-{pooling}-{soft_prompts}")
     return create_checkpoint(folder, EncoderSettings.from_dict(data), seed=1)
