@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from chromadb.api import ClientAPI
 
+from chroma_instruct_embeddings import InstructEmbeddingFunction
 from tests.chroma_server import HOST, chroma_server
+from tests.integrations.chroma.hosts import HostEmbedding
+from tests.models import INSTRUCTION, tiny_checkpoint
 
 MakeCollection: TypeAlias = Callable[..., chromadb.Collection]
 MANY = 33_500  # above the 32,766 variables of one SQL statement
@@ -85,3 +88,20 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     forget()
     yield loaded
     forget()
+
+
+@pytest.fixture
+def name() -> str:
+    return f"test-{uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[InstructEmbeddingFunction]:
+    made = InstructEmbeddingFunction(tiny_checkpoint(), instruction=INSTRUCTION)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host() -> HostEmbedding:
+    return HostEmbedding(tiny_checkpoint(), INSTRUCTION)

@@ -1,9 +1,7 @@
 """A collection remembers what filled it, and refuses what does not fit."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
 
 import chromadb
 import numpy as np
@@ -23,26 +21,9 @@ from instruct_embeddings.errors import (
 )
 from tests.chroma_server import HOST
 from tests.integrations.chroma.hosts import HostEmbedding, recorded, with_rows
-from tests.models import INSTRUCTION, tiny_checkpoint
+from tests.models import tiny_checkpoint
 
 SHAPE = "what shape is it"
-
-
-@pytest.fixture
-def name() -> str:
-    return f"test-{uuid4().hex}"
-
-
-@pytest.fixture(scope="module")
-def function() -> Iterator[InstructEmbeddingFunction]:
-    made = InstructEmbeddingFunction(tiny_checkpoint(), instruction=INSTRUCTION)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def host() -> HostEmbedding:
-    return HostEmbedding(tiny_checkpoint(), INSTRUCTION)
 
 
 def test_a_new_collection_measures_cosines_and_remembers(

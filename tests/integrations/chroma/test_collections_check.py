@@ -1,10 +1,8 @@
 """Vectors of another model, instruction or shape are told apart and refused."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from chromadb.api import ClientAPI
@@ -24,23 +22,6 @@ from tests.models import INSTRUCTION, tiny, tiny_checkpoint
 
 SHAPE = "what shape is it"
 CONFIGURATION: Any = {"hnsw": {"space": "cosine"}}
-
-
-@pytest.fixture
-def name() -> str:
-    return f"test-{uuid4().hex}"
-
-
-@pytest.fixture(scope="module")
-def function() -> Iterator[InstructEmbeddingFunction]:
-    made = InstructEmbeddingFunction(tiny_checkpoint(), instruction=INSTRUCTION)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def host() -> HostEmbedding:
-    return HostEmbedding(tiny_checkpoint(), INSTRUCTION)
 
 
 def others() -> list[Any]:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,6 @@ DOCUMENTS = [text for text in TEXTS if text]
 IDS = [f"id{row}" for row in range(len(DOCUMENTS))]
 
 Create = Callable[..., chromadb.Collection]
-
-
-@pytest.fixture(scope="module")
-def function() -> Iterator[InstructEmbeddingFunction]:
-    made = InstructEmbeddingFunction(tiny_checkpoint(), instruction=INSTRUCTION)
-    yield made
-    made.close()
 
 
 @pytest.fixture

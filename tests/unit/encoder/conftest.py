@@ -18,13 +18,13 @@ from transformers import (
     PreTrainedModel,
 )
 
-from instruct_embeddings.encoder import InstructEncoder
+from instruct_embeddings.encoder import InstructEncoder, loading
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import WEIGHTS_FILE
 from instruct_embeddings.encoder.template import Template
-from tests.models import build_model, quiet
+from tests.models import build_model, quiet, tiny_checkpoint
 
 BIDIRECTIONAL = ("bert", "roberta", "modernbert", "distilbert", "mpnet")
 CAUSAL = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "bloom")
@@ -184,3 +184,23 @@ def _stirred(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         else value
         for name, value in tensors.items()
     }
+
+
+@pytest.fixture
+def encoder() -> Iterator[InstructEncoder]:
+    with InstructEncoder.from_pretrained(tiny_checkpoint(), device="cpu") as found:
+        yield found
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A record of every time that weights are loaded."""
+    calls: list[Any] = []
+    load = loading.load_model
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return load(*arguments)
+
+    monkeypatch.setattr(loading, "load_model", counted)
+    return calls

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from torch import Tensor
 
 from instruct_embeddings.encoder import InstructEncoder, lease, loading, source
+from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.lease import Lease
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
@@ -26,26 +27,6 @@ from instruct_embeddings.errors import (
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
 
 LONG = ["the red ball sits on the table"] * 60
-
-
-@pytest.fixture
-def encoder() -> Iterator[InstructEncoder]:
-    with InstructEncoder.from_pretrained(tiny_checkpoint(), device="cpu") as found:
-        yield found
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A record of every time that weights are loaded."""
-    calls: list[Any] = []
-    load = loading.load_model
-
-    def counted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        return load(*arguments)
-
-    monkeypatch.setattr(loading, "load_model", counted)
-    return calls
 
 
 def slow_down(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -108,43 +89,38 @@ def test_threads_with_event_loops_of_their_own_share_one_encoder(encoder: Instru
         np.testing.assert_array_equal(vectors, encoder.encode(TEXTS))
 
 
-async def test_the_loop_ticks_while_a_model_is_found_loaded_and_used(
+async def test_the_loop_turns_while_a_model_is_found_loaded_and_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    find, load = source.find_source, loading.load_model
+    """Each step waits until the loop has turned three times more; on the loop it never would."""
+    turns, stuck, waited = 0, [], []
 
-    def slow(call: Callable[..., Any]) -> Callable[..., Any]:
-        def slowly(*arguments: Any) -> Any:
-            time.sleep(0.4)
-            return call(*arguments)
+    def after_turns(call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            wanted, deadline = turns + 3, time.monotonic() + 20
+            while turns < wanted and time.monotonic() < deadline:
+                time.sleep(0.001)
+            (waited if turns >= wanted else stuck).append(call)
+            return call(*arguments, **keywords)
 
-        return slowly
+        return run
 
-    monkeypatch.setattr(lease, "find_source", slow(find))
-    monkeypatch.setattr(loading, "load_model", slow(load))
-    slow_down(monkeypatch, 0.01)
-    gaps, going = [0.0], True
+    monkeypatch.setattr(lease, "find_source", after_turns(source.find_source))
+    monkeypatch.setattr(loading, "load_model", after_turns(loading.load_model))
+    monkeypatch.setattr(Backbone, "forward", after_turns(Backbone.forward))
 
-    async def tick() -> None:
-        last = time.perf_counter()
-        while going:
-            await asyncio.sleep(0.005)
-            now = time.perf_counter()
-            gaps.append(now - last)
-            last = now
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
 
-    ticking = asyncio.create_task(tick())
-    with InstructEncoder.from_pretrained(tiny(), device="cpu", batch_size=4) as encoder:
-        start = time.perf_counter()
-        # The second caller comes while the first one loads.
-        first = asyncio.create_task(encoder.aencode(LONG))
-        await asyncio.sleep(0.5)
-        await asyncio.gather(first, encoder.aencode(TEXTS))
-        assert time.perf_counter() - start > 0.8
-    going = False
-    await ticking
-    assert max(gaps) < 0.3
-    assert len(gaps) > 20
+    turning = asyncio.create_task(turn())
+    with InstructEncoder.from_pretrained(tiny(), device="cpu", batch_size=20) as encoder:
+        await asyncio.gather(encoder.aencode(LONG), encoder.aencode(TEXTS))
+    turning.cancel()
+    assert not stuck
+    assert len(waited) == 1 + 1 + 3 + 1  # found, loaded, three batches and one
 
 
 async def test_a_short_query_is_served_between_the_batches_of_a_long_run(

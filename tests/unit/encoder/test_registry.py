@@ -33,20 +33,6 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     assert len(fresh) == 0
 
 
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A record of every time that weights are loaded."""
-    calls: list[Any] = []
-    load = loading.load_model
-
-    def counted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        return load(*arguments)
-
-    monkeypatch.setattr(loading, "load_model", counted)
-    return calls
-
-
 def make(model: Path | None = None, **options: Any) -> InstructEncoder:
     return InstructEncoder.from_pretrained(model or tiny(), device="cpu", **options)
 

@@ -1,7 +1,6 @@
 import asyncio
 import time
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.encoder import InstructEncoder, lease, loading
+from instruct_embeddings.encoder import InstructEncoder, lease
 from instruct_embeddings.encoder.texts import (
     check_instructions,
     check_sentence,
@@ -102,26 +101,6 @@ def test_warnings_of_parts_are_kept_back_for_the_whole() -> None:
 
 
 # The same through an encoder
-
-
-@pytest.fixture
-def encoder() -> Iterator[InstructEncoder]:
-    with InstructEncoder.from_pretrained(tiny_checkpoint(), device="cpu") as found:
-        yield found
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A record of every time that weights are loaded."""
-    calls: list[Any] = []
-    load = loading.load_model
-
-    def counted(*arguments: Any) -> Any:
-        calls.append(arguments)
-        return load(*arguments)
-
-    monkeypatch.setattr(loading, "load_model", counted)
-    return calls
 
 
 @pytest.mark.parametrize(
