@@ -29,21 +29,28 @@ Forward = Callable[[TokenBatch], Tensor]
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one forward pass; None means the default of the device."""
+    """Limits of one forward pass; None means the default of the device.
+
+    Attributes:
+        batch_tokens: Most tokens.
+        batch_size: Most rows.
+        shared: Short passes over the same rows follow, one an instruction; they want more rows.
+    """
 
     batch_tokens: int | None = None
     batch_size: int | None = None
+    shared: bool = False
 
     def tokens(self, loaded: LoadedModel) -> int:
         """Most tokens, what memory was found to hold included."""
-        asked = self.batch_tokens or _default_tokens(loaded)
+        asked = self.batch_tokens or _default_tokens(loaded, shared=self.shared)
         return asked if loaded.batch_tokens is None else min(asked, loaded.batch_tokens)
 
 
-def _default_tokens(loaded: LoadedModel) -> int:
+def _default_tokens(loaded: LoadedModel, *, shared: bool) -> int:
     if loaded.device != "cpu":
         return _GPU_TOKENS
-    full = loaded.model.backbone.body.dtype == torch.float32
+    full = loaded.model.backbone.body.dtype == torch.float32 and not shared
     return _CPU_FLOAT32_TOKENS if full else _CPU_TOKENS
 
 

@@ -122,7 +122,7 @@ class Session:
         forward = SharedTexts(self.loaded.model, [f.tail for f in frames], refine_steps)
         heads = [[*frames[0].head, *ids[place]] for place in fitting]
         kept = [(place, row) for place, row in zip(fitting, heads, strict=True) if row]
-        for places, found in self._engine().run(
+        for places, found in self._engine(shared=True).run(
             [row for _, row in kept], self._truncated(forward), extra=longest
         ):
             yield np.arange(len(frames))[:, None], [kept[place][0] for place in places], found
@@ -158,13 +158,13 @@ class Session:
             refine_steps=refine_steps,
         )
 
-    def _engine(self) -> Engine:
+    def _engine(self, *, shared: bool = False) -> Engine:
         backbone = self.loaded.model.backbone
         side = self.options.padding_side or ("left" if backbone.causal else "right")
         return Engine(
             self.loaded,
             self.slot.lock,
-            Budget(self.options.batch_tokens, self.options.batch_size),
+            Budget(self.options.batch_tokens, self.options.batch_size, shared),
             "right" if backbone.needs_right_padding else side,
         )
 
