@@ -1,6 +1,6 @@
 """How an encoder is found, run and shaped: everything a user may set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +19,7 @@ class EncoderArguments(TypedDict, total=False):
     revision: str | None
     adapter: str | None
     device: str | None
-    devices: tuple[str, ...]
+    devices: Sequence[str]
     dtype: DataType
     attn_implementation: str | None
     compile: bool
@@ -80,7 +80,7 @@ class EncoderOptions:
     revision: str | None = None
     adapter: str | None = None
     device: str | None = None
-    devices: tuple[str, ...] = ()
+    devices: Sequence[str] = ()
     dtype: DataType = "auto"
     attn_implementation: str | None = None
     compile: bool = False
