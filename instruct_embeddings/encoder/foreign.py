@@ -11,7 +11,6 @@ from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,
     GenericPooling,
-    Pooling,
     TemplateSettings,
     parse_template,
 )
@@ -60,7 +59,7 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def plain_settings(
-    model: Location, options: EncoderOptions, config: Mapping[str, Any]
+    model: Location, options: EncoderOptions, config: Mapping[str, Any], *, causal: bool
 ) -> EncoderSettings:
     """Settings of a Hugging Face model that is no checkpoint of ours.
 
@@ -70,14 +69,12 @@ def plain_settings(
         CheckpointError: It has modules that are not known here.
     """
     _check_modules(model.path)
-    causal = is_causal(model.name, config)
     positions = _positions(config)
     pooling = _saved_pooling(model.path) or ("last_token" if causal else "mean")
-    instructed: Pooling = pooling
     return EncoderSettings(
         base_model=model.name if model.on_hub else str(model.path),
         base_revision=options.revision,
-        pooling=instructed,
+        pooling=pooling,
         generic_pooling=pooling,
         max_tokens=positions,
         generic_max_tokens=min(_saved_length(model.path) or positions, positions),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest, folder_digest
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest
 from instruct_embeddings.encoder.hub import Location
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import ModelSource
@@ -26,9 +26,9 @@ class Identity:
         from instruct_embeddings.encoder.loading import choose_device
 
         options = self.options
-        folders = (self.source.model.path, self.source.base.path, self.source.adapter)
+        places = (self.source.model, self.source.base, self.source.adapter)
         return (
-            *(None if folder is None else _stamp(folder) for folder in folders),
+            *(None if place is None else _stamp(place.path) for place in places),
             choose_device(options.device),
             options.dtype,
             options.attn_implementation,
@@ -64,7 +64,7 @@ class Identity:
         if instruction is None:
             return space
         checkpoint = self._of(self.source.model, options.revision)
-        adapter = None if self.source.adapter is None else folder_digest(self.source.adapter)
+        adapter = None if self.source.adapter is None else self.source.adapter.digest
         return space | {
             "checkpoint": checkpoint,
             "adapter": adapter,

@@ -68,7 +68,7 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     with _one_at_a_time, _quiet():
         backbone = _load_backbone(source, options, device)
         if source.adapter is not None:
-            backbone = _with_adapter(backbone, source.adapter)
+            backbone = _with_adapter(backbone, source.adapter.path)
     head = source.settings.refinement.head
     wrapped = Backbone(backbone, causal=source.causal, head=head)
     model = _put_together(wrapped, source)

@@ -1,17 +1,14 @@
 """What a model is, told from its files alone: nothing heavy is loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from instruct_embeddings.encoder.files import read_json
 from instruct_embeddings.encoder.foreign import is_causal, plain_settings
 from instruct_embeddings.encoder.hub import Location, locate, require_safetensors
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.settings import (
-    EncoderSettings,
-)
+from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 
 SETTINGS_FILE = "instruct_encoder.json"
@@ -29,8 +26,7 @@ class ModelSource:
         checkpoint: Whether `model` is a checkpoint of ours.
         causal: Whether the backbone is a causal language model.
         hidden_size: Width of its hidden states.
-        adapter: Folder of the LoRA adapter.
-        adapter_name: What the user called it.
+        adapter: The LoRA adapter.
     """
 
     model: Location
@@ -39,8 +35,7 @@ class ModelSource:
     checkpoint: bool
     causal: bool
     hidden_size: int
-    adapter: Path | None
-    adapter_name: str | None
+    adapter: Location | None
 
     def width(self, *, instructed: bool, refine_steps: int) -> int:
         """Length of an embedding before it is truncated."""
@@ -56,21 +51,33 @@ def find_source(options: EncoderOptions) -> ModelSource:
         CheckpointError: Its files are damaged, foreign or newer than this version.
     """
     model = locate(options.model, options.revision, options)
+    saved = _saved_settings(model, options)
+    base = model if saved is None else _base_of(model, saved, options)
+    config = _config(base)
+    causal = is_causal(base.name, config)
+    settings = saved or plain_settings(model, options, config, causal=causal)
+    return ModelSource(
+        model=model,
+        base=base,
+        settings=settings,
+        checkpoint=saved is not None,
+        causal=causal,
+        hidden_size=_hidden_size(base, config),
+        adapter=_adapter(options, model, settings),
+    )
+
+
+def _saved_settings(model: Location, options: EncoderOptions) -> EncoderSettings | None:
     file = model.path / SETTINGS_FILE
-    if file.is_file():
-        settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
-        if options.template is not None:
-            raise ConfigError(
-                f"template={options.template!r}, and {model.name!r} is a checkpoint that was "
-                "trained with a template of its own. Leave it out."
-            )
-        base = _base_of(model, settings, options)
-        config = _config(base)
-        source = _source(model, base, settings, config)
-        return replace(source, checkpoint=True, **_adapter(options, model, settings))
-    config = _config(model)
-    settings = plain_settings(model, options, config)
-    return replace(_source(model, model, settings, config), **_adapter(options, model, settings))
+    if not file.is_file():
+        return None
+    settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
+    if options.template is not None:
+        raise ConfigError(
+            f"template={options.template!r}, and {model.name!r} is a checkpoint that was "
+            "trained with a template of its own. Leave it out."
+        )
+    return settings
 
 
 def _base_of(model: Location, settings: EncoderSettings, options: EncoderOptions) -> Location:
@@ -85,21 +92,22 @@ def _base_of(model: Location, settings: EncoderSettings, options: EncoderOptions
         ) from exc
 
 
-def _adapter(options: EncoderOptions, model: Location, settings: EncoderSettings) -> dict[str, Any]:
+def _adapter(
+    options: EncoderOptions, model: Location, settings: EncoderSettings
+) -> Location | None:
     if options.adapter is not None:
-        path = locate(options.adapter, None, options).path
-        name = options.adapter
+        found = locate(options.adapter, None, options)
     elif settings.adapter:
-        path, name = model.path / "adapter", model.name
+        found = Location(model.name, model.path / "adapter", on_hub=model.on_hub)
     else:
-        return {}
-    if not (path / "adapter_config.json").is_file():
+        return None
+    if not (found.path / "adapter_config.json").is_file():
         raise CheckpointError(
-            f"{str(path)!r} holds no adapter_config.json, so it is no LoRA adapter of peft. "
+            f"{str(found.path)!r} holds no adapter_config.json, so it is no LoRA adapter of peft. "
             "Pass the folder that `save_pretrained` of peft wrote."
         )
-    require_safetensors(path, "The adapter")
-    return {"adapter": path, "adapter_name": name}
+    require_safetensors(found.path, "The adapter")
+    return found
 
 
 def _config(base: Location) -> dict[str, Any]:
@@ -119,9 +127,7 @@ def _config(base: Location) -> dict[str, Any]:
     )
 
 
-def _source(
-    model: Location, base: Location, settings: EncoderSettings, config: Mapping[str, Any]
-) -> ModelSource:
+def _hidden_size(base: Location, config: Mapping[str, Any]) -> int:
     keys = ("hidden_size", "n_embd", "d_model", "dim")
     size = next((config[key] for key in keys if key in config), None)
     if not isinstance(size, int):
@@ -129,4 +135,4 @@ def _source(
             f"The configuration of {base.name!r} (model type {config.get('model_type')!r}) "
             "names no hidden size. Use a BERT-like encoder or a Llama-like causal model."
         )
-    return ModelSource(model, base, settings, False, is_causal(base.name, config), size, None, None)
+    return size

@@ -68,7 +68,6 @@ class InstructEmbedding(EmbeddingArguments):
     """
 
     _share: Share = PrivateAttr()
-    _namespaces: dict[tuple[Role, str | None], str] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
         """Describe the encoder; nothing is read before it is used."""
@@ -161,7 +160,7 @@ class InstructEmbedding(EmbeddingArguments):
         arguments = copy.deepcopy(dict(self)) if deep else dict(self)
         other = type(self)(**(arguments | dict(update or {})))
         if not (deep or self._share.closed) and other.options() == self.options():
-            other._share, other._namespaces = self._share.another(), self._namespaces
+            other._share = self._share.another()
         return other
 
     def close(self) -> None:
@@ -247,7 +246,4 @@ class InstructEmbedding(EmbeddingArguments):
 
     def _namespace(self, role: Role) -> str:
         instruction = self.query_instruction if role == "query" else self.document_instruction
-        if (role, instruction) not in self._namespaces:
-            made = self.encoder.fingerprint(instruction=instruction, role=role)
-            self._namespaces[role, instruction] = made
-        return self._namespaces[role, instruction]
+        return self.encoder.fingerprint(instruction=instruction, role=role)

@@ -307,9 +307,12 @@ def test_new_files_in_an_old_place_are_another_model(tmp_path: Path) -> None:
     assert make(folder).record().fingerprint != before.fingerprint
 
 
-def test_the_files_are_read_once_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = make(tiny())
-    expected = encoder.fingerprint()
+def test_the_files_are_read_once_an_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = make(tiny(), adapter=adapter(tmp_path / "adapter", b"1"))
+    expected, adapted = encoder.fingerprint(), encoder.fingerprint(instruction="a")
     monkeypatch.setattr("instruct_embeddings.encoder.hub.folder_digest", None)
     assert encoder.fingerprint() == expected
+    assert encoder.fingerprint(instruction="a") == adapted
     encoder.record(instruction="a")
