@@ -27,9 +27,9 @@ class FitConfig:
     time_budget: float = 10.0
 
     def __post_init__(self) -> None:
-        _at_least("sample_size", self.sample_size, 4)
-        _at_least("folds", self.folds, 2)
-        _at_least("seed", self.seed, 0)
+        at_least("sample_size", self.sample_size, 4, optional=False)
+        at_least("folds", self.folds, 2, optional=False)
+        at_least("seed", self.seed, 0, optional=False)
         if not self.time_budget > 0:
             raise ConfigError(
                 f"time_budget={self.time_budget!r} is not a positive number of seconds. "
@@ -87,6 +87,14 @@ def normalise_instruction(instruction: str) -> str:
     return text.rstrip(" .?!") or text
 
 
-def _at_least(name: str, value: int, low: int) -> None:
+def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
+    """Check a whole number that may be None, unless that is not `optional`.
+
+    Raises:
+        ConfigError: It is smaller than `low`, or no whole number.
+    """
+    if value is None and optional:
+        return
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}.")
+        rest = ", or None" if optional else ""
+        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}{rest}.")

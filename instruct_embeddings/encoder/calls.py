@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.lease import Lease
-from instruct_embeddings.encoder.options import EncoderOptions, at_least
+from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.shapes import Shapes
 from instruct_embeddings.encoder.texts import (
     check_instructions,

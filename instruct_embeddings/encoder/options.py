@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
+from instruct_embeddings.config import at_least as at_least
 from instruct_embeddings.errors import ConfigError
 
 DataType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -178,16 +179,3 @@ def is_bool(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name}={value!r} is neither True nor False. Use one of them.")
-
-
-def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
-    """Check a whole number that may be None.
-
-    Raises:
-        ConfigError: It is smaller than `low`, or no whole number.
-    """
-    if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        rest = ", or None" if optional else ""
-        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}{rest}.")

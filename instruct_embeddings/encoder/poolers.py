@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.options import at_least
+from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.pooling import (
     cls_pool,
     dual_anchor_average,

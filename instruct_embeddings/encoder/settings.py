@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-from instruct_embeddings.encoder.options import at_least, is_bool, one_of
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import is_bool, one_of
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
 FORMAT_VERSION = 1

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings.encoder.options import EncoderOptions, at_least
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import ModelSource
 from instruct_embeddings.errors import ConfigError
 
