@@ -11,7 +11,8 @@ from instruct_embeddings.encoder.options import Precision as Precision
 from instruct_embeddings.encoder.options import one_of
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
 
-_TYPES: Mapping[str, type[np.generic]] = {
+# As they are stored.
+NUMBERS: Mapping[str, type[np.generic]] = {
     "float32": np.float32,
     "float16": np.float16,
     "int8": np.int8,
@@ -39,7 +40,7 @@ def quantise(embeddings: FloatArray, precision: Precision) -> NDArray[Any]:
         ConfigError: Unknown precision, or "binary" of a dimension that 8 does not divide.
         InvalidVectorsError: A number is NaN, infinite, or too large for float16.
     """
-    one_of("precision", precision, tuple(_TYPES))
+    one_of("precision", precision, tuple(NUMBERS))
     rows: FloatArray = _matrix("embeddings", embeddings, np.float32)
     if precision == "float32":
         return rows
@@ -77,8 +78,8 @@ def dequantise(stored: NDArray[Any], precision: Precision) -> FloatArray:
     Raises:
         ConfigError: Unknown precision, or numbers of another type.
     """
-    one_of("precision", precision, tuple(_TYPES))
-    rows = _matrix("stored", stored, _TYPES[precision])
+    one_of("precision", precision, tuple(NUMBERS))
+    rows = _matrix("stored", stored, NUMBERS[precision])
     if precision == "binary":
         return _signs(rows, np.float32)
     if precision == "int8":

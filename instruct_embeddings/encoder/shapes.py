@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.precision import NUMBERS
 from instruct_embeddings.encoder.source import ModelSource
 from instruct_embeddings.errors import ConfigError
-
-_NUMBERS = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "binary": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Shapes:
         """An array for results, shape (*shape, dimension), or of bytes that pack 8 dimensions."""
         dimension = self.dimension(instructed=instructed, refine_steps=refine_steps)
         packed = dimension // 8 if self.options.precision == "binary" else dimension
-        return np.empty((*shape, packed), dtype=_NUMBERS[self.options.precision])
+        return np.empty((*shape, packed), dtype=NUMBERS[self.options.precision])
 
     def check_one_width(self, *, mixed: bool, steps: int) -> None:
         """Refuse one array for generic embeddings and those under an instruction.
