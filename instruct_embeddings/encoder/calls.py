@@ -121,6 +121,8 @@ class Calls:
         Yields:
             Number of pairs of text and instruction of each batch.
         """
+        from instruct_embeddings.encoder.session import Request
+
         if not grid.texts:
             return
         sentences = {place: one for place, one in enumerate(grid.instructions) if one is not None}
@@ -133,8 +135,9 @@ class Calls:
                 )
                 out[list(sentences)] = part
             if generic:
-                request, plain = self.prepare(grid.texts, None, None)
-                yield from (done * len(generic) for done in self.run(request, plain))
+                plain = np.empty_like(out[:1])
+                asked = Request(grid.texts, None)
+                yield from (done * len(generic) for done in self.run(asked, plain))
                 out[generic] = plain
         if cuts:
             cut, room = max(cuts)
