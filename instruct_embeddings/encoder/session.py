@@ -58,12 +58,17 @@ class Session:
             Number of texts of each batch.
         """
         frame = self._frame(request.instruction, request.refine_steps)
+        forward = self._forward(
+            instructed=request.instruction is not None,
+            refine_steps=request.refine_steps,
+            every_step=request.every_step,
+        )
         cut = 0
         for start, ids in self._windows(request.texts, frame.front):
             cut += sum(len(text) > frame.room for text in ids)
             for places, found in self._engine().run(
                 [frame.row(text) for text in ids],
-                self._forward(request),
+                forward,
                 soft_prompts=frame.soft_prompts,
                 extra=request.refine_steps,
             ):
@@ -136,10 +141,9 @@ class Session:
     ) -> Iterator[tuple[Any, Any, Array]]:
         """Every pair of text and instruction is a row of its own, all in common batches."""
         pairs = [(cell, place) for cell in range(len(frames)) for place in range(len(ids))]
-        request = Request((), "any", refine_steps)
         for rows, found in self._engine().run(
             [frames[cell].row(ids[place]) for cell, place in pairs],
-            self._forward(request),
+            self._forward(instructed=True, refine_steps=refine_steps),
             soft_prompts=self.loaded.model.settings.soft_prompts,
             extra=refine_steps,
         ):
@@ -168,12 +172,14 @@ class Session:
             "right" if backbone.needs_right_padding else side,
         )
 
-    def _forward(self, request: Request) -> Callable[[TokenBatch], Tensor]:
+    def _forward(
+        self, *, instructed: bool, refine_steps: int, every_step: bool = False
+    ) -> Callable[[TokenBatch], Tensor]:
         model = self.loaded.model
-        if request.instruction is None:
+        if not instructed:
             return self._truncated(model.generic)
-        kept = slice(None) if request.every_step else slice(-1, None)
-        return self._truncated(lambda batch: model(batch, refine_steps=request.refine_steps)[kept])
+        kept = slice(None) if every_step else slice(-1, None)
+        return self._truncated(lambda batch: model(batch, refine_steps=refine_steps)[kept])
 
     def _truncated(self, forward: Callable[[TokenBatch], Tensor]) -> Callable[[TokenBatch], Tensor]:
         backbone, layers = self.loaded.model.backbone, self.options.truncate_layers
