@@ -7,6 +7,7 @@ from typing import Any
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest
 from instruct_embeddings.encoder.hub import Location
 from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.shapes import Shapes
 from instruct_embeddings.encoder.source import ModelSource
 
 
@@ -20,6 +21,10 @@ class Identity:
 
     source: ModelSource
     options: EncoderOptions
+
+    @property
+    def _shapes(self) -> Shapes:
+        return Shapes(self.source, self.options)
 
     def key(self) -> tuple[Any, ...]:
         """Equal where the same weights serve in memory."""
@@ -68,7 +73,7 @@ class Identity:
         return space | {
             "checkpoint": checkpoint,
             "adapter": adapter,
-            "refine_steps": self._steps(),
+            "refine_steps": self._shapes.steps(None),
             "template": options.template,
         }
 
@@ -86,15 +91,10 @@ class Identity:
     def _name(self, instruction: str | None) -> str:
         return (self.source.base if instruction is None else self.source.model).name
 
-    def _steps(self) -> int:
-        asked = self.options.refine_steps
-        return self.source.settings.refinement.steps if asked is None else asked
-
     def _dimension(self, instruction: str | None) -> int:
         instructed = instruction is not None
-        full = self.source.width(
-            instructed=instructed, refine_steps=self._steps() if instructed else 0
-        )
+        steps = self._shapes.steps(None) if instructed else 0
+        full = self.source.width(instructed=instructed, refine_steps=steps)
         return min(self.options.truncate_dim or full, full)
 
 
