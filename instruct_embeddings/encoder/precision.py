@@ -87,7 +87,7 @@ def dequantise(stored: NDArray[Any], precision: Precision) -> FloatArray:
     return rows.astype(np.float32, copy=False)
 
 
-def comparable(stored: NDArray[Any], precision: Precision) -> FloatArray:
+def float_rows(stored: NDArray[Any], precision: Precision) -> FloatArray:
     """Numbers for vector stores, which compare floats.
 
     Args:
@@ -106,7 +106,7 @@ def comparable(stored: NDArray[Any], precision: Precision) -> FloatArray:
 def to_floats(stored: NDArray[Any], precision: Precision) -> list[list[float]]:
     """The same as Python floats, the only numbers that all vector stores take."""
     # Row by row, so that other threads and the event loop get their turn in between.
-    return [row.tolist() for row in comparable(stored, precision)]
+    return [row.tolist() for row in float_rows(stored, precision)]
 
 
 def unit_truncate(embeddings: FloatArray, dim: int) -> FloatArray:

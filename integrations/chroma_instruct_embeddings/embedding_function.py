@@ -27,7 +27,7 @@ from instruct_embeddings.encoder import (
     EncoderOptions,
     InstructEncoder,
 )
-from instruct_embeddings.encoder.precision import comparable
+from instruct_embeddings.encoder.precision import float_rows
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
@@ -256,7 +256,7 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
     ) -> Embeddings:
         encoder = self.encoder
         rows = encoder.encode(texts, instruction=instruction, show_progress=show_progress)
-        return cast(Embeddings, list(comparable(rows, encoder.options.precision)))
+        return cast(Embeddings, list(float_rows(rows, encoder.options.precision)))
 
 
 def _chosen(own: str | Unset | None, common: str | None) -> str | None:
