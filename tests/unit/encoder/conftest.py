@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from transformers import (
 from instruct_embeddings.encoder import InstructEncoder, loading
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.settings import EncoderSettings, Pooling
 from instruct_embeddings.encoder.source import WEIGHTS_FILE
 from instruct_embeddings.encoder.template import Template
 from tests.models import build_model, quiet, tiny_checkpoint
@@ -29,17 +29,7 @@ from tests.models import build_model, quiet, tiny_checkpoint
 BIDIRECTIONAL = ("bert", "roberta", "modernbert", "distilbert", "mpnet")
 CAUSAL = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "bloom")
 KINDS = BIDIRECTIONAL + CAUSAL
-POOLINGS = (
-    "last_token",
-    "mean",
-    "cls",
-    "soft_prompt_mean",
-    "dual_anchor",
-    "dual_anchor_concat",
-    "dual_anchor_gate",
-    "latent_attention",
-    "multi_layer",
-)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 CLS, SEP = 2, 3
 MAX_TOKENS = 100
 # Windows of attention shorter than most texts.
