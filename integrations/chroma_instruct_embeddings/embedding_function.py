@@ -28,6 +28,7 @@ from instruct_embeddings.encoder import (
     InstructEncoder,
 )
 from instruct_embeddings.encoder.precision import float_rows
+from instruct_embeddings.encoder.share import Share
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
@@ -98,7 +99,7 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
         self.show_progress = show_progress
         chosen = EncoderOptions(model=None if model is None else str(model), **options)
         self._options = chosen
-        self._own: InstructEncoder | None = InstructEncoder(chosen)
+        self._own: Share | None = Share(InstructEncoder(chosen))
         # Of a function that Chroma made: what the collection says its folders hold.
         self._contents: dict[str, str] | None = None
 
@@ -125,7 +126,9 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
     def with_instruction(
         self, instruction: str | None, *, document_instruction: str | Unset | None = UNSET
     ) -> Self:
-        """A copy under another instruction that shares the weights, with a `close()` of its own.
+        """A copy under another instruction; the encoder with its weights is shared.
+
+        Each copy has a `close()` of its own.
 
         Args:
             instruction: Of queries; None for generic embeddings.
@@ -138,14 +141,20 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
         twin = copy.copy(self)
         twin.query_instruction = _chosen(instruction, None)
         twin.document_instruction = _chosen(document_instruction, self.document_instruction)
-        twin._own = None if self._own is None else self._own.with_options()
+        if self._own is not None:
+            closed = self._own.closed
+            twin._own = Share(InstructEncoder(self._options)) if closed else self._own.another()
         return twin
 
     @property
     def encoder(self) -> InstructEncoder:
-        """The encoder behind the function; nothing is loaded by asking for it."""
+        """The encoder behind the function; nothing is loaded by asking for it.
+
+        Raises:
+            ClosedEncoderError: After `close()`, unless Chroma made the function.
+        """
         if self._own is not None:
-            return self._own
+            return self._own.encoder
         key = (self._options, tuple(sorted((self._contents or {}).values())))
         with _kept_lock:
             if key not in _kept:
@@ -177,9 +186,9 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
         with _kept_lock:
             equal = [key for key in _kept if key[0] == portable(self._options)]
             kept = [_kept.pop(key) for key in equal]
-        for encoder in (self._own, *kept):
-            if encoder is not None:
-                encoder.close()
+        for held in (self._own, *kept):
+            if held is not None:
+                held.close()
 
     @staticmethod
     def name() -> str:

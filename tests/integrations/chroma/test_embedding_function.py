@@ -149,6 +149,26 @@ def test_a_copy_under_another_instruction_shares_the_weights_and_keeps_the_docum
         other(TEXTS)
 
 
+def test_copies_for_one_request_load_the_model_once(model: Path, loads: list[object]) -> None:
+    function = InstructEmbeddingFunction(model, attn_implementation="eager")
+    held = len(registry.shared)
+    for _ in range(3):
+        copied = function.with_instruction(INSTRUCTION)
+        copied.embed_query(["red"])
+        copied.close()
+    assert len(loads) == 1
+    function.close()
+    assert len(registry.shared) == held
+
+
+def test_a_copy_of_a_closed_function_is_open(model: Path) -> None:
+    function = InstructEmbeddingFunction(model, instruction=INSTRUCTION)
+    function.close()
+    other = function.with_instruction(SHAPE)
+    function.close()
+    assert len(other(["red"])) == 1
+
+
 def test_sixteen_threads_get_the_same_rows_from_one_model(model: Path, loads: list[object]) -> None:
     function = InstructEmbeddingFunction(model, instruction=INSTRUCTION)
     with ThreadPoolExecutor(16) as pool:
