@@ -21,14 +21,10 @@ from chroma_instruct_embeddings.configuration import (
 )
 from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder import (
-    EmbeddingRecord,
-    EncoderArguments,
-    EncoderOptions,
-    InstructEncoder,
-)
+from instruct_embeddings.encoder import EncoderArguments, EncoderOptions, InstructEncoder
 from instruct_embeddings.encoder.precision import float_rows
 from instruct_embeddings.encoder.share import Share
+from instruct_embeddings.encoder.two_sided import TwoSided
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
@@ -37,7 +33,7 @@ _kept_lock = threading.Lock()
 
 
 @register_embedding_function
-class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
+class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     """Embedding function of Chroma, with an instruction for documents and one for queries.
 
     ```python
@@ -123,29 +119,6 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
         """Embed queries; see `__call__`. No queries give no rows."""
         return self._embed(input, self.query_instruction)
 
-    def with_instruction(
-        self, instruction: str | None, *, document_instruction: str | Unset | None = UNSET
-    ) -> Self:
-        """A copy under another instruction; the encoder with its weights is shared.
-
-        Each copy has a `close()` of its own.
-
-        Args:
-            instruction: Of queries; None for generic embeddings.
-            document_instruction: Of documents, who then need a collection of their own. Left out,
-                it stays as it is.
-
-        Raises:
-            InstructionError: An instruction is empty or too long.
-        """
-        twin = copy.copy(self)
-        twin.query_instruction = _chosen(instruction, None)
-        twin.document_instruction = _chosen(document_instruction, self.document_instruction)
-        if self._own is not None:
-            closed = self._own.closed
-            twin._own = Share(InstructEncoder(self._options)) if closed else self._own.another()
-        return twin
-
     @property
     def encoder(self) -> InstructEncoder:
         """The encoder behind the function; nothing is loaded by asking for it.
@@ -161,21 +134,6 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
                 check_contents(self.get_config())
                 _kept[key] = InstructEncoder(self._options)
             return _kept[key]
-
-    @property
-    def record(self) -> EmbeddingRecord:
-        """What a collection has to remember of its documents' embeddings."""
-        return self.encoder.record(instruction=self.document_instruction)
-
-    @property
-    def fingerprint(self) -> str:
-        """Namespace for caches of documents: equal only where equal texts have equal embeddings."""
-        return self.encoder.fingerprint(instruction=self.document_instruction, role="document")
-
-    @property
-    def query_fingerprint(self) -> str:
-        """The same for queries."""
-        return self.encoder.fingerprint(instruction=self.query_instruction, role="query")
 
     def close(self) -> None:
         """Give the memory back, unless another function uses the same model.
@@ -259,6 +217,15 @@ class InstructEmbeddingFunction(EmbeddingFunction[Documents]):
     def _described(self, contents: dict[str, str]) -> dict[str, Any]:
         instructions = (self.query_instruction, self.document_instruction)
         return to_config(self._options, *instructions, contents)
+
+    def _under(self, query: str | None, documents: str | None) -> Self:
+        twin = copy.copy(self)
+        twin.query_instruction = _chosen(query, None)
+        twin.document_instruction = _chosen(documents, None)
+        if self._own is not None:
+            closed = self._own.closed
+            twin._own = Share(InstructEncoder(self._options)) if closed else self._own.another()
+        return twin
 
     def _embed(
         self, texts: Sequence[str], instruction: str | None, *, show_progress: bool = False

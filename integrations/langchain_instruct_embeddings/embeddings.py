@@ -10,19 +10,18 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
-from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder.encoder import InstructEncoder
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.options import DataType, EncoderOptions, Precision, Side
 from instruct_embeddings.encoder.precision import to_floats
 from instruct_embeddings.encoder.share import Share
 from instruct_embeddings.encoder.texts import one_text
+from instruct_embeddings.encoder.two_sided import TwoSided
 
 _INSTRUCTIONS = ("query_instruction", "document_instruction")
 
 
-class InstructEmbeddings(BaseModel, Embeddings):
+class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     """Embeddings of any Hugging Face model, generic or under an instruction.
 
     Without an instruction these are the model's own embeddings. An instruction is a plain sentence
@@ -203,24 +202,6 @@ class InstructEmbeddings(BaseModel, Embeddings):
         rows = await self.encoder.aencode(one_text(text), instruction=self.query_instruction)
         return to_floats(rows, self.precision)[0]
 
-    def with_instruction(
-        self, instruction: str | None, *, document_instruction: str | Unset | None = UNSET
-    ) -> Self:
-        """A copy that asks something else and shares the weights.
-
-        Args:
-            instruction: For queries; `None` for generic embeddings.
-            document_instruction: For documents. Left out, documents are embedded as before, and
-                what is stored or cached stays valid.
-
-        Raises:
-            ValidationError: An instruction is empty or too long.
-        """
-        documents = given(document_instruction, self.document_instruction)
-        return self.model_copy(
-            update={"query_instruction": instruction, "document_instruction": documents}
-        )
-
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other fields, checked as at construction.
 
@@ -247,21 +228,6 @@ class InstructEmbeddings(BaseModel, Embeddings):
         """
         return self._share.encoder
 
-    @property
-    def fingerprint(self) -> str:
-        """Namespace for caches of documents: equal only where equal texts have equal embeddings."""
-        return self.encoder.fingerprint(instruction=self.document_instruction, role="document")
-
-    @property
-    def query_fingerprint(self) -> str:
-        """The same for queries."""
-        return self.encoder.fingerprint(instruction=self.query_instruction, role="query")
-
-    @property
-    def record(self) -> EmbeddingRecord:
-        """Model, instruction and dimension of the documents."""
-        return self.encoder.record(instruction=self.document_instruction)
-
     def collection_metadata(self) -> dict[str, str | int]:
         """What a collection should remember: `Chroma(..., collection_metadata=...)`.
 
@@ -273,12 +239,10 @@ class InstructEmbeddings(BaseModel, Embeddings):
         """Give the memory back, unless others use the same model; then refuse to work."""
         self._share.close()
 
-    def __enter__(self) -> Self:
-        """Itself; `close()` follows at the end of the context."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def _under(self, query: str | None, documents: str | None) -> Self:
+        return self.model_copy(
+            update={"query_instruction": query, "document_instruction": documents}
+        )
 
     def __copy__(self) -> Self:
         return self.model_copy()

@@ -11,11 +11,11 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 from typing_extensions import Self
 
-from instruct_embeddings._arguments import UNSET, Unset, given
-from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
+from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.precision import to_floats
 from instruct_embeddings.encoder.share import Share
 from instruct_embeddings.encoder.texts import check_texts
+from instruct_embeddings.encoder.two_sided import TwoSided
 from llama_index_instruct_embeddings.arguments import EmbeddingArguments
 from llama_index_instruct_embeddings.cache import SeparateCache, Vector
 
@@ -24,7 +24,7 @@ Role = Literal["document", "query"]
 logger = logging.getLogger(__name__)
 
 
-class InstructEmbedding(EmbeddingArguments):
+class InstructEmbedding(TwoSided, EmbeddingArguments):
     """Embeddings under an instruction, with any Hugging Face backbone.
 
     An instruction is a plain sentence that says in what respect texts should be similar. Without
@@ -84,21 +84,6 @@ class InstructEmbedding(EmbeddingArguments):
         """The encoder behind it, for all that LlamaIndex has no method for."""
         return self._share.encoder
 
-    @property
-    def fingerprint(self) -> str:
-        """Namespace for caches of documents: equal only where equal texts have equal embeddings."""
-        return self._namespace("document")
-
-    @property
-    def query_fingerprint(self) -> str:
-        """The same for queries."""
-        return self._namespace("query")
-
-    @property
-    def record(self) -> EmbeddingRecord:
-        """What a collection has to remember of documents embedded by this instance."""
-        return self.encoder.record(instruction=self.document_instruction)
-
     def to_payload(self) -> dict[str, Any]:
         """What events tell about this instance."""
         return {
@@ -127,26 +112,6 @@ class InstructEmbedding(EmbeddingArguments):
         )
         return found
 
-    def with_instruction(
-        self,
-        instruction: str | None,
-        *,
-        document_instruction: str | Unset | None = UNSET,
-    ) -> Self:
-        """A copy under another instruction; the encoder with its weights is shared.
-
-        Args:
-            instruction: Of queries; None for generic embeddings.
-            document_instruction: Of documents; by default that of this instance.
-
-        Raises:
-            ValueError: An instruction is empty or too long.
-        """
-        of_documents = given(document_instruction, self.document_instruction)
-        return self.model_copy(
-            update={"query_instruction": instruction, "document_instruction": of_documents}
-        )
-
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other arguments, checked as at construction.
 
@@ -167,12 +132,10 @@ class InstructEmbedding(EmbeddingArguments):
         """Give the memory back, unless others use the same model; then refuse to work."""
         self._share.close()
 
-    def __enter__(self) -> Self:
-        """Itself; `close()` follows at the end of the context."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def _under(self, query: str | None, documents: str | None) -> Self:
+        return self.model_copy(
+            update={"query_instruction": query, "document_instruction": documents}
+        )
 
     def __copy__(self) -> Self:
         return self.model_copy()
@@ -245,5 +208,4 @@ class InstructEmbedding(EmbeddingArguments):
         return {"instruction": self.document_instruction, "show_progress": self.show_progress}
 
     def _namespace(self, role: Role) -> str:
-        instruction = self.query_instruction if role == "query" else self.document_instruction
-        return self.encoder.fingerprint(instruction=instruction, role=role)
+        return self.query_fingerprint if role == "query" else self.fingerprint

@@ -161,6 +161,13 @@ def test_copies_for_one_request_load_the_model_once(model: Path, loads: list[obj
     assert len(registry.shared) == held
 
 
+def test_a_context_closes_it_at_its_end(model: Path) -> None:
+    with InstructEmbeddingFunction(model) as function:
+        assert len(function(["red"])) == 1
+    with pytest.raises(ClosedEncoderError, match="were closed"):
+        function(["red"])
+
+
 def test_a_copy_of_a_closed_function_is_open(model: Path) -> None:
     function = InstructEmbeddingFunction(model, instruction=INSTRUCTION)
     function.close()
