@@ -1,0 +1,202 @@
+"""Batches of one instruction, balanced over answers: a pure function of seed and step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.index import ExampleIndex, Place
+from instruct_embeddings.training.data.making import GroupMaker
+
+# With fewer rows an answer on average, a group is open: a question with answers of its own.
+_ROWS_OF_A_LABEL = 4
+# Further rows of each answer, for those whose text stands in the batch already.
+_SPARE_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples that share an instruction, but for mixed groups.
+
+    Attributes:
+        examples: As many as the batch size says.
+        group: Name of the group that they were drawn from.
+        answers: Further answers of the group, which no example of the batch has.
+    """
+
+    examples: tuple[Example, ...]
+    group: str
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrawnGroup:
+    """A group that batches are drawn from.
+
+    Attributes:
+        maker: Makes examples of its rows.
+        first: Number of its first answer in the index.
+        answers: How many different answers it has.
+        rows: How many rows.
+        probability: How often it is drawn.
+    """
+
+    maker: GroupMaker
+    first: int
+    answers: int
+    rows: int
+    probability: float
+
+
+class BatchSource:
+    """Draws batches.
+
+    Args:
+        index: Rows by group and answer.
+        groups: The groups; their probabilities add up to 1.
+        batch_size: Examples in a batch.
+        extra_answers: Most further answers.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self,
+        index: ExampleIndex,
+        groups: Sequence[DrawnGroup],
+        *,
+        batch_size: int,
+        extra_answers: int,
+        seed: int,
+    ) -> None:
+        self._index, self._groups, self._seed = index, tuple(groups), seed
+        self._batch_size, self._extra_answers = batch_size, extra_answers
+        self._edges = np.cumsum([group.probability for group in groups])
+        self._lock = Lock()
+
+    def batch(self, step: int, rank: int = 0) -> Batch:
+        """The batch of a step: the same whenever it is asked for.
+
+        The answers are drawn first: half as many as examples, or all where a group has fewer, so
+        that each has several texts; all different in open groups. Then texts of each in equal
+        numbers, none twice unless the group has too few.
+
+        Args:
+            step: From 0 on.
+            rank: Of the process. All ranks draw from one group under one instruction.
+
+        Raises:
+            ConfigError: A negative step or rank.
+            DataError: A file changed, or the data was closed.
+        """
+        if step < 0 or rank < 0:
+            raise ConfigError(f"step={step} and rank={rank} must both be 0 or more. Count from 0.")
+        shared = np.random.default_rng([self._seed, step])
+        chosen = int(np.searchsorted(self._edges, shared.random(), side="right"))
+        group = self._groups[min(chosen, len(self._groups) - 1)]
+        wording = float(shared.random())
+        # [seed, step] and [seed, step, 0] would give the same numbers.
+        rng = np.random.default_rng([self._seed, step, rank + 1])
+        with self._lock:
+            rows, others = self._draw(group, rng)
+            group.maker.check()
+            examples = tuple(
+                group.maker.example(row, float(rng.random()) if group.maker.mixed else wording)
+                for row in rows
+            )
+            answers = tuple(group.maker.answer(row) for row in others)
+        return Batch(examples, group.maker.name, answers)
+
+    def _draw(self, group: DrawnGroup, rng: np.random.Generator) -> tuple[list[Place], list[Place]]:
+        """Rows of the batch, and one row of each of some answers that are not in it."""
+        size = self._batch_size
+        most = min(group.answers, 2 * size + self._extra_answers)
+        order = rng.choice(group.answers, most, replace=False) + group.first
+        answers = self._index.answers(order.tolist())
+        counts = [count for _, count in answers]
+        wanted = size if group.answers * _ROWS_OF_A_LABEL > group.rows else max(2, size // 2)
+        used = min(wanted, most)
+        while used < most and sum(counts[:used]) < size:
+            used += 1
+        quotas = share_out(counts[:used], size) + [0] * (most - used)
+        candidates = self._candidates(answers, quotas, rng)
+        taken = choose([[row.text for row in rows] for rows in candidates], quotas, size)
+        chosen = [candidates[i][j] for i, j in taken]
+        in_batch = {i for i, _ in taken}
+        others = [rows[0] for i, rows in enumerate(candidates) if i not in in_batch]
+        places = np.resize(rng.permutation(len(chosen)), size)
+        return [chosen[place] for place in places], others[: self._extra_answers]
+
+    def _candidates(
+        self, answers: Sequence[tuple[int, int]], quotas: Sequence[int], rng: np.random.Generator
+    ) -> list[list[Place]]:
+        """For each answer some of its rows, more than its quota where it has more."""
+        numbers: list[int] = []
+        lengths: list[int] = []
+        single = rng.random(len(answers)).tolist()
+        for (first, count), quota, place in zip(answers, quotas, single, strict=True):
+            few = min(count, quota + _SPARE_ROWS)
+            drawn = rng.choice(count, few, replace=False) if quota and count > 1 else ()
+            numbers += [first + int(i) for i in drawn] or [first + int(place * count)]
+            lengths.append(max(1, len(drawn)))
+        found = iter(self._index.rows(numbers))
+        return [[next(found) for _ in range(length)] for length in lengths]
+
+
+def share_out(counts: Sequence[int], total: int) -> list[int]:
+    """Share `total` places as evenly as the counts allow.
+
+    Args:
+        counts: The most that each can take.
+        total: Places; fewer are given where all counts together are smaller.
+
+    Returns:
+        The places of each.
+    """
+    quotas, left = [0] * len(counts), total
+    unfilled = [i for i, count in enumerate(counts) if count]
+    while left and unfilled:
+        each = max(1, left // len(unfilled))
+        for i in unfilled:
+            given = min(each, counts[i] - quotas[i], left)
+            quotas[i] += given
+            left -= given
+        unfilled = [i for i in unfilled if quotas[i] < counts[i]]
+    return quotas
+
+
+def choose(
+    texts: Sequence[Sequence[int]], quotas: Sequence[int], size: int
+) -> list[tuple[int, int]]:
+    """Choose rows of different texts.
+
+    Args:
+        texts: For each answer the texts of its candidates.
+        quotas: Rows wanted of each answer.
+        size: Rows wanted in all. What quotas leave open is filled with answers without a quota,
+            then with further candidates of the others, at last with texts that are chosen already.
+
+    Returns:
+        (answer, candidate) of at most `size` rows.
+    """
+    seen: set[int] = set()
+    chosen: list[tuple[int, int]] = []
+    unasked = [size * (not quota) for quota in quotas]
+    for limits in (quotas, unasked, [size] * len(quotas)):
+        for i, row_texts in enumerate(texts):
+            room = min(limits[i], size - len(chosen))
+            for j, text in enumerate(row_texts):
+                if room > 0 and text not in seen:
+                    seen.add(text)
+                    chosen.append((i, j))
+                    room -= 1
+    taken = set(chosen)
+    repeated = [
+        (i, j)
+        for i, row_texts in enumerate(texts)
+        for j in range(len(row_texts))
+        if (i, j) not in taken
+    ]
+    return chosen + repeated[: size - len(chosen)]

@@ -1,0 +1,146 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instruct_embeddings.errors import DataError
+from instruct_embeddings.training.data.reading import (
+    ReadingLog,
+    ReadingReport,
+    Row,
+    SourceFile,
+    parse_row,
+)
+
+
+def parse(row: Any, most: int = 100) -> Row:
+    return parse_row(json.dumps(row).encode(), max_characters=most)
+
+
+def test_a_row_brings_instruction_answer_and_wrong_answers() -> None:
+    row = {"text": "x", "instruction": " Who? ", "answer": " Ann ", "negatives": ["Bob"], "id": 3}
+    assert parse(row) == Row("x", "Who?", "Ann", ("Bob",))
+
+
+def test_a_row_brings_labels_by_aspect_but_for_those_of_several_values() -> None:
+    row = {"text": "x", "labels": {"a": "one", "b": "two|three", "c": "four"}, "multi": ["b", "c"]}
+    assert parse(row) == Row("x", labels=(("a", "one"),))
+
+
+def test_long_texts_are_cut() -> None:
+    assert parse({"text": "abcdef", "labels": {"a": "b"}}, most=3).text == "abc"
+
+
+def test_a_byte_order_mark_does_not_count() -> None:
+    line = b'\xef\xbb\xbf{"text": "x", "labels": {"a": "b"}}\r\n'
+    assert parse_row(line, max_characters=9).text == "x"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "not JSON: Expecting property name.* \\(character 1\\)"),
+        (b"\xff{}", r"not UTF-8 \(byte 0\)"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[1]", "a JSON object, not list"),
+        (b"{}", "'text' must be a text that is not blank, found no such key"),
+        (b'{"text": 3, "labels": {"a": "b"}}', "'text' must be .* found 3"),
+        (b'{"text": " ", "labels": {"a": "b"}}', "'text' must be"),
+        (b'{"text": "x"}', "neither 'instruction' and 'answer' nor 'labels'"),
+        (b'{"text": "x", "labels": {}}', "nor 'labels' by aspect"),
+        (b'{"text": "x", "labels": {"a": ""}}', "label of 'a' must be a text"),
+        (b'{"text": "x", "labels": {"a": null}}', "label of 'a' must be a text.* None"),
+        (b'{"text": "x", "labels": {"a": "b|c"}}', "'b|c' of 'a' has several values"),
+        (b'{"text": "x", "labels": {"a": "b"}, "multi": "a"}', "'multi' must be a list"),
+        (b'{"text": "x", "instruction": "", "answer": "y"}', "'instruction' must be"),
+        (b'{"text": "x", "instruction": "i"}', "'answer' must be"),
+        (b'{"text": "x", "instruction": "i", "answer": "y", "negatives": "z"}', "found str"),
+        (b'{"text": "x", "instruction": "i", "answer": "y", "negatives": [1]}', "found 1"),
+        (
+            b'{"text": "x", "instruction": "i", "answer": "y", "negatives": ["Y."]}',
+            "the answer 'y'",
+        ),
+        (b'{"text": "x\\ud800", "labels": {"a": "b"}}', "half of a surrogate pair .character 1"),
+        (b'{"text": "x", "labels": {"a": "\\ud800"}}', "'a' holds half"),
+        (b'{"text": "x", "instruction": "\\ud800", "answer": "y"}', "'instruction' holds half"),
+        (
+            b'{"text": "x", "instruction": "i", "answer": "y", "negatives": ["\\udc00"]}',
+            "'negatives' holds half",
+        ),
+    ],
+)
+def test_lines_that_are_no_rows_say_why(line: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_row(line, max_characters=100)
+
+
+def test_a_whole_surrogate_pair_is_a_character() -> None:
+    line = b'{"text": "\\ud83d\\ude00", "labels": {"a": "b"}}'
+    assert parse_row(line, max_characters=9).text == "\U0001f600"
+
+
+def test_bad_lines_are_counted_and_the_first_ten_kept() -> None:
+    log = ReadingLog(read=5)
+    for number in range(12):
+        log.skip(f"a.jsonl:{number}: bad")
+    report = log.report()
+    assert report == ReadingReport(5, 12, tuple(f"a.jsonl:{n}: bad" for n in range(10)))
+
+
+def test_strict_reading_stops_at_the_first_bad_line() -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl:3: bad\. Mend the line"):
+        ReadingLog(strict=True).skip("a.jsonl:3: bad")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=20), st.booleans())
+def test_lines_are_read_back_by_their_places(texts: list[str], last_break: bool) -> None:
+    # Unescaped: U+2028, form feeds and such stand inside lines.
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    path = Path(os.environ["ROWS_FOLDER"]) / "rows.jsonl"
+    path.write_bytes(("\n".join(lines) + "\n" * last_break).encode())
+    file = SourceFile(path)
+    found = list(file.lines())
+    back = [json.loads(file.read(place, len(line)))["text"] for _, place, line in found]
+    file.close()
+    assert back == texts
+    assert [number for number, _, _ in found] == list(range(1, len(texts) + 1))
+
+
+@pytest.fixture(autouse=True)
+def rows_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROWS_FOLDER", str(tmp_path_factory.mktemp("rows")))
+
+
+def test_blank_lines_are_passed_over_but_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\r\n{}\r\n  \n[]")
+    file = SourceFile(path)
+    assert list(file.lines()) == [(2, 2, b"{}\r\n"), (4, 9, b"[]")]
+    file.close()
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.jsonl cannot be read: No such file"):
+        SourceFile(tmp_path / "nowhere.jsonl")
+    with pytest.raises(DataError, match="cannot be read: "):
+        SourceFile(tmp_path)
+
+
+def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"one\n")
+    file = SourceFile(path)
+    file.check()
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(DataError, match=r"rows\.jsonl changed while training"):
+        file.check()
+    with pytest.raises(DataError, match="changed while training"):
+        file.read(2, 4)
+    path.unlink()
+    with pytest.raises(DataError, match="or is gone"):
+        file.check()
+    file.close()

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training._toml import read_toml
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_tables_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.toml", b'[loss]\nviews = ["answer"]\n[loss.gist]\nmargin = 0.5\n')
+    assert read_toml(path) == {"loss": {"views": ["answer"], "gist": {"margin": 0.5}}}
+
+
+def test_a_byte_order_mark_does_not_count(tmp_path: Path) -> None:
+    assert read_toml(write(tmp_path / "a.toml", b"\xef\xbb\xbfa = 1")) == {"a": 1}
+
+
+def test_the_line_of_bad_syntax_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.toml", b"a = 1\nb = = 2\n")
+    with pytest.raises(ConfigError, match=r"a\.toml is not TOML.*line 2"):
+        read_toml(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read: No such file"):
+        read_toml(tmp_path / "nowhere.toml")
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not UTF-8 \(byte 5\)"):
+        read_toml(write(tmp_path / "a.toml", 'a = "é"'.encode("latin-1")))
