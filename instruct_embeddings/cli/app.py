@@ -9,6 +9,7 @@ from instruct_embeddings.cli.adapt import adapt
 from instruct_embeddings.cli.demo.command import demo
 from instruct_embeddings.cli.index import index
 from instruct_embeddings.cli.query import query
+from instruct_embeddings.cli.train import train
 from instruct_embeddings.cli.transforms import transforms_app
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.command()(demo)
 app.command()(index)
 app.command()(adapt)
 app.command()(query)
+app.command()(train)
 app.add_typer(transforms_app, name="transforms")
 
 

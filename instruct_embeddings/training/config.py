@@ -1,0 +1,235 @@
+"""A whole run in one TOML file: frozen, checked when read, kept beside its checkpoints."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.settings import (
+    EncoderSettings,
+    RefinementSettings,
+    TemplateSettings,
+)
+from instruct_embeddings.errors import ConfigError, InstructEmbeddingsError
+from instruct_embeddings.training._tables import as_table, build, check_names
+from instruct_embeddings.training._toml import _PARSER as PARSER
+from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
+from instruct_embeddings.training.config_loss import LOSS_PARTS, LossConfig
+from instruct_embeddings.training.config_model import BackboneConfig
+from instruct_embeddings.training.config_run import OptimiserConfig as OptimiserConfig
+from instruct_embeddings.training.config_run import RunConfig as RunConfig
+
+# Where a run is kept, how often it reports and where it runs: another value, the same result.
+_WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
+    "backbone": ("gradient_checkpointing", "local_files_only", "cache_folder", "architecture"),
+    "data": ("strict",),
+    "run": ("output", "device", "log_every", "save_every"),
+}
+_OF_CHECKPOINTS = ("adapter", "backbone")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that a run needs to know.
+
+    Attributes:
+        model: The encoder to train.
+        data: What on.
+        backbone: What of the backbone is trained.
+        validation: What is held out; None measures nothing.
+        loss: What is minimised.
+        optimiser: AdamW and its schedule.
+        run: Steps, seed, precision, folder.
+    """
+
+    model: EncoderSettings
+    data: DataConfig
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    validation: ValidationConfig | None = None
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        self._check_held_out()
+        self._check_loss()
+        if self.run.chunk > self.data.batch_size:
+            raise ConfigError(
+                f"[run] chunk={self.run.chunk} is more than [data] batch_size="
+                f"{self.data.batch_size}. Use fewer rows, or 0 for the whole batch at once."
+            )
+        learned = self.model.pooling in ("dual_anchor_gate", "latent_attention", "multi_layer")
+        if self.backbone.train == "none" and not (self.model.soft_prompts or learned):
+            raise ConfigError(
+                '[backbone] train="none", [model] soft_prompts=0 and '
+                f"pooling={self.model.pooling!r} leave nothing to train. Add soft prompts, or "
+                'train="lora".'
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON and TOML can hold; what is None is left out."""
+        data = _plain(asdict(self))
+        for name in _OF_CHECKPOINTS:
+            del data["model"][name]
+        return data  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "TrainingConfig":
+        """The reverse of `to_dict`, and the tables of a config file.
+
+        Raises:
+            ConfigError: A key is unknown or missing, or a value is out of its range.
+        """
+        check_names(data, [f.name for f in fields(cls)], "The config")
+        if missing := [name for name in ("model", "data") if name not in data]:
+            raise ConfigError(f"The config lacks the tables {missing}. Add them.")
+        held_out = data.get("validation")
+        return cls(
+            model=_model(data["model"]),
+            data=_data(data["data"]),
+            backbone=build(BackboneConfig, data.get("backbone", {}), "[backbone]"),
+            validation=None
+            if held_out is None
+            else build(ValidationConfig, held_out, "[validation]"),
+            loss=build(LossConfig, data.get("loss", {}), "[loss]", LOSS_PARTS),
+            optimiser=build(OptimiserConfig, data.get("optimiser", {}), "[optimiser]"),
+            run=build(RunConfig, data.get("run", {}), "[run]"),
+        )
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that decides the result; folders count by the names of their files."""
+        data = self.to_dict()
+        for table, names in _WITHOUT_EFFECT.items():
+            for name in names:
+                data[table].pop(name, None)
+        for source in data["data"]["sources"]:
+            source["path"] = Path(source["path"]).name
+        if "instructions" in data["data"]:
+            data["data"]["instructions"] = Path(data["data"]["instructions"]).name
+        written = json.dumps(data, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(written.encode()).hexdigest()
+
+    def _check_held_out(self) -> None:
+        if self.validation is None:
+            return
+        names = [source.name for source in self.data.sources]
+        if unknown := sorted(set(self.validation.sets) - set(names)):
+            raise ConfigError(
+                f"[validation] sets names {unknown}, which are no [[data.sources]]; there are "
+                f"{names}. Correct the names."
+            )
+        if set(names) <= set(self.validation.sets):
+            raise ConfigError(
+                f"[validation] sets={list(self.validation.sets)} holds out every source. "
+                "Leave at least one to train on."
+            )
+
+    def _check_loss(self) -> None:
+        if self.loss.anchors == "both" and not self.model.soft_prompts:
+            raise ConfigError(
+                '[loss] anchors="both" needs soft prompts, and [model] soft_prompts=0. Use '
+                'anchors="pooled", or add soft prompts.'
+            )
+        if "dropout" in self.loss.views and not self.backbone.dropout:
+            raise ConfigError(
+                '[loss] views has "dropout", and with [backbone] dropout=0.0 the second pass gives '
+                "the same embedding. Use dropout=0.1, or leave the view out."
+            )
+
+
+def load_config(
+    path: Path,
+    *,
+    data: Path | None = None,
+    changes: Sequence[tuple[str, Any]] = (),
+) -> TrainingConfig:
+    """Read a config file.
+
+    Args:
+        path: TOML file. The table of instructions is sought beside it.
+        data: Folder of the sources; by default that of the config file.
+        changes: Dotted keys such as "loss.temperature" with values that replace those of the file.
+
+    Raises:
+        ConfigError: It is no TOML; a key is unknown or missing; a value is out of its range.
+    """
+    tables = read_toml(path)
+    try:
+        for key, value in changes:
+            _change(tables, key, value)
+        tables.setdefault("run", {}).setdefault("output", f"runs/{path.stem}")
+        _resolve(as_table(tables.get("data", {}), "[data]"), path.parent, data or path.parent)
+        return TrainingConfig.from_dict(tables)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML writes it; what is none, such as a bare word, is a string."""
+    parser = require(PARSER, extra="train")
+    try:
+        tables = parser.loads(f"value = {text}")
+    except ValueError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
+
+
+def _model(table: object) -> EncoderSettings:
+    """The `[model]` table; errors of the settings do not know that they stand in it."""
+    given = as_table(table, "[model]")
+    names = [f.name for f in fields(EncoderSettings) if f.name not in _OF_CHECKPOINTS]
+    check_names(given, names, "[model]")
+    parts = {"template": TemplateSettings, "refinement": RefinementSettings}
+    try:
+        return build(EncoderSettings, given, "[model]", parts)
+    except InstructEmbeddingsError as exc:
+        known = str(exc).startswith("[")
+        raise ConfigError(str(exc) if known else f"[model] {exc}") from exc
+
+
+def _data(table: object) -> DataConfig:
+    given = as_table(table, "[data]")
+    sources = given.get("sources", ())
+    if not isinstance(sources, list | tuple):
+        raise ConfigError(
+            f"[data] sources={sources!r} is no list of tables. Write [[data.sources]] above each."
+        )
+    built = tuple(build(SourceConfig, one, "[[data.sources]]") for one in sources)
+    return build(DataConfig, {**given, "sources": built}, "[data]")
+
+
+def _resolve(table: Mapping[str, Any], beside: Path, folder: Path) -> None:
+    """Make the file names in `[data]` whole; what is no file name is refused later."""
+    if isinstance(table, dict) and isinstance(table.get("instructions"), str):
+        table["instructions"] = str(beside / Path(table["instructions"]).expanduser())
+    sources = table.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and isinstance(source.get("path"), str) and source["path"]:
+            source["path"] = str(folder / Path(source["path"]).expanduser())
+
+
+def _change(tables: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    table = tables
+    for name in path:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"{key!r} leads through {name!r}, which is no table. Change the file instead."
+            )
+    if not path or not all(path) or not last:
+        raise ConfigError(f"{key!r} is no key in a table. Write one such as loss.temperature.")
+    table[last] = value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
+from instruct_embeddings.training.config_loss import LOSS_PARTS, LossConfig
+from instruct_embeddings.training.config_model import BackboneConfig
+from instruct_embeddings.training.config_run import OptimiserConfig, RunConfig
+
+SOURCE = SourceConfig(Path("a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"path": ""}, "path=''"),
+        ({"path": 3}, "path=3"),
+        ({"path": "a.jsonl", "name": "a/b"}, "holds a slash"),
+        ({"path": "a.jsonl", "weight": 0}, "weight=0 is not a number above 0"),
+        ({"path": "a.jsonl", "weight": float("nan")}, "weight=nan"),
+        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens=0"),
+    ],
+)
+def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SourceConfig(**values)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("[[data.sources]]")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"sources": ()}, "has no sources"),
+        ({"sources": (SOURCE, SOURCE)}, "has the names ['a'] more than once"),
+        ({"batch_size": 1}, "batch_size=1"),
+        ({"temperature": -0.1}, "temperature=-0.1"),
+        ({"max_rows": 0}, "max_rows=0"),
+        ({"extra_answers": -1}, "extra_answers=-1"),
+        ({"strict": "yes"}, "strict='yes'"),
+        ({"instructions": 1}, "instructions=1"),
+    ],
+)
+def test_data_is_checked(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        DataConfig(**({"sources": (SOURCE,)} | values))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (ValidationConfig, {"sets": "nlupp"}, "[validation] sets='nlupp'"),
+        (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 is not a share"),
+        (ValidationConfig, {"every": 0}, "[validation] every=0"),
+        (BackboneConfig, {"train": "some"}, "[backbone] train='some'"),
+        (BackboneConfig, {"targets": "query"}, "[backbone] targets='query' is a bare string"),
+        (BackboneConfig, {"targets": []}, "[backbone] targets=[] names no layer"),
+        (BackboneConfig, {"train": "full", "dtype": "bfloat16"}, "[backbone] dtype='bfloat16'"),
+        (BackboneConfig, {"architecture": {"hidden_size": 1}}, "[backbone.architecture]"),
+        (BackboneConfig, {"alpha": 0}, "[backbone] alpha=0"),
+        (OptimiserConfig, {"warmup": 1.0}, "[optimiser] warmup=1.0"),
+        (OptimiserConfig, {"clip": -1}, "[optimiser] clip=-1"),
+        (RunConfig, {"steps": 0}, "[run] steps=0"),
+        (RunConfig, {"precision": "float16"}, "[run] precision='float16'"),
+        (RunConfig, {"device": ""}, "[run] device=''"),
+        (LossConfig, {"views": ["question"]}, "[loss] views='question'"),
+        (LossConfig, {"views": ["answer", "answer"]}, "[loss] views=['answer', 'answer']"),
+        (LossConfig, {"views": []}, "[loss] views=[] leaves nothing to learn"),
+        (LossConfig, {"temperature": 0}, "[loss] temperature=0 is not a number above 0"),
+        (LOSS_PARTS["mixing"], {"hardest": 1}, "[loss.mixing] hardest=1"),
+        (LOSS_PARTS["layers"], {"layers": []}, "[loss.layers] layers=[]"),
+        (LOSS_PARTS["layers"], {"layers": [2, 2]}, "[loss.layers] layers=[2, 2]"),
+        (
+            LOSS_PARTS["matryoshka"],
+            {"dimensions": [2, 1], "weights": [1]},
+            "[loss.matryoshka] weights=[1] is no list of 2 positive numbers",
+        ),
+        (LOSS_PARTS["distillation"], {"kind": "l2"}, "[loss.distillation] kind='l2'"),
+        (LOSS_PARTS["distillation"], {"teacher": 1}, "[loss.distillation] teacher=1"),
+        (LOSS_PARTS["focal"], {"gamma": "0"}, "[loss.focal] gamma='0'"),
+    ],
+)
+def test_values_are_checked_and_named_by_their_table(
+    kind: Any, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kind(**values)
+    assert words in str(caught.value)
+
+
+def test_a_source_is_named_after_its_file() -> None:
+    assert SourceConfig(Path("train/clinc150.jsonl")).name == "clinc150"
+
+
+def test_distillation_alone_is_something_to_learn_from() -> None:
+    alone = LossConfig(views=(), distillation=LOSS_PARTS["distillation"]())
+    assert alone.views == ()
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        LossConfig(views=(), distillation=LOSS_PARTS["distillation"](weight=0))
+
+
+def test_the_backbone_says_how_the_encoder_finds_it() -> None:
+    options = BackboneConfig(dtype="auto", attention="sdpa", cache_folder="c").options("cpu")
+    assert (options.device, options.dtype, options.attn_implementation) == ("cpu", "auto", "sdpa")
+    assert options.cache_folder == "c"

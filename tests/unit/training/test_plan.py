@@ -1,0 +1,274 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModel, AutoModelForCausalLM
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.settings import EncoderSettings, RefinementSettings
+from instruct_embeddings.errors import ConfigError, DataError, ModelNotFoundError
+from instruct_embeddings.training.config import TrainingConfig
+from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
+from instruct_embeddings.training.config_loss import LossConfig, MatryoshkaConfig
+from instruct_embeddings.training.config_model import BackboneConfig
+from instruct_embeddings.training.config_run import RunConfig
+from instruct_embeddings.training.plan import Plan, plan_training
+from instruct_embeddings.training.plan_memory import (
+    Architecture,
+    ParameterCounts,
+    estimate_memory,
+    layer_bytes,
+)
+from instruct_embeddings.training.plan_model import plan_model
+from tests.models import quiet, tiny, tiny_checkpoint
+
+# Width 4; two layers with two heads, an inner layer of 8 and two LoRA layers that read 4 numbers.
+SMALL = Architecture(
+    hidden=4,
+    layers=2,
+    heads=2,
+    queries=4,
+    keys=4,
+    inner=8,
+    gated=False,
+    vocabulary=10,
+    causal=False,
+    adapted=2,
+    adapted_inputs=8,
+)
+COUNTS = ParameterCounts(frozen=100, embeddings=40, backbone=0, lora=24, own=8)
+
+
+def settings(base: str = "some/model", **changes: Any) -> EncoderSettings:
+    return EncoderSettings(base, **({"max_tokens": 8} | changes))
+
+
+def config(model: EncoderSettings | None = None, *, rows: int = 2, **parts: Any) -> TrainingConfig:
+    data = DataConfig((SourceConfig(Path("train.jsonl")),), batch_size=rows)
+    return TrainingConfig(model or settings(), data, **parts)
+
+
+def estimated(given: TrainingConfig, shape: Architecture = SMALL, **more: bool) -> dict[str, int]:
+    lines = estimate_memory(given, shape, COUNTS, half_weights=more.get("half_weights", False))
+    return {line.name: line.bytes for line in lines}
+
+
+def examples(file: Path, rows: int, instructions: int) -> Path:
+    lines = [
+        {
+            "text": f"text {n}",
+            "instruction": f"which number of {n % instructions}",
+            "answer": f"number {n % 5}",
+        }
+        for n in range(rows)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def test_each_line_of_the_memory_by_hand() -> None:
+    # Of a token and a layer, in float32: norms 2*4, attention 2*4 + 2*4, inner layer 2*8, outputs
+    # of the norms 2*4, LoRA 2*3: 54 numbers, 216 bytes; 2 rows of 8 tokens, 2 layers.
+    assert estimated(config(backbone=BackboneConfig(rank=3))) == {
+        "frozen weights": 100 * 4,
+        "trained weights": 32 * 4,
+        "gradients": 32 * 4,
+        "Adam's two means": 32 * 8,
+        "activations": 2 * 8 * 2 * 216,
+    }
+
+
+def test_a_layer_by_hand_in_half_precision_with_gate_and_norms_of_heads() -> None:
+    shape = replace(SMALL, gated=True, head_norms=True)
+    given = config(backbone=BackboneConfig(rank=3))
+    # float32: norms 2*4 + queries and keys 4+4. Half: attention 16, inner layer 3*8 (its result
+    # is the input of a LoRA layer), inputs of LoRA layers 8, LoRA 6.
+    assert layer_bytes(given, shape, 2) == 4 * 16 + 2 * (16 + 24 + 8 + 6)
+
+
+def test_dropout_keeps_copies_and_masks_and_a_processor_attention_weights() -> None:
+    dropped = BackboneConfig(rank=3, dropout=0.1)
+    # float32: norms 8, attention 16, inner layer 1*8, inputs of LoRA layers 8, LoRA 6; masks 8.
+    assert layer_bytes(config(backbone=dropped), SMALL, 4) == 4 * (8 + 16 + 8 + 8 + 6) + 8
+    on_cpu = config(backbone=dropped, run=RunConfig(device="cpu"))
+    # Masks of 4 bytes; attention weights three times: 3 * 2 heads * 8 tokens.
+    assert layer_bytes(on_cpu, SMALL, 4) == 4 * (8 + 16 + 8 + 8 + 6 + 48) + 4 * 8
+
+
+def test_eager_attention_keeps_its_weights() -> None:
+    eager = config(backbone=BackboneConfig(rank=3, attention="eager"))
+    assert layer_bytes(eager, SMALL, 4) == 216 + 4 * 2 * 2 * 8
+
+
+def test_gradient_checkpointing_keeps_layer_inputs_and_one_layer() -> None:
+    found = estimated(config(backbone=BackboneConfig(rank=3, gradient_checkpointing=True)))
+    assert found["layer inputs"] == 2 * 8 * 2 * 4 * 4
+    assert found["one layer, computed again"] == 2 * 8 * 216
+    assert "activations" not in found
+
+
+def test_chunks_bound_what_is_kept() -> None:
+    whole = estimated(config(rows=16))["activations"]
+    assert estimated(config(rows=16, run=RunConfig(chunk=4)))["activations"] * 4 == whole
+
+
+def test_a_second_dropout_pass_doubles_what_is_kept() -> None:
+    backbone = BackboneConfig(dropout=0.1)
+    once = estimated(config(backbone=backbone))["activations"]
+    views = LossConfig(views=("answer", "dropout"))
+    assert estimated(config(backbone=backbone, loss=views))["activations"] == 2 * once
+
+
+def test_refinement_reads_rows_again_or_keeps_keys_and_values() -> None:
+    once = estimated(config())["activations"]
+    refining = config(settings(refinement=RefinementSettings(steps=3)))
+    both_ways = estimated(refining)
+    assert both_ways["activations"] == 4 * once
+    assert both_ways["chances of the next token"] == 2 * 3 * 10 * (4 + 4)
+    causal = estimated(refining, replace(SMALL, causal=True))
+    assert causal["activations"] == once
+    assert causal["keys and values, copied at each soft token"] == 2 * 8 * 3 * 2 * (2 * 4 * 4)
+
+
+def test_half_weights_and_mixed_precision() -> None:
+    halves = estimated(config(run=RunConfig(precision="bfloat16")), half_weights=True)
+    assert halves["frozen weights"] == 200
+    assert "weights cast to bfloat16" not in halves
+    mixed = estimated(config(run=RunConfig(precision="bfloat16")))
+    assert (mixed["frozen weights"], mixed["weights cast to bfloat16"]) == (400, 60 * 2)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft uses what transformers renamed
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+def test_lora_is_counted_as_peft_adds_it(kind: str) -> None:
+    backbone = BackboneConfig(rank=3)
+    counts = plan_model(config(settings(str(tiny(kind))), backbone=backbone)).counts
+    peft = require("peft", extra="train")
+    auto: Any = AutoModel if kind == "bert" else AutoModelForCausalLM
+    with quiet():
+        model = auto.from_pretrained(tiny(kind))
+    before = sum(value.numel() for value in model.parameters())
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=3, target_modules="all-linear"))
+    added = sum(value.numel() for name, value in adapted.named_parameters() if "lora_" in name)
+    assert (counts.frozen, counts.lora) == (before, added)
+
+
+def test_what_is_trained_is_counted() -> None:
+    model = settings(str(tiny()), soft_prompts=3, pooling="dual_anchor_gate", max_tokens=64)
+    lora = plan_model(config(model)).counts
+    assert lora.own == 3 * 32 + 32
+    none = plan_model(config(model, backbone=BackboneConfig(train="none"))).counts
+    assert (none.lora, none.backbone, none.frozen) == (0, 0, lora.frozen)
+    full = plan_model(config(model, backbone=BackboneConfig(train="full"))).counts
+    assert full.backbone + full.frozen == lora.frozen
+    assert full.frozen == full.embeddings
+    # Beside a trained backbone stands a frozen one that teaches.
+    assert (full.teacher, lora.teacher) == (lora.frozen, 0)
+
+
+def test_names_of_layers_choose_fewer(tmp_path: Path) -> None:
+    model = settings(str(tiny()))
+    some = plan_model(config(model, backbone=BackboneConfig(rank=3, targets=("query", "value"))))
+    # Two layers, two matrices of 32 x 32 in each.
+    assert some.counts.lora == 2 * 2 * 3 * (32 + 32)
+    with pytest.raises(ConfigError, match=r"names no linear layer.*'query'"):
+        plan_model(config(model, backbone=BackboneConfig(targets=("q_proj",))))
+
+
+def test_a_checkpoint_is_continued_over_its_backbone() -> None:
+    start = BackboneConfig(start=tiny_checkpoint())
+    planned = plan_model(config(settings("not/there"), backbone=start))
+    assert planned.counts.frozen == plan_model(config(settings(str(tiny())))).counts.frozen
+
+
+def test_the_architecture_stands_in_for_a_model_that_is_not_there(tmp_path: Path) -> None:
+    values = json.loads((tiny("qwen3") / "config.json").read_text(encoding="utf-8"))
+    given = BackboneConfig(cache_folder=str(tmp_path), architecture=values)
+    planned = plan_model(config(settings("not/there"), backbone=given))
+    assert planned.found == "[backbone.architecture]"
+    there = plan_model(config(settings(str(tiny("qwen3")))))
+    assert (planned.shape, planned.counts) == (there.shape, there.counts)
+
+
+def test_a_model_that_is_nowhere_is_named(tmp_path: Path) -> None:
+    away = BackboneConfig(cache_folder=str(tmp_path), local_files_only=True)
+    with pytest.raises(ModelNotFoundError, match=r"not/there.*\[backbone.architecture\]"):
+        plan_model(config(settings("not/there"), backbone=away))
+
+
+def test_an_architecture_must_be_known_to_transformers(tmp_path: Path) -> None:
+    given = BackboneConfig(cache_folder=str(tmp_path), architecture={"model_type": "qwen"})
+    with pytest.raises(ConfigError, match=r"model_type='qwen' is not known .*'qwen3'"):
+        plan_model(config(settings("not/there"), backbone=given))
+    wrong = BackboneConfig(
+        cache_folder=str(tmp_path), architecture={"model_type": "qwen3", "hidden_size": "large"}
+    )
+    with pytest.raises(ConfigError, match=r"\[backbone.architecture\] is no configuration"):
+        plan_model(config(settings("not/there"), backbone=wrong))
+
+
+def test_losses_that_do_not_fit_the_model_are_refused() -> None:
+    sizes = LossConfig(matryoshka=MatryoshkaConfig((64,)))
+    with pytest.raises(ConfigError, match=r"dimensions=\[64\], and an embedding has 32"):
+        plan_model(config(settings(str(tiny())), loss=sizes))
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Plan:
+    sources = (
+        SourceConfig(examples(tmp_path / "a.jsonl", rows=200, instructions=2)),
+        SourceConfig(examples(tmp_path / "b.jsonl", rows=50, instructions=1)),
+    )
+    with sources[0].path.open("a", encoding="utf-8") as file:
+        file.write("no JSON\n")
+    return plan_training(
+        TrainingConfig(
+            settings(str(tiny()), soft_prompts=2, pooling="dual_anchor", max_tokens=64),
+            DataConfig(sources, batch_size=8, temperature=1.0),
+            BackboneConfig(rank=2),
+            ValidationConfig(sets=("b",), instructions=0.0),
+            run=RunConfig(steps=100, accumulate=2),
+        )
+    )
+
+
+def test_a_plan_counts_examples_epochs_and_files(planned: Plan) -> None:
+    assert (planned.steps, planned.examples, planned.dimension) == (100, 1600, 32)
+    trained, held_out = planned.data.sources
+    assert (trained.rows, trained.share, trained.epochs) == (200, pytest.approx(1.0), 8.0)
+    assert [group.rows for group in trained.groups] == [100, 100]
+    assert (held_out.rows, held_out.share, held_out.epochs) == (0, 0.0, 0.0)
+    assert planned.data.held_out == {"b": 50}
+    assert (planned.data.reading.read, planned.data.reading.skipped) == (250, 1)
+    assert "a.jsonl" in planned.data.reading.problems[0]
+
+
+def test_a_plan_knows_the_size_of_its_files(planned: Plan) -> None:
+    trained = planned.parameters.lora + 2 * 32
+    assert (planned.checkpoint_bytes, planned.state_bytes) == (4 * trained, 12 * trained)
+
+
+def test_a_plan_is_plain_data(planned: Plan) -> None:
+    document = json.loads(json.dumps(planned.to_dict()))
+    assert document["memory_bytes"] == sum(line["bytes"] for line in document["memory"])
+
+
+def test_a_missing_file_is_an_error_of_the_data(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.jsonl"):
+        plan_training(config(settings(str(tiny()))))
+
+
+@pytest.mark.slow
+def test_the_parameters_of_real_weights_are_counted_right() -> None:
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    planned = plan_model(config(settings(name)))
+    with quiet():
+        model = AutoModel.from_pretrained(planned.found)
+    assert planned.counts.frozen == sum(value.numel() for value in model.parameters())
+    # As its model card says: 22.7 million.
+    assert planned.counts.frozen == 22_713_216
+    assert planned.counts.embeddings == 30_522 * 384
+    # Six layers of six matrices, and the pooler of BERT, which peft adapts too.
+    assert planned.counts.lora == 64 * (6 * (4 * 768 + 2 * 1920) + 768)
