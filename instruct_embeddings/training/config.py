@@ -135,6 +135,17 @@ class TrainingConfig:
                 '[loss] anchors="both" needs soft prompts, and [model] soft_prompts=0. Use '
                 'anchors="pooled", or add soft prompts.'
             )
+        if self.model.refinement.steps and (self.loss.anchors == "both" or self.loss.layers):
+            raise ConfigError(
+                '[loss] anchors="both" and [loss.layers] read states that [model] refinement.steps='
+                f"{self.model.refinement.steps} has no use for. Leave them out, or use steps=0."
+            )
+        if self.loss.drift is not None and self.backbone.train != "full":
+            raise ConfigError(
+                "[loss.drift] keeps the generic space, and [backbone] train="
+                f"{self.backbone.train!r} leaves that as it is: without an instruction, LoRA "
+                'layers are off. Leave it out, or use train="full".'
+            )
         if "dropout" in self.loss.views and not self.backbone.dropout:
             raise ConfigError(
                 '[loss] views has "dropout", and with [backbone] dropout=0.0 the second pass gives '
@@ -151,14 +162,15 @@ def load_config(
     """Read a config file.
 
     Args:
-        path: TOML file. The table of instructions is sought beside it.
+        path: TOML file. The table of instructions is sought beside it, and so is the file whose
+            tables it `extends`.
         data: Folder of the sources; by default that of the config file.
         changes: Dotted keys such as "loss.temperature" with values that replace those of the file.
 
     Raises:
         ConfigError: It is no TOML; a key is unknown or missing; a value is out of its range.
     """
-    tables = read_toml(path)
+    tables = _read(path)
     try:
         for key, value in changes:
             _change(tables, key, value)
@@ -177,6 +189,34 @@ def parse_value(text: str) -> Any:
     except ValueError:
         return text
     return tables["value"] if len(tables) == 1 else text
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tables of a file, over those of the file that it extends."""
+    tables = read_toml(path)
+    table = tables.get("data")
+    if isinstance(table, dict) and isinstance(table.get("instructions"), str):
+        beside = path.parent / Path(table["instructions"]).expanduser()
+        table["instructions"] = str(beside.absolute())
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str) or (path.parent / base).resolve() in (path.resolve(), *above):
+        raise ConfigError(
+            f"{path}: extends={base!r} is no other TOML file. Name one that does not lead back "
+            "here."
+        )
+    return _over(_read(path.parent / base, (path.resolve(), *above)), tables)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables of both; where both have a value, that of the second."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        both = isinstance(known, dict) and isinstance(value, dict)
+        merged[key] = _over(known, value) if both else value
+    return merged
 
 
 def _model(table: object) -> EncoderSettings:

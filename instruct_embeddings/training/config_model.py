@@ -28,7 +28,7 @@ class BackboneConfig:
         train: "lora": LoRA layers; "full": its own weights; "none": soft prompts and pooler only.
         rank: Rank of the LoRA layers.
         alpha: Their scale is alpha / rank.
-        dropout: Share of the values that are dropped, in the backbone and in LoRA layers.
+        dropout: Of the backbone and of LoRA layers; replaces what the base model was trained with.
         targets: "all-linear": every linear layer but output heads, or names of layers, such as
             ["query", "value"].
         dtype: Type of frozen weights. Trained ones are kept in float32.

@@ -165,6 +165,18 @@ def test_both_anchors_need_soft_prompts(tmp_path: Path) -> None:
         load_config(written(tmp_path), changes=[("loss.anchors", "both")])
 
 
+def test_losses_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    with pytest.raises(ConfigError, match="LoRA layers are off"):
+        load_config(file, changes=[("loss.drift", {})])
+    full = load_config(file, changes=[("loss.drift", {}), ("backbone.train", "full")])
+    assert full.loss.drift is not None
+    for key, value in (("loss.anchors", "both"), ("loss.layers", {"layers": [1]})):
+        changes = [("model.refinement.steps", 2), ("model.soft_prompts", 1), (key, value)]
+        with pytest.raises(ConfigError, match=r"refinement\.steps=2 has no use for"):
+            load_config(file, changes=changes)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -225,3 +237,18 @@ def test_whole_numbers_and_fractions_are_one_value(tmp_path: Path) -> None:
 )
 def test_values_on_the_command_line_are_toml_or_strings(text: str, value: Any) -> None:
     assert parse_value(text) == value
+
+
+def test_a_file_may_extend_another(tmp_path: Path) -> None:
+    below = tmp_path / "shared" / "base.toml"
+    below.parent.mkdir()
+    below.write_text(SMALLEST + "[loss]\ntemperature = 0.2\nsupervised = 0.5\n", encoding="utf-8")
+    file = tmp_path / "mine.toml"
+    text = 'extends = "shared/base.toml"\n[loss]\ntemperature = 0.1\n[run]\nsteps = 7\n'
+    file.write_text(text, encoding="utf-8")
+    config = load_config(file)
+    assert (config.loss.temperature, config.loss.supervised, config.run.steps) == (0.1, 0.5, 7)
+    assert config.model == load_config(below).model
+    below.write_text('extends = "../mine.toml"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no other TOML file"):
+        load_config(file)
