@@ -214,8 +214,9 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
-        both = isinstance(known, dict) and isinstance(value, dict)
-        merged[key] = _over(known, value) if both else value
+        if isinstance(known, dict) and isinstance(value, dict):
+            value = _over(known, value)
+        merged[key] = value
     return merged
 
 

@@ -81,6 +81,8 @@ def plan_model(config: TrainingConfig) -> PlannedModel:
 def lora_layers(model: nn.Module, backbone: BackboneConfig) -> dict[str, nn.Linear]:
     """The linear layers that LoRA layers are put beside, as peft chooses them.
 
+    BERT's own pooler, which no pooling of ours reads, gets none.
+
     Raises:
         ConfigError: No layer has one of the names.
     """
@@ -89,7 +91,7 @@ def lora_layers(model: nn.Module, backbone: BackboneConfig) -> dict[str, nn.Line
     linear = {
         name: part
         for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and part is not head
+        if isinstance(part, nn.Linear) and part is not head and ".pooler." not in f".{name}"
     }
     if backbone.targets == ALL_LINEAR:
         return linear

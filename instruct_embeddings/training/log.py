@@ -1,0 +1,125 @@
+"""The log of a run: one JSON object a line, and a plot of the loss."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.training.events import TrainEvent
+from instruct_embeddings.training.validation import SCORE
+
+LOG, PLOT = "log.jsonl", "loss.png"
+
+
+@dataclass(frozen=True)
+class Window:
+    """What happened since the last event.
+
+    Attributes:
+        batches: How many there were.
+        examples: Examples in them.
+        seconds: Time they took.
+        parts: Sums of the parts of their losses, by name.
+    """
+
+    batches: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def batch(self, parts: Mapping[str, float], examples: int) -> "Window":
+        """With one more batch."""
+        sums = {name: self.parts.get(name, 0.0) + value for name, value in parts.items()}
+        found, seen = self.batches + 1, self.examples + examples
+        return replace(self, batches=found, examples=seen, parts=self.parts | sums)
+
+    def time(self, seconds: float) -> "Window":
+        """With more time."""
+        return replace(self, seconds=self.seconds + seconds)
+
+    def event(self, step: int, steps: int, measured: dict[str, float] | None) -> TrainEvent:
+        """What there is to report after a step.
+
+        Args:
+            step: Steps done.
+            steps: Steps of the run.
+            measured: Measures of this step, where it was measured.
+        """
+        parts = {name: value / self.batches for name, value in self.parts.items()}
+        speed = self.examples / self.seconds if self.seconds else 0.0
+        return TrainEvent(step, steps, sum(parts.values()), parts, speed, measured)
+
+
+class RunLog:
+    """Appends events to `log.jsonl`."""
+
+    def __init__(self, output: Path, *, resume_at: int) -> None:
+        """Open the log of a run; lines after the step that is resumed from are dropped.
+
+        Args:
+            output: Folder of the run.
+            resume_at: The step a run goes on from; 0 for a new one.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed, which the plot at the end needs.
+        """
+        require("matplotlib", extra="train")
+        self._file, self._plot = output / LOG, output / PLOT
+        output.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in self._lines() if line["step"] <= resume_at]
+        partial = output / f".{LOG}"
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(partial, self._file)
+
+    def write(self, event: TrainEvent) -> None:
+        """Add a line."""
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_rounded(asdict(event))) + "\n")
+
+    def plot(self) -> None:
+        """Draw loss and validation over the steps into `loss.png`."""
+        lines = self._lines()
+        if not lines:
+            return
+        # A figure of its own: pyplot keeps state of the whole process.
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        axes = figure.subplots()
+        for name in lines[-1]["parts"]:
+            own = [(line["step"], line["parts"][name]) for line in lines if name in line["parts"]]
+            axes.plot(*zip(*own, strict=True), label=name)
+        axes.set(xlabel="step", ylabel="loss")
+        measured = [(n["step"], n["validation"][SCORE]) for n in lines if n["validation"]]
+        if measured:
+            right = axes.twinx()
+            right.plot(*zip(*measured, strict=True), "k.--")
+            right.set_ylabel("held-out score (dashed)")
+        axes.legend()
+        figure.savefig(self._plot, dpi=120)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._file.is_file():
+            return []
+        found: list[dict[str, Any]] = []
+        for line in self._file.read_text(encoding="utf-8").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                # The line that an interruption cut off.
+                break
+            if not isinstance(event, dict) or "step" not in event:
+                break
+            found.append(event)
+        return found
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return value

@@ -1,0 +1,214 @@
+"""The loss of a batch: the parts that a configuration switches on, put together.
+
+InstEmb (ICML 2026) for views and distillation, GIRCSE (ICLR 2026, arXiv 2509.24291) for refinement.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from instruct_embeddings.training.config_loss import DistillationConfig, LossConfig
+from instruct_embeddings.training.losses import (
+    drift,
+    focal_weights,
+    guided_exclusions,
+    info_nce_rows,
+    iterative_refinement,
+    layer_truncation,
+    matryoshka,
+    mix_negatives,
+    representation_distillation,
+    same_answer_mask,
+    supervised_contrastive,
+)
+from instruct_embeddings.training.student import AGAIN, GENERIC, LAYERS, POOLED, PRIMARY, SOFT
+
+Loss: TypeAlias = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch is pulled to; no gradient flows into it.
+
+    Attributes:
+        answers: Number of each row's answer, shape (b,).
+        candidates: Embeddings of the answers of the rows, then of further ones, shape (n, e).
+        candidate_answers: Number of the answer of each candidate, shape (n,).
+        answer_states: The teacher's states over the answer, shape (b, e), where asked for.
+        whole: The teacher's embedding of text, instruction and answer, shape (b, e), likewise.
+        generic: The frozen generic embeddings of the texts, shape (b, e), likewise.
+    """
+
+    answers: Tensor
+    candidates: Tensor
+    candidate_answers: Tensor
+    answer_states: Tensor | None = None
+    whole: Tensor | None = None
+    generic: Tensor | None = None
+
+
+class Objective(nn.Module):
+    """The loss of a configuration.
+
+    Where teacher and student differ in width, learned linear layers carry the student's embeddings
+    over; they are trained along and are no part of a checkpoint.
+    """
+
+    def __init__(self, config: LossConfig, *, pooled: int, hidden: int, teacher: int) -> None:
+        """Prepare the projections.
+
+        Args:
+            config: Which parts count, and how much.
+            pooled: Length of an embedding of the student.
+            hidden: Width of its hidden states.
+            teacher: Width of the teacher's.
+        """
+        super().__init__()
+        self.config = config
+        self.project_pooled = _projection(pooled, teacher)
+        self.project_hidden = _projection(hidden, teacher)
+
+    def forward(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        """The parts of the loss by name, each with its weight in it; their sum is the loss.
+
+        Args:
+            outputs: Of the student; see `Passes.forward`.
+            targets: Of the same rows.
+        """
+        config = self.config
+        last = outputs[POOLED][-1]
+        parts: dict[str, Tensor] = {}
+        if config.views:
+            parts["contrastive"] = self._contrastive(outputs, targets)
+        if config.views and config.layers is not None:
+            weights = config.layers.weights or None
+            one = self._sized(self._pooled_loss(outputs, targets))
+            parts["layers"] = layer_truncation(one, list(outputs[LAYERS]), weights=weights)
+        if config.supervised:
+            parts["supervised"] = config.supervised * self._supervised(last, targets.answers)
+        if config.distillation is not None and config.distillation.weight:
+            parts["distillation"] = self._distil(config.distillation, outputs, targets)
+        if config.drift is not None:
+            start = _needed(targets.generic, "drift")
+            parts["drift"] = config.drift.weight * drift(outputs[GENERIC], start)
+        return parts
+
+    def _contrastive(self, outputs: Mapping[str, Tensor], targets: Targets) -> Tensor:
+        """GIRCSE's refinement over the steps, where there are several."""
+        if self.config.anchors == "both":
+            return torch.stack([self._anchor(n, outputs, targets) for n in (PRIMARY, SOFT)]).mean()
+        loss = self._sized(self._pooled_loss(outputs, targets))
+        steps = torch.stack([loss(z) for z in outputs[POOLED]])
+        if len(steps) == 1:
+            return steps[0]
+        weight = self.config.refinement.weight if self.config.refinement else 1.0
+        return iterative_refinement(steps, weight=weight)
+
+    def _anchor(self, name: str, outputs: Mapping[str, Tensor], targets: Targets) -> Tensor:
+        """The loss on one of the two anchors."""
+        again = outputs.get(f"{AGAIN}{name}")
+        loss = self._sized(lambda z: self._views(z, again, targets, self.project_hidden))
+        return loss(outputs[name])
+
+    def _pooled_loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> Loss:
+        """The loss on an embedding."""
+        again = outputs.get(f"{AGAIN}{POOLED}")
+        second = None if again is None else again[-1]
+        return lambda z: self._views(z, second, targets, self.project_pooled)
+
+    def _supervised(self, z: Tensor, answers: Tensor) -> Tensor:
+        temperature = self.config.temperature
+        return self._sized(lambda v: supervised_contrastive(v, answers, temperature=temperature))(z)
+
+    def _sized(self, loss: Loss) -> Loss:
+        """The loss over several lengths of the embedding, where asked for."""
+        sizes = self.config.matryoshka
+        if sizes is None:
+            return loss
+        return lambda z: matryoshka(loss, z, sizes.dimensions, weights=sizes.weights or None)
+
+    def _views(
+        self, z: Tensor, again: Tensor | None, targets: Targets, project: nn.Linear | None
+    ) -> Tensor:
+        """The mean over the views of InfoNCE, each against its own candidates."""
+        losses = []
+        for view in self.config.views:
+            if view == "dropout":
+                own, known = z, _needed(again, view)
+            else:
+                own = z if project is None else _through(project, z)
+                known = targets.candidates if view == "answer" else _needed(targets.whole, view)
+            # A shortened embedding is compared with candidates of its length.
+            losses.append(self._nce(own, known[:, : own.shape[1]], targets))
+        return torch.stack(losses).mean()
+
+    def _nce(self, z: Tensor, candidates: Tensor, targets: Targets) -> Tensor:
+        """InfoNCE against candidates, the first of which belong to the rows.
+
+        Args:
+            z: Shape (b, d).
+            candidates: Shape (b, d), or (n, d) where further answers follow.
+            targets: Tell which of them are no negatives.
+        """
+        config = self.config
+        # Candidates of every view stand in the order of the answers.
+        numbers = targets.candidate_answers[: len(candidates)]
+        positive = torch.arange(len(z), device=z.device)
+        excluded = same_answer_mask(targets.answers, numbers)
+        if config.gist is not None:
+            rows = _needed(targets.whole, "gist")
+            known = targets.candidates[: len(candidates)]
+            excluded |= guided_exclusions(rows, known, positive, margin=config.gist.margin)
+        mixed = None
+        if config.mixing is not None:
+            mixed = mix_negatives(
+                z,
+                candidates,
+                positive,
+                excluded,
+                config.mixing.count,
+                config.mixing.hardest,
+                temperature=config.temperature,
+            )
+        rows = info_nce_rows(
+            z,
+            candidates,
+            positive,
+            temperature=config.temperature,
+            excluded=excluded,
+            negatives=mixed,
+        )
+        if config.focal is None:
+            return rows.mean()
+        return (focal_weights(rows, config.focal.gamma) * rows).mean()
+
+    def _distil(
+        self, config: DistillationConfig, outputs: Mapping[str, Tensor], targets: Targets
+    ) -> Tensor:
+        # Without soft prompts the embedding itself is pulled.
+        soft = outputs.get(SOFT)
+        student = outputs[POOLED][-1] if soft is None else soft
+        project = self.project_pooled if soft is None else self.project_hidden
+        if config.target == "answer_embedding":
+            teacher = targets.candidates[: len(student)]
+        else:
+            teacher = _needed(targets.answer_states, "distillation")
+        loss = representation_distillation(student, teacher, kind=config.kind, projection=project)
+        return config.weight * loss
+
+
+def _projection(own: int, teacher: int) -> nn.Linear | None:
+    return None if own == teacher else nn.Linear(own, teacher, bias=False)
+
+
+def _through(project: nn.Linear, z: Tensor) -> Tensor:
+    return nn.functional.linear(z.float(), project.weight[:, : z.shape[1]])
+
+
+def _needed(states: Tensor | None, what: str) -> Tensor:
+    if states is None:
+        raise RuntimeError(f"The states for {what} were not computed.")
+    return states

@@ -1,0 +1,185 @@
+"""From examples to token batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from instruct_embeddings.encoder.batching import TokenBatch, collate, length_sorted_batches
+from instruct_embeddings.encoder.options import Side
+from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.template import Frame, Ids, Template
+from instruct_embeddings.errors import InstructionError
+from instruct_embeddings.training.data.examples import Example
+
+# Instructions of open questions are all different: what is kept of them has a bound.
+_MOST_FRAMES = 10_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows of one forward pass.
+
+    Attributes:
+        places: Where these rows stand in the batch, shape (b,).
+        batch: Text and instruction.
+        plain: The texts alone, where asked for.
+    """
+
+    places: Tensor
+    batch: TokenBatch
+    plain: TokenBatch | None = None
+
+
+class RowMaker:
+    """Tokenises examples for a student or a teacher."""
+
+    def __init__(
+        self,
+        template: Template,
+        settings: EncoderSettings,
+        *,
+        device: str,
+        causal: bool,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """Keep what shapes a row.
+
+        Args:
+            template: Of the encoder.
+            settings: Soft prompts, longest row, refinement.
+            device: Where batches go.
+            causal: Pads at the left, as generation wants it.
+            limits: Most tokens of a text, by set.
+        """
+        self._template, self._settings, self._device = template, settings, device
+        self._side: Side = "left" if causal else "right"
+        self._limits = dict(limits or {})
+        self._frames: dict[str, Frame | None] = {}
+
+    def fits(self, example: Example) -> bool:
+        """Whether the instruction leaves room for a text."""
+        return self._frame(example.instruction) is not None
+
+    def chunks(
+        self, examples: Sequence[Example], rows: int, tokens: int | None, *, plain: bool = False
+    ) -> list[Chunk]:
+        """Cut a batch into forward passes of rows of similar length.
+
+        Args:
+            examples: The batch.
+            rows: Most rows of a pass.
+            tokens: Most padded tokens of a pass; None has no such bound.
+            plain: Make rows without instruction too.
+
+        Raises:
+            InstructionError: An instruction leaves no room for a text.
+        """
+        made = self.instructed(examples)
+        texts = self.generic([example.text for example in examples]) if plain else None
+        soft = self._settings.soft_prompts
+        lengths = [len(row) + soft for row in made]
+        budget = tokens or rows * max(lengths, default=0)
+        return [
+            Chunk(
+                torch.tensor(places),
+                self._collate([made[i] for i in places], soft),
+                self._collate([texts[i] for i in places], 0) if texts else None,
+            )
+            for places in length_sorted_batches(lengths, budget, rows)
+        ]
+
+    def instructed(self, examples: Sequence[Example]) -> list[Ids]:
+        """Token ids of text and instruction.
+
+        Raises:
+            InstructionError: An instruction leaves no room for a text.
+        """
+        return [frame.row(text) for frame, text in self._framed(examples)]
+
+    def generic(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of texts alone, as the backbone knows them."""
+        frame = self._template.frame(
+            None, soft_prompts=0, max_tokens=self._settings.generic_max_tokens
+        )
+        return [frame.row(text) for text in self._template.tokenise(texts)]
+
+    def answered(self, examples: Sequence[Example], most: int) -> tuple[list[Ids], list[int]]:
+        """Token ids of text, instruction and answer, for a teacher that may see the answer.
+
+        Rows are no longer than others: the text is cut, so that the answer has room.
+
+        Args:
+            examples: What to read.
+            most: Most tokens of an answer.
+
+        Returns:
+            Rows, and how many tokens at the end of each are the answer's.
+
+        Raises:
+            InstructionError: An instruction leaves no room for a text.
+        """
+        answers = self._template.tokenise([f" {example.answer}" for example in examples])
+        rows, counts = [], []
+        for (frame, text), tokens in zip(self._framed(examples), answers, strict=True):
+            # At least half of the room is the text's.
+            answer = tokens[: max(1, min(most, frame.room // 2))] or [self._template.pad_id]
+            room = max(0, frame.room - len(answer))
+            rows.append([*frame.row(text[:room]), *answer])
+            counts.append(len(answer))
+        return rows, counts
+
+    def plain_batches(
+        self, rows: Sequence[Ids], tokens: int = 4096
+    ) -> Iterator[tuple[list[int], TokenBatch]]:
+        """Batches without soft prompts, with the places of their rows."""
+        for places in length_sorted_batches([len(row) for row in rows], tokens):
+            yield places, self._collate([rows[i] for i in places], 0)
+
+    def _framed(self, examples: Sequence[Example]) -> list[tuple[Frame, Ids]]:
+        """What stands around each text, and its token ids."""
+        frames = [self._checked(example.instruction) for example in examples]
+        pairs = zip(frames, examples, strict=True)
+        texts = self._template.tokenise([frame.front + example.text for frame, example in pairs])
+        return [
+            (frame, text[: self._limits.get(example.group.partition("/")[0])])
+            for frame, example, text in zip(frames, examples, texts, strict=True)
+        ]
+
+    def _collate(self, rows: Sequence[Ids], soft_prompts: int) -> TokenBatch:
+        return collate(
+            rows,
+            soft_prompts=soft_prompts,
+            pad_id=self._template.pad_id,
+            side=self._side,
+            device=self._device,
+        )
+
+    def _checked(self, instruction: str) -> Frame:
+        frame = self._frame(instruction)
+        if frame is None:
+            raise InstructionError(
+                f"The instruction {instruction[:80]!r} leaves no room for a text in "
+                f"{self._settings.max_tokens} tokens. Shorten it, or raise [model] max_tokens."
+            )
+        return frame
+
+    def _frame(self, instruction: str) -> Frame | None:
+        if instruction not in self._frames:
+            if len(self._frames) >= _MOST_FRAMES:
+                self._frames.clear()
+            self._frames[instruction] = self._new_frame(instruction)
+        return self._frames[instruction]
+
+    def _new_frame(self, instruction: str) -> Frame | None:
+        settings = self._settings
+        try:
+            return self._template.frame(
+                instruction,
+                soft_prompts=settings.soft_prompts,
+                max_tokens=settings.max_tokens,
+                refine_steps=settings.refinement.steps,
+            )
+        except InstructionError:
+            return None

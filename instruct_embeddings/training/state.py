@@ -1,0 +1,203 @@
+"""What a run needs to go on after an interruption: safetensors and JSON, written atomically."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from instruct_embeddings.encoder.options import at_least
+from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.training.log import Window
+
+STATE = "state"
+_TENSORS, _PROGRESS = "state.safetensors", "progress.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        digest: Of the configuration; another one cannot go on from here.
+        data: Digest of what batches are drawn from, likewise.
+        step: Steps done.
+        best: The best validation measure so far.
+        best_step: Where it was measured.
+        waited: Measurements since then.
+        seconds: Time spent so far.
+        examples: Examples seen so far.
+        dropped: Examples left out, as their instruction leaves no room for a text.
+        window: What the next line of the log counts already.
+    """
+
+    digest: str
+    data: str = ""
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    seconds: float = 0.0
+    examples: int = 0
+    dropped: int = 0
+    window: Window = field(default_factory=Window)
+
+    def __post_init__(self) -> None:
+        for name in ("step", "best_step", "waited", "examples", "dropped"):
+            at_least(name, getattr(self, name), 0, optional=False)
+
+
+def save_state(
+    output: Path,
+    progress: Progress,
+    parameters: Mapping[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Write trained parameters, the optimiser's state and the progress.
+
+    The folder is complete under its name or not there at all; an older one is replaced at the end.
+
+    Args:
+        output: Folder of the run.
+        progress: How far it is.
+        parameters: Those that are trained, by name.
+        optimiser: Of these parameters.
+    """
+    from safetensors.torch import save_file
+
+    output.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{STATE}-", dir=output))
+    try:
+        tensors = {f"parameter.{name}": value.detach() for name, value in parameters.items()}
+        for name, value in parameters.items():
+            for key, part in optimiser.state.get(value, {}).items():
+                tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(part)
+        own = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        save_file(own, partial / _TENSORS, metadata={"format": "pt"})
+        text = json.dumps(asdict(progress), indent=2) + "\n"
+        (partial / _PROGRESS).write_text(text, encoding="utf-8")
+        _flush(partial)
+        _replace(output / STATE, partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def read_progress(output: Path) -> Progress | None:
+    """The progress of the run in a folder; None where none was saved.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    file = output / STATE / _PROGRESS
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return Progress(**{**found, "window": Window(**found["window"])})
+    except (ValueError, TypeError, KeyError) as exc:
+        raise CheckpointError(
+            f"{str(file)!r} is damaged: {exc!r}. Start again without --resume, in another folder."
+        ) from exc
+
+
+def load_state(
+    output: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
+) -> None:
+    """Fill parameters and optimiser from what `save_state` wrote.
+
+    Args:
+        output: Folder of the run.
+        parameters: Those that are trained, by name.
+        optimiser: Of these parameters.
+
+    Raises:
+        CheckpointError: The file is damaged, or it belongs to other parameters.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = output / STATE / _TENSORS
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as exc:
+        raise CheckpointError(
+            f"{str(file)!r} cannot be read as safetensors: {exc}. Start again without --resume, "
+            "in another folder."
+        ) from exc
+    saved = {name.removeprefix("parameter."): v for name, v in found.items() if _is_own(name)}
+    other = set(saved) ^ set(parameters)
+    other |= {n for n, value in parameters.items() if n in saved and saved[n].shape != value.shape}
+    if other:
+        raise CheckpointError(
+            f"{str(file)!r} holds other parameters than this model trains: {sorted(other)[:5]}. "
+            "Resume with the configuration and the base model of that run."
+        )
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(saved[name])
+    _fill_optimiser(found, parameters, optimiser)
+
+
+def recover(output: Path, *names: str) -> None:
+    """Mend what an interruption left in the folder of a run.
+
+    A folder whose replacement was interrupted gets its name back, and unfinished ones are removed.
+
+    Args:
+        output: Folder of the run.
+        names: Of the folders in it that are replaced as a whole.
+    """
+    for name in names:
+        folder = output / name
+        left = sorted(output.glob(f".{name}-*"))
+        old = [place for place in left if place.name.endswith("-old")]
+        if old and not folder.exists():
+            os.replace(old[0], folder)
+        for place in left:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith("parameter.")
+
+
+def _fill_optimiser(
+    found: Mapping[str, Tensor],
+    parameters: Mapping[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    for place, part in found.items():
+        if _is_own(place):
+            continue
+        _, key, name = place.split(".", 2)
+        value = parameters[name]
+        # A step counter stays where it is; moments lie where their parameter does.
+        moved = part if part.dim() == 0 else part.to(value.device)
+        optimiser.state[value][key] = moved.clone()
+
+
+def _flush(folder: Path) -> None:
+    """Have the files on the disk before their folder gets its name."""
+    for file in folder.iterdir():
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def _replace(folder: Path, partial: Path) -> None:
+    """Two renames; an interruption between them is mended by `recover`."""
+    old = partial.with_name(f"{partial.name}-old")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(partial, folder)
+    except BaseException:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

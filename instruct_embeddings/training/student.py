@@ -1,0 +1,248 @@
+"""The encoder in training: what is trainable, and what one forward pass gives to the losses."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.batching import TokenBatch
+from instruct_embeddings.encoder.checkpoint import write_checkpoint
+from instruct_embeddings.encoder.loading import _quiet as quiet
+from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
+from instruct_embeddings.encoder.model import InstEmb
+from instruct_embeddings.encoder.poolers import PoolInputs
+from instruct_embeddings.encoder.pooling import last_token_pool, soft_prompt_pool
+from instruct_embeddings.encoder.registry import LoadedModel
+from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.source import ModelSource, find_source
+from instruct_embeddings.encoder.template import Template
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training.config_model import ALL_LINEAR, BackboneConfig
+
+# Keys of what a forward pass gives; those of a second one have AGAIN in front.
+POOLED, SOFT, PRIMARY, LAYERS, GENERIC = "pooled", "soft", "primary", "layers", "generic"
+AGAIN = "again_"
+
+
+@dataclass(frozen=True)
+class Student:
+    """An encoder that is being trained.
+
+    Attributes:
+        model: Backbone with its trainable layers, soft prompts, pooler.
+        source: What it was made of.
+        template: Tokenises for it.
+        device: Where it is.
+        full: The backbone itself is trained, so that a checkpoint must hold it.
+    """
+
+    model: InstEmb
+    source: ModelSource
+    template: Template
+    device: str
+    full: bool
+
+    def save(self, folder: Path) -> Path:
+        """Write a checkpoint that `InstructEncoder.from_pretrained` loads."""
+        loaded = LoadedModel(self.model, self.template, self.device)
+        with quiet():
+            return write_checkpoint(folder, loaded, self.source, backbone=self.full)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Parameters that are trained, by name."""
+        named = self.model.named_parameters()
+        return {name: value for name, value in named if value.requires_grad and value.numel()}
+
+
+def make_student(
+    settings: EncoderSettings, backbone: BackboneConfig, *, device: str, seed: int
+) -> Student:
+    """Load a backbone, or the checkpoint to continue from, and choose what is trained.
+
+    Args:
+        settings: Of the encoder; a checkpoint to continue from must have the same shapes.
+        backbone: Which layers are trained, and how the frozen ones are held.
+        device: A torch device.
+        seed: Of soft prompts, poolers and LoRA layers.
+
+    Raises:
+        ConfigError, ModelNotFoundError, CheckpointError: As for an encoder.
+    """
+    start = backbone.start
+    options = replace(
+        backbone.options(device),
+        model=str(start or settings.base_model),
+        revision=None if start else settings.base_revision,
+    )
+    source = find_source(options)
+    if start:
+        _check_start(source, settings, backbone)
+    adapted, whole = source.adapter is not None, source.checkpoint and source.settings.backbone
+    source = replace(source, settings=replace(settings, adapter=adapted, backbone=whole))
+    torch.manual_seed(seed)
+    model = load_model(source, options)
+    if not source.checkpoint:
+        model = InstEmb(model.backbone, source.settings, seed=seed).to(device)
+    model.requires_grad_(False)
+    _open_backbone(model, backbone)
+    model.soft_prompts.requires_grad_(True)
+    model.pooler.requires_grad_(True)
+    _set_dropout(model, backbone.dropout)
+    if backbone.gradient_checkpointing:
+        _checkpoint_gradients(model)
+    template = make_template(source, load_tokenizer(source, options))
+    return Student(model, source, template, device, backbone.train == "full")
+
+
+class Passes(nn.Module):
+    """One forward pass of the student as a module, so that it can be wrapped for several GPUs."""
+
+    def __init__(self, model: InstEmb, *, layers: Sequence[int] = (), again: bool = False) -> None:
+        """Choose what is computed.
+
+        Args:
+            model: The encoder.
+            layers: Numbers of the layers, from 1, whose states are pooled too.
+            again: Read each row a second time under another dropout (SimCSE).
+
+        Raises:
+            ConfigError: The backbone has no such layer.
+        """
+        super().__init__()
+        self.model = model
+        self.layers, self.again = tuple(layers), again
+        depth = model.backbone.depth
+        if self.layers and not 1 <= min(self.layers) <= max(self.layers) <= depth:
+            raise ConfigError(
+                f"[loss.layers] layers={list(self.layers)}, and the backbone has {depth} layers. "
+                f"Use numbers from 1 to {depth}."
+            )
+
+    def forward(self, batch: TokenBatch, plain: TokenBatch | None = None) -> dict[str, Tensor]:
+        """Read rows.
+
+        Args:
+            batch: Rows with their instruction.
+            plain: The same texts without one, where the generic space is to be kept.
+
+        Returns:
+            "pooled", shape (s, b, D): embeddings after each of s steps of refinement, 1 without;
+            "primary" and "soft", shape (b, d): the two anchors, without refinement; "layers", shape
+            (l, b, D); "again_pooled" and so on, of a second pass; "generic", shape (b, d).
+        """
+        out = self._read(batch, self.layers)
+        if self.again:
+            second = self._read(batch, ())
+            out |= {f"{AGAIN}{name}": states for name, states in second.items()}
+        if plain is not None:
+            out[GENERIC] = self.model.generic(plain)[0]
+        return out
+
+    def embed(self, batch: TokenBatch) -> Tensor:
+        """The embeddings alone, not normalised, shape (b, D), float32."""
+        steps = self.model.settings.refinement.steps
+        return self.model(batch, refine_steps=steps)[-1].float()  # type: ignore[no-any-return]
+
+    def _read(self, batch: TokenBatch, layers: Sequence[int]) -> dict[str, Tensor]:
+        model, steps = self.model, self.model.settings.refinement.steps
+        if steps:
+            return {POOLED: model(batch, refine_steps=steps)}
+        inputs = model.embed_inputs(batch) if batch.soft_prompts else batch.ids
+        every = bool(layers) or model.pooler.needs_layers
+        hidden = model.backbone(inputs, batch.mask, all_layers=every)
+        soft = batch.soft_prompts
+
+        def pool(states: Tensor) -> Tensor:
+            given = PoolInputs(states, batch.mask, batch.last, soft, hidden.layers)
+            return model.pooler(given)  # type: ignore[no-any-return]
+
+        out = {
+            POOLED: pool(hidden.last)[None],
+            PRIMARY: last_token_pool(hidden.last, batch.last),
+        }
+        if soft:
+            out[SOFT] = soft_prompt_pool(hidden.last, batch.last, soft)
+        if layers:
+            out[LAYERS] = torch.stack([pool(hidden.layers[n - 1]) for n in layers])
+        return out
+
+
+def _check_start(source: ModelSource, settings: EncoderSettings, backbone: BackboneConfig) -> None:
+    """Refuse a start that would silently become something else."""
+    if not source.checkpoint:
+        raise ConfigError(
+            f"[backbone] start={str(backbone.start)!r} is a plain model, not a checkpoint of an "
+            "encoder. Name it as [model] base_model, and leave start out."
+        )
+    if source.settings.base_model != settings.base_model:
+        raise ConfigError(
+            f"[model] base_model={settings.base_model!r}, and the checkpoint to start from was "
+            f"trained over {source.settings.base_model!r}. Name that one."
+        )
+    if backbone.train == "full" and source.adapter is not None:
+        raise ConfigError(
+            f'[backbone] train="full", and the checkpoint {str(backbone.start)!r} has LoRA layers, '
+            'which would be trained beside the weights under them. Use train="lora".'
+        )
+
+
+def _open_backbone(model: InstEmb, config: BackboneConfig) -> None:
+    """Make the chosen layers trainable."""
+    inner = model.backbone.model
+    if config.train == "full":
+        inner.requires_grad_(True)
+        if config.freeze_embeddings:
+            model.backbone.body.get_input_embeddings().requires_grad_(False)
+    if config.train != "lora":
+        return
+    if not hasattr(inner, "peft_config"):
+        model.backbone.model = _with_lora(inner, config)
+    for name, value in model.backbone.model.named_parameters():
+        if "lora_" in name:
+            # A bfloat16 weight swallows the small steps of an optimiser.
+            value.data = value.data.float()
+            value.requires_grad_(True)
+
+
+def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
+    peft = require("peft", extra="train")
+    targets = config.targets if isinstance(config.targets, str) else list(config.targets)
+    named = [ALL_LINEAR] if isinstance(targets, str) else targets
+    # The pooler of BERT is not read by any pooling of ours. peft warns where it finds none.
+    poolers = [name for name, _ in model.named_modules() if ".pooler." in f".{name}."]
+    unread = [n for n in poolers if ALL_LINEAR in named or n.rpartition(".")[2] in named]
+    lora = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        exclude_modules=unread or None,
+    )
+    with warnings.catch_warnings():
+        # What peft still uses of transformers is not for our users to mend.
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.get_peft_model(model, lora)
+
+
+def _set_dropout(model: InstEmb, share: float) -> None:
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = share
+        # Attention of Llama and its kind has a number instead of a layer.
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = share  # type: ignore[assignment]
+
+
+def _checkpoint_gradients(model: InstEmb) -> None:
+    body: Any = model.backbone.body
+    arguments = {"use_reentrant": False}
+    # Newer versions of transformers have another name for it, and warn of the old one.
+    if hasattr(body, "activation_checkpointing_enable"):
+        body.activation_checkpointing_enable(activation_checkpointing_kwargs=arguments)
+    else:
+        body.gradient_checkpointing_enable(arguments)

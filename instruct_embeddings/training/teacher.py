@@ -1,0 +1,185 @@
+"""The frozen teacher of InstEmb: it may read the answer, the student may not."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
+from instruct_embeddings.encoder.model import InstEmb
+from instruct_embeddings.encoder.poolers import PoolInputs
+from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.source import find_source
+from instruct_embeddings.training.config import TrainingConfig
+from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.rows import RowMaker
+from instruct_embeddings.training.student import Student
+
+_REMEMBERED_BYTES = 100_000_000
+_ANSWER_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class AnswerStates:
+    """What the teacher makes of text, instruction and answer.
+
+    Attributes:
+        answer: Mean of the states over the tokens of the answer, shape (b, e).
+        whole: The whole row, pooled as the teacher pools a text, shape (b, e).
+    """
+
+    answer: Tensor
+    whole: Tensor
+
+
+class Teacher:
+    """A frozen encoder: another model, or the start point of the student itself.
+
+    InstEmb (ICML 2026), representation distillation. Where the student is the teacher, its LoRA
+    layers and its dropout are switched off while it reads.
+    """
+
+    def __init__(self, model: InstEmb, rows: RowMaker) -> None:
+        """Keep the model and what tokenises for it.
+
+        Args:
+            model: Its backbone, without LoRA layers, is what teaches.
+            rows: Makes rows without soft prompts.
+        """
+        self._model, self._rows = model, rows
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
+        self._most = max(1, _REMEMBERED_BYTES // (4 * self.width))
+
+    @property
+    def width(self) -> int:
+        """Length e of its embeddings."""
+        return self._model.backbone.hidden_size
+
+    def fits(self, example: Example) -> bool:
+        """Whether the instruction leaves room for a text."""
+        return self._rows.fits(example)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Its generic embeddings, of unit length; they are remembered, as answers come back.
+
+        Returns:
+            Shape (n, e), float32.
+        """
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if missing:
+            self._known.update(zip(missing, self._embed(missing).unbind(), strict=True))
+        for text in texts:
+            self._known.move_to_end(text)
+        found = torch.stack([self._known[text] for text in texts])
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return found
+
+    def forget(self) -> None:
+        """Embed anew what comes next.
+
+        The last bits of an embedding depend on the others of its batch, and so on what is known. A
+        resumed run knows nothing: one that goes on forgets where it saves.
+        """
+        self._known.clear()
+
+    def read(self, examples: Sequence[Example]) -> AnswerStates:
+        """Read text, instruction and answer.
+
+        Raises:
+            InstructionError: An instruction leaves no room for a text.
+        """
+        rows, counts = self._rows.answered(examples, _ANSWER_TOKENS)
+        backbone = self._model.backbone
+        answer = torch.empty(len(rows), self.width, device=backbone.device)
+        whole = torch.empty_like(answer)
+        with self._frozen():
+            for places, batch in self._rows.plain_batches(rows):
+                hidden = backbone(batch.ids, batch.mask).last
+                own = torch.tensor([counts[i] for i in places], device=batch.last.device)
+                steps, ends = torch.arange(hidden.shape[1], device=own.device), batch.last[:, None]
+                inside = (steps <= ends) & (steps > ends - own[:, None])
+                answer[places] = _mean(hidden.float(), inside)
+                pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
+                whole[places] = self._model.generic_pooler(pooled).float()
+        return AnswerStates(answer, whole)
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        rows = self._rows.generic(texts)
+        out = torch.empty(len(rows), self.width, device=self._model.backbone.device)
+        with self._frozen():
+            for places, batch in self._rows.plain_batches(rows):
+                hidden = self._model.backbone(batch.ids, batch.mask).last
+                pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
+                out[places] = self._model.generic_pooler(pooled).float()
+        return functional.normalize(out, dim=-1)
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Without gradients, LoRA layers and dropout."""
+        backbone = self._model.backbone
+        training, trained = backbone.training, [p for p in backbone.parameters() if p.requires_grad]
+        backbone.eval()
+        try:
+            with torch.no_grad(), backbone.without_adapter():
+                yield
+        finally:
+            backbone.train(training)
+            # peft makes every LoRA layer trainable that it switches on again.
+            backbone.requires_grad_(False)
+            for value in trained:
+                value.requires_grad_(True)
+
+
+def make_teacher(config: TrainingConfig, student: Student, rows: RowMaker) -> Teacher:
+    """The teacher that a configuration names: another model, or the start of the student.
+
+    Args:
+        config: The whole run.
+        student: Teaches itself, where its backbone stays as it is.
+        rows: Tokenises for the student.
+
+    Raises:
+        ModelNotFoundError, CheckpointError: The model cannot be loaded.
+    """
+    name = config.loss.distillation.teacher if config.loss.distillation else ""
+    return _other(config, student, name) if name else make_start(config, student, rows)
+
+
+def make_start(config: TrainingConfig, student: Student, rows: RowMaker) -> Teacher:
+    """The student's backbone as it was before training; see `make_teacher`."""
+    if not student.full:
+        return Teacher(student.model, rows)
+    return _other(config, student, "")
+
+
+def _other(config: TrainingConfig, student: Student, name: str) -> Teacher:
+    """A model of its own in memory; "" is the start of the student."""
+    backbone, model = config.backbone, config.model
+    revision = None if name or backbone.start else model.base_revision
+    place = name or str(backbone.start or model.base_model)
+    options = replace(backbone.options(student.device), model=place, revision=revision)
+    source = find_source(options)
+    settings = replace(source.settings, soft_prompts=0, pooling="mean", adapter=False)
+    if not name:
+        # Its generic embeddings are those that the student has without an instruction.
+        settings = replace(
+            EncoderSettings(place),
+            generic_pooling=model.generic_pooling,
+            max_tokens=model.max_tokens,
+            generic_max_tokens=model.generic_max_tokens,
+            template=model.template,
+        )
+    source = replace(source, settings=settings, checkpoint=False, adapter=None)
+    template = make_template(source, load_tokenizer(source, options))
+    rows = RowMaker(template, settings, device=student.device, causal=source.causal)
+    return Teacher(load_model(source, options), rows)
+
+
+def _mean(hidden: Tensor, inside: Tensor) -> Tensor:
+    weights = inside.to(hidden.dtype)
+    return torch.einsum("btd,bt->bd", hidden, weights) / weights.sum(1, keepdim=True).clamp(min=1)

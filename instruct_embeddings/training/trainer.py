@@ -1,0 +1,282 @@
+"""The training run: InstEmb and GIRCSE, resumable to the bit.
+
+Every draw of a step (batch, paraphrase, dropout) is a function of seed and step alone, so that an
+interrupted run that is resumed ends with the same weights as one that was not.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from instruct_embeddings.encoder.source import SETTINGS_FILE
+from instruct_embeddings.errors import CheckpointError, DataError
+from instruct_embeddings.training.batch_step import BatchStep
+from instruct_embeddings.training.config import TrainingConfig
+from instruct_embeddings.training.data import TrainingData, open_data
+from instruct_embeddings.training.events import TrainEvent, TrainResult
+from instruct_embeddings.training.log import RunLog, Window
+from instruct_embeddings.training.processes import Processes
+from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.state import (
+    STATE,
+    Progress,
+    load_state,
+    read_progress,
+    recover,
+    save_state,
+)
+from instruct_embeddings.training.student import Student, make_student
+from instruct_embeddings.training.validation import SCORE, validate
+
+CHECKPOINT = "checkpoint"
+
+
+def train(
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    on_event: Callable[[TrainEvent], None] = lambda event: None,
+) -> TrainResult:
+    """Train an encoder.
+
+    Writes into `[run] output`: `checkpoint/`, the result, which is the best one by validation where
+    anything is held out; `state/`, from which a run goes on; `log.jsonl` and `loss.png`.
+
+    Args:
+        config: The whole run.
+        resume: Go on from `state/`; start anew where there is none.
+        on_event: Called every `[run] log_every` steps and after each validation, in the main
+            process. What it raises ends the run.
+
+    Raises:
+        ConfigError: Settings do not fit the model; the loss is no finite number any more.
+        DataError: A file cannot be used or changed; no text of a batch fits into its rows.
+        ModelNotFoundError, CheckpointError: A model or the folder of the run cannot be used.
+        MissingExtraError: peft, accelerate or matplotlib is not installed.
+    """
+    processes = Processes(config.run.device)
+    progress = _start(config, processes, resume)
+    with open_data(config.data, config.validation, seed=config.run.seed) as data:
+        run = _Run(config, data, processes, _check_data(config, data, progress), on_event)
+        return run.go()
+
+
+class _Run:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: TrainingData,
+        processes: Processes,
+        progress: Progress,
+        on_event: Callable[[TrainEvent], None],
+    ) -> None:
+        self.config, self.data, self.processes = config, data, processes
+        self.progress, self.on_event = progress, on_event
+        self.output = Path(config.run.output)
+        self.log = RunLog(self.output, resume_at=progress.step) if processes.main else None
+        self.parts = _make_parts(config, processes.device)
+        if progress.step:
+            load_state(self.output, self.parts.named, self.parts.optimiser)
+
+    def go(self) -> TrainResult:
+        stopped = self._loop()
+        self._save()
+        folder = self.output / CHECKPOINT
+        if self.log is not None:
+            if self.progress.best is None:
+                self.parts.student.save(folder)
+            self.log.plot()
+        self.processes.wait()
+        done = self.progress
+        return TrainResult(folder, done.step, done.best, stopped, done.seconds)
+
+    def _loop(self) -> bool:
+        """Train until the last step; whether it stopped before."""
+        run = self.config.run
+        while self.progress.step < run.steps:
+            # A run that is resumed may have stopped already.
+            if self._spent_patience:
+                return True
+            self._one_step()
+            done = self.progress.step
+            last = done == run.steps
+            measured = self._measure(last)
+            if measured or done % run.log_every == 0 or last:
+                self._report(measured)
+            if done % run.save_every == 0 and not last:
+                self._save()
+        return self._spent_patience and self.progress.step < run.steps
+
+    @property
+    def _spent_patience(self) -> bool:
+        patience = self.config.validation.patience if self.config.validation else 0
+        return 0 < patience <= self.progress.waited
+
+    def _one_step(self) -> None:
+        run, step, started = self.config.run, self.progress.step, time.perf_counter()
+        # Dropout of a step does not depend on the steps before.
+        torch.manual_seed(_seed(run.seed, step, self.processes.index))
+        parts, window, dropped = self.parts, self.progress.window, 0
+        for part in range(run.accumulate):
+            batch = self.data.source.batch(step * run.accumulate + part, self.processes.index)
+            found = parts.step.backward(batch)
+            window = window.batch(found.parts, found.examples * self.processes.count)
+            dropped += found.dropped
+        self.processes.average(parts.named.values())
+        _update(parts, self.config, step)
+        seconds = time.perf_counter() - started
+        seen = window.examples - self.progress.window.examples
+        self.progress = replace(
+            self.progress,
+            step=step + 1,
+            seconds=self.progress.seconds + seconds,
+            examples=self.progress.examples + seen,
+            dropped=self.progress.dropped + dropped,
+            window=window.time(seconds),
+        )
+
+    def _measure(self, last: bool) -> dict[str, float] | None:
+        """Measure what is held out, where it is time to, and keep the best checkpoint."""
+        held_out, done = self.config.validation, self.progress
+        if held_out is None or not self.data.validation:
+            return None
+        if done.step % held_out.every and not last:
+            return None
+        started = time.perf_counter()
+        found = self.processes.share(self._validate() if self.processes.main else {})
+        if not found:
+            return None
+        score = found[SCORE]
+        gained = done.best is None or score > done.best
+        if gained and self.processes.main:
+            self.parts.student.save(self.output / CHECKPOINT)
+        self.progress = replace(
+            done,
+            best=score if gained else done.best,
+            best_step=done.step if gained else done.best_step,
+            waited=0 if gained else done.waited + 1,
+            seconds=done.seconds + time.perf_counter() - started,
+        )
+        return found
+
+    def _validate(self) -> dict[str, float]:
+        step = self.parts.step
+        with step.arithmetic():
+            return validate(step.passes, step.rows, step.teacher, self.data.validation)
+
+    def _report(self, measured: dict[str, float] | None) -> None:
+        event = self.progress.window.event(self.progress.step, self.config.run.steps, measured)
+        self.progress = replace(self.progress, window=Window())
+        if self.log is not None:
+            self.log.write(event)
+            self.on_event(event)
+
+    def _save(self) -> None:
+        if self.processes.main:
+            save_state(self.output, self.progress, self.parts.named, self.parts.optimiser)
+        self.parts.step.forget()
+        self.processes.wait()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a run works with."""
+
+    student: Student
+    step: BatchStep
+    named: dict[str, nn.Parameter]
+    optimiser: torch.optim.Optimizer
+
+
+def _make_parts(config: TrainingConfig, device: str) -> _Parts:
+    student = make_student(config.model, config.backbone, device=device, seed=config.run.seed)
+    step = BatchStep(config, student)
+    named = student.trainable() | step.own_parameters()
+    return _Parts(student, step, named, _optimiser(config, named))
+
+
+def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progress:
+    """Where the run in the output folder is.
+
+    Raises:
+        CheckpointError: Another run, or something else, lies there.
+    """
+    output = Path(config.run.output)
+    if processes.main:
+        recover(output, STATE, CHECKPOINT)
+    processes.wait()
+    folder = output / CHECKPOINT
+    if folder.exists() and not (folder / SETTINGS_FILE).is_file():
+        raise CheckpointError(
+            f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). Remove it, "
+            "or choose another [run] output."
+        )
+    found = read_progress(output)
+    if found is None:
+        return Progress(config.digest)
+    if not resume:
+        raise CheckpointError(
+            f"{str(output)!r} holds a run at step {found.step}. Pass --resume to go on, "
+            "or choose another [run] output."
+        )
+    if found.digest != config.digest:
+        raise CheckpointError(
+            f"The run in {str(output)!r} was started with another configuration, which "
+            "would give another result. Resume with that one, or choose another [run] output."
+        )
+    return found
+
+
+def _check_data(config: TrainingConfig, data: TrainingData, progress: Progress) -> Progress:
+    """The progress, with a digest of what batches are drawn from.
+
+    Raises:
+        DataError: A resumed run would draw others.
+    """
+    drawn = [(g.name, g.rows, g.answers, g.probability) for g in data.groups]
+    digest = hashlib.sha256(repr(drawn).encode()).hexdigest()
+    if progress.data not in ("", digest):
+        raise DataError(
+            f"The training files of the run in {str(config.run.output)!r} have changed since it "
+            "started. Resume with the files of that time, or choose another [run] output."
+        )
+    return replace(progress, data=digest)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed of several numbers, 63 bits."""
+    digest = hashlib.sha256(repr(numbers).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _optimiser(config: TrainingConfig, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
+    """AdamW; soft prompts learn faster, and neither they nor biases decay."""
+    settings = config.optimiser
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, value in named.items():
+        soft = name == "soft_prompts"
+        rate = settings.learning_rate * (settings.soft_prompt_rate if soft else 1.0)
+        decay = 0.0 if soft or value.dim() < 2 else settings.weight_decay
+        groups.setdefault((rate, decay), []).append(value)
+    made: Iterable[dict[str, Any]] = (
+        {"params": values, "lr": rate, "full_rate": rate, "weight_decay": decay}
+        for (rate, decay), values in groups.items()
+    )
+    return torch.optim.AdamW(list(made), betas=(0.9, 0.98))
+
+
+def _update(parts: _Parts, config: TrainingConfig, step: int) -> None:
+    """One step of the optimiser."""
+    factor = rate_factor(step, config.run.steps, config.optimiser)
+    for group in parts.optimiser.param_groups:
+        group["lr"] = group["full_rate"] * factor
+    if config.optimiser.clip:
+        nn.utils.clip_grad_norm_(list(parts.named.values()), config.optimiser.clip)
+    parts.optimiser.step()
+    parts.optimiser.zero_grad(set_to_none=True)

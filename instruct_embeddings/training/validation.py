@@ -1,0 +1,129 @@
+"""How good the student is on what was held out."""
+
+from collections.abc import Sequence
+from statistics import mean
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from instruct_embeddings.training.data.examples import Example, answer_key
+from instruct_embeddings.training.data.split import ValidationTask
+from instruct_embeddings.training.rows import RowMaker
+from instruct_embeddings.training.student import Passes
+from instruct_embeddings.training.teacher import Teacher
+
+NEIGHBOURS = 10
+SCORE = "score"
+_ROWS, _TOKENS = 64, 4096
+
+
+@torch.no_grad()
+def validate(
+    passes: Passes, rows: RowMaker, teacher: Teacher, tasks: Sequence[ValidationTask]
+) -> dict[str, float]:
+    """Measure every task.
+
+    Texts that share answers are measured by precision@k of nearest neighbours under the
+    instruction, open questions by how often a text's own answer is the nearest. Rows are compared
+    within their group only; a task is the mean over its rows.
+
+    Args:
+        passes: The student; put into evaluation mode while it is measured.
+        rows: Tokenises for it.
+        teacher: Embeds answers.
+        tasks: What was held out.
+
+    Returns:
+        The measure of each task by name, and "score", their mean; empty where nothing can be
+        measured.
+    """
+    training = passes.training
+    passes.eval()
+    try:
+        values = {task.name: _task(passes, rows, teacher, task.examples) for task in tasks}
+    finally:
+        passes.train(training)
+    found = {name: value for name, value in values.items() if value is not None}
+    return {SCORE: mean(found.values()), **found} if found else {}
+
+
+def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) -> float | None:
+    """Share of the k nearest others that have a row's label, over rows whose label others have.
+
+    Args:
+        vectors: Shape (n, d), of unit length.
+        labels: Number of each row's, shape (n,).
+        k: Neighbours; only as many as there are others with the label, where it is rarer.
+
+    Returns:
+        From 0 to 1; None where no two rows have a label in common.
+    """
+    same = labels[:, None] == labels
+    same.fill_diagonal_(False)
+    wanted = same.sum(1)
+    counted = wanted > 0
+    if not counted.any():
+        return None
+    scores = vectors @ vectors.T
+    scores.fill_diagonal_(-torch.inf)
+    best = scores.topk(min(k, len(vectors) - 1), dim=1).indices
+    hits = same.gather(1, best)
+    places = torch.arange(1, hits.shape[1] + 1)
+    inside = places <= wanted[:, None]
+    precision = (hits & inside).sum(1) / inside.sum(1).clamp(min=1)
+    return float(precision[counted].mean())
+
+
+def answer_accuracy(vectors: Tensor, answers: Tensor, embedded: Tensor) -> float:
+    """Share of the rows whose own answer is the nearest of all.
+
+    Args:
+        vectors: Shape (n, d), of unit length.
+        answers: Number of each row's, shape (n,).
+        embedded: Embeddings of the answers in the order of their numbers, shape (m, d).
+    """
+    nearest = (vectors @ embedded.T).argmax(1)
+    return float((nearest == answers).float().mean())
+
+
+def _task(
+    passes: Passes, rows: RowMaker, teacher: Teacher, examples: Sequence[Example]
+) -> float | None:
+    kept = [example for example in examples if rows.fits(example)]
+    if len(kept) < 2:
+        return None
+    vectors = _embed(passes, rows, kept)
+    groups: dict[str, list[int]] = {}
+    for place, example in enumerate(kept):
+        groups.setdefault(example.group, []).append(place)
+    total, counted = 0.0, 0
+    for places in groups.values():
+        value = _group(vectors[places], [kept[i].answer for i in places], teacher)
+        if value is not None:
+            total, counted = total + value * len(places), counted + len(places)
+    return total / counted if counted else None
+
+
+def _group(vectors: Tensor, answers: Sequence[str], teacher: Teacher) -> float | None:
+    known: dict[str, str] = {}
+    for answer in answers:
+        known.setdefault(answer_key(answer), answer)
+    if len(known) < 2:
+        return None
+    order = {key: number for number, key in enumerate(known)}
+    numbers = torch.tensor([order[answer_key(answer)] for answer in answers])
+    is_open = len(known) > len(answers) // 2
+    if is_open and vectors.shape[1] == teacher.width:
+        embedded = teacher.embed(list(known.values())).cpu()
+        return answer_accuracy(vectors, numbers, embedded)
+    return neighbour_precision(vectors, numbers)
+
+
+def _embed(passes: Passes, rows: RowMaker, examples: Sequence[Example]) -> Tensor:
+    """Unit rows, shape (n, d), on the CPU."""
+    chunks = rows.chunks(examples, _ROWS, _TOKENS)
+    found = torch.cat([passes.embed(chunk.batch).cpu() for chunk in chunks])
+    out = torch.empty_like(found)
+    out[torch.cat([chunk.places for chunk in chunks])] = found
+    return functional.normalize(out, dim=-1)
