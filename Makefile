@@ -45,6 +45,11 @@ test-gpu: .venv/.ready ## The tests that need a CUDA device
 	@echo "==> Running the tests on a CUDA device"
 	@$(PY) -m pytest -m "gpu and not network" --timeout=600 $(ARGS)
 
+.PHONY: train-smoke
+train-smoke: .venv/.ready ## Train tiny models from raw JSONL and print what they learned; a minute
+	@echo "==> Training tiny models"
+	@$(PY) -m tests.benchmarks.train_smoke
+
 .PHONY: check
 check: lint types layers spelling ## All that needs no test run: the four below
 
@@ -90,6 +95,11 @@ bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored ve
 bench-encode: .venv/.bench ## Texts per second beside sentence-transformers and its wrappers
 	@$(PY) -m tests.benchmarks.encode $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+.PHONY: bench-encoder-quality
+bench-encoder-quality: .venv/.ready ## Quality of the encoder without labels; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.encoder_quality --data "$(DATA)" $(ARGS)
+
 # langchain-huggingface asks for huggingface-hub below 2. It runs on the version of the others too,
 # and is put in a folder of its own, where its metadata conflict with nothing.
 .venv/.bench: .venv/.ready
@@ -99,6 +109,14 @@ bench-encode: .venv/.bench ## Texts per second beside sentence-transformers and 
 	@$(PY) -m pip install --quiet --constraint constraints.txt --no-deps --upgrade \
 		--target .venv/peers langchain-huggingface
 	@touch $@
+
+# Sentences that stand in the sets to measure on are left out of the training data.
+.PHONY: weights
+weights: .venv/.ready ## Train the encoder that comes with the package; DATA=folder; hours, resumable
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m scripts.prepare_training_data "$(DATA)" runs/data --without "$(DATA)"/dev/*.jsonl
+	@.venv/bin/instruct-embeddings train instruct-minilm-l6-v1 --data runs/data --resume $(ARGS)
+	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-v1/checkpoint instruct-minilm-l6-v1
 
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/
