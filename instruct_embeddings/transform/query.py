@@ -20,8 +20,8 @@ class QueryTransform:
         q' = unit(s * v + D^T g(A v + b)),
 
     so only the query side need be linear-free: the documents stay as they are. With the `linear`
-    gate and `D = A` this is the bilinear form `v^T (s Id + A^T A) x`, fitted from pairs or target
-    vectors. With the `softmax` gate, `g` is the probability of each label for the query and row c
+    gate this is the bilinear form `v^T (s Id + A^T D) x`: `D = A` where it is fitted from pairs;
+    from target vectors, `A` maps the query to them and `D` what is stored. With the `softmax` gate, `g` is the probability of each label for the query and row c
     of `D` the direction in which label c lies: the query is moved towards the labels it is likely
     to carry. Fitted from labels this ranks better than a bilinear form of any rank, because the
     query side may be as sharp as a classifier while the index still sees an inner product.

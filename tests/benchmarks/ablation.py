@@ -1,0 +1,178 @@
+"""What each part of InstEmb and GIRCSE contributes: short trainings that differ in one thing.
+
+    python -m tests.benchmarks.ablation --data FOLDER [--steps 250] [--only NAME ...]
+
+Every variant is trained on the same batches by the recipe of the shipped encoder, for fewer steps,
+and measured on the tasks of `tests.benchmarks.encoder_quality` with pools of 300 rows. Results are
+kept after each variant, so that an interrupted run goes on where it was.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from instruct_embeddings import InstructEncoder
+from instruct_embeddings.encoder import BASE_MODEL
+from instruct_embeddings.supervision import Targets
+from instruct_embeddings.training.config import load_config
+from instruct_embeddings.training.recipes import recipes
+from instruct_embeddings.training.trainer import train
+from instruct_embeddings.transform.from_targets import TargetProblem
+from instruct_embeddings.transform.vectors import unit_rows
+from tests.benchmarks.encoder_quality import Sizes, by_cosine, cut
+from tests.benchmarks.environment import RESULTS, environment, save
+from tests.benchmarks.tasks import CACHE, TASKS, Task, embed, load
+from tests.benchmarks.transform import judge
+
+RECIPE = "instruct-minilm-l6-v1"
+SIZES = Sizes(sample=300, pool=300)
+BASE = "as shipped"
+Changes = Mapping[str, Any]
+_BARE: Changes = {"model.soft_prompts": 0, "loss.distillation.weight": 0.0}
+
+VARIANTS: Mapping[str, Changes] = {
+    BASE: {},
+    "final token only": {**_BARE, "model.pooling": "last_token"},
+    "soft prompts only": {"model.pooling": "soft_prompt_mean"},
+    "both anchors, concatenated": {"model.pooling": "dual_anchor_concat"},
+    "both anchors, gated": {"model.pooling": "dual_anchor_gate"},
+    "mean over all tokens": {**_BARE, "model.pooling": "mean"},
+    "without distillation": {"loss.distillation.weight": 0.0},
+    "distilled to the answer read in context": {"loss.distillation.target": "answer_states"},
+    "1 soft prompt": {"model.soft_prompts": 1},
+    "4 soft prompts": {"model.soft_prompts": 4},
+    "16 soft prompts": {"model.soft_prompts": 16},
+    "without same-answer attraction": {"loss.supervised": 0.0},
+    "without the answer view": {"loss.views": ["teacher"]},
+    "with the teacher view": {"loss.views": ["answer", "teacher"]},
+    "with the dropout view": {"loss.views": ["answer", "dropout"], "backbone.dropout": 0.1},
+    "1 refinement step": {"model.refinement.steps": 1},
+    "2 refinement steps": {"model.refinement.steps": 2},
+    "4 refinement steps": {"model.refinement.steps": 4},
+}
+
+
+def main() -> int:
+    """Train and measure what is not kept yet, print the table."""
+    arguments = parse()
+    results = kept(arguments)
+    prepared = prepare(arguments.data)
+    for name in arguments.only or VARIANTS:
+        if name in results["variants"]:
+            continue
+        Console(stderr=True).print(f"training: {name}")
+        results["variants"][name] = run(name, prepared, arguments)
+        save("ablation", results)
+    show(results)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and dev/")
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", choices=sorted(VARIANTS))
+    return parser.parse_args()
+
+
+def kept(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What an earlier run of the same length left."""
+    file = RESULTS / "ablation.json"
+    if file.is_file():
+        found = json.loads(file.read_text("utf-8"))
+        if (found["steps"], found["environment"]["seed"]) == (arguments.steps, arguments.seed):
+            return found  # type: ignore[no-any-return]
+    return {
+        "environment": environment(arguments.seed),
+        "steps": arguments.steps,
+        "batch_size": load_config(recipes()[RECIPE]).data.batch_size,
+        "pool": SIZES.pool,
+        "variants": {"generic": measure(InstructEncoder.from_pretrained(BASE_MODEL), arguments)},
+    }
+
+
+def prepare(data: Path) -> Path:
+    """The training data, made once."""
+    folder = CACHE / "training-data"
+    if not folder.is_dir():
+        dev = [str(file) for file in sorted((data / "dev").glob("*.jsonl"))]
+        command = [sys.executable, "-m", "scripts.prepare_training_data", str(data), str(folder)]
+        subprocess.run([*command, "--without", *dev], check=True)
+    return folder
+
+
+def run(name: str, prepared: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train one variant and measure it."""
+    output = CACHE / "ablation"
+    shutil.rmtree(output, ignore_errors=True)
+    changes = {
+        **VARIANTS[name],
+        "run.steps": arguments.steps,
+        "run.seed": arguments.seed,
+        "run.output": str(output),
+        # Measured here, and by other means.
+        "validation.rows": 4,
+        "validation.every": arguments.steps + 1,
+    }
+    config = load_config(recipes()[RECIPE], data=prepared, changes=list(changes.items()))
+    trained = train(config)
+    with InstructEncoder.from_pretrained(trained.folder) as encoder:
+        found = measure(encoder, arguments)
+    return found | {"seconds": round(trained.seconds, 1)}
+
+
+def measure(encoder: InstructEncoder, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Means over the tasks: re-encoding under the instruction, and as guide of the stored vectors.
+
+    The plain backbone has no instruction to follow: for it both are its generic vectors.
+    """
+    found = [measure_task(task, encoder, arguments) for task in TASKS]
+    names = ("precision@10", "v_measure", "guide precision@10", "guide v_measure")
+    columns = zip(*found, strict=True)
+    return {name: round(mean(own), 4) for name, own in zip(names, columns, strict=True)}
+
+
+def measure_task(
+    task: Task, encoder: InstructEncoder, arguments: argparse.Namespace
+) -> tuple[float, ...]:
+    """Precision@10 and V-measure of both."""
+    seed = arguments.seed
+    split = cut(load(task, arguments.data, seed), SIZES)
+    base = InstructEncoder.from_pretrained(BASE_MODEL)
+    stored, pool = embed(base, split.texts), embed(base, split.pool_texts)
+    if encoder.name == BASE_MODEL:
+        return judge(*by_cosine(pool), split, seed) * 2
+    ours = unit_rows(encoder.encode(split.pool_texts, instruction=task.instruction))
+    taught = encoder.encode(split.texts, instruction=task.instruction)
+    problem = TargetProblem.of(stored, Targets(taught, (taught != 0).any(axis=1)))
+    query = problem.fit_queries(problem.strengths[0])
+    space = problem.fit_space(query, seed).encoder.encode(pool)
+    return *judge(*by_cosine(ours), split, seed), *judge(*by_cosine(space), split, seed)
+
+
+def show(results: dict[str, Any]) -> None:
+    """The table, as it came out."""
+    batch, steps = results["batch_size"], results["steps"]
+    table = Table(title=f"precision@10 / V-measure after {steps} steps of {batch} examples")
+    for heading in ("variant", "re-encoded", "as guide", "seconds"):
+        table.add_column(heading)
+    for name, row in results["variants"].items():
+        own = f"{row['precision@10']:.3f} / {row['v_measure']:.3f}"
+        guide = f"{row['guide precision@10']:.3f} / {row['guide v_measure']:.3f}"
+        table.add_row(name, own, guide, f"{row.get('seconds', 0):.0f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

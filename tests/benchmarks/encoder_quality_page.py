@@ -1,0 +1,92 @@
+"""The part of docs/performance.md about the encoder's quality, and its figure in the README."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from tests.benchmarks.encoder_quality_report import means, sections
+from tests.benchmarks.environment import RESULTS
+
+Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
+_BY_WHAT = (
+    "No method sees a label. The tasks, pools and queries are those of the ranking quality above; "
+    "as a guide, the encoder reads a sample of at most 1,000 texts, and the transform that learns "
+    "from it ranks the stored generic vectors. Triplets: three texts of which one shares the first "
+    "aspect with the anchor and one the second; embeddings that ignore the instruction are right "
+    "under one of the two."
+)
+
+
+def quality_page(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+    """Paragraphs and tables; what was not measured is left out."""
+    results = _read("encoder-quality")
+    parts = [
+        "## The encoder's quality, without labels",
+        "`make bench-encoder-quality DATA=folder`",
+        f"{ran(results['environment'])} Model: {results['model']['name']}.",
+        _BY_WHAT,
+    ]
+    *others, total = sections(results)
+    for section in (total, *others):
+        parts += [f"**{section.title}**", tabulate(section.headings, section.lines)]
+    return parts + _refinement(tabulate, ran) + _ablation(tabulate, ran)
+
+
+def quality_figures() -> list[str]:
+    """The figures that the README quotes."""
+    results = _read("encoder-quality")
+    section = means(results["rows"])
+    cells = {line[0]: line[1] for line in section.lines}
+    shown = ", ".join(f"{name} {figures}" for name, figures in cells.items() if "ridge" not in name)
+    return [
+        f"Without labels, by {results['model']['name']}, {section.title} (precision@10 / "
+        f"V-measure): {shown} (`make bench-encoder-quality DATA=folder`)."
+    ]
+
+
+def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+    if not (RESULTS / "refinement.json").is_file():
+        return []
+    results = _read("refinement")
+    lines = [
+        [
+            str(row["steps"]),
+            f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
+            f"{row['milliseconds a text']:.2f}",
+        ]
+        for row in results["rows"]
+    ]
+    return [
+        "### Steps of refinement",
+        "`make bench-refinement DATA=folder`",
+        f"{ran(results['environment'])} Model: {results['model']}, trained with four steps; "
+        f"everything re-encoded, pools of {results['pool']} rows. K = 0 pools the input.",
+        tabulate(("K", "precision@10 / V-measure", "ms a text"), lines),
+    ]
+
+
+def _ablation(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+    if not (RESULTS / "ablation.json").is_file():
+        return []
+    results = _read("ablation")
+    lines = [
+        [
+            name,
+            f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
+            f"{row['guide precision@10']:.3f} / {row['guide v_measure']:.3f}",
+        ]
+        for name, row in results["variants"].items()
+    ]
+    return [
+        "### What the parts contribute",
+        "`make bench-ablation DATA=folder`",
+        f"{ran(results['environment'])} Each variant was trained for {results['steps']} steps of "
+        f"{results['batch_size']} examples and measured on pools of {results['pool']} rows; "
+        "precision@10 / V-measure, means over the tasks.",
+        tabulate(("variant", "re-encoded", "as guide"), lines),
+    ]
+
+
+def _read(name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return data
