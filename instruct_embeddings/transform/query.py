@@ -21,10 +21,11 @@ class QueryTransform:
 
     so only the query side need be linear-free: the documents stay as they are. With the `linear`
     gate this is the bilinear form `v^T (s Id + A^T D) x`: `D = A` where it is fitted from pairs;
-    from target vectors, `A` maps the query to them and `D` what is stored. With the `softmax` gate, `g` is the probability of each label for the query and row c
-    of `D` the direction in which label c lies: the query is moved towards the labels it is likely
-    to carry. Fitted from labels this ranks better than a bilinear form of any rank, because the
-    query side may be as sharp as a classifier while the index still sees an inner product.
+    from target vectors, `A` maps the query to them and `D` what is stored. With the `softmax` gate,
+    `g` is the probability of each label for the query and row c of `D` the direction in which label
+    c lies: the query is moved towards the labels it is likely to carry. Fitted from labels this
+    ranks better than a bilinear form of any rank, because the query side may be as sharp as a
+    classifier while the index still sees an inner product.
 
     Attributes:
         residual: Weight `s` of the generic vector.
