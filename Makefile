@@ -100,6 +100,16 @@ bench-encoder-quality: .venv/.ready ## Quality of the encoder without labels; DA
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.encoder_quality --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-refinement
+bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.refinement --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-ablation
+bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=folder; over an hour
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.ablation --data "$(DATA)" $(ARGS)
+
 # langchain-huggingface asks for huggingface-hub below 2. It runs on the version of the others too,
 # and is put in a folder of its own, where its metadata conflict with nothing.
 .venv/.bench: .venv/.ready
@@ -112,11 +122,13 @@ bench-encoder-quality: .venv/.ready ## Quality of the encoder without labels; DA
 
 # Sentences that stand in the sets to measure on are left out of the training data.
 .PHONY: weights
-weights: .venv/.ready ## Train the encoder that comes with the package; DATA=folder; hours, resumable
+weights: .venv/.ready ## Train the encoders that come with the package; DATA=folder; hours, resumable
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m scripts.prepare_training_data "$(DATA)" runs/data --without "$(DATA)"/dev/*.jsonl
 	@.venv/bin/instruct-embeddings train instruct-minilm-l6-v1 --data runs/data --resume $(ARGS)
 	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-v1/checkpoint instruct-minilm-l6-v1
+	@.venv/bin/instruct-embeddings train instruct-minilm-l6-refine-v1 --data runs/data --resume $(ARGS)
+	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-refine-v1/checkpoint instruct-minilm-l6-refine-v1
 
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/

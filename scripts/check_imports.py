@@ -36,6 +36,17 @@ def check_missing_extra(package: str, name: str, extra: str) -> None:
         raise SystemExit(f"{package}.{name} can be imported without the extra {extra!r}")
 
 
+def check_encoder() -> None:
+    """The encoder in the box embeds a text under an instruction, without a model hub."""
+    from instruct_embeddings import InstructEncoder
+
+    with InstructEncoder.from_pretrained(local_files_only=True) as encoder:
+        found = encoder.encode(["The soup was cold."], instruction="Is it praise or blame?")
+    if found.shape != (1, 384):
+        raise SystemExit(f"the encoder in the box gave an array of shape {found.shape}")
+    print(f"{encoder.name}: {found.shape}")
+
+
 def main(extras: str) -> None:
     """Check the core and the three adapters."""
     check_names("instruct_embeddings")
@@ -44,6 +55,8 @@ def main(extras: str) -> None:
             check_names(package)
         else:
             check_missing_extra(package, name, extra)
+    if extras == "with":
+        check_encoder()
 
 
 if __name__ == "__main__":

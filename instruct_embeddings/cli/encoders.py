@@ -24,9 +24,10 @@ class TextEncoder(Protocol):
 
 def load_encoder(model: str | None = None) -> TextEncoder:
     """Load a sentence encoder; all-MiniLM-L6-v2 unless another is named."""
-    from instruct_embeddings.encoder import InstructEncoder
+    from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder
 
-    encoder = InstructEncoder.from_pretrained(model)
+    # Generic vectors need no more than the backbone.
+    encoder = InstructEncoder.from_pretrained(model or BASE_MODEL)
     # Looked for now, so that a model that is not there stops a command before it starts.
     _ = encoder.name
     return encoder

@@ -56,7 +56,7 @@ class InstructEncoder:
 
         Args:
             model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
-                all-MiniLM-L6-v2.
+                our own instruct-minilm-l6-v1, which comes with this package.
             options: Every field of `EncoderOptions`.
 
         Raises:

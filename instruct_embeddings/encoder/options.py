@@ -45,7 +45,8 @@ class EncoderOptions:
 
     Attributes:
         model: Hub id, local folder of a Hugging Face model, or a folder written by
-            `InstructEncoder.save_pretrained`. None means all-MiniLM-L6-v2: from the offline package
+            `InstructEncoder.save_pretrained`. None means instruct-minilm-l6-v1, which comes
+            with this package. Its backbone all-MiniLM-L6-v2 is taken from the offline package
             (extra `offline`) where that is installed, else from the hub.
         revision: Branch, tag or commit on the hub.
         adapter: LoRA adapter of `peft`: a folder or a hub id. Not used for generic embeddings.

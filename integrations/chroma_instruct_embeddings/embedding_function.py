@@ -63,7 +63,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     Args:
         model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
-            all-MiniLM-L6-v2.
+            instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
         query_instruction: What queries get instead, None included.
         document_instruction: What documents get instead, None included.

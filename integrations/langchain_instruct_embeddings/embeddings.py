@@ -25,7 +25,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     """Embeddings of any Hugging Face model, generic or under an instruction.
 
     Without an instruction these are the model's own embeddings. An instruction is a plain sentence
-    that says in what respect texts should be similar; it needs a model trained for it.
+    that says in what respect texts should be similar; it needs a model trained for it, as the
+    default one is.
 
     Setup:
         ```bash
@@ -37,7 +38,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     Key init args:
         model:
             Hub id, folder of a Hugging Face model, or a folder written by
-            `InstructEncoder.save_pretrained`; `None` is all-MiniLM-L6-v2. Also `model_name`.
+            `InstructEncoder.save_pretrained`; `None` is instruct-minilm-l6-v1, which comes with
+            this package. Also `model_name`.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
             hidden default, and neither stands in for the other.
@@ -63,10 +65,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         ```python
         from langchain_instruct_embeddings import InstructEmbeddings
 
-        embeddings = InstructEmbeddings(
-            model="sentence-transformers/all-MiniLM-L6-v2",
-            query_instruction="Which passages answer the question?",
-        )
+        embeddings = InstructEmbeddings(query_instruction="Which passages answer the question?")
         ```
 
         Weights are loaded at the first use, once for all embeddings of the process that need the

@@ -37,7 +37,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
 
     Args:
         model_name: Hub id, folder of a Hugging Face model, or folder of a saved encoder. By default
-            all-MiniLM-L6-v2.
+            instruct-minilm-l6-v1, which comes with this package.
         query_instruction: Instruction of queries; None for generic embeddings.
         document_instruction: Instruction of documents; None for generic embeddings.
         show_progress: Show a bar on stderr for documents; never for a query.

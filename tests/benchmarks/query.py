@@ -22,6 +22,7 @@ from rich.table import Table
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuide
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH, DEFAULT_RESCORE
 from tests.benchmarks.corpora import Base, mix, mixed_batches, read_base
 from tests.benchmarks.environment import environment, save
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    encoder = InstructEncoder.from_pretrained()
+    encoder = InstructEncoder.from_pretrained(BASE_MODEL)
     base = read_base(encoder, arguments.data, arguments.seed)
     per_text = seconds_per_text(encoder, base)
     results = []

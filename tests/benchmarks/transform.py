@@ -24,6 +24,7 @@ from sklearn.metrics import v_measure_score
 
 from instruct_embeddings import FitConfig, InstructEncoder, InstructionTransform
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
 from instruct_embeddings.supervision import Labels
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", help="names such as trec/coarse; all by default")
     arguments = parser.parse_args()
     chosen = [task for task in TASKS if not arguments.tasks or task.name in arguments.tasks]
-    encoder = InstructEncoder.from_pretrained()
+    encoder = InstructEncoder.from_pretrained(BASE_MODEL)
     rows: list[dict[str, Any]] = []
     for task in track(chosen, description="tasks", console=Console(stderr=True)):
         rows.extend(run_task(task, load(task, arguments.data, arguments.seed), encoder, arguments))

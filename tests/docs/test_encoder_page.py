@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.encoder import EncoderOptions, hub
-from tests.models import TEXTS, tiny
+from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, hub
+from tests.models import TEXTS, tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "encoder.md").read_text(encoding="utf-8")
@@ -30,8 +30,9 @@ HOSTS = {
 
 @pytest.fixture
 def tiny_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tiny model in place of all-MiniLM-L6-v2."""
-    monkeypatch.setattr(hub, "_packaged", lambda: tiny())
+    """A tiny checkpoint in place of the one in the box."""
+    place = hub.Location(DEFAULT_MODEL, tiny_checkpoint(), on_hub=False)
+    monkeypatch.setattr(hub, "_shipped", lambda name, revision: place)
 
 
 def test_both_pages_show_code() -> None:

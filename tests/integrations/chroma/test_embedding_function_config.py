@@ -65,7 +65,7 @@ def test_the_stored_configuration_is_plain_complete_and_of_no_machine(model: Pat
 
 def test_the_default_model_is_stored_by_its_name_and_nothing_else() -> None:
     assert InstructEmbeddingFunction().get_config() == {
-        "model": "sentence-transformers/all-MiniLM-L6-v2",
+        "model": "instruct-minilm-l6-v1",
         "query_instruction": None,
         "document_instruction": None,
     }

@@ -276,9 +276,8 @@ async def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(examples) == 6
     for example in examples:
-        code = textwrap.dedent(example).replace(
-            "sentence-transformers/all-MiniLM-L6-v2", str(tiny_checkpoint())
-        )
+        named = f"InstructEmbeddings(model={str(tiny_checkpoint())!r}, query"
+        code = textwrap.dedent(example).replace("InstructEmbeddings(query", named)
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         waiting = eval(compile(code, "<example>", "exec", flags=flags), names)
         if waiting is not None:

@@ -9,10 +9,10 @@ import pytest
 from huggingface_hub import constants, errors
 from huggingface_hub.utils import filter_repo_objects
 
-from instruct_embeddings.encoder import DEFAULT_MODEL, InstructEncoder
-from instruct_embeddings.encoder.hub import Location, locate, require_safetensors
+from instruct_embeddings.encoder import BASE_MODEL, DEFAULT_MODEL, InstructEncoder
+from instruct_embeddings.encoder.hub import Location, locate, require_safetensors, shipped
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.errors import CheckpointError, ModelNotFoundError
+from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from tests.models import TEXTS, tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -177,17 +177,16 @@ def test_python_files_are_fetched_only_with_trust_and_pickles_never(
     assert fetched == files[: 7 if trust else 6]
 
 
-def test_the_offline_package_is_preferred_for_the_default_model(
+def test_the_offline_package_is_preferred_for_its_model(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package: Any = ModuleType(PACKAGE)
     package.get_model_path = lambda: tiny("roberta")
     monkeypatch.setitem(sys.modules, PACKAGE, package)
-    packaged = Location(DEFAULT_MODEL, tiny("roberta"), on_hub=True)
-    assert locate(None, None, EncoderOptions()) == packaged
-    assert locate(DEFAULT_MODEL, None, EncoderOptions(local_files_only=True)) == packaged
+    packaged = Location(BASE_MODEL, tiny("roberta"), on_hub=True)
+    assert locate(BASE_MODEL, None, EncoderOptions(local_files_only=True)) == packaged
     assert hub.calls == []
-    assert locate(None, "v2", EncoderOptions()).path == tiny()
+    assert locate(BASE_MODEL, "v2", EncoderOptions()).path == tiny()
     assert hub.calls[0]["revision"] == "v2"
 
 
@@ -196,7 +195,28 @@ def test_without_the_offline_package_the_message_recommends_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, PACKAGE, None)
     with pytest.raises(ModelNotFoundError, match=r'pip install "instruct-embeddings\[offline\]"'):
-        locate(None, None, EncoderOptions(cache_folder=str(tmp_path)))
+        locate(BASE_MODEL, None, EncoderOptions(cache_folder=str(tmp_path)))
+
+
+def test_the_default_model_comes_with_this_package(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = locate(None, None, EncoderOptions())
+    assert (found.name, found.on_hub) == (DEFAULT_MODEL, False)
+    assert (found.path / "instruct_encoder.json").is_file()
+    assert locate(DEFAULT_MODEL, None, EncoderOptions()) == found
+    assert DEFAULT_MODEL in shipped()
+    # A folder that happens to have its name is meant only where it is named.
+    (tmp_path / DEFAULT_MODEL).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert locate(None, None, EncoderOptions()) == found
+    assert locate(DEFAULT_MODEL, None, EncoderOptions()).path == tmp_path / DEFAULT_MODEL
+    assert hub.calls == []
+
+
+def test_the_default_model_has_one_version() -> None:
+    with pytest.raises(ConfigError, match="revision='v2', and 'instruct-minilm-l6-v1' comes with"):
+        locate(None, "v2", EncoderOptions())
 
 
 def test_only_safetensors_are_read(tmp_path: Path) -> None:

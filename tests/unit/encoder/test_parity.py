@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder import DEFAULT_MODEL, InstructEncoder, session
+from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, session
 from instruct_embeddings.encoder.batching import collate
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import Side
@@ -169,8 +169,8 @@ def test_real_weights_give_what_sentence_transformers_gives(
     reference: FloatArray, options: dict[str, Any], cosine: float
 ) -> None:
     """all-MiniLM-L6-v2 from the offline package, read by both."""
-    with InstructEncoder.from_pretrained(device="cpu", **options) as encoder:
-        assert (encoder.name, encoder.dimension) == (DEFAULT_MODEL, 384)
+    with InstructEncoder.from_pretrained(BASE_MODEL, device="cpu", **options) as encoder:
+        assert (encoder.name, encoder.dimension) == (BASE_MODEL, 384)
         found = encoder.encode(REAL_TEXTS)
     assert ((found * reference).sum(1)).min() >= cosine
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)

@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, hub
+from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.source import SETTINGS_FILE
+
+NAMES = hub.shipped()
+MOST_BYTES = 8_000_000
+REVIEWS = {
+    "praised soup": "The soup was wonderful.",
+    "blamed soup": "The soup was cold and tasted awful.",
+    "praised waiter": "Our waiter was charming and attentive.",
+    "blamed waiter": "The waiter was rude and ignored us.",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_checkpoint_is_small_and_holds_no_code(name: str) -> None:
+    files = [file for file in (hub.WEIGHTS / name).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= MOST_BYTES
+    assert {file.suffix for file in files} == {".json", ".safetensors", ".md"}
+    # Nobody but its owner could read what has other rights.
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in files)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_checkpoint_names_its_backbone_and_no_place(name: str) -> None:
+    folder = hub.WEIGHTS / name
+    settings = EncoderSettings.from_dict(json.loads((folder / SETTINGS_FILE).read_text("utf-8")))
+    assert (settings.base_model, settings.adapter, settings.backbone) == (BASE_MODEL, True, False)
+    assert settings.soft_prompts == 8
+    adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text("utf-8"))
+    assert "base_model_name_or_path" not in adapter
+    tensors = load_file(folder / "adapter" / "adapter_model.safetensors")
+    assert {value.dtype for value in tensors.values()} == {np.dtype(np.float16)}
+    assert all(np.isfinite(value).all() for value in tensors.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_card_names_licences_and_limits(name: str) -> None:
+    card = (hub.WEIGHTS / name / "README.md").read_text("utf-8")
+    assert all(heading in card for heading in ("## Data", "## Evaluation", "## Limits", "Licence"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_without_an_instruction_a_shipped_encoder_is_its_backbone(name: str) -> None:
+    texts = list(REVIEWS.values())
+    with InstructEncoder.from_pretrained(name, device="cpu") as ours:
+        found, record = ours.encode(texts), ours.record()
+    with InstructEncoder.from_pretrained(BASE_MODEL, device="cpu") as base:
+        np.testing.assert_array_equal(found, base.encode(texts))
+        assert record == base.record()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("instruction", "nearest"),
+    [
+        ("Is it praise or criticism?", "praised waiter"),
+        ("What is the review about: the food or the staff?", "blamed soup"),
+    ],
+)
+def test_what_is_near_depends_on_the_instruction(name: str, instruction: str, nearest: str) -> None:
+    with InstructEncoder.from_pretrained(name, device="cpu") as encoder:
+        vectors = encoder.encode(list(REVIEWS.values()), instruction=instruction)
+    scores = dict(zip(REVIEWS, vectors @ vectors[0], strict=True))
+    assert max(list(REVIEWS)[1:], key=scores.__getitem__) == nearest
