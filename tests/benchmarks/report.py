@@ -1,8 +1,8 @@
-"""Rewrite docs/performance.md and the figures of the README from the kept results.
+"""Rewrite docs/performance.md and the figures of README and model card from the kept results.
 
     python -m tests.benchmarks.report
 
-A test compares both files with what this module makes of `results/`, so that no figure can be
+A test compares all with what this module makes of `results/`, so that no figure can be
 quoted that the results do not hold.
 """
 
@@ -12,21 +12,34 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from instruct_embeddings.encoder import DEFAULT_MODEL
 from tests.benchmarks.encode_report import encoding_figures, encoding_page
+from tests.benchmarks.encoder_quality_page import quality_figures, quality_page
 from tests.benchmarks.environment import RESULTS
 from tests.benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, POSTERIOR, RESCORED, SIZES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
+CARD = ROOT / "instruct_embeddings" / "weights" / DEFAULT_MODEL / "README.md"
 _SHOWN = (GENERIC, POSTERIOR, GSTRANSFORM, FOLDED, RESCORED)
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->"
 
 
 def main() -> None:
-    """Write both files."""
-    PAGE.write_text(performance_page(), encoding="utf-8")
-    README.write_text(with_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the files."""
+    for file, text in pages().items():
+        file.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """What the files should hold."""
+    readme, card = (file.read_text(encoding="utf-8") for file in (README, CARD))
+    return {
+        PAGE: performance_page(),
+        README: with_figures(readme, readme_figures()),
+        CARD: with_figures(card, "".join(f"- {line}\n" for line in quality_figures())),
+    }
 
 
 def performance_page() -> str:
@@ -80,15 +93,16 @@ def performance_page() -> str:
         "Encoding the whole collection again with the same encoder, measured on a slice and "
         "scaled, beside the median first answer:",
         _table(("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)),
+        *quality_page(_table, _ran),
         *encoding_page(_table, _ran),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def with_figures(readme: str) -> str:
-    """The README with its figures replaced."""
-    head, _, rest = readme.partition(_BEGIN)
-    return f"{head}{_BEGIN}{readme_figures()}{_END}{rest.partition(_END)[2]}"
+def with_figures(page: str, figures: str) -> str:
+    """A page with its figures replaced."""
+    head, _, rest = page.partition(_BEGIN)
+    return f"{head}{_BEGIN}{figures}{_END}{rest.partition(_END)[2]}"
 
 
 def readme_figures() -> str:
@@ -109,6 +123,7 @@ def readme_figures() -> str:
         f"{min(adapted)} to {max(adapted)} ms a query, {min(ratios)} to {max(ratios)} times a "
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
+        *quality_figures(),
         *encoding_figures(),
         "Hardware, versions, every task, what is lost where: [performance](docs/performance.md).",
     ]

@@ -96,10 +96,6 @@ def test_the_code_of_the_readme_runs(
     assert len(found) == 5
 
 
-def test_the_performance_page_holds_what_was_measured() -> None:
-    assert report.PAGE.read_text(encoding="utf-8") == report.performance_page()
-
-
-def test_the_readme_quotes_what_was_measured() -> None:
-    readme = report.README.read_text(encoding="utf-8")
-    assert report.readme_figures() in readme
+@pytest.mark.parametrize("file", [report.PAGE, report.README, report.CARD], ids=lambda f: f.name)
+def test_pages_quote_what_was_measured(file: Path) -> None:
+    assert file.read_text(encoding="utf-8") == report.pages()[file]
