@@ -85,9 +85,9 @@ class RunLog:
         if not lines:
             return
         # A figure of its own: pyplot keeps state of the whole process.
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(8, 4), layout="constrained")
+        figure = require("matplotlib.figure", extra="train").Figure(
+            figsize=(8, 4), layout="constrained"
+        )
         axes = figure.subplots()
         for name in lines[-1]["parts"]:
             own = [(line["step"], line["parts"][name]) for line in lines if name in line["parts"]]
