@@ -10,11 +10,11 @@ from instruct_embeddings.encoder.source import SETTINGS_FILE
 
 NAMES = hub.shipped()
 MOST_BYTES = 8_000_000
-REVIEWS = {
-    "praised soup": "The soup was wonderful.",
-    "blamed soup": "The soup was cold and tasted awful.",
-    "praised waiter": "Our waiter was charming and attentive.",
-    "blamed waiter": "The waiter was rude and ignored us.",
+MESSAGES = {
+    "angry, card": "I am furious that my card PIN was reset!",
+    "calm, card": "How do I reset my card PIN?",
+    "angry, parcel": "I am furious that my parcel got lost!",
+    "calm, parcel": "Where can I track my parcel?",
 }
 
 
@@ -49,7 +49,7 @@ def test_a_model_card_names_licences_and_limits(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_without_an_instruction_a_shipped_encoder_is_its_backbone(name: str) -> None:
-    texts = list(REVIEWS.values())
+    texts = list(MESSAGES.values())
     with InstructEncoder.from_pretrained(name, device="cpu") as ours:
         found, record = ours.encode(texts), ours.record()
     with InstructEncoder.from_pretrained(BASE_MODEL, device="cpu") as base:
@@ -62,12 +62,12 @@ def test_without_an_instruction_a_shipped_encoder_is_its_backbone(name: str) -> 
 @pytest.mark.parametrize(
     ("instruction", "nearest"),
     [
-        ("Is it praise or criticism?", "praised waiter"),
-        ("What is the review about: the food or the staff?", "blamed soup"),
+        ("Which emotion is expressed?", "angry, parcel"),
+        ("What is the message about?", "calm, card"),
     ],
 )
 def test_what_is_near_depends_on_the_instruction(name: str, instruction: str, nearest: str) -> None:
     with InstructEncoder.from_pretrained(name, device="cpu") as encoder:
-        vectors = encoder.encode(list(REVIEWS.values()), instruction=instruction)
-    scores = dict(zip(REVIEWS, vectors @ vectors[0], strict=True))
-    assert max(list(REVIEWS)[1:], key=scores.__getitem__) == nearest
+        vectors = encoder.encode(list(MESSAGES.values()), instruction=instruction)
+    scores = dict(zip(MESSAGES, vectors @ vectors[0], strict=True))
+    assert max(list(MESSAGES)[1:], key=scores.__getitem__) == nearest
