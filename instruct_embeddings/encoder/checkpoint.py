@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
@@ -98,16 +99,10 @@ def write_checkpoint(
             f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). "
             "Choose another folder, or remove it."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing(folder) as partial:
         # A backbone that came with the checkpoint may be nowhere else.
         _write_parts(partial, loaded, source, backbone=backbone or source.settings.backbone)
         partial.chmod(0o755)
-        _replace(folder, partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return folder
 
 
@@ -115,20 +110,6 @@ def _is_foreign(folder: Path) -> bool:
     if not folder.is_dir():
         return folder.exists()
     return not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir())
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    """Two renames; where the second fails, the old folder comes back."""
-    old = partial.with_name(f"{partial.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def upload(encoder: "InstructEncoder", repo_id: str, *, private: bool, backbone: bool) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.options import at_least
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.errors import CheckpointError
 from instruct_embeddings.training.log import Window
 
@@ -70,22 +70,16 @@ def save_state(
     """
     from safetensors.torch import save_file
 
-    output.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{STATE}-", dir=output))
-    try:
-        tensors = {f"parameter.{name}": value.detach() for name, value in parameters.items()}
-        for name, value in parameters.items():
-            for key, part in optimiser.state.get(value, {}).items():
-                tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(part)
-        own = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    tensors = {f"parameter.{name}": value.detach() for name, value in parameters.items()}
+    for name, value in parameters.items():
+        for key, part in optimiser.state.get(value, {}).items():
+            tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(part)
+    own = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    with replacing(output / STATE) as partial:
         save_file(own, partial / _TENSORS, metadata={"format": "pt"})
         text = json.dumps(asdict(progress), indent=2) + "\n"
         (partial / _PROGRESS).write_text(text, encoding="utf-8")
         _flush(partial)
-        _replace(output / STATE, partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def read_progress(output: Path) -> Progress | None:
@@ -187,17 +181,3 @@ def _flush(folder: Path) -> None:
     for file in folder.iterdir():
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    """Two renames; an interruption between them is mended by `recover`."""
-    old = partial.with_name(f"{partial.name}-old")
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(partial, folder)
-    except BaseException:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -89,7 +89,7 @@ def test_a_failure_leaves_the_state_before(
         os.rename(source, target)
 
     if fails_at == "replace":
-        monkeypatch.setattr("instruct_embeddings.training.state.os.replace", fail_second)
+        monkeypatch.setattr(Path, "rename", fail_second)
     else:
         monkeypatch.setattr(Path, "write_text", fail)
     with pytest.raises(OSError, match="disk full"):
