@@ -65,7 +65,7 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     device = choose_device(options.device)
     require_safetensors(source.base.path, "The model")
     # While transformers builds a model, it changes settings of the whole process.
-    with _one_at_a_time, _quiet():
+    with _one_at_a_time, quiet():
         backbone = _load_backbone(source, options, device)
         if source.adapter is not None:
             backbone = _with_adapter(backbone, source.adapter.path)
@@ -242,7 +242,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bar and the report that transformers shows for weights; we check them."""
     from transformers.utils import logging
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from instruct_embeddings.config import at_least as at_least
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
 
 DataType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from instruct_embeddings.encoder.options import at_least, is_bool
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import is_bool
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training._tables import (
     as_names,

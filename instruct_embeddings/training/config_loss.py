@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from instruct_embeddings.encoder.options import at_least, one_of
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import one_of
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training._tables import as_names, as_number, as_sizes, as_text
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from instruct_embeddings.encoder.options import EncoderOptions, at_least, is_bool, one_of
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import EncoderOptions, is_bool, one_of
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training._tables import (
     as_names,

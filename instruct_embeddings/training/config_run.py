@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from instruct_embeddings.encoder.options import at_least, one_of
+from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.options import one_of
 from instruct_embeddings.training._tables import as_number, as_path, as_share, as_text
 
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from instruct_embeddings._extras import require
 from instruct_embeddings.encoder.batching import TokenBatch
 from instruct_embeddings.encoder.checkpoint import write_checkpoint
-from instruct_embeddings.encoder.loading import _quiet as quiet
-from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
+from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template, quiet
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.poolers import PoolInputs
 from instruct_embeddings.encoder.pooling import last_token_pool, soft_prompt_pool
@@ -100,7 +99,7 @@ def make_student(
 
 
 class Passes(nn.Module):
-    """One forward pass of the student as a module, so that it can be wrapped for several GPUs."""
+    """What the losses need of one forward pass of the student."""
 
     def __init__(self, model: InstEmb, *, layers: Sequence[int] = (), again: bool = False) -> None:
         """Choose what is computed.
