@@ -8,7 +8,6 @@ kept after each variant, so that an interrupted run goes on where it was.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,8 @@ from instruct_embeddings.training.trainer import train
 from instruct_embeddings.transform.from_targets import TargetProblem
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.benchmarks.encoder_quality import Sizes, by_cosine, cut
-from tests.benchmarks.environment import RESULTS, environment, save
+from tests.benchmarks.environment import environment, save
+from tests.benchmarks.environment import load as load_results
 from tests.benchmarks.tasks import CACHE, TASKS, Task, embed, load
 from tests.benchmarks.transform import judge
 
@@ -88,11 +88,10 @@ def parse() -> argparse.Namespace:
 
 def kept(arguments: argparse.Namespace) -> dict[str, Any]:
     """What an earlier run of the same length left."""
-    file = RESULTS / "ablation.json"
-    if file.is_file():
-        found = json.loads(file.read_text("utf-8"))
-        if (found["steps"], found["environment"]["seed"]) == (arguments.steps, arguments.seed):
-            return found  # type: ignore[no-any-return]
+    found = load_results("ablation")
+    asked = (arguments.steps, arguments.seed)
+    if found and (found["steps"], found["environment"]["seed"]) == asked:
+        return found
     return {
         "environment": environment(arguments.seed),
         "steps": arguments.steps,

@@ -8,7 +8,6 @@ eight instructions at once beside eight passes. Results are kept by device and p
 """
 
 import argparse
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +38,7 @@ from tests.benchmarks.encode_models import (
 from tests.benchmarks.encode_rounds import compare, run_apart
 from tests.benchmarks.encode_texts import INSTRUCTIONS, TextSet, read_sets, texts_of_exactly
 from tests.benchmarks.encode_texts import token_statistics as tokens
-from tests.benchmarks.environment import RESULTS, environment, save
+from tests.benchmarks.environment import environment, load, save
 
 PARTS = ("minilm", "causal", "grid")
 ROUNDS = 5
@@ -181,8 +180,7 @@ def as_part(
 def keep(part: str, result: dict[str, Any], arguments: argparse.Namespace) -> Path:
     """Put a part into the results of its device; other parts stay."""
     name = f"encode-{arguments.device}"
-    file = RESULTS / f"{name}.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = load(name)
     return save(name, {p: {**kept, part: result}[p] for p in PARTS if p in kept or p == part})
 
 

@@ -1,12 +1,11 @@
 """What docs/performance.md and the README say about encoding, out of the kept results."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import floor
 from typing import Any, TypeAlias
 
 from tests.benchmarks.encode_contestants import BFLOAT16, GRID, OUR_OWN, SENTENCE_TRANSFORMERS
-from tests.benchmarks.environment import RESULTS
+from tests.benchmarks.environment import load
 
 Table: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 Ran: TypeAlias = Callable[[dict[str, Any]], str]
@@ -77,9 +76,7 @@ def encoding_figures() -> list[str]:
 
 def read(device: str) -> dict[str, Any]:
     """Kept parts of a device; empty where it was not measured."""
-    file = RESULTS / f"encode-{device}.json"
-    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return kept
+    return load(f"encode-{device}")
 
 
 def how(about: dict[str, Any]) -> str:

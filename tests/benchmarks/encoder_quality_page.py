@@ -1,11 +1,10 @@
 """The part of docs/performance.md about the encoder's quality, and its figure in the README."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from tests.benchmarks.encoder_quality_report import means, sections
-from tests.benchmarks.environment import RESULTS
+from tests.benchmarks.environment import load
 
 Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _BY_WHAT = (
@@ -19,7 +18,7 @@ _BY_WHAT = (
 
 def quality_page(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
     """Paragraphs and tables; what was not measured is left out."""
-    results = _read("encoder-quality")
+    results = load("encoder-quality")
     parts = [
         "## The encoder's quality, without labels",
         "`make bench-encoder-quality DATA=folder`",
@@ -34,7 +33,7 @@ def quality_page(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> li
 
 def quality_figures() -> list[str]:
     """The figures that the README quotes."""
-    results = _read("encoder-quality")
+    results = load("encoder-quality")
     section = means(results["rows"])
     cells = {line[0]: line[1] for line in section.lines}
     shown = ", ".join(f"{name} {figures}" for name, figures in cells.items() if "ridge" not in name)
@@ -45,9 +44,9 @@ def quality_figures() -> list[str]:
 
 
 def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
-    if not (RESULTS / "refinement.json").is_file():
+    results = load("refinement")
+    if not results:
         return []
-    results = _read("refinement")
     lines = [
         [
             str(row["steps"]),
@@ -66,9 +65,9 @@ def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> lis
 
 
 def _ablation(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
-    if not (RESULTS / "ablation.json").is_file():
+    results = load("ablation")
+    if not results:
         return []
-    results = _read("ablation")
     lines = [
         [
             name,
@@ -85,8 +84,3 @@ def _ablation(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[
         "precision@10 / V-measure, means over the tasks.",
         tabulate(("variant", "re-encoded", "as guide"), lines),
     ]
-
-
-def _read(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return data

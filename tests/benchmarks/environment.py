@@ -34,6 +34,13 @@ def save(name: str, results: dict[str, Any]) -> Path:
     return file
 
 
+def load(name: str) -> dict[str, Any]:
+    """The results that `save` kept; empty where there are none."""
+    file = RESULTS / f"{name}.json"
+    data: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return data
+
+
 def _commit() -> str:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False

@@ -6,7 +6,6 @@ A test compares all with what this module makes of `results/`, so that no figure
 quoted that the results do not hold.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -15,7 +14,7 @@ from typing import Any
 from instruct_embeddings.encoder import DEFAULT_MODEL
 from tests.benchmarks.encode_report import encoding_figures, encoding_page
 from tests.benchmarks.encoder_quality_page import quality_figures, quality_page
-from tests.benchmarks.environment import RESULTS
+from tests.benchmarks.environment import load
 from tests.benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, POSTERIOR, RESCORED, SIZES
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +43,7 @@ def pages() -> dict[Path, str]:
 
 def performance_page() -> str:
     """The whole of docs/performance.md."""
-    quality, query = _read("transform"), _read("query")
+    quality, query = load("transform"), load("query")
     largest = query["results"][-1]
     parts = [
         "# Performance",
@@ -107,7 +106,7 @@ def with_figures(page: str, figures: str) -> str:
 
 def readme_figures() -> str:
     """The figures that the README quotes."""
-    quality, query = _read("transform"), _read("query")
+    quality, query = load("transform"), load("query")
     largest = query["results"][-1]
     cells = {row[0]: row[-2] for row in _means(quality)}
     ratios = [row["ratio of medians"] for row in largest["aspects"]]
@@ -128,11 +127,6 @@ def readme_figures() -> str:
         "Hardware, versions, every task, what is lost where: [performance](docs/performance.md).",
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"
-
-
-def _read(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return data
 
 
 def _ran(environment: dict[str, Any]) -> str:
