@@ -36,6 +36,15 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done, and what it would take.")
     ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="With --dry-run: take a few steps, keep nothing of them, and show examples per "
+            "second and hours.",
+        ),
+    ] = False,
+    measure_steps: Annotated[int, typer.Option(help="How many steps --measure takes.", min=1)] = 3,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder.")
     ] = False,
@@ -63,6 +72,8 @@ def train(
         return
     if config is None:
         raise typer.BadParameter("name a config file or a recipe; --list shows the recipes.")
+    if measure and not dry_run:
+        raise typer.BadParameter("--measure belongs to --dry-run. Add it, or leave --measure out.")
     known: dict[str, Any] = {"run.output": output, "run.steps": steps, "run.device": device}
     named = [(key, value) for key, value in known.items() if value is not None]
     if strict:
@@ -71,7 +82,9 @@ def train(
     if dry_run:
         from instruct_embeddings.training.plan import plan_training
 
-        plan = plan_training(loaded)
+        if measure:
+            note(f"Measuring {measure_steps:,} steps, after one to warm up")
+        plan = plan_training(loaded, measure=measure_steps if measure else 0)
         finish(plan.to_dict(), *_screen(plan), as_json=as_json)
         return
     document = run_train(loaded, resume=resume)
@@ -86,8 +99,9 @@ def run_train(config: "TrainingConfig", *, resume: bool) -> dict[str, Any]:
     """
     from instruct_embeddings._extras import require
 
-    for module in ("accelerate", *(["peft"] if config.backbone.train == "lora" else [])):
-        require(module, extra="train")
+    require("accelerate", extra="train")
+    if config.backbone.train == "lora":
+        require("peft")
     from instruct_embeddings.training.trainer import train as run
 
     done = 0
@@ -179,7 +193,6 @@ def _screen(plan: "Plan") -> list[Any]:
     for line in plan.memory:
         memory.add_row(line.name, f"{line.bytes / 1e9:.2f}", line.how)
     memory.add_row("in all", f"{plan.memory_bytes / 1e9:.2f}", "")
-    speed = plan.examples_per_second
     held_out = ", ".join(f"{name} ({rows:,})" for name, rows in data.held_out.items())
     return [
         f"{plan.base_model} (configuration: {plan.found}), embeddings of {plan.dimension:,} "
@@ -187,8 +200,7 @@ def _screen(plan: "Plan") -> list[Any]:
         f"{counts.trained:,} parameters are trained: {counts.lora:,} of LoRA layers, "
         f"{counts.backbone:,} of the backbone, {counts.own:,} of soft prompts and pooler; "
         f"{counts.frozen:,} are frozen",
-        f"{plan.steps:,} steps draw {plan.examples:,} examples"
-        + (f", at {speed:.1f} a second" if speed else ""),
+        f"{plan.steps:,} steps draw {plan.examples:,} examples{_speed(plan)}",
         f"{data.reading.read:,} rows read, {data.reading.skipped:,} bad lines skipped",
         *(f"skipped {problem}" for problem in data.reading.problems),
         sources,
@@ -197,6 +209,16 @@ def _screen(plan: "Plan") -> list[Any]:
         f"On disk in {plan.output}: checkpoint {plan.checkpoint_bytes / 1e6:,.1f} MB, state to "
         f"resume from {plan.state_bytes / 1e6:,.1f} MB",
     ]
+
+
+def _speed(plan: "Plan") -> str:
+    if plan.examples_per_second is None or plan.hours is None:
+        return ""
+    held_out = "; measuring what is held out comes on top" if plan.data.held_out else ""
+    return (
+        f": {plan.hours:.2f} hours at {plan.examples_per_second:.1f} examples a second, measured "
+        f"on {plan.measured_steps:,} steps{held_out}"
+    )
 
 
 def _table(*heads: str) -> "Table":

@@ -219,7 +219,7 @@ def _data_type(source: ModelSource, options: EncoderOptions, device: str) -> tor
 def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
     from safetensors import SafetensorError
 
-    peft = require("peft", extra="train")
+    peft = require("peft")
     try:
         with warnings.catch_warnings():
             # Of layers that the file lacks, peft only warns; they are checked below.

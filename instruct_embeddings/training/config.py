@@ -107,8 +107,13 @@ class TrainingConfig:
         for table, names in _WITHOUT_EFFECT.items():
             for name in names:
                 data[table].pop(name, None)
-        for source in data["data"]["sources"]:
+        sources = data["data"]["sources"]
+        competing = any(source["competing"] for source in sources)
+        for source in sources:
             source["path"] = Path(source["path"]).name
+            # Runs from before there was such a key are to be resumed.
+            if not competing:
+                del source["competing"]
         if "instructions" in data["data"]:
             data["data"]["instructions"] = Path(data["data"]["instructions"]).name
         written = json.dumps(data, sort_keys=True, ensure_ascii=True)

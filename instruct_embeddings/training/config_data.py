@@ -24,12 +24,16 @@ class SourceConfig:
         name: Name of the set; by default the file's without its ending.
         weight: How often its groups are drawn, against those of other files.
         text_tokens: Most tokens of a text of this file; by default only the encoder's limit counts.
+        competing: Aspects that have nothing to do with one another, such as topic and stance. Where
+            one of them is asked for, the answers that a text has to the others are wrong answers,
+            so that an embedding leaves out what was not asked.
     """
 
     path: Path
     name: str = ""
     weight: float = 1.0
     text_tokens: int | None = None
+    competing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = "[[data.sources]]"
@@ -44,6 +48,12 @@ class SourceConfig:
             )
         as_number(self, f"{where} {self.name}", "weight", above=0.0, low=0.0)
         at_least(f"{where} {self.name} text_tokens", self.text_tokens, 1)
+        as_names(self, f"{where} {self.name}", "competing")
+        if len(self.competing) == 1:
+            raise ConfigError(
+                f"{where} {self.name} competing={list(self.competing)} names one aspect, which "
+                "has nothing to compete with. Name two or more, or none."
+            )
 
 
 @dataclass(frozen=True)

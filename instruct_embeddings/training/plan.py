@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings.config import at_least
 from instruct_embeddings.training.config import TrainingConfig
+from instruct_embeddings.training.data import TrainingData, open_data
 from instruct_embeddings.training.plan_data import DataPlan, plan_data
 from instruct_embeddings.training.plan_memory import (
     MemoryLine,
@@ -33,7 +35,9 @@ class Plan:
         state_bytes: Size of the state from which a run goes on.
         digest: Of the configuration.
         output: Folder of the run.
-        examples_per_second: Measured on a few steps, where asked for.
+        measured_steps: How many steps were taken to measure speed; 0 where that was not asked for.
+        examples_per_second: Measured on them.
+        hours: What the run would take at that speed; measuring what is held out is not counted.
     """
 
     base_model: str
@@ -48,7 +52,9 @@ class Plan:
     state_bytes: int
     digest: str
     output: str
+    measured_steps: int = 0
     examples_per_second: float | None = None
+    hours: float | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -60,14 +66,21 @@ class Plan:
         return asdict(self) | {"memory_bytes": self.memory_bytes}
 
 
-def plan_training(config: TrainingConfig) -> Plan:
-    """Read the sources and count, without loading weights.
+def plan_training(config: TrainingConfig, *, measure: int = 0) -> Plan:
+    """Read the sources and count, without loading weights unless speed is measured.
+
+    Args:
+        config: The whole run.
+        measure: Steps to take, of which nothing is kept, to measure the speed; 0 takes none.
 
     Raises:
         DataError: A file is missing, or a line is bad where reading is strict.
-        ModelNotFoundError: The base model's configuration is not in reach.
+        ModelNotFoundError: The base model's configuration is not in reach; where speed is measured,
+            its weights.
         ConfigError: Settings that do not fit the model or the data.
+        MissingExtraError: Speed is measured, and accelerate is not installed.
     """
+    at_least("measure", measure, 0, optional=False)
     model = plan_model(config)
     counts = model.counts
     examples = config.run.steps * config.run.accumulate * config.data.batch_size
@@ -75,17 +88,35 @@ def plan_training(config: TrainingConfig) -> Plan:
     saved = counts.lora + counts.own
     if config.backbone.train == "full":
         saved += counts.frozen + counts.backbone
+    with open_data(config.data, config.validation, seed=config.run.seed) as data:
+        described = plan_data(config, data, examples)
+        speed = _measured(config, data, measure)
     return Plan(
         base_model=config.model.base_model,
         found=model.found,
         dimension=model.dimension,
         parameters=counts,
         memory=estimate_memory(config, model.shape, counts, half_weights=model.half_weights),
-        data=plan_data(config, examples),
+        data=described,
         steps=config.run.steps,
         examples=examples,
         checkpoint_bytes=_FLOAT32 * saved,
         state_bytes=(_FLOAT32 + _ADAM) * counts.trained,
         digest=config.digest,
         output=str(config.run.output),
+        **speed,
     )
+
+
+def _measured(config: TrainingConfig, data: TrainingData, steps: int) -> dict[str, Any]:
+    if not steps:
+        return {}
+    # What trains is loaded only where something is trained.
+    from instruct_embeddings.training.speed import measure_speed
+
+    found = measure_speed(config, data, steps)
+    return {
+        "measured_steps": found.steps,
+        "examples_per_second": found.examples_per_second,
+        "hours": found.hours,
+    }

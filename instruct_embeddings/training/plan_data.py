@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import Group, ReadingReport, TrainingData, open_data
+from instruct_embeddings.training.data import Group, ReadingReport, TrainingData
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,19 @@ class DataPlan:
     reading: ReadingReport
 
 
-def plan_data(config: TrainingConfig, examples: int) -> DataPlan:
-    """Read every source once, as training does.
+def plan_data(config: TrainingConfig, data: TrainingData, examples: int) -> DataPlan:
+    """Count what opened data holds.
 
     Args:
         config: Sources and what is held out.
+        data: Its sources, opened.
         examples: Examples that the run draws.
-
-    Raises:
-        DataError: A file is missing or holds nothing to learn; a line is bad where reading is
-            strict.
-        ConfigError: The table of instructions lacks an aspect, or cannot be read.
     """
-    with open_data(config.data, config.validation, seed=config.run.seed) as data:
-        return DataPlan(
-            tuple(_source(source.name, data, examples) for source in config.data.sources),
-            {task.name: len(task.examples) for task in data.validation},
-            data.report,
-        )
+    return DataPlan(
+        tuple(_source(source.name, data, examples) for source in config.data.sources),
+        {task.name: len(task.examples) for task in data.validation},
+        data.report,
+    )
 
 
 def _source(name: str, data: TrainingData, examples: int) -> SourcePlan:

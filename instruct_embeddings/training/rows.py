@@ -15,6 +15,8 @@ from instruct_embeddings.training.data.examples import Example
 
 # Instructions of open questions are all different: what is kept of them has a bound.
 _MOST_FRAMES = 10_000
+# Every new length of a row makes new kernels: few lengths keep them few.
+_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class RowMaker:
         """
         self._template, self._settings, self._device = template, settings, device
         self._side: Side = "left" if causal else "right"
+        # Some backbones have no positions for padding behind the longest row.
+        longest = max(settings.max_tokens, settings.generic_max_tokens)
+        self._longest = longest - settings.refinement.steps
         self._limits = dict(limits or {})
         self._frames: dict[str, Frame | None] = {}
 
@@ -70,7 +75,7 @@ class RowMaker:
         Args:
             examples: The batch.
             rows: Most rows of a pass.
-            tokens: Most padded tokens of a pass; None has no such bound.
+            tokens: Most tokens of a pass, padded to its longest row; None has no such bound.
             plain: Make rows without instruction too.
 
         Raises:
@@ -148,11 +153,14 @@ class RowMaker:
         ]
 
     def _collate(self, rows: Sequence[Ids], soft_prompts: int) -> TokenBatch:
+        longest = max(map(len, rows)) + soft_prompts
+        padded = -(-longest // _MULTIPLE) * _MULTIPLE
         return collate(
             rows,
             soft_prompts=soft_prompts,
             pad_id=self._template.pad_id,
             side=self._side,
+            multiple=_MULTIPLE if padded <= self._longest else 1,
             device=self._device,
         )
 

@@ -209,7 +209,7 @@ def _open_backbone(model: InstEmb, config: BackboneConfig) -> None:
 
 
 def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
-    peft = require("peft", extra="train")
+    peft = require("peft")
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
     named = [ALL_LINEAR] if isinstance(targets, str) else targets
     # The pooler of BERT is not read by any pooling of ours. peft warns where it finds none.

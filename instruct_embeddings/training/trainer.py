@@ -6,23 +6,18 @@ interrupted run that is resumed ends with the same weights as one that was not.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, DataError
-from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import TrainingData, open_data
 from instruct_embeddings.training.events import TrainEvent, TrainResult
 from instruct_embeddings.training.log import RunLog, Window
 from instruct_embeddings.training.processes import Processes
-from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.run_parts import make_parts, take_step
 from instruct_embeddings.training.state import (
     STATE,
     Progress,
@@ -31,7 +26,6 @@ from instruct_embeddings.training.state import (
     recover,
     save_state,
 )
-from instruct_embeddings.training.student import Student, make_student
 from instruct_embeddings.training.validation import SCORE, validate
 
 CHECKPOINT = "checkpoint"
@@ -58,7 +52,7 @@ def train(
         ConfigError: Settings do not fit the model; the loss is no finite number any more.
         DataError: A file cannot be used or changed; no text of a batch fits into its rows.
         ModelNotFoundError, CheckpointError: A model or the folder of the run cannot be used.
-        MissingExtraError: peft, accelerate or matplotlib is not installed.
+        MissingExtraError: accelerate, matplotlib or peft is not installed.
     """
     processes = Processes(config.run.device)
     progress = _start(config, processes, resume)
@@ -80,7 +74,7 @@ class _Run:
         self.progress, self.on_event = progress, on_event
         self.output = Path(config.run.output)
         self.log = RunLog(self.output, resume_at=progress.step) if processes.main else None
-        self.parts = _make_parts(config, processes.device)
+        self.parts = make_parts(config, processes.device)
         if progress.step:
             load_state(self.output, self.parts.named, self.parts.optimiser)
 
@@ -119,25 +113,17 @@ class _Run:
         return 0 < patience <= self.progress.waited
 
     def _one_step(self) -> None:
-        run, step, started = self.config.run, self.progress.step, time.perf_counter()
-        # Dropout of a step does not depend on the steps before.
-        torch.manual_seed(_seed(run.seed, step, self.processes.index))
-        parts, window, dropped = self.parts, self.progress.window, 0
-        for part in range(run.accumulate):
-            batch = self.data.source.batch(step * run.accumulate + part, self.processes.index)
-            found = parts.step.backward(batch)
-            window = window.batch(found.parts, found.examples * self.processes.count)
-            dropped += found.dropped
-        self.processes.average(parts.named.values())
-        _update(parts, self.config, step)
+        done, started = self.progress, time.perf_counter()
+        window, dropped = take_step(
+            self.config, self.parts, self.data.source, self.processes, done.step, done.window
+        )
         seconds = time.perf_counter() - started
-        seen = window.examples - self.progress.window.examples
         self.progress = replace(
-            self.progress,
-            step=step + 1,
-            seconds=self.progress.seconds + seconds,
-            examples=self.progress.examples + seen,
-            dropped=self.progress.dropped + dropped,
+            done,
+            step=done.step + 1,
+            seconds=done.seconds + seconds,
+            examples=done.examples + window.examples - done.window.examples,
+            dropped=done.dropped + dropped,
             window=window.time(seconds),
         )
 
@@ -182,23 +168,6 @@ class _Run:
             save_state(self.output, self.progress, self.parts.named, self.parts.optimiser)
         self.parts.step.forget()
         self.processes.wait()
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a run works with."""
-
-    student: Student
-    step: BatchStep
-    named: dict[str, nn.Parameter]
-    optimiser: torch.optim.Optimizer
-
-
-def _make_parts(config: TrainingConfig, device: str) -> _Parts:
-    student = make_student(config.model, config.backbone, device=device, seed=config.run.seed)
-    step = BatchStep(config, student)
-    named = student.trainable() | step.own_parameters()
-    return _Parts(student, step, named, _optimiser(config, named))
 
 
 def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progress:
@@ -247,36 +216,3 @@ def _check_data(config: TrainingConfig, data: TrainingData, progress: Progress) 
             "started. Resume with the files of that time, or choose another [run] output."
         )
     return replace(progress, data=digest)
-
-
-def _seed(*numbers: int) -> int:
-    """One seed of several numbers, 63 bits."""
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _optimiser(config: TrainingConfig, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW; soft prompts learn faster, and neither they nor biases decay."""
-    settings = config.optimiser
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in named.items():
-        soft = name == "soft_prompts"
-        rate = settings.learning_rate * (settings.soft_prompt_rate if soft else 1.0)
-        decay = 0.0 if soft or value.dim() < 2 else settings.weight_decay
-        groups.setdefault((rate, decay), []).append(value)
-    made: Iterable[dict[str, Any]] = (
-        {"params": values, "lr": rate, "full_rate": rate, "weight_decay": decay}
-        for (rate, decay), values in groups.items()
-    )
-    return torch.optim.AdamW(list(made), betas=(0.9, 0.98))
-
-
-def _update(parts: _Parts, config: TrainingConfig, step: int) -> None:
-    """One step of the optimiser."""
-    factor = rate_factor(step, config.run.steps, config.optimiser)
-    for group in parts.optimiser.param_groups:
-        group["lr"] = group["full_rate"] * factor
-    if config.optimiser.clip:
-        nn.utils.clip_grad_norm_(list(parts.named.values()), config.optimiser.clip)
-    parts.optimiser.step()
-    parts.optimiser.zero_grad(set_to_none=True)

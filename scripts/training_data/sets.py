@@ -94,7 +94,7 @@ def csabstruct(source: Source) -> Iterator[Row]:
 
 
 def mams(source: Source) -> Iterator[Row]:
-    """Restaurant reviews: the opinion on each category, on the whole, and what alone is praised."""
+    """Restaurant reviews: the opinion on each category, on the whole, and what is discussed."""
     for row in source.rows("mams_acsa"):
         aspects = [a for a in row["aspects"] if a["category"] != "miscellaneous"]
         found = {a["category"]: a["polarity"] for a in aspects}
@@ -103,6 +103,7 @@ def mams(source: Source) -> Iterator[Row]:
             if len(named) == 1 and named[0] != "miscellaneous":
                 found[name] = named[0]
         signs = {a["polarity"] for a in row["aspects"]} - {"neutral"}
+        found["discussed"] = " and ".join(sorted(a["category"] for a in aspects)[:3])
         found["overall"] = "mixed" if len(signs) == 2 else min(signs, default="")
         yield {"text": row["text"], "labels": known(found)}
 

@@ -21,6 +21,11 @@ def test_what_is_missing_names_the_extra(name: str) -> None:
     assert isinstance(e.value, ImportError)
 
 
+def test_what_comes_with_the_package_names_no_extra() -> None:
+    with pytest.raises(MissingExtraError, match=r'pip install "instruct-embeddings"$'):
+        require("no_such_module")
+
+
 def test_a_missing_dependency_of_what_is_installed_is_named_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

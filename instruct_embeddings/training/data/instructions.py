@@ -1,6 +1,6 @@
 """The instructions table: how each aspect of each set is asked for, in several wordings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ class Aspect:
     name: str
     instructions: tuple[str, ...] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name without the set: the key in the `labels` of a row."""
+        return self.name.partition("/")[2]
 
     def answer(self, label: str) -> str:
         """The answer for a label: as given, or its words in lower case."""
@@ -65,6 +70,21 @@ class InstructionTable:
                 '["What ...?", ...] there, or with skip = true to leave the aspect out.'
             )
         return found
+
+    def check_competing(self, source: str, names: Sequence[str]) -> None:
+        """Make sure that the aspects of a set that are said to compete are known.
+
+        Raises:
+            ConfigError: One is not; the message names set, aspect and file.
+        """
+        known = sorted(a.label for key, a in self.aspects.items() if key.startswith(f"{source}/"))
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(
+                f"[[data.sources]] {source} competing={list(names)} names {unknown}, which are no "
+                f"aspects of the set {source!r} in {self.origin or 'data.instructions'}; there are "
+                f"{known}. Correct the names, or write [{source}.{unknown[0]}] with instructions = "
+                '["What ...?", ...] there.'
+            )
 
     def wordings(self, instruction: str) -> tuple[str, ...]:
         """What may be asked instead of a row's own instruction; itself where nothing is given."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.examples import Example, answer_key
 from instruct_embeddings.training.data.index import Place
 from instruct_embeddings.training.data.instructions import Aspect, InstructionTable
 from instruct_embeddings.training.data.reading import Row, SourceFile, parse_row
@@ -19,6 +19,7 @@ class GroupMaker:
         max_characters: Longer texts are cut there.
         aspect: What is asked about labelled rows; None where rows bring their instructions.
         mixed: Whether rows bring different instructions.
+        competing: Other aspects whose answers are wrong answers here.
     """
 
     name: str
@@ -27,6 +28,7 @@ class GroupMaker:
     max_characters: int
     aspect: Aspect | None = None
     mixed: bool = False
+    competing: tuple[Aspect, ...] = ()
 
     def check(self) -> None:
         """Make sure that the file did not change.
@@ -48,7 +50,9 @@ class GroupMaker:
             self.aspect.instructions if self.aspect else self.table.wordings(row.instruction or "")
         )
         instruction = wordings[int(wording * len(wordings))]
-        return Example(row.text, instruction, self._answer(row), row.negatives, self.name)
+        answer = self._answer(row)
+        wrong = (*row.negatives, *self._competing(row, answer))
+        return Example(row.text, instruction, answer, wrong, self.name)
 
     def answer(self, place: Place) -> str:
         """The answer of a row."""
@@ -58,6 +62,15 @@ class GroupMaker:
         """The instruction that a row brings."""
         return self._row(place).instruction or ""
 
+    def _competing(self, row: Row, answer: str) -> tuple[str, ...]:
+        labels, right = dict(row.labels), answer_key(answer)
+        found = (
+            aspect.answer(labels[aspect.label])
+            for aspect in self.competing
+            if aspect.label in labels
+        )
+        return tuple(other for other in found if answer_key(other) != right)
+
     def _row(self, place: Place) -> Row:
         line = self.file.read(place.place, place.length)
         return parse_row(line, max_characters=self.max_characters)
@@ -65,4 +78,4 @@ class GroupMaker:
     def _answer(self, row: Row) -> str:
         if self.aspect is None:
             return row.answer
-        return self.aspect.answer(dict(row.labels)[self.aspect.name.partition("/")[2]])
+        return self.aspect.answer(dict(row.labels)[self.aspect.label])

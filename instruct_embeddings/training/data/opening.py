@@ -30,7 +30,7 @@ from instruct_embeddings.training.data.split import (
 from instruct_embeddings.training.data.staging import Stager
 
 if TYPE_CHECKING:
-    from instruct_embeddings.training.config_data import DataConfig, ValidationConfig
+    from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
 
 Kind = Literal["set", "instruction"]
 # A validation task of instructions from a file has room for so many rows of each.
@@ -107,7 +107,8 @@ def open_data(
         seed: Seed of all draws and of what is held out.
 
     Raises:
-        ConfigError: Instructions of an aspect are missing, or a held-out set does not exist.
+        ConfigError: Instructions of an aspect are missing, or an aspect that is said to compete
+            or a held-out set does not exist.
         DataError: A file cannot be read or holds nothing to learn; a bad line, where reading is
             strict.
     """
@@ -131,6 +132,8 @@ class _Opening:
         self, config: "DataConfig", table: InstructionTable, seed: int, stack: ExitStack
     ) -> None:
         self.config, self.table, self.seed = config, table, seed
+        for given in config.sources:
+            table.check_competing(given.name, given.competing)
         self.log = ReadingLog(config.strict)
         self.files = [
             stack.enter_context(closing(SourceFile(source.path))) for source in config.sources
@@ -248,11 +251,18 @@ class _Opening:
             return self._maker(group.source, f"{source}/mixed", mixed=True), ""
         if not group.own:
             aspect = self.aspects[group.key]
-            return self._maker(group.source, aspect.name, aspect=aspect), ""
+            maker = self._maker(group.source, aspect.name, aspect=aspect)
+            competing = self._competing(self.config.sources[group.source], aspect)
+            return replace(maker, competing=competing), ""
         first = self.index.rows([self.index.answers([group.first])[0][0]])[0]
         maker = self._maker(group.source, source)
         instruction = maker.instruction(first)
         return replace(maker, name=_own_name(source, instruction)), instruction
+
+    def _competing(self, source: "SourceConfig", asked: Aspect) -> tuple[Aspect, ...]:
+        """The aspects that compete with the one that is asked for."""
+        names = source.competing if asked.label in source.competing else ()
+        return tuple(self.table.aspect(source.name, name) for name in names if name != asked.label)
 
     def _maker(
         self, number: int, name: str, *, aspect: Aspect | None = None, mixed: bool = False

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,35 @@ def test_a_dry_run_as_json(run: Run, config: Path) -> None:
     assert document["examples"] == 40
     assert document["data"]["sources"][0]["rows"] == 40
     assert document["memory_bytes"] > 0
+    assert document["hours"] is None
+
+
+def test_a_dry_run_measures_where_asked_to(run: Run, config: Path, tmp_path: Path) -> None:
+    asked = ("train", config, "--dry-run", "--measure", "--output", tmp_path / "out")
+    ran = run(*asked, "--set", 'validation.sets=["held"]', *held_out(config))
+    assert ran.code == 0
+    assert re.search(
+        r"10 steps draw 80 examples: 0\.\d\d hours at [\d.]+ examples a second, measured on 3 "
+        "steps; measuring what is held out comes on top",
+        ran.stdout,
+    )
+    assert "Measuring 3 steps" in ran.stderr
+    document = run(*asked, "--measure-steps", 1, "--json").json
+    assert document["measured_steps"] == 1
+    assert document["hours"] == pytest.approx(80 / document["examples_per_second"] / 3600)
+    assert not (tmp_path / "out").exists()
+
+
+def held_out(config: Path) -> tuple[str, str]:
+    """The training file once more, as a set that is held out."""
+    file = (config.parent / "train.jsonl").as_posix()
+    return "--set", f'data.sources=[{{path="{file}"}}, {{path="{file}", name="held"}}]'
+
+
+def test_measuring_belongs_to_a_dry_run(run: Run, config: Path) -> None:
+    ran = run("train", config, "--measure")
+    assert ran.code == 2
+    assert "--dry-run" in ran.stderr
 
 
 def test_recipes_are_listed(run: Run) -> None:
@@ -164,11 +194,21 @@ def test_training_reports_its_steps_and_its_end(
     }
 
 
-@pytest.mark.parametrize("module", ["accelerate", "peft"])
+@pytest.mark.parametrize("asked", [(), ("--dry-run", "--measure")])
 def test_without_the_extra_its_name_is_given(
-    run: Run, config: Path, module: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, config: Path, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    ran = run("train", config, *asked)
+    assert ran.code == 1
+    assert 'accelerate is not installed. Install it with: pip install "instruct-' in ran.stderr
+    assert '"instruct-embeddings[train]"' in ran.stderr
+
+
+def test_a_missing_dependency_of_the_package_names_no_extra(
+    run: Run, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
     ran = run("train", config)
     assert ran.code == 1
-    assert 'pip install "instruct-embeddings[train]"' in ran.stderr
+    assert 'peft is not installed. Install it with: pip install "instruct-embeddings"' in ran.stderr

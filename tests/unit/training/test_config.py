@@ -120,6 +120,7 @@ def test_a_config_comes_back_from_plain_data(tmp_path: Path) -> None:
         ("validation.sets", ["c"], "names ['c'], which are no [[data.sources]]"),
         ("data.sources", 3, "[data] sources=3"),
         ("data.sources", [{"name": "a"}], "[[data.sources]] lacks the keys ['path']"),
+        ("data.sources", [{"path": "a", "competing": "b"}], "[[data.sources]] a competing='b'"),
         ("backbone.dropout", 0.0, 'views has "dropout"'),
         ("extra.key", 1, "has the unknown key 'extra'"),
         ("loss", 1, "'loss' is no key in a table"),
@@ -210,6 +211,30 @@ def test_the_digest_forgets_what_does_not_change_the_result(
 def test_the_digest_changes_with_the_result(tmp_path: Path, key: str, value: Any) -> None:
     file = written(tmp_path)
     assert load_config(file, changes=[(key, value)]).digest != load_config(file).digest
+
+
+def test_competing_aspects_change_the_digest(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    sources = {
+        names: [{"path": "train.jsonl", "competing": list(names)}]
+        for names in ((), ("topic", "stance"), ("stance", "topic"))
+    }
+    digests = [load_config(file, changes=[("data.sources", s)]).digest for s in sources.values()]
+    assert digests[0] == load_config(file).digest
+    assert len(set(digests)) == 3
+
+
+def test_a_run_from_before_aspects_could_compete_has_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, seen = load_config(written(tmp_path)), list[str]()
+    dumps = json.dumps
+    monkeypatch.setattr(
+        json, "dumps", lambda *given, **more: seen.append(dumps(*given, **more)) or seen[-1]
+    )
+    assert config.digest
+    assert "competing" not in seen[0]
+    assert "competing" in config.to_dict()["data"]["sources"][0]
 
 
 def test_the_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:

@@ -1,18 +1,24 @@
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoModel, AutoTokenizer
 
-from instruct_embeddings.encoder.settings import EncoderSettings, TemplateSettings
+from instruct_embeddings.encoder.settings import (
+    EncoderSettings,
+    RefinementSettings,
+    TemplateSettings,
+)
 from instruct_embeddings.encoder.template import Template
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.training import rows as rows_module
 from instruct_embeddings.training.data.examples import Example
 from instruct_embeddings.training.rows import RowMaker
-from tests.models import SPECIAL, WORDS, tiny
+from tests.models import SPECIAL, WORDS, build_model, quiet, tiny
 
 WORD = dict(enumerate(SPECIAL + WORDS))
 
@@ -23,8 +29,8 @@ def template(kind: str) -> Template:
     return Template(tokenizer, TemplateSettings(), pairs=kind == "bert")
 
 
-def maker(kind: str = "bert", *, limits: dict[str, int] | None = None, **changes: int) -> RowMaker:
-    settings = EncoderSettings("tiny", **({"max_tokens": 12} | changes))  # type: ignore[arg-type]
+def maker(kind: str = "bert", *, limits: dict[str, int] | None = None, **changes: Any) -> RowMaker:
+    settings = EncoderSettings("tiny", **({"max_tokens": 12} | changes))
     causal = kind != "bert"
     return RowMaker(template(kind), settings, device="cpu", causal=causal, limits=limits)
 
@@ -106,7 +112,9 @@ def test_passes_hold_each_row_once_longest_first() -> None:
     texts = ["a", "a red ball", "a red", "ball"]
     chunks = maker(soft_prompts=1).chunks([example(text) for text in texts], 2, None)
     assert [chunk.places.tolist() for chunk in chunks] == [[1, 2], [0, 3]]
-    assert [chunk.batch.ids.shape for chunk in chunks] == [(2, 9), (2, 7)]
+    # Nine and seven tokens, padded to multiples of eight.
+    assert [chunk.batch.ids.shape for chunk in chunks] == [(2, 16), (2, 8)]
+    assert [chunk.batch.mask.sum(1).tolist() for chunk in chunks] == [[9, 8], [7, 7]]
     assert all(chunk.plain is None and chunk.batch.soft_prompts == 1 for chunk in chunks)
 
 
@@ -114,6 +122,38 @@ def test_passes_are_bounded_by_padded_tokens_too() -> None:
     examples = [example("a red ball") for _ in range(5)]
     sizes = [len(chunk.places) for chunk in maker().chunks(examples, 4, 24)]
     assert sizes == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "steps", "length"), [(16, 0, 16), (15, 0, 9), (18, 2, 16), (17, 2, 9)]
+)
+def test_padding_is_never_longer_than_rows_may_be(max_tokens: int, steps: int, length: int) -> None:
+    # A row of nine tokens; soft tokens follow behind the padding.
+    made = maker(
+        max_tokens=max_tokens,
+        generic_max_tokens=8,
+        soft_prompts=1,
+        refinement=RefinementSettings(steps=steps),
+    )
+    [chunk] = made.chunks([example("a red ball")], 9, None)
+    assert chunk.batch.ids.shape == (1, length)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_padding_fits_a_backbone_of_an_odd_number_of_positions(kind: str, tmp_path: Path) -> None:
+    folder = build_model(tmp_path / "odd", kind, max_position_embeddings=13)
+    with quiet():
+        model = AutoModel.from_pretrained(folder)
+    made = RowMaker(
+        template(kind),
+        EncoderSettings(str(folder), max_tokens=13, generic_max_tokens=13),
+        device="cpu",
+        causal=False,
+    )
+    [chunk] = made.chunks([example("a red ball sits on the table")], 9, None)
+    states = model(input_ids=chunk.batch.ids, attention_mask=chunk.batch.mask).last_hidden_state
+    # Padded to a multiple of eight, these rows would have 16 positions.
+    assert 8 < states.shape[1] <= 13
 
 
 def test_plain_rows_are_those_of_the_same_texts() -> None:
