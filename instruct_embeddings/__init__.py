@@ -16,13 +16,27 @@ if TYPE_CHECKING:
         TransformWarning,
         TruncationWarning,
     )
-    from instruct_embeddings.guides import GuideByInstruction, LabelGuide, MetadataGuide
-    from instruct_embeddings.retrieval import Hit, InstructRetriever
+    from instruct_embeddings.guides import (
+        Categories,
+        EncoderGuide,
+        GuideByInstruction,
+        Judgement,
+        JudgementGuide,
+        LabelGuide,
+        LabellingReport,
+        LabelNamesGuide,
+        LLMGuide,
+        MetadataGuide,
+    )
+    from instruct_embeddings.retrieval import Explanation, Hit, InstructRetriever, Reuse
     from instruct_embeddings.transform import FitReport, InstructionTransform, TransformStore
 
 _EXPORTS = {
+    "Categories": "guides",
     "EmbeddingRecord": "encoder",
+    "EncoderGuide": "guides",
     "EncoderOptions": "encoder",
+    "Explanation": "retrieval",
     "FitConfig": "config",
     "FitReport": "transform",
     "GuideByInstruction": "guides",
@@ -31,16 +45,25 @@ _EXPORTS = {
     "InstructEncoder": "encoder",
     "InstructRetriever": "retrieval",
     "InstructionTransform": "transform",
+    "Judgement": "guides",
+    "JudgementGuide": "guides",
+    "LLMGuide": "guides",
     "LabelGuide": "guides",
+    "LabelNamesGuide": "guides",
+    "LabellingReport": "guides",
     "MetadataGuide": "guides",
+    "Reuse": "retrieval",
     "TransformStore": "transform",
     "TransformWarning": "errors",
     "TruncationWarning": "errors",
 }
 
 __all__ = [
+    "Categories",
     "EmbeddingRecord",
+    "EncoderGuide",
     "EncoderOptions",
+    "Explanation",
     "FitConfig",
     "FitReport",
     "GuideByInstruction",
@@ -49,8 +72,14 @@ __all__ = [
     "InstructEncoder",
     "InstructRetriever",
     "InstructionTransform",
+    "Judgement",
+    "JudgementGuide",
+    "LLMGuide",
     "LabelGuide",
+    "LabelNamesGuide",
+    "LabellingReport",
     "MetadataGuide",
+    "Reuse",
     "TransformStore",
     "TransformWarning",
     "TruncationWarning",

@@ -15,26 +15,30 @@ class FitConfig:
 
     Attributes:
         sample_size: Rows of the collection to learn from. Four times as many are read along, and
-            judged too where less than 30 % of the first carry a label.
+            judged too where less than 30 % of the first carry a label. A guide that encodes starts
+            with fewer and comes so far only where it pays.
         folds: Parts of the sample; each is held out once to measure and to choose.
         seed: Seed of sampling, of folds and of network weights.
         time_budget: Seconds after which no further hyper-parameter is tried.
+        guide_budget: Seconds after which a guide that encodes is asked about no further rows.
     """
 
     sample_size: int = 1000
     folds: int = 3
     seed: int = 0
     time_budget: float = 10.0
+    guide_budget: float = 60.0
 
     def __post_init__(self) -> None:
         at_least("sample_size", self.sample_size, 4, optional=False)
         at_least("folds", self.folds, 2, optional=False)
         at_least("seed", self.seed, 0, optional=False)
-        if not self.time_budget > 0:
-            raise ConfigError(
-                f"time_budget={self.time_budget!r} is not a positive number of seconds. "
-                "Use a value such as 10.0."
-            )
+        for name in ("time_budget", "guide_budget"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)!r} is not a positive number of seconds. "
+                    "Use a value such as 10.0."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as saved with a transform."""

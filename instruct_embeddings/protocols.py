@@ -6,12 +6,12 @@ Everything is numpy and plain data, so that any vector store and any source of s
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
-from instruct_embeddings.supervision import Supervision
+from instruct_embeddings.supervision import Supervision, Targets
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,23 @@ class Rows:
         vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not asked for.
         texts: Stored texts (`None` where a row has none).
         metadatas: Stored metadata (an empty mapping where a row has none).
+        embedded: Texts as they were embedded, where that is not what is stored: some hosts embed
+            metadata along.
     """
 
     ids: tuple[str, ...]
     vectors: FloatArray = field(default_factory=_no_vectors)
     texts: tuple[str | None, ...] = ()
     metadatas: tuple[Metadata, ...] = ()
+    embedded: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def read_texts(self) -> tuple[str | None, ...]:
+        """What the vectors were made from: the texts as they were embedded."""
+        return self.embedded or self.texts
 
     def take(self, positions: Sequence[int] | IntArray) -> "Rows":
         """The rows at some positions, in that order; fields that are empty stay empty."""
@@ -68,17 +76,20 @@ class Rows:
             vectors=self.vectors[order] if self.vectors.size else self.vectors,
             texts=tuple(self.texts[i] for i in order) if self.texts else (),
             metadatas=tuple(self.metadatas[i] for i in order) if self.metadatas else (),
+            embedded=tuple(self.embedded[i] for i in order) if self.embedded else (),
         )
 
     @classmethod
     def joined(cls, parts: Sequence["Rows"]) -> "Rows":
         """Several pages as one."""
         filled = [part.vectors for part in parts if part.vectors.size]
+        differ = any(part.embedded for part in parts)
         return cls(
             ids=tuple(row for part in parts for row in part.ids),
             vectors=np.concatenate(filled) if filled else _no_vectors(),
             texts=tuple(text for part in parts for text in part.texts),
             metadatas=tuple(entry for part in parts for entry in part.metadatas),
+            embedded=tuple(text for part in parts for text in part.read_texts) if differ else (),
         )
 
 
@@ -172,6 +183,26 @@ class Guide(Protocol):
 
         Args:
             instruction: The plain sentence to judge under.
+            sample: Rows with vectors, texts and metadata.
+
+        Raises:
+            GuideError: Nothing can be learned; the message says why and what to do.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodingGuide(Guide, Protocol):
+    """A guide that encodes: its work grows with the rows, and it reads each row once for all.
+
+    Its sample grows while its targets can be told better from more of them.
+    """
+
+    def judge_grid(self, instructions: Sequence[str], sample: Rows) -> list[Targets]:
+        """Targets of the rows under each instruction.
+
+        Args:
+            instructions: What to judge under.
             sample: Rows with vectors, texts and metadata.
 
         Raises:

@@ -70,10 +70,13 @@ class Targets:
     Attributes:
         vectors: Target vectors, shape (n, p); any p.
         judged: Rows that have a target, shape (n,).
+        labels: Names of what the rows are taken for, where the guide knows names. Searches learn
+            from the vectors alone; labels are for reports and explanations.
     """
 
     vectors: FloatArray
     judged: BoolArray
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.judged.shape != (len(self.vectors),):
@@ -81,6 +84,22 @@ class Targets:
                 "Targets need vectors of shape (n, p) and judged of shape (n,), got "
                 f"{self.vectors.shape} and {self.judged.shape}."
             )
+        if self.labels is not None and len(self.labels.rows) != len(self.vectors):
+            raise GuideError(
+                f"Targets of {len(self.vectors)} rows came with labels of "
+                f"{len(self.labels.rows)}. Give every row its labels, an empty set for none."
+            )
+
+    def joined(self, other: "Targets") -> "Targets":
+        """These rows, then those of another."""
+        both = None
+        if self.labels is not None and other.labels is not None:
+            both = Labels(self.labels.rows + other.labels.rows)
+        return Targets(
+            np.concatenate([self.vectors, other.vectors]),
+            np.concatenate([self.judged, other.judged]),
+            both,
+        )
 
 
 Supervision: TypeAlias = Labels | Pairs | Targets

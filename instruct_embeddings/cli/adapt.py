@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.files import split
 from instruct_embeddings.cli.options import (
     CollectionOption,
@@ -42,6 +43,14 @@ def adapt(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Learn from a JSONL or CSV: id, label."),
     ] = None,
+    label_names: Annotated[
+        str | None,
+        typer.Option(help='Name the classes, such as "perl,c,python"; the encoder assigns them.'),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Model that teaches where there are no labels.", show_default=False),
+    ] = None,
     store: StoreOption = None,
     refit: Annotated[bool, typer.Option("--refit", help="Fit even if one is stored.")] = False,
     sample_size: Annotated[int, typer.Option(help="Rows to learn from.", min=4)] = 1000,
@@ -49,16 +58,21 @@ def adapt(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Learn an instruction from labels, and keep the transform for `query` and the retrievers.
+    """Learn an instruction, and keep the transform for `query` and the retrievers.
 
-    The collection is not changed: a sample of its vectors is read.
+    Without labels the encoder of the package reads a sample under the instruction. The collection
+    is not changed.
     """
     from instruct_embeddings.config import FitConfig
 
-    if (metadata_key is None) == (labels is None):
-        raise typer.BadParameter("name the labels: either --metadata-key KEY or --labels FILE.")
+    given = [one for one in (metadata_key, labels, label_names) if one is not None]
+    if len(given) > 1 or (given and encoder and label_names is None):
+        raise typer.BadParameter(
+            "name one source of labels: --metadata-key, --labels or --label-names; --encoder goes "
+            "with the last, or alone."
+        )
     place = Place.given(path, host, port)
-    guide = _guide(metadata_key, separator, labels)
+    guide = _guide(metadata_key, separator, labels, label_names, encoder)
     config = FitConfig(sample_size=sample_size, seed=seed)
     document, report = run_adapt(
         place, collection, instruction, guide, config, place.store(store), refit=refit
@@ -140,14 +154,23 @@ def _present(row: Mapping[str, object], key: str) -> object:
     return value
 
 
-def _guide(metadata_key: str | None, separator: str | None, labels: Path | None) -> "Guide":
+def _guide(
+    metadata_key: str | None,
+    separator: str | None,
+    labels: Path | None,
+    names: str | None,
+    encoder: str | None,
+) -> "Guide":
+    from instruct_embeddings import guides
+
     if labels is not None:
-        from instruct_embeddings.guides.labels import LabelGuide
-
-        return LabelGuide(read_labels(labels))
-    from instruct_embeddings.guides.metadata import MetadataGuide
-
-    return MetadataGuide(str(metadata_key), separator=separator)
+        return guides.LabelGuide(read_labels(labels))
+    if metadata_key is not None:
+        return guides.MetadataGuide(metadata_key, separator=separator)
+    model = encoders.load_instructed(encoder)
+    if names is not None:
+        return guides.LabelNamesGuide([name.strip() for name in names.split(",")], model)
+    return guides.EncoderGuide(model)
 
 
 def _screen(document: Mapping[str, Any], report: str) -> list[str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
+    from instruct_embeddings.encoder import InstructEncoder
 
 
 class TextEncoder(Protocol):
@@ -29,5 +30,14 @@ def load_encoder(model: str | None = None) -> TextEncoder:
     # Generic vectors need no more than the backbone.
     encoder = InstructEncoder.from_pretrained(model or BASE_MODEL)
     # Looked for now, so that a model that is not there stops a command before it starts.
+    _ = encoder.name
+    return encoder
+
+
+def load_instructed(model: str | None = None) -> "InstructEncoder":
+    """Load the encoder that guides; the one in the package unless another is named."""
+    from instruct_embeddings.encoder import InstructEncoder
+
+    encoder = InstructEncoder.from_pretrained(model)
     _ = encoder.name
     return encoder

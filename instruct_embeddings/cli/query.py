@@ -59,7 +59,7 @@ def query(
 ) -> None:
     """Ask a collection, without and under an instruction."""
     place = Place.given(path, host, port)
-    options = {"k": k, "where": _filter(where)}
+    options = {"k": k, "where": read_filter(where)}
     adapted = {"blend": blend, "prefetch": prefetch, "exact": exact}
     comparison, seconds = run_query(
         place, collection, text, instruction, place.store(store), model, options, adapted
@@ -109,7 +109,7 @@ def run_query(
     vectors = ChromaVectors(opened)
     info = vectors.info()
     if instruction is not None:
-        _check_stored(kept, instruction, info, place)
+        check_stored(kept, instruction, info, place)
     encoder = encoders.load_encoder(model)
     if not check_model(opened.metadata, name, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
@@ -140,7 +140,8 @@ class _Clock:
         self.laps[name], self._last = round(now - self._last, 6), now
 
 
-def _filter(where: str | None) -> dict[str, Any] | None:
+def read_filter(where: str | None) -> dict[str, Any] | None:
+    """A filter of Chroma from the command line; a usage error where it is none."""
     if where is None:
         return None
     try:
@@ -156,9 +157,14 @@ def _filter(where: str | None) -> dict[str, Any] | None:
     return parsed
 
 
-def _check_stored(
+def check_stored(
     store: "TransformStore", instruction: str, info: "CollectionInfo", place: Place
 ) -> None:
+    """Stop where no transform of the instruction is stored for the collection.
+
+    Raises:
+        GuideError: None is; the message says which are, and how to fit one.
+    """
     from instruct_embeddings.config import normalise_instruction
 
     wanted = normalise_instruction(instruction)
@@ -171,7 +177,7 @@ def _check_stored(
         raise GuideError(
             f'No transform is stored for "{instruction}" and the collection {info.name!r}; stored '
             f"are: {listed}{also} (in {store.path}). Fit one with: instruct-embeddings adapt "
-            f'"{instruction}" {place.flags} --collection {info.name} --metadata-key KEY'
+            f'"{instruction}" {place.flags} --collection {info.name}'
         )
 
 

@@ -1,7 +1,10 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
+from instruct_embeddings.retrieval.explain import explain
+from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows
 
-__all__ = ["Hit", "InstructRetriever", "sample_rows"]
+__all__ = ["Explanation", "Hit", "InstructRetriever", "Reuse", "explain", "sample_rows"]

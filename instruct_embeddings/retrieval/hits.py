@@ -17,6 +17,7 @@ class Hit:
         metadata: Stored metadata.
         adapted: False for a plain generic search, and where the generic ranking was kept because
             the transform did not beat it on held-out rows.
+        reused: Instructions whose transforms served for those asked, since they mean the same.
     """
 
     id: str
@@ -24,3 +25,4 @@ class Hit:
     text: str | None
     metadata: Metadata
     adapted: bool
+    reused: tuple[str, ...] = ()

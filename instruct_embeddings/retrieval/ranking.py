@@ -1,14 +1,15 @@
 """From a folded query to ranked candidates: prefetch from the index, then rescore."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.retrieval.exact import VectorCopy
-from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
@@ -17,6 +18,38 @@ DEFAULT_RESCORE = 30
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
 MAX_NORM_SPREAD = 0.25
+
+
+class Ranker(Protocol):
+    """What ranks rows under an instruction: a transform, or several as one."""
+
+    @property
+    def collection(self) -> CollectionInfo:
+        """The collection whose vectors it fits."""
+        ...
+
+    @property
+    def norms(self) -> Norms:
+        """Lengths of the stored vectors."""
+        ...
+
+    @property
+    def order_is_exact(self) -> bool:
+        """Whether the index ranks a folded query by cosine."""
+        ...
+
+    @property
+    def mix(self) -> float:
+        """Share of the rescoring space; 0 where nothing is rescored."""
+        ...
+
+    def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Folded queries, shape (n, d) to (n, d)."""
+        ...
+
+    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Final scores of candidates, shapes (1, d) and (n, d) to (n,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +92,7 @@ class SearchRequest:
 
 def rank_by_index(
     collection: VectorCollection,
-    transform: InstructionTransform,
+    transform: Ranker,
     query: FloatArray,
     request: SearchRequest,
 ) -> list[tuple[str, float]]:
@@ -77,7 +110,7 @@ def rank_by_index(
     _refuse_unreachable(collection, transform)
     length = np.float32(transform.norms.mean)
     found = collection.search(
-        length * transform.query.fold(query, request.blend)[0],
+        length * transform.fold(query, request.blend)[0],
         k=request.candidates,
         where=request.where,
         where_document=request.where_document,
@@ -106,7 +139,7 @@ def index_cosines(scores: FloatArray, space: Space, length: float) -> FloatArray
     return scores / square if space == "ip" else 1 + scores / (2 * square)
 
 
-def _refuse_unreachable(collection: VectorCollection, transform: InstructionTransform) -> None:
+def _refuse_unreachable(collection: VectorCollection, transform: Ranker) -> None:
     if transform.order_is_exact or transform.norms.spread <= MAX_NORM_SPREAD:
         return
     raise ConfigError(
@@ -121,7 +154,7 @@ def _refuse_unreachable(collection: VectorCollection, transform: InstructionTran
 def rank_exactly(
     copy: VectorCopy,
     collection: VectorCollection,
-    transform: InstructionTransform,
+    transform: Ranker,
     query: FloatArray,
     request: SearchRequest,
 ) -> list[tuple[str, float]]:
@@ -134,7 +167,7 @@ def rank_exactly(
 
 
 def _best(
-    rows: Rows, transform: InstructionTransform, query: FloatArray, request: SearchRequest
+    rows: Rows, transform: Ranker, query: FloatArray, request: SearchRequest
 ) -> list[tuple[str, float]]:
     if not len(rows):
         return []

@@ -1,8 +1,9 @@
 """Transforms of stored vectors: fitted from supervision, kept in a store, applied with numpy."""
 
 from instruct_embeddings.transform.fit import fit_transform
+from instruct_embeddings.transform.from_judgements import refine
 from instruct_embeddings.transform.query import QueryTransform
-from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.report import FitReport, JudgementReport
 from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.store import TransformStore, TransformSummary
 from instruct_embeddings.transform.transform import InstructionTransform, transform_key
@@ -10,10 +11,12 @@ from instruct_embeddings.transform.transform import InstructionTransform, transf
 __all__ = [
     "FitReport",
     "InstructionTransform",
+    "JudgementReport",
     "QueryTransform",
     "SpaceTransform",
     "TransformStore",
     "TransformSummary",
     "fit_transform",
+    "refine",
     "transform_key",
 ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, get_args
 
 import numpy as np
@@ -13,14 +13,19 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ArtefactError, InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform.classifier import Classifier
+from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.query import Gate, QueryTransform
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
-FORMAT_VERSION = 1
+# 2 added corrections by judgements. What was written as 1 reads as a 2 without them.
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
+_LONGEST_QUERY = 1.01
 MAX_BYTES = 256 * 1024 * 1024
 _HEADER = "instruct_embeddings"
+_CORRECTION = tuple(field.name for field in fields(Correction))
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -67,10 +72,11 @@ def read_description(data: bytes) -> dict[str, Any]:
             "The file is not a transform of this package, or it is cut off. Delete it; the next "
             "search under its instruction fits it again."
         ) from exc
-    if version != FORMAT_VERSION:
+    if version not in _READABLE or isinstance(version, bool):
         raise ArtefactError(
             f"The artefact has format_version {version!r}; this version ({__version__}) reads "
-            f"{FORMAT_VERSION}. Upgrade the package, or delete the artefact to fit it again."
+            f"{' and '.join(map(str, _READABLE))}. Upgrade the package, or delete the artefact to "
+            "fit it again."
         )
     return dict(about)
 
@@ -127,6 +133,8 @@ def _tensors(transform: InstructionTransform) -> dict[str, FloatArray]:
     if space.classifier is not None:
         tensors["classifier.weights"] = space.classifier.weights
         tensors["classifier.bias"] = space.classifier.bias
+    if query.correction is not None:
+        tensors |= {f"correction.{name}": getattr(query.correction, name) for name in _CORRECTION}
     return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
@@ -138,6 +146,7 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
         bias=tensors["query.bias"],
         directions=tensors["query.directions"],
         gate=about["query"]["gate"],
+        correction=_correction(tensors),
     )
     layers = tuple(
         (tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"])
@@ -162,6 +171,12 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
     return built
 
 
+def _correction(tensors: Mapping[str, FloatArray]) -> Correction | None:
+    if not any(name.startswith("correction.") for name in tensors):
+        return None
+    return Correction(**{name: tensors[f"correction.{name}"] for name in _CORRECTION})
+
+
 def _check(transform: InstructionTransform, tensors: Mapping[str, FloatArray]) -> None:
     """Refuse numbers that are none, then apply both parts once: shapes that do not fit show."""
     query, space, norms = transform.query, transform.space, transform.norms
@@ -175,6 +190,20 @@ def _check(transform: InstructionTransform, tensors: Mapping[str, FloatArray]) -
     shape = (len(query.bias), transform.collection.dimension)
     if query.gates.shape != shape or query.directions.shape != shape:
         raise ValueError(f"its query maps do not have the shape {shape}")
+    _check_correction(query.correction, shape[1])
     probe = np.full((1, shape[1]), 0.5, dtype=np.float32)
     if query.fold(probe).shape != probe.shape or space.score(probe, probe).shape != (1, 1):
         raise ValueError("the shapes of its maps do not fit together")
+
+
+def _check_correction(correction: Correction | None, dimension: int) -> None:
+    if correction is None:
+        return
+    near = (len(correction.queries), dimension)
+    everywhere = (len(correction.weights), dimension)
+    fits = correction.queries.shape == correction.moves.shape == near
+    if not (fits and correction.axes.shape == everywhere and correction.weights.ndim == 1):
+        raise ValueError(f"its correction does not have the shapes {near} and {everywhere}")
+    # Longer ones would overflow in the exponential; a fit makes them of unit length.
+    if np.linalg.norm(correction.queries, axis=1).max(initial=0.0) > _LONGEST_QUERY:
+        raise ValueError("the judged queries of its correction are not of unit length")

@@ -12,6 +12,7 @@ from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
+from instruct_embeddings.transform.classifier import Classifier, fit_classifier
 from instruct_embeddings.transform.from_labels import LabelProblem
 from instruct_embeddings.transform.from_pairs import PairProblem
 from instruct_embeddings.transform.from_targets import TargetProblem
@@ -84,11 +85,13 @@ def fit_transform(
         fitted = problem.fit_queries(tuned.strength, tuned.start)
         query = replace(fitted, residual=tuned.residual)
         space = replace(problem.fit_space(query, config.seed), weight=tuned.weight)
+        if isinstance(supervision, Targets) and supervision.labels is not None:
+            space = replace(space, classifier=_naming(vectors, supervision.labels))
     generic = np.concatenate([split.held_out.quality(_cosine) for split in splits])
     report = FitReport(
         rows=len(vectors),
         judged=problem.size,
-        label_counts=supervision.counts() if isinstance(supervision, Labels) else {},
+        label_counts=_label_counts(supervision),
         measure=splits[0].held_out.measure,
         generic=mean_quality([generic]),
         folded=mean_quality([tuned.folded]),
@@ -129,11 +132,31 @@ def _problem(vectors: FloatArray, supervision: Supervision) -> Problem:
     return PairProblem.of(supervision)
 
 
+def _naming(vectors: FloatArray, labels: Labels) -> Classifier | None:
+    """Tells the names of rows, without a say in their ranking; None for fewer than two names."""
+    try:
+        problem = LabelProblem.of(vectors, labels)
+    except GuideError:
+        return None
+    return fit_classifier(problem.vectors, problem.targets, problem.strengths[0])
+
+
+def _label_counts(supervision: Supervision) -> dict[str, int]:
+    labels = supervision.labels if isinstance(supervision, Targets) else supervision
+    return labels.counts() if isinstance(labels, Labels) else {}
+
+
 def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
-    order = np.random.default_rng(config.seed).permutation(problem.size)
-    for held_out in np.array_split(order, config.folds):
-        train = np.setdiff1d(order, held_out)
-        yield _Split(problem.subset(train), problem.subset(held_out))
+    """Folds of units; all pairs of one query stay together where there are enough queries."""
+    groups = np.arange(problem.size)
+    if isinstance(problem, PairProblem) and problem.groups.max() + 1 >= config.folds:
+        groups = problem.groups
+    order = np.random.default_rng(config.seed).permutation(int(groups.max()) + 1)
+    for chosen in np.array_split(order, config.folds):
+        held_out = np.isin(groups, chosen)
+        yield _Split(
+            problem.subset(np.flatnonzero(~held_out)), problem.subset(np.flatnonzero(held_out))
+        )
 
 
 def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:

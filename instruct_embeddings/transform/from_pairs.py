@@ -50,6 +50,11 @@ class PairProblem:
         """Pairs."""
         return len(self.pairs.relevant)
 
+    @property
+    def groups(self) -> IntArray:
+        """Number of the query of each pair, shape (m,); equal vectors are one query."""
+        return group_rows(self.pairs.queries)
+
     def subset(self, units: IntArray) -> "PairProblem":
         """Some of the pairs."""
         p = self.pairs
@@ -89,3 +94,9 @@ class PairProblem:
             return np.empty(0, dtype=np.float32)
         ahead = ((good > bad) + 0.5 * (good == bad)).mean(axis=1)
         return np.asarray(ahead, dtype=np.float32)
+
+
+def group_rows(vectors: FloatArray) -> IntArray:
+    """Equal rows get equal numbers, from 0 in the order of their values, (n, d) to (n,)."""
+    _, numbers = np.unique(vectors, axis=0, return_inverse=True)
+    return np.asarray(numbers, dtype=np.int64).ravel()

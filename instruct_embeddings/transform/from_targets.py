@@ -142,6 +142,27 @@ def fit_smooth_map(vectors: FloatArray, targets: FloatArray) -> VectorEncoder:
     return VectorEncoder(((units, bias), (weights, shift)))
 
 
+def held_out_agreement(vectors: FloatArray, targets: Targets) -> float:
+    """How well targets can be told from stored vectors: mean cosine on the third held out.
+
+    Args:
+        vectors: Stored vectors of the sample in random order, shape (n, d).
+        targets: Of the same rows.
+
+    Returns:
+        In [-1, 1]; 0 where too few rows have a target.
+    """
+    rows = np.flatnonzero(targets.judged)
+    if len(rows) < 2 * MIN_ROWS:
+        return 0.0
+    held = np.arange(len(rows)) % 3 == 2
+    own = unit_rows(targets.vectors[rows])
+    centred = unit_rows(own - own[~held].mean(0))
+    known = unit_rows(vectors[rows])
+    mapped = fit_smooth_map(known[~held], centred[~held]).encode(known[held])
+    return float((mapped * centred[held]).sum(1).mean())
+
+
 def find_clusters(targets: FloatArray) -> IntArray:
     """Spherical k-means (Dhillon and Modha, 2001): at most 20 clusters, of about 20 rows or more.
 

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.vectors import unit_rows
 
 Gate: TypeAlias = Literal["softmax", "linear"]
@@ -33,6 +34,7 @@ class QueryTransform:
         bias: `b`, shape (c,).
         directions: `D`, shape (c, d).
         gate: `g`.
+        correction: Moves what comes out, as judgements taught it; None without judgements.
     """
 
     residual: float
@@ -40,6 +42,7 @@ class QueryTransform:
     bias: FloatArray
     directions: FloatArray
     gate: Gate
+    correction: Correction | None = None
 
     @property
     def dimension(self) -> int:
@@ -57,9 +60,28 @@ class QueryTransform:
             Unit rows, shape (n, d).
         """
         adapted = unit_rows(self.residual * vectors + self._activate(vectors) @ self.directions)
+        if self.correction is not None:
+            adapted = unit_rows(adapted + self.correction.move(vectors))
         if blend == 1.0:
             return adapted
         return unit_rows((1.0 - blend) * vectors + blend * adapted)
+
+    def correct(self, scores: FloatArray, queries: FloatArray, documents: FloatArray) -> FloatArray:
+        """Scores of a rescoring space with the correction that folded queries have.
+
+        Args:
+            scores: Of the space, shape (q, n).
+            queries: Unit generic vectors, shape (q, d).
+            documents: Unit generic vectors, shape (n, d).
+
+        Returns:
+            Similarities in [-1, 1], shape (q, n); the same scores where there is no correction.
+        """
+        if self.correction is None:
+            return scores
+        moves = self.correction.move(queries)
+        longest = 1 + np.linalg.norm(moves, axis=1, keepdims=True)
+        return np.asarray((scores + moves @ documents.T) / longest, dtype=np.float32)
 
     def _activate(self, vectors: FloatArray) -> FloatArray:
         logits = vectors @ self.gates.T + self.bias

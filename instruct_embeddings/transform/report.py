@@ -9,6 +9,49 @@ _SHOWN_LABELS = 8
 
 
 @dataclass(frozen=True)
+class JudgementReport:
+    """What judgements changed, in the share of (relevant, irrelevant) couples put in order.
+
+    Couples are of one query wherever a query was judged both ways.
+
+    Attributes:
+        judged: Judgements that were used.
+        queries: Queries they belong to.
+        generic: The figure for the generic vectors.
+        before: For the transform they corrected.
+        same_queries: Corrected, for queries of which other rows were judged.
+        new_queries: Corrected, for queries of which nothing was judged.
+        gain_error: Standard error of `same_queries - generic`.
+        everywhere: Whether queries far from all judged ones are moved too.
+        used: Whether the transform was corrected; it is kept where that does not help.
+    """
+
+    judged: int
+    queries: int
+    generic: float
+    before: float
+    same_queries: float
+    new_queries: float
+    gain_error: float
+    everywhere: bool
+    used: bool
+
+    @property
+    def helps(self) -> bool:
+        """Whether judged queries gain more over the generic vectors than the standard error."""
+        return self.used and self.same_queries - self.generic > self.gain_error
+
+    def __str__(self) -> str:
+        """One line."""
+        verdict = "the transform is corrected" if self.used else "the transform is kept as it was"
+        return (
+            f"{self.judged} judgements of {self.queries} queries, couples in order: generic "
+            f"{self.generic:.3f}, before {self.before:.3f}, held-out rows of the same queries "
+            f"{self.same_queries:.3f}, new queries {self.new_queries:.3f}: {verdict}"
+        )
+
+
+@dataclass(frozen=True)
 class FitReport:
     """Quality of a transform on held-out rows of its own sample.
 
@@ -26,6 +69,9 @@ class FitReport:
         chosen: Hyper-parameters chosen on the folds.
         seconds: Wall time of the fit, sampling included.
         gain_error: Standard error of `adapted - generic`.
+        growth: Where a guide encodes, each sample size tried, and how well its targets of held-out
+            rows were told from their vectors (mean cosine).
+        judgements: What judgements changed afterwards; None where there are none.
     """
 
     rows: int
@@ -38,6 +84,8 @@ class FitReport:
     chosen: Mapping[str, float]
     seconds: float
     gain_error: float = 0.0
+    growth: tuple[tuple[int, float], ...] = ()
+    judgements: JudgementReport | None = None
 
     @property
     def helps(self) -> bool:
@@ -46,7 +94,9 @@ class FitReport:
         On labels that mean nothing many fits gain a little by chance, few gain that much. A
         stricter rule would refuse true gains from a few dozen labels.
         """
-        return self.adapted - self.generic > self.gain_error
+        return self.adapted - self.generic > self.gain_error or (
+            self.judgements is not None and self.judgements.helps
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with `helps` included."""
@@ -55,7 +105,11 @@ class FitReport:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "FitReport":
         """The reverse of `to_dict`."""
-        return cls(**{key: value for key, value in data.items() if key != "helps"})
+        values = {key: value for key, value in data.items() if key != "helps"}
+        growth = tuple((int(size), float(agreement)) for size, agreement in data.get("growth", ()))
+        judged = data.get("judgements")
+        judgements = None if judged is None else JudgementReport(**judged)
+        return cls(**{**values, "growth": growth, "judgements": judgements})
 
     def __str__(self) -> str:
         """A few readable lines."""
@@ -72,6 +126,11 @@ class FitReport:
             f"{verdict}",
             f"learned from {judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
         ]
+        if self.judgements is not None:
+            lines.append(str(self.judgements))
+        if self.growth:
+            curve = ", ".join(f"{size:,} rows {cosine:.3f}" for size, cosine in self.growth)
+            lines.append(f"agreement with the guide on held-out rows: {curve}")
         if self.label_counts:
             shown = list(self.label_counts.items())[:_SHOWN_LABELS]
             more = len(self.label_counts) - len(shown)

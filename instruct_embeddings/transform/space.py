@@ -41,7 +41,7 @@ class SpaceTransform:
     Attributes:
         encoder: `f`.
         classifier: Label probabilities `p`; None where the supervision had no labels.
-        weight: `w`; 0 where there is no classifier.
+        weight: `w`; 0 where there is no classifier, or where it only tells the names of rows.
     """
 
     encoder: VectorEncoder

@@ -76,6 +76,10 @@ class InstructionTransform:
         """Hexadecimal name of the transform in a store."""
         return transform_key(self.instruction, self.guide, self.collection)
 
+    def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Folded queries; see `QueryTransform.fold`."""
+        return self.query.fold(vectors, blend)
+
     def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
         """Final scores of candidates.
 
@@ -87,9 +91,9 @@ class InstructionTransform:
         Returns:
             Similarities in [-1, 1], shape (n,).
         """
-        scores = (self.query.fold(query, blend) @ documents.T)[0]
+        scores = (self.fold(query, blend) @ documents.T)[0]
         if self.mix:
-            space = self.space.score(query, documents)[0]
+            space = self.query.correct(self.space.score(query, documents), query, documents)[0]
             if blend < 1.0:
                 space = blend * space + (1 - blend) * (query @ documents.T)[0]
             scores = (1 - self.mix) * scores + self.mix * space

@@ -7,6 +7,7 @@ import numpy as np
 from chromadb import Collection, GetResult
 from numpy.typing import ArrayLike
 
+from chroma_instruct_embeddings.embedded import embedded_texts
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.errors import EmptyCollectionError, UnsupportedCollectionError
 from instruct_embeddings.protocols import Rows
@@ -83,6 +84,7 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
     if records:
         rows["texts"] = tuple(answer["documents"] or [None] * len(ids))
         rows["metadatas"] = tuple(entry or {} for entry in answer["metadatas"] or [{}] * len(ids))
+        rows["embedded"] = embedded_texts(rows["texts"], rows["metadatas"])
     return Rows(ids, **rows)
 
 

@@ -8,6 +8,8 @@ from langchain_core.documents import Document
 
 from instruct_embeddings.retrieval.hits import Hit
 
+# Says that the transform of another instruction served, and of which.
+REUSED = "reused_instruction"
 _LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
 
@@ -35,6 +37,8 @@ def _to_document(hit: Hit, score_key: str | None) -> Document:
                 stacklevel=2,
             )
         metadata[score_key] = float(hit.score)
+    if hit.reused:
+        metadata[REUSED] = ", ".join(hit.reused)
     return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)
 
 

@@ -4,8 +4,10 @@ from langchain_chroma import Chroma
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
+from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.transform.store import TransformStore
 
 
@@ -15,9 +17,17 @@ def build_engine(
     store: TransformStore | None,
     fit: FitConfig | None,
     insist: bool,
+    reuse: float | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet."""
-    return InstructRetriever(ChromaVectors(vectorstore), guide, store=store, fit=fit, insist=insist)
+    return InstructRetriever(
+        ChromaVectors(vectorstore),
+        guide,
+        store=store,
+        fit=fit,
+        insist=insist,
+        reuse=None if reuse is None else Reuse(EncoderGuide(), reuse),
+    )
 
 
 def serves(
@@ -27,6 +37,7 @@ def serves(
     store: TransformStore | None,
     fit: FitConfig | None,
     insist: bool,
+    reuse: float | None,
 ) -> bool:
     """Whether an engine does what a new one with these parts would do.
 
@@ -40,6 +51,7 @@ def serves(
         and _path(engine.store) == _path(store)
         and (engine.fit_config or FitConfig()) == (fit or FitConfig())
         and engine.insist == insist
+        and (engine.reuse.threshold if engine.reuse else None) == reuse
     )
 
 

@@ -21,6 +21,9 @@ from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.composition import check_asked
+from instruct_embeddings.retrieval.explain import explain
+from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
@@ -51,7 +54,8 @@ class InstructionTransformRetriever(BaseRetriever):
             Where supervision comes from, for example `MetadataGuide("language")`. Not needed for
             instructions whose transforms are already in `store`.
         instruction:
-            Instruction of calls that give none; `None` is the plain generic search.
+            Instruction of calls that give none, or several with weights; `None` is the plain
+            generic search.
         k:
             Number of documents wanted.
         filter, where_document:
@@ -72,10 +76,14 @@ class InstructionTransformRetriever(BaseRetriever):
             `FitConfig`: sample size, folds, seed, time budget.
         insist:
             Use a transform that does not beat the generic vectors on held-out rows.
+        reuse:
+            Least agreement, such as 0.95, at which the transform of another instruction serves
+            that means the same for the texts of the collection; documents then carry it as
+            `reused_instruction`. `None` never does that.
         engine:
             The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
-            retrievers share fits. What it already knows (guide, store, fit, insist) need not be
-            repeated; a field that says otherwise gets an engine of its own.
+            retrievers share fits. What it already knows (guide, store, fit, insist, reuse) need
+            not be repeated; a field that says otherwise gets an engine of its own.
 
     Instantiate:
         ```python
@@ -98,6 +106,7 @@ class InstructionTransformRetriever(BaseRetriever):
         ```python
         retriever.invoke("image viewer", instruction="What programming language is it written in?")
         retriever.invoke("image viewer", k=3, filter={"section": "graphics"})
+        retriever.invoke("viewer", instruction={"What is it for?": 0.7, "What language?": 0.3})
         print(retriever.report("What programming language is it written in?"))
         ```
 
@@ -121,7 +130,7 @@ class InstructionTransformRetriever(BaseRetriever):
     vectorstore: Chroma = Field(frozen=True)
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
     k: int = Field(default=4, gt=0)
-    instruction: str | None = None
+    instruction: str | dict[str, float] | None = None
     filter: dict[str, Any] | None = None
     where_document: dict[str, Any] | None = None
     blend: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -131,6 +140,7 @@ class InstructionTransformRetriever(BaseRetriever):
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
     insist: bool = Field(default=False, frozen=True)
+    reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 
@@ -144,6 +154,7 @@ class InstructionTransformRetriever(BaseRetriever):
             values.setdefault("store", engine.store)
             values.setdefault("fit", engine.fit_config)
             values.setdefault("insist", engine.insist)
+            values.setdefault("reuse", engine.reuse and engine.reuse.threshold)
         return values
 
     @field_validator("vectorstore")
@@ -168,8 +179,10 @@ class InstructionTransformRetriever(BaseRetriever):
 
     @field_validator("instruction")
     @classmethod
-    def _check_instruction(cls, instruction: str | None) -> str | None:
-        return None if instruction is None else check_instruction(instruction)
+    def _check_instruction(cls, instruction: str | dict[str, float] | None) -> Any:
+        if isinstance(instruction, str):
+            return check_instruction(instruction)
+        return instruction and check_asked(instruction)
 
     @field_validator("store", mode="before")
     @classmethod
@@ -178,7 +191,8 @@ class InstructionTransformRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _share_engine(self) -> Self:
-        wanted = (self.vectorstore, self.guide, self._store, self.fit, self.insist)
+        learned = (self.guide, self._store, self.fit, self.insist, self.reuse)
+        wanted = (self.vectorstore, *learned)
         if self.engine is None or not serves(self.engine, *wanted):
             # The field is frozen for users, not for the validator that fills it.
             object.__setattr__(self, "engine", build_engine(*wanted))
@@ -198,17 +212,29 @@ class InstructionTransformRetriever(BaseRetriever):
             InstructionError: There is none.
             GuideError: There is no guide, or it finds nothing to learn from.
         """
-        instruction = self.instruction if instruction is None else instruction
-        if instruction is None:
+        asked = self.instruction if instruction is None else instruction
+        if not isinstance(asked, str):
             raise InstructionError(
-                "There is no instruction to fit: neither an argument nor the field is set. "
-                'Pass a sentence such as "What programming language is it written in?".'
+                f"There is no instruction to fit: the field is {asked!r}. "
+                'Pass one sentence such as "What programming language is it written in?".'
             )
-        return self.engine.transform(instruction)
+        return self.engine.transform(asked)
 
     def report(self, instruction: str | None = None) -> FitReport:
         """How good the transform of an instruction is on held-out rows; see `transform_for`."""
         return self.transform_for(instruction).report
+
+    def explain(
+        self, query: str, instruction: str | None = None, *, k: int = 10, sample: int = 1000
+    ) -> Explanation:
+        """What an instruction, by default its own, does to a query: which results move, and why.
+
+        `print` shows it as tables, its `draw("map.png")` as a picture of `sample` rows.
+        """
+        own = UNSET if instruction is None else instruction
+        options = self._options(k, own, UNSET, UNSET, None, UNSET)
+        vector = self._embeddings.embed_query(query)
+        return explain(self.engine, vector, query, sample=sample, **options)
 
     @property
     def _embeddings(self) -> Embeddings:
@@ -233,7 +259,7 @@ class InstructionTransformRetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
-        instruction: str | Unset | None = UNSET,
+        instruction: str | Mapping[str, float] | Unset | None = UNSET,
         filter: dict[str, Any] | Unset | None = UNSET,
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
@@ -248,7 +274,7 @@ class InstructionTransformRetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
-        instruction: str | Unset | None = UNSET,
+        instruction: str | Mapping[str, float] | Unset | None = UNSET,
         filter: dict[str, Any] | Unset | None = UNSET,
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
@@ -261,7 +287,7 @@ class InstructionTransformRetriever(BaseRetriever):
     def _options(
         self,
         k: int | None,
-        instruction: str | Unset | None,
+        instruction: str | Mapping[str, float] | Unset | None,
         filter: dict[str, Any] | Unset | None,
         where_document: dict[str, Any] | Unset | None,
         blend: float | None,

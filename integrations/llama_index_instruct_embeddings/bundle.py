@@ -1,5 +1,6 @@
 """A query that carries its own instruction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_index.core.schema import QueryBundle
@@ -14,8 +15,8 @@ class InstructionQueryBundle(QueryBundle):
     `InstructionTransformRetriever.with_instruction` there.
 
     Attributes:
-        instruction: The plain sentence to search under. `None` asks for the generic search, also
-            where the retriever has an instruction.
+        instruction: The plain sentence to search under, or several with weights. `None` asks for
+            the generic search, also where the retriever has an instruction.
     """
 
-    instruction: str | None = None
+    instruction: str | Mapping[str, float] | None = None

@@ -7,8 +7,10 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.transform.store import TransformStore
 
 
@@ -18,6 +20,7 @@ def build_engine(
     store: TransformStore | str | Path | None,
     fit: FitConfig | None,
     insist: bool,
+    reuse: float | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet.
 
@@ -33,7 +36,8 @@ def build_engine(
     if isinstance(store, str | Path):
         store = TransformStore(store)
     vectors = ChromaVectors(vector_store)
-    return InstructRetriever(vectors, guide, store=store, fit=fit, insist=insist)
+    same = None if reuse is None else Reuse(EncoderGuide(), reuse)
+    return InstructRetriever(vectors, guide, store=store, fit=fit, insist=insist, reuse=same)
 
 
 def check_shared(engine: InstructRetriever, vector_store: BasePydanticVectorStore) -> None:

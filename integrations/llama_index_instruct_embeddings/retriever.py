@@ -13,7 +13,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
-from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 from typing_extensions import Self
@@ -21,6 +21,9 @@ from typing_extensions import Self
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.composition import Asked, check_asked
+from instruct_embeddings.retrieval.explain import explain
+from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
@@ -78,7 +81,7 @@ class InstructionTransformRetriever(BaseRetriever):
         embed_model: BaseEmbedding | None = None,
         guide: Guide | None = None,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
-        instruction: str | None = None,
+        instruction: Asked | None = None,
         filters: MetadataFilters | None = None,
         where_document: dict[str, Any] | None = None,
         blend: float = 1.0,
@@ -87,6 +90,7 @@ class InstructionTransformRetriever(BaseRetriever):
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
+        reuse: float | None = None,
         engine: InstructRetriever | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -102,7 +106,8 @@ class InstructionTransformRetriever(BaseRetriever):
             guide: Where supervision comes from, for example `MetadataGuide("language")`. Not
                 needed for instructions whose transforms are already in `store`.
             similarity_top_k: Number of nodes wanted.
-            instruction: Instruction of queries that carry none; `None` is the generic search.
+            instruction: Instruction of queries that carry none, or several with weights; `None`
+                is the generic search.
             filters: Metadata filters, nested `and` and `or` included.
             where_document: Chroma's filter on texts, such as `{"$contains": "viewer"}`.
             blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
@@ -111,8 +116,11 @@ class InstructionTransformRetriever(BaseRetriever):
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.
+            reuse: Least agreement, such as 0.95, at which the transform of another instruction
+                serves that means the same for the texts of the collection; nodes then carry it as
+                `reused_instruction`. `None` never does that.
             engine: Engine of another retriever over the same collection, whose fits are shared;
-                instead of `guide`, `store`, `fit` and `insist`, which it has already.
+                instead of `guide`, `store`, `fit`, `insist` and `reuse`, which it has already.
             callback_manager: Callbacks; the index's own where there is one.
             object_map: Objects that index nodes lead to; the index's own where there is one.
             verbose: Print recursive retrieval, as every LlamaIndex retriever.
@@ -128,16 +136,16 @@ class InstructionTransformRetriever(BaseRetriever):
         self._embed_model = source.embed_model
         self._docstore = source.docstore
         if engine is None:
-            engine = build_engine(source.vector_store, guide, store, fit, insist)
-        elif insist or any(part is not None for part in (guide, store, fit)):
+            engine = build_engine(source.vector_store, guide, store, fit, insist, reuse)
+        elif insist or any(part is not None for part in (guide, store, fit, reuse)):
             raise ConfigError(
-                "Got engine= together with guide, store, fit or insist. A shared engine has its "
-                "own. Pass either the engine or the others."
+                "Got engine= together with guide, store, fit, insist or reuse. A shared engine has "
+                "its own. Pass either the engine or the others."
             )
         else:
             check_shared(engine, source.vector_store)
         self._engine = engine
-        self._instruction = None if instruction is None else check_instruction(instruction)
+        self._instruction = _checked_instruction(instruction)
         self._options: dict[str, Any] = {
             "k": similarity_top_k,
             "where": to_where(filters),
@@ -158,7 +166,7 @@ class InstructionTransformRetriever(BaseRetriever):
         return self._engine
 
     @property
-    def instruction(self) -> str | None:
+    def instruction(self) -> Asked | None:
         """Instruction of queries that carry none."""
         return self._instruction
 
@@ -167,10 +175,10 @@ class InstructionTransformRetriever(BaseRetriever):
         """Number of nodes wanted."""
         return int(self._options["k"])
 
-    def with_instruction(self, instruction: str | None) -> Self:
+    def with_instruction(self, instruction: Asked | None) -> Self:
         """A copy with another instruction that shares the engine, so nothing is fitted twice."""
         other = copy.copy(self)
-        other._instruction = None if instruction is None else check_instruction(instruction)
+        other._instruction = _checked_instruction(instruction)
         return other
 
     def transform_for(self, instruction: str | None = None) -> InstructionTransform:
@@ -185,23 +193,33 @@ class InstructionTransformRetriever(BaseRetriever):
             InstructionError: There is none.
             GuideError: There is no guide, or it finds nothing to learn from.
         """
-        instruction = self._instruction if instruction is None else instruction
-        if instruction is None:
+        asked = self._instruction if instruction is None else instruction
+        if not isinstance(asked, str):
             raise InstructionError(
-                "There is no instruction to fit: neither the argument nor the retriever has one. "
-                'Pass a sentence such as "What programming language is it written in?".'
+                f"There is no instruction to fit: the retriever has {asked!r}. "
+                'Pass one sentence such as "What programming language is it written in?".'
             )
-        return self._engine.transform(instruction)
+        return self._engine.transform(asked)
 
     def report(self, instruction: str | None = None) -> FitReport:
         """How good the transform of an instruction is on held-out rows; see `transform_for`."""
         return self.transform_for(instruction).report
 
+    def explain(
+        self, query: QueryType, instruction: str | None = None, *, k: int = 10, sample: int = 1000
+    ) -> Explanation:
+        """What an instruction, by default its own, does to a query: which results move, and why.
+
+        `print` shows it as tables, its `draw("map.png")` as a picture of `sample` rows.
+        """
+        bundle = QueryBundle(query) if isinstance(query, str) else query
+        asked = self._instruction_of(bundle) if instruction is None else instruction
+        options = self._options | {"k": k, "instruction": asked}
+        vector = self._embedded(bundle)
+        return explain(self._engine, vector, bundle.query_str, sample=sample, **options)
+
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        vector = query_bundle.embedding
-        if vector is None:
-            vector = self._embed_model.get_agg_embedding_from_queries(_strings(query_bundle))
-        return self._search(vector, self._instruction_of(query_bundle))
+        return self._search(self._embedded(query_bundle), self._instruction_of(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         vector = query_bundle.embedding
@@ -211,12 +229,17 @@ class InstructionTransformRetriever(BaseRetriever):
         instruction = self._instruction_of(query_bundle)
         return await asyncio.to_thread(self._search, vector, instruction)
 
-    def _instruction_of(self, query_bundle: QueryBundle) -> str | None:
+    def _embedded(self, query_bundle: QueryBundle) -> list[float]:
+        if query_bundle.embedding is not None:
+            return query_bundle.embedding
+        return self._embed_model.get_agg_embedding_from_queries(_strings(query_bundle))
+
+    def _instruction_of(self, query_bundle: QueryBundle) -> Asked | None:
         if isinstance(query_bundle, InstructionQueryBundle):
             return query_bundle.instruction
         return self._instruction
 
-    def _search(self, vector: Sequence[float], instruction: str | None) -> list[NodeWithScore]:
+    def _search(self, vector: Sequence[float], instruction: Asked | None) -> list[NodeWithScore]:
         array = np.asarray(vector, dtype=np.float32)
         hits = self._engine.search(array, instruction=instruction, **self._options)
         return to_nodes(hits, self._docstore)
@@ -242,6 +265,12 @@ def _source(
         f"Got {'neither' if index is None else 'both'} of index and vector_store; exactly one is "
         "wanted. Pass an index, or vector_store=ChromaVectorStore(...) with embed_model=..."
     )
+
+
+def _checked_instruction(asked: Asked | None) -> Asked | None:
+    if isinstance(asked, str):
+        return check_instruction(asked)
+    return asked and check_asked(asked)
 
 
 def _checked(embed_model: object) -> BaseEmbedding:

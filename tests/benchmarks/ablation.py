@@ -1,17 +1,20 @@
 """What each part of InstEmb and GIRCSE contributes: short trainings that differ in one thing.
 
-    python -m tests.benchmarks.ablation --data FOLDER [--steps 250] [--only NAME ...]
+    python -m tests.benchmarks.ablation --data FOLDER [--steps 250] [--only NAME ...] [--quick]
 
 Every variant is trained on the same batches by the recipe of the shipped encoder, for fewer steps,
 and measured on the tasks of `tests.benchmarks.encoder_quality` with pools of 300 rows. Results are
-kept after each variant, so that an interrupted run goes on where it was.
+kept after each variant, and the state of a training every 100 steps: an interrupted run goes on
+where it was. Another recipe, other steps or another seed start anew.
 """
 
 import argparse
+import hashlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -22,7 +25,7 @@ from rich.table import Table
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.supervision import Targets
-from instruct_embeddings.training.config import load_config
+from instruct_embeddings.training.config import TrainingConfig, load_config
 from instruct_embeddings.training.recipes import recipes
 from instruct_embeddings.training.trainer import train
 from instruct_embeddings.transform.from_targets import TargetProblem
@@ -35,6 +38,12 @@ from tests.benchmarks.transform import judge
 
 RECIPE = "instruct-minilm-l6-v1"
 SIZES = Sizes(sample=300, pool=300)
+QUICK = Sizes(sample=80, pool=80)
+RUNS = CACHE / "ablation"
+REPOSITORY = Path(__file__).parents[2]
+# What decides how the training data are prepared.
+MAKERS = ("scripts/prepare_training_data.py", "scripts/training_data/*.py")
+TABLE = "instruct_embeddings/training/recipes/minilm-instructions.toml"
 BASE = "as shipped"
 Changes = Mapping[str, Any]
 _BARE: Changes = {"model.soft_prompts": 0, "loss.distillation.weight": 0.0}
@@ -64,14 +73,16 @@ VARIANTS: Mapping[str, Changes] = {
 def main() -> int:
     """Train and measure what is not kept yet, print the table."""
     arguments = parse()
-    results = kept(arguments)
-    prepared = prepare(arguments.data)
+    prepared = arguments.prepared or prepare(arguments.data)
+    results = kept(prepared, arguments)
     for name in arguments.only or VARIANTS:
         if name in results["variants"]:
             continue
         Console(stderr=True).print(f"training: {name}")
         results["variants"][name] = run(name, prepared, arguments)
-        save("ablation", results)
+        if not arguments.quick:
+            save("ablation", results)
+        shutil.rmtree(RUNS)
     show(results)
     return 0
 
@@ -80,55 +91,71 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and dev/")
+    parser.add_argument(
+        "--prepared", type=Path, help="what scripts.prepare_training_data made; by default made"
+    )
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=sorted(VARIANTS))
+    parser.add_argument("--quick", action="store_true", help="two tasks of 80 rows; keeps nothing")
     return parser.parse_args()
 
 
-def kept(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What an earlier run of the same length left."""
-    found = load_results("ablation")
-    asked = (arguments.steps, arguments.seed)
-    if found and (found["steps"], found["environment"]["seed"]) == asked:
+def kept(prepared: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What an earlier run by the same recipe, of the same length and seed, left."""
+    found = {} if arguments.quick else load_results("ablation")
+    config = configure(BASE, prepared, arguments)
+    if found.get("digest") == config.digest:
         return found
     return {
         "environment": environment(arguments.seed),
+        "digest": config.digest,
         "steps": arguments.steps,
-        "batch_size": load_config(recipes()[RECIPE]).data.batch_size,
-        "pool": SIZES.pool,
+        "batch_size": config.data.batch_size,
+        "pool": (QUICK if arguments.quick else SIZES).pool,
         "variants": {"generic": measure(InstructEncoder.from_pretrained(BASE_MODEL), arguments)},
     }
 
 
 def prepare(data: Path) -> Path:
-    """The training data, made once."""
-    folder = CACHE / "training-data"
+    """The training data, made once for each state of the scripts that make them."""
+    digest = hashlib.sha256(str(data.resolve()).encode())
+    for file in sorted(file for name in (*MAKERS, TABLE) for file in REPOSITORY.glob(name)):
+        digest.update(file.read_bytes())
+    folder = CACHE / f"training-data-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
         dev = [str(file) for file in sorted((data / "dev").glob("*.jsonl"))]
-        command = [sys.executable, "-m", "scripts.prepare_training_data", str(data), str(folder)]
+        # Under another name first: an interrupted preparation is not taken for a whole one.
+        partial = folder.with_suffix(".partial")
+        command = [sys.executable, "-m", "scripts.prepare_training_data", str(data), str(partial)]
         subprocess.run([*command, "--without", *dev], check=True)
+        partial.rename(folder)
     return folder
 
 
 def run(name: str, prepared: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train one variant and measure it."""
-    output = CACHE / "ablation"
-    shutil.rmtree(output, ignore_errors=True)
+    """Train one variant, or go on with it, and measure it."""
+    config = configure(name, prepared, arguments)
+    # A training that was interrupted is known by its digest.
+    output = RUNS / config.digest[:16]
+    trained = train(replace(config, run=replace(config.run, output=output)), resume=True)
+    with InstructEncoder.from_pretrained(trained.folder) as encoder:
+        found = measure(encoder, arguments)
+    return found | {"seconds": round(trained.seconds, 1)}
+
+
+def configure(name: str, prepared: Path, arguments: argparse.Namespace) -> TrainingConfig:
+    """The recipe, shorter and with the changes of a variant."""
     changes = {
         **VARIANTS[name],
         "run.steps": arguments.steps,
         "run.seed": arguments.seed,
-        "run.output": str(output),
+        "run.save_every": 100,
         # Measured here, and by other means.
         "validation.rows": 4,
         "validation.every": arguments.steps + 1,
     }
-    config = load_config(recipes()[RECIPE], data=prepared, changes=list(changes.items()))
-    trained = train(config)
-    with InstructEncoder.from_pretrained(trained.folder) as encoder:
-        found = measure(encoder, arguments)
-    return found | {"seconds": round(trained.seconds, 1)}
+    return load_config(recipes()[RECIPE], data=prepared, changes=list(changes.items()))
 
 
 def measure(encoder: InstructEncoder, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -136,7 +163,8 @@ def measure(encoder: InstructEncoder, arguments: argparse.Namespace) -> dict[str
 
     The plain backbone has no instruction to follow: for it both are its generic vectors.
     """
-    found = [measure_task(task, encoder, arguments) for task in TASKS]
+    tasks = TASKS[:2] if arguments.quick else TASKS
+    found = [measure_task(task, encoder, arguments) for task in tasks]
     names = ("precision@10", "v_measure", "guide precision@10", "guide v_measure")
     columns = zip(*found, strict=True)
     return {name: round(mean(own), 4) for name, own in zip(names, columns, strict=True)}
@@ -147,7 +175,7 @@ def measure_task(
 ) -> tuple[float, ...]:
     """Precision@10 and V-measure of both."""
     seed = arguments.seed
-    split = cut(load(task, arguments.data, seed), SIZES)
+    split = cut(load(task, arguments.data, seed), QUICK if arguments.quick else SIZES)
     base = InstructEncoder.from_pretrained(BASE_MODEL)
     stored, pool = embed(base, split.texts), embed(base, split.pool_texts)
     if encoder.name == BASE_MODEL:

@@ -1,6 +1,6 @@
 """Test-time scaling of GIRCSE: quality and cost against the steps of refinement.
 
-    python -m tests.benchmarks.refinement --data FOLDER [--model NAME]
+    python -m tests.benchmarks.refinement --data FOLDER [--model NAME] [--quick]
 
 The encoder was trained with four steps. K = 0 pools the input instead of soft tokens.
 """
@@ -25,6 +25,7 @@ MODEL = "instruct-minilm-l6-refine-v1"
 MOST = 8
 ROUNDS = 3
 TIMED = 256
+POOL, QUICK_POOL = 300, 80
 
 
 def main() -> None:
@@ -33,13 +34,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds dev/")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pool", type=int, default=300)
+    parser.add_argument("--quick", action="store_true", help="two tasks of 80 rows; keeps nothing")
     arguments = parser.parse_args()
     encoder = InstructEncoder.from_pretrained(arguments.model)
+    tasks, pool = (TASKS[:2], QUICK_POOL) if arguments.quick else (TASKS, POOL)
     found: list[list[tuple[float, float]]] = [[] for _ in range(MOST + 1)]
     texts: list[str] = []
-    for task in track(TASKS, description="tasks", console=Console(stderr=True)):
-        split = cut(load(task, arguments.data, arguments.seed), Sizes(1, arguments.pool))
+    for task in track(tasks, description="tasks", console=Console(stderr=True)):
+        split = cut(load(task, arguments.data, arguments.seed), Sizes(1, pool))
         texts += split.pool_texts[: TIMED // len(TASKS) + 1]
         steps = encoder.encode_steps(
             split.pool_texts, instruction=task.instruction, refine_steps=MOST
@@ -58,10 +60,12 @@ def main() -> None:
         for k, own in enumerate(found)
     ]
     show(rows)
+    if arguments.quick:
+        return
     results: dict[str, Any] = {
         "environment": environment(arguments.seed),
         "model": encoder.name,
-        "pool": arguments.pool,
+        "pool": pool,
         "rows": rows,
     }
     Console().print(f"kept in {save('refinement', results)}")

@@ -52,6 +52,21 @@ def test_targets_need_one_row_each(shape: tuple[int, ...], judged: int) -> None:
         Targets(zeros(*shape), np.ones(judged, dtype=np.bool_))
 
 
+def test_targets_are_joined_with_their_labels() -> None:
+    def targets(*labels: str | None) -> Targets:
+        return Targets(zeros(len(labels), 2), zeros(len(labels)) == 0, Labels.single(labels))
+
+    both = targets("a", None).joined(targets("b"))
+    assert both.labels == Labels.single(["a", None, "b"])
+    assert len(both.vectors) == len(both.judged) == 3
+    assert targets("a").joined(replace(targets("b"), labels=None)).labels is None
+
+
+def test_labels_of_targets_are_one_set_a_row() -> None:
+    with pytest.raises(GuideError, match="Targets of 3 rows came with labels of 2"):
+        Targets(zeros(3, 2), zeros(3) == 0, Labels.single(["a", "b"]))
+
+
 def test_a_collection_is_known_by_all_its_fields() -> None:
     info = CollectionInfo("name", "id", 2, "cosine")
     others = [{"name": "n"}, {"id": "i"}, {"dimension": 3}, {"space": "ip"}]

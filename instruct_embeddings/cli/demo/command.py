@@ -1,5 +1,6 @@
 """The `demo` command."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,13 @@ import typer
 from instruct_embeddings._extras import require
 from instruct_embeddings.cli.options import DebugOption, JsonOption
 from instruct_embeddings.cli.output import finish, reported
+
+
+class GuideName(str, Enum):
+    """Guides that the demo knows."""
+
+    ENCODER = "encoder"
+    LABELS = "labels"
 
 
 @reported
@@ -29,10 +37,23 @@ def demo(
         list[str] | None,
         typer.Option(
             help="Key that holds labels, nested ones with a dot; can be given several times. "
-            "By default up to three keys with 2 to 50 different values.",
+            "By default up to three keys with 2 to 50 different values. With the encoder as "
+            "guide they only mark the hits.",
             show_default=False,
         ),
     ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instruction",
+            "-i",
+            help="What to ask, where there are no labels; can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    guide: Annotated[
+        GuideName, typer.Option(help="What teaches the instructions: no labels, or the labels.")
+    ] = GuideName.ENCODER,
     path: Annotated[
         Path, typer.Option(help="Folder of the demo's collection and transforms.")
     ] = Path(".demo"),
@@ -50,5 +71,5 @@ def demo(
     from instruct_embeddings.cli.demo.run import run_demo
     from instruct_embeddings.cli.demo.screen import screen
 
-    result = run_demo(corpus, limit, label_key or [], path)
+    result = run_demo(corpus, limit, label_key or [], instruction or [], guide.value, path)
     finish(result.to_dict(), *screen(result), as_json=as_json)

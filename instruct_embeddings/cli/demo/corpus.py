@@ -19,6 +19,7 @@ from instruct_embeddings.cli.demo.questions import (
 )
 from instruct_embeddings.cli.flatten import SEPARATOR
 from instruct_embeddings.cli.records import Reader, Record
+from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import DataError
 
 _ASPECTS = 3
@@ -66,20 +67,29 @@ def sample_corpus() -> Path:
     )
 
 
-def read_corpus(file: Path | None, limit: int | None, label_keys: Sequence[str]) -> Corpus:
+def read_corpus(
+    file: Path | None,
+    limit: int | None,
+    label_keys: Sequence[str],
+    instructions: Sequence[str] = (),
+) -> Corpus:
     """Read the corpus and decide what is asked of it.
 
     Args:
         file: JSONL file with `text`, optionally `id`, and labels; None for the sample corpus.
         limit: Read at most so many rows.
         label_keys: Metadata keys that hold labels; empty to choose.
+        instructions: What to ask instead, where no labels are needed.
 
     Raises:
-        DataError: A line cannot be read, or there are no labels to learn from.
+        DataError: A line cannot be read, or there are no labels, and no instructions either.
     """
     source = sample_corpus() if file is None else file
     records = list(islice(Reader().read([source]), limit))
-    aspects = [_aspect(key, records) for key in label_keys or _default_keys(records, source)]
+    if instructions:
+        aspects = [Aspect(None, check_instruction(text)) for text in instructions]
+    else:
+        aspects = [_aspect(key, records) for key in label_keys or _default_keys(records, source)]
     questions: Sequence[Question] = TICKET_QUESTIONS
     if file is not None:
         asked = _held_out(records, aspects)
@@ -96,7 +106,8 @@ def _default_keys(records: Sequence[Record], source: Path) -> list[str]:
     if not chosen:
         raise DataError(
             f"No key of {source} has 2 to {_MOST_LABELS} different values in half of its rows, so "
-            f"there are no labels to learn from. Name one with --label-key; there are: {keys}."
+            f"there are no labels to judge by. Name one with --label-key (there are: {keys}), or "
+            "say what to ask with --instruction; labels are not needed then."
         )
     return list(dict.fromkeys(chosen))[:_ASPECTS]
 
@@ -123,13 +134,14 @@ def _held_out(records: Sequence[Record], aspects: Sequence[Aspect]) -> list[Reco
         aspect: Counter(label for row in records for label in aspect.labels(row.metadata))
         for aspect in aspects
     }
-    labelled = [r for r in records if all(aspect.labels(r.metadata) for aspect in aspects)]
+    known = [aspect for aspect in aspects if aspect.key is not None]
+    labelled = [r for r in records if all(aspect.labels(r.metadata) for aspect in known)]
     common = [
         record
         for record in labelled
         if all(
             max(counts[aspect][label] for label in aspect.labels(record.metadata)) >= _COMMON
-            for aspect in aspects
+            for aspect in known
         )
     ]
     pool = common or labelled

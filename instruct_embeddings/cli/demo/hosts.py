@@ -11,6 +11,8 @@ from instruct_embeddings.cli.encoders import TextEncoder
 if TYPE_CHECKING:
     from langchain_core.documents import Document
 
+    from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.retrieval.explanation import Explanation
     from instruct_embeddings.retrieval.hits import Hit
     from instruct_embeddings.retrieval.retriever import InstructRetriever
 
@@ -21,7 +23,13 @@ class Hosts:
     """A LangChain and a LlamaIndex retriever over one collection, for one aspect."""
 
     def __init__(
-        self, built: Built, aspect: Aspect, encoder: TextEncoder, store: Path, k: int
+        self,
+        built: Built,
+        aspect: Aspect,
+        encoder: TextEncoder,
+        guide: "Guide",
+        store: Path,
+        k: int,
     ) -> None:
         """Make both retrievers; they share one engine, so an instruction is fitted once.
 
@@ -29,6 +37,7 @@ class Hosts:
             built: The collection.
             aspect: Where the labels are, and the instruction.
             encoder: Embeds the queries.
+            guide: Teaches the instruction.
             store: Folder of the transforms.
             k: Results wanted.
         """
@@ -38,7 +47,6 @@ class Hosts:
         import langchain_instruct_embeddings
         import llama_index_instruct_embeddings
         from instruct_embeddings.cli.demo.embeddings import for_langchain, for_llama_index
-        from instruct_embeddings.guides.metadata import MetadataGuide
 
         self._aspect = aspect
         self._langchain = langchain_instruct_embeddings.InstructionTransformRetriever(
@@ -48,7 +56,7 @@ class Hosts:
                 embedding_function=for_langchain(encoder),
                 create_collection_if_not_exists=False,
             ),
-            guide=MetadataGuide(aspect.key, separator=aspect.separator),
+            guide=guide,
             store=store,
             k=k,
             score_key=_SCORE,
@@ -84,6 +92,10 @@ class Hosts:
             [_hit(document, adapted=helps) for document in adapted],
         )
         return comparison, same
+
+    def explain(self, text: str) -> "Explanation":
+        """What the instruction does to a query."""
+        return self._langchain.explain(text, self._aspect.instruction, k=self._langchain.k)
 
     def _nodes(self, text: str, instruction: str | None) -> list[str]:
         retriever = self._llama_index.with_instruction(instruction)

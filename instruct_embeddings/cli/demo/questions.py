@@ -9,18 +9,18 @@ class Aspect:
     """One respect in which texts are compared.
 
     Attributes:
-        key: Metadata key that holds its labels.
+        key: Metadata key that holds its labels; None where there are none.
         instruction: The plain sentence that asks for it.
         separator: What separates several labels of one row, or None.
     """
 
-    key: str
+    key: str | None
     instruction: str
     separator: str | None = None
 
     def labels(self, metadata: Mapping[str, object]) -> frozenset[str]:
         """The labels of a row."""
-        value = metadata.get(self.key)
+        value = None if self.key is None else metadata.get(self.key)
         if value is None:
             return frozenset()
         parts = str(value).split(self.separator) if self.separator else [str(value)]

@@ -1,6 +1,6 @@
 """The demo itself, apart from how it looks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,16 @@ from instruct_embeddings.cli.demo.questions import Aspect, Question
 from instruct_embeddings.cli.encoders import TextEncoder
 from instruct_embeddings.cli.output import note, progress
 from instruct_embeddings.cli.places import Place
+from instruct_embeddings.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from instruct_embeddings._types import Metadata
+    from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.retrieval.explanation import Explanation
     from instruct_embeddings.transform.transform import InstructionTransform
 
 K = 5
+ENCODER, LABELS = "encoder", "labels"
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,23 @@ class Demo:
         corpus: What it ran on.
         place: The folder.
         built: The collection.
-        model: Name of the encoder.
+        model: Name of the encoder of the vectors.
+        guide: What taught the transforms.
         asked: One entry an instruction.
         reencoding: What encoding everything again would take.
+        explanation: What the first instruction did to the first question.
+        picture: The map of that, or None where it cannot be drawn.
     """
 
     corpus: Corpus
     place: Place
     built: Built
     model: str
+    guide: str
     asked: Sequence[Asked]
     reencoding: dict[str, float]
+    explanation: "Explanation"
+    picture: Path | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -102,46 +112,87 @@ class Demo:
             "path": str(self.place),
             "store": str(self.place.store()),
             "model": self.model,
+            "guide": self.guide,
             "rows": len(self.corpus.records),
             "collection_reused": self.built.added == 0,
             "build_seconds": self.built.seconds,
             "reencoding": self.reencoding,
+            "explanation": self.explanation.to_dict(),
+            "picture": None if self.picture is None else str(self.picture),
             "same_ids": all(one.same_ids for asked in self.asked for one in asked.searches),
             "instructions": [_asked_dict(asked) for asked in self.asked],
         }
 
 
-def run_demo(file: Path | None, limit: int | None, keys: Sequence[str], path: Path) -> Demo:
+def run_demo(
+    file: Path | None,
+    limit: int | None,
+    keys: Sequence[str],
+    instructions: Sequence[str],
+    guide: str,
+    path: Path,
+) -> Demo:
     """Build or reuse the collection, fit or reuse the transforms, ask and measure.
 
     Args:
         file: The user's texts, or None for the sample corpus.
         limit: Read at most so many rows.
         keys: Keys that hold labels; empty to choose.
+        instructions: What to ask; empty to ask for the labels of keys.
+        guide: `encoder` or `labels`.
         path: Folder of the collection and of the transforms.
     """
-    corpus = read_corpus(file, limit, keys)
+    corpus = read_corpus(file, limit, keys, instructions)
     place = Place(path)
     note("Loading the sentence encoder ...")
     encoder = encoders.load_encoder()
     built = build(place, corpus, encoder)
+    teach = _guides(guide)
+    hosts = [
+        Hosts(built, aspect, encoder, teach(aspect), place.store(), K) for aspect in corpus.aspects
+    ]
     asked = []
     with progress("Fitting and asking", len(corpus.aspects)) as advance:
-        for aspect in corpus.aspects:
-            asked.append(_ask(built, aspect, encoder, place.store(), corpus.questions))
+        for own, aspect in zip(hosts, corpus.aspects, strict=True):
+            asked.append(_ask(own, aspect, encoder, corpus.questions))
             advance(1)
+    explanation = hosts[0].explain(corpus.questions[0].text)
     cost = reencoding(encoder, [record.text for record in corpus.records])
-    return Demo(corpus, place, built, encoder.name, asked, cost)
+    picture = _draw(explanation, path / "map.png")
+    return Demo(corpus, place, built, encoder.name, guide, asked, cost, explanation, picture)
+
+
+def _draw(explanation: "Explanation", file: Path) -> Path | None:
+    """The map, where the plotting libraries are installed."""
+    try:
+        return explanation.draw(file)
+    except MissingExtraError as exc:
+        note(str(exc))
+        return None
+
+
+def _guides(name: str) -> "Callable[[Aspect], Guide]":
+    """What teaches an aspect, by the name of a kind of guide."""
+    from instruct_embeddings.guides import EncoderGuide, MetadataGuide
+
+    if name == ENCODER:
+        guide = EncoderGuide(encoders.load_instructed())
+        return lambda aspect: guide
+
+    def by_labels(aspect: Aspect) -> "Guide":
+        if aspect.key is None:
+            raise ConfigError(
+                "--guide labels needs labels, and an --instruction names none. Leave out "
+                "--instruction, or take --guide encoder."
+            )
+        return MetadataGuide(aspect.key, separator=aspect.separator)
+
+    return by_labels
 
 
 def _ask(
-    built: Built,
-    aspect: Aspect,
-    encoder: TextEncoder,
-    store: Path,
-    questions: Sequence[Question],
+    hosts: Hosts, aspect: Aspect, encoder: TextEncoder, questions: Sequence[Question]
 ) -> Asked:
-    hosts = Hosts(built, aspect, encoder, store, K)
     engine = hosts.engine
     stored = set(engine.store.keys()) if engine.store is not None else set()
     transform = engine.transform(aspect.instruction)

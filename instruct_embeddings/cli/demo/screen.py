@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instruct_embeddings.cli.comparison import one_line
-from instruct_embeddings.cli.demo.run import Asked, Demo, K, Search
+from instruct_embeddings.cli.demo.run import ENCODER, LABELS, Asked, Demo, K, Search
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 3
+_TAUGHT = {
+    ENCODER: "Taught by the instruction-aware encoder: it reads a sample under each instruction, "
+    "no labels.",
+    LABELS: "Taught by the labels in the metadata.",
+}
 _WIDTH = 115
 
 
 def screen(demo: Demo) -> "Iterator[RenderableType]":
     """The parts of the screen, from top to bottom."""
     from rich.rule import Rule
+
+    from instruct_embeddings.retrieval.explain_table import tables
 
     yield _opening(demo)
     for asked in demo.asked:
@@ -37,6 +44,11 @@ def screen(demo: Demo) -> "Iterator[RenderableType]":
             yield ""
         if len(asked.searches) > _SHOWN:
             yield f"{len(asked.searches) - _SHOWN} more queries are counted below.\n"
+    yield Rule("Why: the first query explained", align="left")
+    yield ""
+    yield from tables(demo.explanation)
+    if demo.picture is not None:
+        yield f"\nThe map of the texts, stored and under the instruction: {demo.picture}\n"
     yield Rule("In short", align="left")
     yield ""
     yield _summary(demo)
@@ -52,6 +64,7 @@ def _opening(demo: Demo) -> str:
         how = f"reused from an earlier run, nothing encoded (vectors of {demo.model})"
     return (
         f"{rows} in the Chroma collection {demo.corpus.name} in {demo.place}: {how}.\n"
+        f"{_TAUGHT[demo.guide]}\n"
         "Each query below is asked twice: generic (the vectors as they are) and adapted (the same "
         "vectors under an instruction).\n✓ marks hits that share the label of the query."
     )
@@ -61,7 +74,7 @@ def _fitted(asked: Asked) -> str:
     seconds = asked.transform.report.seconds
     if asked.reused:
         return f"Transform reused from an earlier run (fitting took {seconds:.2f} s then)."
-    return f"Fitted now in {seconds:.2f} s; nothing was re-encoded."
+    return f"Fitted now in {seconds:.2f} s; no stored vector was touched."
 
 
 def _search_table(asked: Asked, search: Search) -> "Table":
@@ -73,8 +86,8 @@ def _search_table(asked: Asked, search: Search) -> "Table":
         return f"{mark} {labels or '-'}", one_line(hit.text)
 
     shown = textwrap.shorten(search.question.text, _WIDTH, placeholder=" ...")
-    title = f"{shown}\n{asked.aspect.key} of the query: {own or '-'}"
-    return search.comparison.table(title, cell, asked.aspect.key, "text")
+    title = f"{shown}\n{asked.aspect.key} of the query: {own or '-'}" if asked.aspect.key else shown
+    return search.comparison.table(title, cell, asked.aspect.key or "", "text")
 
 
 def _summary(demo: Demo) -> "Table":
@@ -94,7 +107,9 @@ def _summary(demo: Demo) -> "Table":
     ):
         table.add_column(head, justify="right")
     for asked in demo.asked:
-        shares = {side: f"{hits} of {of}" for side, (hits, of) in asked.matching().items()}
+        shares = {
+            side: f"{hits} of {of}" if of else "-" for side, (hits, of) in asked.matching().items()
+        }
         report = asked.transform.report
         table.add_row(
             escape(asked.aspect.instruction),
@@ -136,10 +151,10 @@ def _closing(demo: Demo) -> "Text":
     text = (
         "The same on a collection of your own, in Python with LangChain:\n\n"
         "  retriever = InstructionTransformRetriever(vectorstore=your_chroma, "
-        'guide=MetadataGuide("KEY"))\n'
+        "guide=EncoderGuide())\n"
         f'  retriever.invoke("your query", instruction="{aspect.instruction}")\n\n'
         "and on the command line:\n\n"
-        f'  {name} adapt "{aspect.instruction}" {where} --metadata-key KEY\n'
+        f'  {name} adapt "{aspect.instruction}" {where}\n'
         f'  {name} query "your query" {where} --instruction "{aspect.instruction}"'
     )
     return Text(text)

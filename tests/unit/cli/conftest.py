@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 import pytest
 from typer.testing import CliRunner
 
+from instruct_embeddings import InstructEncoder
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.testing import TinyEncoder
+from tests.models import tiny_checkpoint
 
-_REAL = encoders.load_encoder
+_REAL, _REAL_INSTRUCTED = encoders.load_encoder, encoders.load_instructed
 ANIMALS = ("cat", "dog", "horse")
 MOODS = ("happy", "sad")
 
@@ -38,12 +40,18 @@ Run: TypeAlias = Callable[..., Ran]
 def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder(model or "tiny"))
+        patch.setattr(encoders, "load_instructed", _instructed)
         yield
+
+
+def _instructed(model: str | None = None) -> InstructEncoder:
+    return InstructEncoder.from_pretrained(model or tiny_checkpoint())
 
 
 @pytest.fixture
 def real_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "load_encoder", _REAL)
+    monkeypatch.setattr(encoders, "load_instructed", _REAL_INSTRUCTED)
 
 
 @pytest.fixture(scope="session")

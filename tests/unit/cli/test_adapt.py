@@ -1,11 +1,12 @@
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from instruct_embeddings.cli.adapt import read_labels
-from instruct_embeddings.errors import DataError
+from instruct_embeddings.errors import DataError, TransformWarning
 from tests.unit.cli.conftest import Run
 
 At = Callable[..., list[str]]
@@ -62,11 +63,34 @@ def test_a_bad_instruction_is_one_message(run: Run, farm: Path, at: At, instruct
     assert "instruction" in ran.stderr
 
 
-@pytest.mark.parametrize("extra", [[], ["--metadata-key", "a", "--labels", __file__]])
-def test_exactly_one_source_of_labels_is_wanted(
-    run: Run, farm: Path, at: At, extra: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--metadata-key", "a", "--labels", __file__],
+        ["--metadata-key", "a", "--label-names", "a,b"],
+        ["--metadata-key", "a", "--encoder", "b"],
+    ],
+)
+def test_one_source_of_labels_is_wanted(run: Run, farm: Path, at: At, extra: list[str]) -> None:
     assert run("adapt", QUESTION, *at(farm), *extra).code == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "guide"),
+    [([], "encoder:"), (["--label-names", "cat, dog,horse"], "names:")],
+)
+def test_without_labels_the_encoder_teaches(
+    run: Run, farm: Path, at: At, tmp_path: Path, extra: list[str], guide: str
+) -> None:
+    call = ["adapt", QUESTION, *at(farm), *extra, "--store", tmp_path, "--json"]
+    # Whether random weights help is not the question here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TransformWarning)
+        ran = run(*call)
+    assert ran.code == 0, ran.stderr
+    assert ran.json["guide"].startswith(guide)
+    assert ran.json["report"]["judged"] == 72
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_labels_are_read_from_csv_and_jsonl(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "index", "adapt", "query", "transforms")
+COMMANDS = ("demo", "index", "adapt", "query", "explain", "transforms")
 HEAVY = ("torch", "transformers", "chromadb", "numpy", "langchain_core", "llama_index")
 
 

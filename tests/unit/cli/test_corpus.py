@@ -72,7 +72,7 @@ def test_an_unknown_label_key_names_those_that_exist(tmp_path: Path) -> None:
 
 def test_texts_without_labels_are_refused(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "number": f"{i}"} for i in range(60)]
-    with pytest.raises(DataError, match=r"no labels to learn from.*\['number'\]"):
+    with pytest.raises(DataError, match=r"no labels to judge by.*\['number'\]"):
         read_corpus(write(tmp_path, rows), None, [])
 
 

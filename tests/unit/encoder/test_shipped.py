@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,19 @@ def test_without_an_instruction_a_shipped_encoder_is_its_backbone(name: str) -> 
     with InstructEncoder.from_pretrained(BASE_MODEL, device="cpu") as base:
         np.testing.assert_array_equal(found, base.encode(texts))
         assert record == base.record()
+
+
+@pytest.mark.slow
+def test_the_refining_encoder_takes_four_steps_and_survives_saving(tmp_path: Path) -> None:
+    texts, asked = list(MESSAGES.values()), "Which emotion is expressed?"
+    with InstructEncoder.from_pretrained("instruct-minilm-l6-refine-v1", device="cpu") as encoder:
+        found = encoder.encode(texts, instruction=asked)
+        steps = encoder.encode_steps(texts, instruction=asked, refine_steps=4)
+        encoder.save_pretrained(tmp_path / "saved")
+    np.testing.assert_allclose(found, steps[-1], atol=1e-5)
+    assert np.abs(found - steps[0]).max() > 1e-3
+    with InstructEncoder.from_pretrained(tmp_path / "saved", device="cpu") as again:
+        np.testing.assert_allclose(again.encode(texts, instruction=asked), found, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 from instruct_embeddings.errors import ArtefactError
 from instruct_embeddings.transform import InstructionTransform
 from instruct_embeddings.transform.artefact import from_bytes, read_description, to_bytes
+from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.space import SpaceTransform
 from tests.unit.conftest import Toys, hand_made
 
@@ -57,7 +58,7 @@ def test_instructions_in_any_script_come_back() -> None:
 
 def test_the_description_is_plain_json_in_the_header() -> None:
     about = read_description(WHOLE)
-    assert about["format_version"] == 1
+    assert about["format_version"] == 2
     assert about["instruction"] == "Left or right?"
     assert about["collection"] == {
         "name": "plane",
@@ -100,10 +101,62 @@ def test_safetensors_files_of_others_are_refused(metadata: dict[str, str] | None
         from_bytes(foreign)
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
+@pytest.mark.parametrize("version", [3, 0, "1", True, None])
 def test_other_format_versions_are_refused(version: object) -> None:
-    with pytest.raises(ArtefactError, match=r"format_version .* reads 1\. Upgrade"):
+    with pytest.raises(ArtefactError, match=r"format_version .* reads 1 and 2\. Upgrade"):
         from_bytes(rewritten({"format_version": version}))
+
+
+def test_artefacts_of_the_first_format_are_read() -> None:
+    """It knew no judgements and no growing samples."""
+    report = read_description(WHOLE)["report"]
+    del report["judgements"], report["growth"]
+    old = from_bytes(rewritten({"format_version": 1, "report": report}))
+    assert old.report == hand_made().report
+    assert to_bytes(replace(old, created=hand_made().created)) == WHOLE
+
+
+def corrected() -> InstructionTransform:
+    parts = ([[0.6, 0.8]], [[0, 1]], [[1, 0]], [2])
+    move = Correction(*(np.asarray(part, dtype=np.float32) for part in parts))
+    transform = hand_made()
+    return replace(transform, query=replace(transform.query, correction=move))
+
+
+def test_corrections_come_back() -> None:
+    back = from_bytes(to_bytes(corrected()))
+    assert to_bytes(back) == to_bytes(corrected())
+    probe = np.array([[0.8, 0.6]], dtype=np.float32)
+    np.testing.assert_array_equal(back.query.fold(probe), corrected().query.fold(probe))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"correction.queries": np.ones((1, 3), np.float32)},
+        {"correction.queries": np.ones((2, 2), np.float32) / 2},
+        {"correction.queries": np.array([[300, 0]], np.float32)},
+        {"correction.queries": np.array(1, np.float32)},
+        {"correction.moves": np.array([[np.nan, 0]], np.float32)},
+        {"correction.axes": np.ones((2, 2), np.float32)},
+        {"correction.weights": np.ones((1, 1), np.float32)},
+        {"correction.weights": np.ones(0, np.float32)},
+    ],
+)
+def test_corrections_that_do_not_fit_are_refused(broken: dict[str, Any]) -> None:
+    whole = to_bytes(corrected())
+    header = {"instruct_embeddings": json.dumps(read_description(whole))}
+    with pytest.raises(ArtefactError, match="damaged or incomplete"):
+        from_bytes(save(load(whole) | broken, header))
+
+
+@pytest.mark.parametrize("missing", ["queries", "moves", "axes", "weights"])
+def test_corrections_that_are_incomplete_are_refused(missing: str) -> None:
+    whole = to_bytes(corrected())
+    tensors = load(whole)
+    del tensors[f"correction.{missing}"]
+    with pytest.raises(ArtefactError, match="damaged or incomplete"):
+        from_bytes(save(tensors, {"instruct_embeddings": json.dumps(read_description(whole))}))
 
 
 @pytest.mark.parametrize("name", sorted(load(WHOLE)))

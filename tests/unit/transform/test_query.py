@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.query import QueryTransform, softmax
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import small_rows
@@ -85,3 +88,37 @@ def test_the_linear_gate_is_the_bilinear_form(
 
 def test_dimension_is_that_of_the_vectors() -> None:
     assert query(1.0, np.ones((2, 5)), [0, 0], np.ones((2, 5)), "linear").dimension == 5
+
+
+def corrected(transform: QueryTransform, move: list[float]) -> QueryTransform:
+    """Moves every query near (1, 0) by `move`."""
+    arrays = [np.asarray(x, dtype=np.float32) for x in ([[1, 0]], [move])]
+    empty = np.empty((0, 2), dtype=np.float32), np.empty(0, dtype=np.float32)
+    return replace(transform, correction=Correction(*arrays, *empty))
+
+
+def test_a_correction_moves_the_folded_query(turn: QueryTransform) -> None:
+    """(1, 0) is folded to (0, 1), then moved by (2, 0)."""
+    folded = corrected(turn, [2, 0]).fold(np.array([[1, 0]], dtype=np.float32))
+    np.testing.assert_allclose(folded, [[2 / 5**0.5, 1 / 5**0.5]], rtol=1e-6)
+
+
+def test_blend_zero_is_the_generic_query_whatever_was_judged(turn: QueryTransform) -> None:
+    generic = np.array([[1, 0]], dtype=np.float32)
+    np.testing.assert_allclose(corrected(turn, [0, 5]).fold(generic, 0.0), generic, atol=1e-6)
+
+
+def test_scores_of_the_space_are_corrected_and_stay_similarities(turn: QueryTransform) -> None:
+    """Moved by (2, 0), a score may reach 1 + 2 at most, by which it is divided."""
+    query, documents = np.array([[1, 0]], np.float32), np.array([[1, 0], [0, 1]], np.float32)
+    scores = np.array([[0.5, 0.25]], dtype=np.float32)
+    found = corrected(turn, [2, 0]).correct(scores, query, documents)
+    np.testing.assert_allclose(found, [[2.5 / 3, 0.25 / 3]], rtol=1e-6)
+    assert turn.correct(scores, query, documents) is scores
+
+
+def test_a_move_that_cancels_the_query_leaves_finite_scores(turn: QueryTransform) -> None:
+    query, documents = np.array([[1, 0]], np.float32), np.eye(2, dtype=np.float32)
+    gone = corrected(turn, [0, -1])
+    assert np.isfinite(gone.fold(query)).all()
+    assert np.isfinite(gone.correct(query @ documents.T, query, documents)).all()

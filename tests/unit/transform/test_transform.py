@@ -9,6 +9,7 @@ from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform import transform_key
+from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import hand_made, small_rows
@@ -31,6 +32,19 @@ def test_the_space_takes_its_share_of_the_score() -> None:
     scores = hand_made(mix=0.5).score(QUERY, DOCUMENTS)
     expected = [0.4 + 0.25 + same[0] / 4, -0.3 - 0.25 + same[1] / 4]
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_judgements_move_the_folded_query_and_the_space_alike() -> None:
+    """(0.6, 0.8) is folded to (1, 0); its judged move is (0, 1): half the score is that of (1, 1),
+    half that of the space with as much added, divided by the 2 that it may reach."""
+    empty = np.empty((0, 2), dtype=np.float32), np.empty(0, dtype=np.float32)
+    move = Correction(QUERY, np.array([[0, 1]], dtype=np.float32), *empty)
+    plain = hand_made(mix=0.5)
+    moved = replace(plain, query=replace(plain.query, correction=move))
+    folded = DOCUMENTS.sum(axis=1) / 2**0.5
+    space = (plain.space.score(QUERY, DOCUMENTS)[0] + DOCUMENTS[:, 1]) / 2
+    expected = (folded + space) / 2
+    np.testing.assert_allclose(moved.score(QUERY, DOCUMENTS), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("mix", [0.0, 0.5])

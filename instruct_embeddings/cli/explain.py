@@ -1,0 +1,116 @@
+"""`explain`: what an instruction did to one query, as tables and as a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.options import (
+    CollectionOption,
+    DebugOption,
+    HostOption,
+    JsonOption,
+    ModelOption,
+    PathOption,
+    PortOption,
+    StoreOption,
+)
+from instruct_embeddings.cli.output import finish, note, reported
+from instruct_embeddings.cli.places import Place, check_model
+from instruct_embeddings.cli.query import check_stored, read_filter
+
+if TYPE_CHECKING:
+    from instruct_embeddings.retrieval.explanation import Explanation
+
+
+@reported
+def explain(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    collection: CollectionOption,
+    instruction: Annotated[str, typer.Option("--instruction", "-i", help="One fitted by `adapt`.")],
+    path: PathOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            "--png",
+            dir_okay=False,
+            help="Draw the map into this file (.png, .svg or .pdf).",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="Results to compare.", min=1)] = 10,
+    where: Annotated[
+        str | None, typer.Option(help='Chroma filter on metadata, such as \'{"area": "billing"}\'.')
+    ] = None,
+    blend: Annotated[
+        float, typer.Option(help="From 0 (generic) to 1 (adapted).", min=0.0, max=1.0)
+    ] = 1.0,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Rank all rows, read into memory.")
+    ] = False,
+    sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,
+    store: StoreOption = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show what an instruction does to a query: which results move, and why.
+
+    Rows are put into categories: the labels that they are taken for, or clusters where the
+    transform learned without labels. The picture shows the same rows as they are stored and under
+    the instruction.
+    """
+    from instruct_embeddings.retrieval.explain_map import check_picture
+    from instruct_embeddings.retrieval.explain_table import tables
+
+    if png is not None:
+        check_picture(png)  # before anything is computed
+    place = Place.given(path, host, port)
+    options = {"k": k, "where": read_filter(where), "blend": blend, "exact": exact}
+    options |= {"sample": sample, "seed": seed}
+    explanation = run_explain(
+        place, collection, text, instruction, place.store(store), model, options
+    )
+    if png is not None:
+        note("Drawing the map ...")
+        explanation.draw(png)
+    document = {**explanation.to_dict(), "picture": None if png is None else str(png)}
+    saved = [] if png is None else [f"\nThe map is in {png}"]
+    finish(document, *tables(explanation), *saved, as_json=as_json)
+
+
+def run_explain(
+    place: Place,
+    name: str,
+    text: str,
+    instruction: str,
+    store: Path,
+    model: str | None,
+    options: dict[str, Any],
+) -> "Explanation":
+    """Explain one query under an instruction whose transform is stored.
+
+    Raises:
+        EmptyCollectionError: Nothing is stored.
+        CollectionMismatchError: Another model filled the collection.
+        GuideError: No transform is stored for the instruction.
+    """
+    from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.retrieval.explain import explain
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+    from instruct_embeddings.transform.store import TransformStore
+
+    kept = TransformStore(store)
+    opened = place.collection(name)
+    vectors = ChromaVectors(opened)
+    check_stored(kept, instruction, vectors.info(), place)
+    encoder = encoders.load_encoder(model)
+    if not check_model(opened.metadata, name, encoder.name):
+        note(f"The collection does not record which model filled it; using {encoder.name}.")
+    vector = encoder.encode([text])[0]
+    engine = InstructRetriever(vectors, store=kept)
+    return explain(engine, vector, text, instruction, **options)

@@ -1,0 +1,201 @@
+"""Names of classes instead of labels: the encoder says what each row is taken for."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.protocols import Rows
+from instruct_embeddings.supervision import Labels, Targets
+from instruct_embeddings.transform.query import softmax
+from instruct_embeddings.transform.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from instruct_embeddings.encoder import InstructEncoder
+
+_SHARPNESS = 10.0
+DEFAULT_MARGIN = 0.05
+
+
+class LabelNamesGuide:
+    """Sorts rows into classes that are only named, and sharpens the encoder's targets by them.
+
+        LabelNamesGuide(["Perl", "C", "Python"])
+        LabelNamesGuide({"bug": "it crashes or shows something wrong", "praise": "a compliment"})
+
+    The encoder is trained to embed a text under an instruction near the answer, so each name, as an
+    answer, is embedded without an instruction, and texts and names are compared. Names are a few
+    words, so they are moved towards the texts that look like them, once: Rocchio's feedback (1971)
+    with its own first guesses for judgements.
+
+    A transform learns from the embeddings of the texts and from the probabilities of the names
+    together. From the names alone, as labels, it would rank worse than without names: where a guess
+    is wrong, nothing else remains. The guesses stay with the transform
+    as labels, so that reports and explanations can use the names.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] | Mapping[str, str],
+        encoder: "InstructEncoder | None" = None,
+        *,
+        margin: float = DEFAULT_MARGIN,
+    ) -> None:
+        """Choose names and encoder; weights are loaded with the first sample.
+
+        Args:
+            names: At least two names, or descriptions by name.
+            encoder: By default the one that comes with the package.
+            margin: A row is labelled only where the cosine of the best name exceeds that of the
+                next by so much.
+
+        Raises:
+            ConfigError: There are fewer than two names, one is empty or stands twice, or the
+                margin is not within [0, 2].
+        """
+        described = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, "")
+        strings = all(isinstance(text, str) for item in described.items() for text in item)
+        if isinstance(names, str) or not strings or len(described) < 2:
+            raise ConfigError(
+                f"LabelNamesGuide got {names!r}. Pass at least two names as a list of strings, or "
+                "as {name: description}."
+            )
+        plain = [name.strip() for name in described]
+        if len(described) != len(names) or len(set(plain)) != len(plain) or not all(plain):
+            raise ConfigError(
+                f"LabelNamesGuide got the names {list(names)!r}, of which one is empty or stands "
+                "twice. Give each class one name of its own."
+            )
+        if not 0 <= margin <= 2:
+            raise ConfigError(
+                f"margin={margin!r} is outside [0, 2], the differences of two cosines. "
+                f"Use a value such as {DEFAULT_MARGIN}."
+            )
+        self._described = dict(zip(plain, map(str.strip, described.values()), strict=True))
+        self._encoder = encoder
+        self.margin = margin
+
+    def __repr__(self) -> str:
+        """The names."""
+        return f"LabelNamesGuide({list(self._described)})"
+
+    @property
+    def encoder(self) -> "InstructEncoder":
+        """The encoder."""
+        if self._encoder is None:
+            from instruct_embeddings.encoder import InstructEncoder
+
+            self._encoder = InstructEncoder.from_pretrained()
+        return self._encoder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order given."""
+        return tuple(self._described)
+
+    @property
+    def key(self) -> str:
+        """`names:<digest>` of names, descriptions, margin and encoder; any order of names."""
+        # Under an instruction, since without one only the backbone would count.
+        parts = [self.encoder.fingerprint(instruction="label names"), repr(float(self.margin))]
+        parts += ["\x1f".join(item) for item in sorted(self._described.items())]
+        return f"names:{sha256(chr(30).join(parts).encode()).hexdigest()[:16]}"
+
+    def ids(self) -> Sequence[str] | None:
+        """None: any row will do."""
+        return None
+
+    def judge(self, instruction: str, sample: Rows) -> Targets:
+        """Compare the texts with the names under an instruction.
+
+        Returns:
+            Targets that hold embeddings and probabilities of names, with the names as labels where
+            one is sure enough. Rows without a text are not judged.
+
+        Raises:
+            GuideError: No row of the sample has a text.
+            InstructionError: The instruction leaves no room for a text.
+        """
+        texts = [text or "" for text in sample.read_texts]
+        judged = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
+        if not judged.any():
+            raise GuideError(
+                f"None of the {len(sample)} sampled rows has a text to compare with the names "
+                f"{list(self.names)}. Store texts with the vectors, or learn from labels: "
+                'MetadataGuide("key"), LabelGuide({id: label}).'
+            )
+        own = self.encoder.encode([text for text in texts if text.strip()], instruction=instruction)
+        own, answers = centred(own), self._answers(instruction, own.shape[1])
+        scores = own @ adjust(answers, own).T
+        targets = np.zeros((len(texts), own.shape[1] + len(answers)), dtype=np.float32)
+        targets[judged] = np.hstack([own, spread(softmax(_SHARPNESS * scores))])
+        guesses = iter(guess(scores, self.names, self.margin))
+        labels = [next(guesses) if has else None for has in judged.tolist()]
+        return Targets(targets, judged, Labels.single(labels))
+
+    def _answers(self, instruction: str, dimension: int) -> FloatArray:
+        """Centred embeddings of the names, with their descriptions, shape (c, p)."""
+        found = self._embed(list(self._described), None)
+        # Some poolings make longer vectors under an instruction; then names are asked about too.
+        asked = None if found.shape[1] == dimension else instruction
+        if asked is not None:
+            found = self._embed(list(self._described), asked)
+        described = [place for place, text in enumerate(self._described.values()) if text]
+        if described:
+            texts = [text for text in self._described.values() if text]
+            found[described] = unit_rows(found[described] + self._embed(texts, asked))
+        return centred(found)
+
+    def _embed(self, texts: list[str], instruction: str | None) -> FloatArray:
+        return unit_rows(self.encoder.encode(texts, instruction=instruction))
+
+
+def centred(vectors: FloatArray) -> FloatArray:
+    """Unit rows of what sets rows apart from their mean, shape (n, p)."""
+    own = unit_rows(vectors)
+    return unit_rows(own - own.mean(axis=0))
+
+
+def adjust(answers: FloatArray, texts: FloatArray) -> FloatArray:
+    """Move each answer halfway to the mean of the texts, weighted by how likely it answers them.
+
+    Args:
+        answers: Centred unit rows, shape (c, p).
+        texts: Centred unit rows, shape (n, p).
+
+    Returns:
+        Unit rows, shape (c, p).
+    """
+    likely = softmax(_SHARPNESS * (texts @ answers.T))  # (n, c)
+    return unit_rows(answers + unit_rows(likely.T @ texts))
+
+
+def spread(probabilities: FloatArray) -> FloatArray:
+    """Probabilities less their mean, scaled to rows of mean length 1; zeros where all are alike.
+
+    Args:
+        probabilities: Shape (n, c).
+
+    Returns:
+        Shape (n, c).
+    """
+    apart = probabilities - probabilities.mean(axis=0)
+    length = float(np.linalg.norm(apart, axis=1).mean())
+    return np.asarray(apart / length if length > 1e-6 else 0.0 * apart, dtype=np.float32)
+
+
+def guess(scores: FloatArray, names: Sequence[str], margin: float) -> list[str | None]:
+    """The name of the best score of each row; None where its lead is below the margin.
+
+    Args:
+        scores: Shape (n, c), at least two columns.
+        names: Of the columns.
+        margin: Least lead over the next best score.
+    """
+    ordered = np.sort(scores, axis=1)
+    sure = ordered[:, -1] - ordered[:, -2] >= margin
+    best = scores.argmax(axis=1)
+    return [names[place] if ok else None for place, ok in zip(best, sure.tolist(), strict=True)]

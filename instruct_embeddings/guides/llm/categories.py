@@ -1,0 +1,147 @@
+"""The closed set of categories that answers an instruction: readable, editable, reusable."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from typing_extensions import Self
+
+from instruct_embeddings.config import check_instruction
+from instruct_embeddings.errors import ConfigError, DataError
+from instruct_embeddings.guides.llm.quoting import one_line
+
+MAX_NAME_CHARACTERS = 80
+MAX_DESCRIPTION_CHARACTERS = 300
+MAX_CATEGORIES = 100
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Names of the categories for one instruction, with a sentence on what belongs to each.
+
+    Attributes:
+        instruction: The instruction that they answer; None where they serve any.
+        names: At least two different names.
+        descriptions: What belongs to a name, for some or all of the names.
+    """
+
+    instruction: str | None
+    names: tuple[str, ...]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.instruction is not None:
+            object.__setattr__(self, "instruction", check_instruction(self.instruction))
+        names = tuple(_checked(name, "name", MAX_NAME_CHARACTERS) for name in self.names)
+        object.__setattr__(self, "names", names)
+        _check_names(names)
+        given = {one_line(name): text for name, text in self.descriptions.items()}
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ConfigError(
+                f"Descriptions of {unknown} belong to no category; the categories are "
+                f"{list(names)}. Name the category too, or remove its description."
+            )
+        texts = {
+            name: _checked(text, "description", MAX_DESCRIPTION_CHARACTERS)
+            for name, text in given.items()
+            if text
+        }
+        object.__setattr__(self, "descriptions", texts)
+
+    @classmethod
+    def of(
+        cls,
+        given: "Categories | Mapping[str, str] | Sequence[str]",
+        instruction: str | None = None,
+    ) -> "Categories":
+        """Categories from names, or from names with descriptions.
+
+        Raises:
+            ConfigError: They are fewer than two or more than 100, empty, too long, or twice there.
+        """
+        if isinstance(given, Categories):
+            return given
+        if isinstance(given, str):
+            raise ConfigError(
+                f"Categories are several names, got one string {given!r}. Use a list."
+            )
+        descriptions = given if isinstance(given, Mapping) else {}
+        return cls(instruction, tuple(given), descriptions)
+
+    def __str__(self) -> str:
+        """One line a category."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Each name, with its description where there is one."""
+        return [
+            f"{name}: {self.descriptions[name]}" if name in self.descriptions else name
+            for name in self.names
+        ]
+
+    @property
+    def digest(self) -> str:
+        """Stable hexadecimal digest of names and descriptions."""
+        return sha256("\x1f".join(self.lines()).encode("utf-8", "replace")).hexdigest()[:16]
+
+    def to_json(self, path: str | Path) -> None:
+        """Write a file that people can read and edit."""
+        data = {
+            "format_version": FORMAT_VERSION,
+            "instruction": self.instruction,
+            "categories": [
+                {"name": name, "description": self.descriptions.get(name, "")}
+                for name in self.names
+            ],
+        }
+        text = json.dumps(data, ensure_ascii=False, indent=2)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Self:
+        """Read such a file.
+
+        Raises:
+            DataError: The file is missing, no JSON, or of another form or a newer version.
+            ConfigError: Its categories are fewer than two, empty, too long, or twice there.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            if data["format_version"] > FORMAT_VERSION:
+                raise ValueError(f"format_version {data['format_version']} is newer than this code")
+            entries = [
+                (str(entry["name"]), str(entry["description"])) for entry in data["categories"]
+            ]
+            instruction = data["instruction"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
+            raise DataError(
+                f"{path} holds no categories ({type(exc).__name__}: {exc}). Expected is the JSON "
+                'that Categories.to_json writes: {"format_version": 1, "instruction": "...", '
+                '"categories": [{"name": "...", "description": "..."}]}.'
+            ) from exc
+        return cls(instruction, tuple(name for name, _ in entries), dict(entries))
+
+
+def _checked(text: str, what: str, longest: int) -> str:
+    if not isinstance(text, str) or not one_line(text) or len(one_line(text)) > longest:
+        raise ConfigError(
+            f"The {what} of a category is {text!r}; it has to be text of 1 to {longest} "
+            "characters. Shorten it, or leave the category out."
+        )
+    return one_line(text)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not 2 <= len(names) <= MAX_CATEGORIES:
+        raise ConfigError(
+            f"Got {len(names)} categories; 2 to {MAX_CATEGORIES} are allowed. Texts are told apart "
+            "by at least two; 'none of them' is always possible and needs no category."
+        )
+    folded = [name.casefold() for name in names]
+    twice = sorted({name for name in folded if folded.count(name) > 1})
+    if twice:
+        raise ConfigError(f"Categories {twice} stand there twice. Case does not count; rename one.")

@@ -1,0 +1,76 @@
+"""Groups of summaries that say similar things, and a few members that stand for each."""
+
+import math
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.transform.vectors import unit_rows
+
+_ROUNDS = 25
+_MOST_CLUSTERS = 30
+
+
+def cluster_count(rows: int) -> int:
+    """Clusters for a number of summaries: the square root, at least 2 and at most 30.
+
+    More than there are categories, since duplicates are merged afterwards and a category that
+    shares its cluster with a larger one may be overlooked.
+    """
+    return max(2, min(_MOST_CLUSTERS, round(math.sqrt(rows))))
+
+
+def cluster_rows(vectors: FloatArray, count: int, seed: int) -> list[IntArray]:
+    """Spherical k-means (Dhillon and Modha, 2001) with the seeding of k-means++.
+
+    Args:
+        vectors: Rows to group, shape (n, d), n >= 1.
+        count: Most clusters; fewer are found where rows coincide.
+        seed: Seed of the first centres.
+
+    Returns:
+        Positions of the members of each cluster, nearest to its centre first; no cluster is empty
+        and each row is in one.
+    """
+    rows = unit_rows(vectors)
+    centres = _spread_out(rows, count, np.random.default_rng(seed))
+    for _ in range(_ROUNDS):
+        nearest = (rows @ centres.T).argmax(axis=1)
+        members = (nearest == np.arange(len(centres))[:, None]).astype(np.float32)  # (c, n)
+        found = np.where(members.any(axis=1, keepdims=True), unit_rows(members @ rows), centres)
+        if np.allclose(found, centres, atol=1e-6):
+            break
+        centres = found
+    closeness = rows @ centres.T
+    nearest = closeness.argmax(axis=1)
+    order = np.argsort(-closeness.max(axis=1), kind="stable")
+    groups = [order[nearest[order] == cluster] for cluster in range(len(centres))]
+    return [group for group in groups if len(group)]
+
+
+def _spread_out(rows: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """Rows drawn in proportion to their distance from those that were drawn before."""
+    chosen = [int(rng.integers(len(rows)))]
+    distance = 1.0 - rows @ rows[chosen[0]]
+    while len(chosen) < count:
+        weights = np.where(distance > 1e-6, distance, 0.0).astype(np.float64)
+        if not weights.any():
+            break
+        chosen.append(int(rng.choice(len(rows), p=weights / weights.sum())))
+        distance = np.minimum(distance, 1.0 - rows @ rows[chosen[-1]])
+    return np.asarray(rows[chosen], dtype=np.float32)
+
+
+def pick_members(members: list[str], *, nearest: int, others: int, seed: int) -> list[str]:
+    """The first few different members, and some of the rest.
+
+    Args:
+        members: Members of a cluster, nearest to its centre first.
+        nearest: Taken from the front.
+        others: Drawn from those behind, so that the edge of the cluster has a say too.
+        seed: Seed of the draw.
+    """
+    different = list(dict.fromkeys(members))
+    rest = different[nearest:]
+    drawn = np.random.default_rng(seed).permutation(len(rest))[:others]
+    return different[:nearest] + [rest[i] for i in sorted(drawn)]

@@ -1,0 +1,155 @@
+"""Strict reading of what the model replied: each parser admits known numbers only.
+
+They raise `ReplyError`, whose message goes back to the model in the repair round.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from instruct_embeddings.guides.asking import ReplyError, json_array, json_object
+from instruct_embeddings.guides.llm.categories import (
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+)
+from instruct_embeddings.guides.llm.prompts import MERGED_CATEGORIES, NAMES_PER_CLUSTER
+from instruct_embeddings.guides.llm.quoting import clean, one_line
+
+SUMMARY_CHARACTERS = 200
+
+# Answers that would gather what has nothing in common; "none" is there without being a category.
+_LEFTOVERS = {
+    *("none", "other", "others", "unknown", "unclear", "unspecified", "miscellaneous", "misc"),
+    *("n/a", "not applicable", "not specified", "not stated", "various", "general"),
+}
+_DECLINED = re.compile(
+    r"\b(?:sorry|apologi[sz]e|refuse|decline|unable to|not able to|cannot|(?:can|won)['\u2019]t)\b",
+    re.IGNORECASE,
+)
+
+
+class Candidate(NamedTuple):
+    """A proposed category."""
+
+    name: str
+    description: str
+
+    @property
+    def line(self) -> str:
+        """As it is shown to the model."""
+        return f"{self.name}: {self.description}" if self.description else self.name
+
+
+def read_summaries(count: int) -> Callable[[str], list[str | None]]:
+    """A parser of summaries, None where a text says nothing about the instruction."""
+
+    def parse(reply: str) -> list[str | None]:
+        entries = _entries(reply, count)
+        wrong = [n for n, x in entries.items() if not (x is None or isinstance(x, str))]
+        if wrong:
+            raise ReplyError(f"Entry {wrong[0]} is neither a string nor null.")
+        return [clean(one_line(x or ""), SUMMARY_CHARACTERS) or None for x in entries.values()]
+
+    return parse
+
+
+def read_choices(count: int, categories: int) -> Callable[[str], list[int | None]]:
+    """A parser of category numbers: 0 for none of them, None where the model refused a text."""
+
+    def parse(reply: str) -> list[int | None]:
+        entries = _entries(reply, count)
+        for number, choice in entries.items():
+            if choice is not None and not _is_number(choice, 0, categories):
+                raise ReplyError(
+                    f"Entry {number} is {choice!r}, which is not a number from 0 to {categories} "
+                    "or null."
+                )
+        return list(entries.values())
+
+    return parse
+
+
+def read_names(reply: str) -> list[Candidate]:
+    """The categories of one cluster, leftovers such as "other" left out; possibly none."""
+    entries = json_array(reply)
+    if len(entries) > NAMES_PER_CLUSTER:
+        raise ReplyError(f"{len(entries)} categories are too many; {NAMES_PER_CLUSTER} at most.")
+    return _without_leftovers([_candidate(entry) for entry in entries])
+
+
+def read_merged(count: int) -> Callable[[str], list[Candidate]]:
+    """A parser of merged categories, into which each of `count` proposed ones went once."""
+
+    def parse(reply: str) -> list[Candidate]:
+        entries = json_array(reply)
+        if len(entries) > MERGED_CATEGORIES:
+            raise ReplyError(f"{len(entries)} categories are too many; merge more of them.")
+        found = [_candidate(entry) for entry in entries]
+        _check_each_once([_numbers(entry, count) for entry in entries], count)
+        if len({one.name.casefold() for one in found}) < len(found):
+            raise ReplyError("Two categories have the same name. Merge them or rename one.")
+        return _without_leftovers(found)
+
+    return parse
+
+
+def declined(reply: str) -> bool:
+    """Whether a reply that could not be read is a refusal in prose."""
+    return not reply.strip() or ("{" not in reply and bool(_DECLINED.search(reply)))
+
+
+def _entries(reply: str, count: int) -> dict[str, Any]:
+    """The entries "1" to "count" of an object, in order."""
+    found = json_object(reply)
+    wanted = [str(number) for number in range(1, count + 1)]
+    missing = [number for number in wanted if number not in found]
+    extra = sorted(set(found) - set(wanted))
+    if missing or extra:
+        raise ReplyError(
+            f"The object needs exactly the keys 1 to {count}: missing {missing[:5]}, "
+            f"not asked for {extra[:5]}."
+        )
+    return {number: found[number] for number in wanted}
+
+
+def _candidate(entry: Any) -> Candidate:
+    if not isinstance(entry, Mapping):
+        raise ReplyError(f"The array holds {entry!r:.60}, which is not an object.")
+    name, description = entry.get("name"), entry.get("description", "")
+    if not isinstance(name, str) or not isinstance(description, str):
+        raise ReplyError('Every category needs a "name" and a "description", both strings.')
+    name, description = one_line(clean(name)), one_line(clean(description))
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS:
+        raise ReplyError(
+            f"A name has {len(name)} characters; 1 to {MAX_NAME_CHARACTERS} are allowed."
+        )
+    return Candidate(name, description[:MAX_DESCRIPTION_CHARACTERS].rstrip())
+
+
+def _without_leftovers(found: list[Candidate]) -> list[Candidate]:
+    return [one for one in found if one.name.casefold() not in _LEFTOVERS]
+
+
+def _numbers(entry: Mapping[str, Any], count: int) -> Sequence[int]:
+    numbers = entry.get("numbers")
+    if (
+        not isinstance(numbers, list)
+        or not numbers
+        or not all(_is_number(n, 1, count) for n in numbers)
+    ):
+        raise ReplyError(f'"numbers" has to be a list of numbers from 1 to {count}.')
+    return numbers
+
+
+def _check_each_once(groups: Sequence[Sequence[int]], count: int) -> None:
+    used = [number for group in groups for number in group]
+    twice = sorted({number for number in used if used.count(number) > 1})
+    missing = sorted(set(range(1, count + 1)) - set(used))
+    if twice or missing:
+        raise ReplyError(
+            f"Each number goes to exactly one category: missing {missing[:10]}, twice {twice[:10]}."
+        )
+
+
+def _is_number(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -1,0 +1,133 @@
+"""Several instructions in one search."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TypeAlias
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import check_instruction, normalise_instruction
+from instruct_embeddings.errors import InstructionError
+from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.transform.vectors import unit_rows
+
+Asked: TypeAlias = str | Mapping[str, float]
+_MAX_INSTRUCTIONS = 16
+
+
+@dataclass(frozen=True)
+class Part:
+    """One transform of a composition.
+
+    Attributes:
+        transform: The transform.
+        weight: Its share; those of all parts add up to 1.
+        asked: The instruction that was asked for.
+        adapts: Whether it is used; otherwise the generic vectors have its share.
+    """
+
+    transform: InstructionTransform
+    weight: float
+    asked: str
+    adapts: bool = True
+
+    def fold(self, vectors: FloatArray, blend: float) -> FloatArray:
+        """Its share of folded queries, shape (n, d) to (n, d)."""
+        return self.weight * self.transform.fold(vectors, blend if self.adapts else 0.0)
+
+    def score(self, query: FloatArray, documents: FloatArray, blend: float) -> FloatArray:
+        """Its share of the scores, shapes (1, d) and (n, d) to (n,)."""
+        return self.weight * self.transform.score(query, documents, blend if self.adapts else 0.0)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Weighted transforms of one collection that act as one.
+
+    Folded queries are added up before the index is asked, so that there is still one request;
+    scores of candidates are added up with the same weights.
+
+    Attributes:
+        parts: At least one.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def collection(self) -> CollectionInfo:
+        """The collection of all of them."""
+        return self.parts[0].transform.collection
+
+    @property
+    def norms(self) -> Norms:
+        """Lengths of the stored vectors."""
+        return self.parts[0].transform.norms
+
+    @property
+    def order_is_exact(self) -> bool:
+        """Whether the index ranks a folded query by cosine."""
+        return all(part.transform.order_is_exact for part in self.parts)
+
+    @property
+    def mix(self) -> float:
+        """The largest share of a rescoring space; 0 where none rescores."""
+        return max(part.transform.mix for part in self.parts)
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """Instructions whose transforms serve for others that mean the same."""
+        pairs = [(part.transform.instruction, part.asked) for part in self.parts]
+        return tuple(
+            own
+            for own, asked in pairs
+            if normalise_instruction(own) != normalise_instruction(asked)
+        )
+
+    def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Folded queries, shape (n, d) to unit rows of shape (n, d)."""
+        return unit_rows(_sum([part.fold(vectors, blend) for part in self.parts]))
+
+    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Final scores of candidates in [-1, 1], shapes (1, d) and (n, d) to (n,)."""
+        return _sum([part.score(query, documents, blend) for part in self.parts])
+
+
+def _sum(arrays: Sequence[FloatArray]) -> FloatArray:
+    return np.asarray(np.sum(arrays, axis=0), dtype=np.float32)
+
+
+def check_asked(asked: Asked) -> dict[str, float]:
+    """Instructions with weights that add up to 1.
+
+    Args:
+        asked: One instruction, or several with positive weights.
+
+    Raises:
+        InstructionError: There is none, there are more than 16, two mean the same, or a weight is
+            not a positive number.
+    """
+    if not isinstance(asked, Mapping):
+        return {check_instruction(asked): 1.0}
+    if not 1 <= len(asked) <= _MAX_INSTRUCTIONS:
+        raise InstructionError(
+            f"Got {len(asked)} instructions; 1 to {_MAX_INSTRUCTIONS} can be combined. "
+            'Pass {"What problem is reported?": 0.7, "How urgent is it?": 0.3}.'
+        )
+    forms: dict[str, str] = {}
+    for text, weight in asked.items():
+        if (other := forms.setdefault(normalise_instruction(text), text)) is not text:
+            raise InstructionError(
+                f"{other!r} and {text!r} are one instruction: case, spacing and end marks do not "
+                "count. Keep one of them."
+            )
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not isfinite(weight) or weight <= 0:
+            raise InstructionError(
+                f"The weight of {text!r} is {weight!r}, not a positive number. Give each "
+                "instruction a weight such as 0.5, or leave it out."
+            )
+    total = float(sum(asked.values()))
+    return {check_instruction(text): weight / total for text, weight in asked.items()}

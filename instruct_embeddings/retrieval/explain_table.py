@@ -1,0 +1,139 @@
+"""An explanation as tables for a reader."""
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from instruct_embeddings.config import normalise_instruction
+from instruct_embeddings.retrieval.explanation import Explanation, Moved
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_WIDTH = 120
+_MOST_CATEGORIES = 12
+
+
+def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
+    """The tables as plain text, `width` characters wide."""
+    from rich.console import Console
+
+    page = StringIO()
+    console = Console(file=page, width=width, color_system=None, highlight=False)
+    for part in tables(explanation):
+        console.print(part, markup=False)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def tables(explanation: Explanation) -> "Iterator[RenderableType]":
+    """The parts from top to bottom, for a console of rich."""
+    asked, learned = explanation.instruction, explanation.learned
+    same = normalise_instruction(asked) == normalise_instruction(learned)
+    by = "" if same else f', by the transform of "{learned}"'
+    yield f'"{asked}"{by}\n{explanation.report}\n'
+    yield _category_table(explanation)
+    yield ""
+    yield _hit_table(explanation)
+    yield f"\n{_agreement(explanation)}"
+
+
+def _category_table(explanation: Explanation) -> "Table":
+    from rich.text import Text
+
+    how = "by the label they are taken for" if explanation.labelled else "in clusters"
+    table = _table(f"{explanation.rows:,} sampled rows {how}")
+    table.add_column("category", max_width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    if explanation.labelled:  # clusters have their words as names
+        table.add_column("telling words", max_width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("most typical text", ratio=1, no_wrap=True, overflow="ellipsis")
+    shown = explanation.categories[:_MOST_CATEGORIES]
+    for one in shown:
+        words = [", ".join(one.words)] if explanation.labelled else []
+        first = _one_line(one.texts[0] if one.texts else None)
+        table.add_row(*map(Text, [one.name, f"{one.count:,}", f"{one.share:.0%}", *words, first]))
+    if more := explanation.categories[_MOST_CATEGORIES:]:
+        count = sum(one.count for one in more)
+        rest = (f"{len(more)} more", f"{count:,}", f"{count / explanation.rows:.0%}")
+        table.add_row(*map(Text, rest), style="dim")
+    return table
+
+
+def _hit_table(explanation: Explanation) -> "Table":
+    from rich.text import Text
+
+    guess = _guess(explanation.query_category, explanation.query_probability)
+    what = "taken for" if explanation.labelled else "in cluster"
+    table = _table(f"{explanation.query}\n{what}: {guess}")
+    for head in ("rank", "was", "moved", "score", "was"):
+        table.add_column(head, justify="right")
+    table.add_column(what, max_width=34, no_wrap=True, overflow="ellipsis")
+    table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
+    for hit in explanation.hits:
+        kept = hit.adapted_rank is not None and hit.adapted_rank <= explanation.k
+        if not kept and table.rows and not table.rows[-1].style:
+            table.add_section()
+        cells = (
+            _rank(hit.adapted_rank, explanation.depth),
+            _rank(hit.generic_rank, explanation.depth),
+            _move(hit),
+            f"{hit.adapted_score:.3f}",
+            f"{hit.generic_score:.3f}",
+            _guess(hit.category, hit.probability),
+            _one_line(hit.text),
+        )
+        table.add_row(*map(Text, cells), style=None if kept else "dim")
+    return table
+
+
+def _agreement(explanation: Explanation) -> str:
+    if not explanation.used:
+        return (
+            "The transform is not used, since its gain may be chance: both rankings are the "
+            "generic one."
+        )
+    before, of = explanation.agreeing(adapted=False)
+    after, now = explanation.agreeing(adapted=True)
+    what = "Taken for" if explanation.labelled else "In cluster"
+    return (
+        f'{what} "{explanation.query_category}", like the query: {before} of the {of} generic '
+        f"results, {after} of the {now} under the instruction."
+    )
+
+
+def _table(title: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        expand=True,
+        show_edge=False,
+    )
+
+
+def _rank(rank: int | None, depth: int) -> str:
+    return f">{depth}" if rank is None else str(rank)
+
+
+def _move(hit: Moved) -> str:
+    """How far a result went up or down."""
+    if hit.adapted_rank is None or hit.generic_rank is None:
+        return "▲" if hit.generic_rank is None else "▼"
+    steps = hit.generic_rank - hit.adapted_rank
+    if steps == 0:
+        return "="
+    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}"
+
+
+def _guess(category: str, probability: float | None) -> str:
+    return category if probability is None else f"{category} {probability:.0%}"
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "(no text)").split())

@@ -1,0 +1,171 @@
+"""What an instruction did to one query, as plain data."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.transform.report import FitReport
+
+
+@dataclass(frozen=True)
+class Category:
+    """Rows that a transform takes for the same under its instruction.
+
+    Attributes:
+        name: A label, or the most telling words of a cluster.
+        count: Rows of the sample in it.
+        share: Part of the sample in it, from 0 to 1.
+        words: Its most telling words, at most five.
+        texts: Its most typical texts, at most three.
+    """
+
+    name: str
+    count: int
+    share: float
+    words: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A result of the generic search, of the search under the instruction, or of both.
+
+    Attributes:
+        id: Identifier in the collection.
+        text: Stored text, if any.
+        generic_rank: Place in the generic ranking, from 1; None beyond the ranks looked at.
+        adapted_rank: Place in the ranking under the instruction, likewise.
+        generic_score: Cosine with the query.
+        adapted_score: Score under the instruction.
+        category: The category it is taken for.
+        probability: Probability of that category; None where categories are clusters.
+    """
+
+    id: str
+    text: str | None
+    generic_rank: int | None
+    adapted_rank: int | None
+    generic_score: float
+    adapted_score: float
+    category: str
+    probability: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """The vectors behind the map: the sample, the results that are not in it, and the query.
+
+    Attributes:
+        generic: Unit generic vectors of the rows, shape (n, d).
+        adapted: The same rows as a search under the instruction compares them, shape (n, p).
+        categories: Position of each row's category in `Explanation.categories`, -1 for one that no
+            row of the sample has, shape (n,).
+        query_generic: The query, shape (1, d).
+        query_adapted: The query as that search compares it, shape (1, p).
+        generic_results: Rows that are the generic results, shape (k,).
+        adapted_results: Rows that are the results under the instruction, shape (k,).
+    """
+
+    generic: FloatArray
+    adapted: FloatArray
+    categories: IntArray
+    query_generic: FloatArray
+    query_adapted: FloatArray
+    generic_results: IntArray
+    adapted_results: IntArray
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an instruction did to one query. `print` shows it as tables, `draw` as a picture.
+
+    Attributes:
+        query: The query's text.
+        instruction: The instruction.
+        learned: The instruction that the transform was fitted for; another one where it is reused.
+        collection: Name of the collection.
+        guide: Key of the guide that taught the transform.
+        report: Quality of the transform on held-out rows.
+        used: Whether searches use the transform; where its gain may be chance they keep the
+            generic ranking.
+        labelled: Whether categories are labels; else they are clusters named by words.
+        rows: Rows in the sample.
+        stored: Rows in the collection.
+        categories: The categories of the sample, largest first.
+        query_category: The category that the query itself is taken for.
+        query_probability: Probability of that category; None where categories are clusters.
+        k: Results that each search was asked for.
+        depth: Ranks looked at.
+        hits: The results of both searches: those under the instruction, best first, then the
+            generic ones that are no longer among them.
+        cloud: Vectors for the map.
+    """
+
+    query: str
+    instruction: str
+    learned: str
+    collection: str
+    guide: str
+    report: FitReport
+    used: bool
+    labelled: bool
+    rows: int
+    stored: int
+    categories: tuple[Category, ...]
+    query_category: str
+    query_probability: float | None
+    k: int
+    depth: int
+    hits: tuple[Moved, ...]
+    cloud: Cloud = field(repr=False, compare=False)
+
+    def agreeing(self, *, adapted: bool) -> tuple[int, int]:
+        """Results of one search that are of the query's category, and of how many."""
+        ranks = [(hit.adapted_rank if adapted else hit.generic_rank, hit) for hit in self.hits]
+        shown = [hit for rank, hit in ranks if rank is not None and rank <= self.k]
+        return sum(hit.category == self.query_category for hit in shown), len(shown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, without the vectors."""
+        return {
+            "query": self.query,
+            "instruction": self.instruction,
+            "learned": self.learned,
+            "collection": self.collection,
+            "guide": self.guide,
+            "report": self.report.to_dict(),
+            "used": self.used,
+            "labelled": self.labelled,
+            "rows": self.rows,
+            "stored": self.stored,
+            "categories": [asdict(category) for category in self.categories],
+            "query_category": self.query_category,
+            "query_probability": self.query_probability,
+            "k": self.k,
+            "depth": self.depth,
+            "hits": [asdict(hit) for hit in self.hits],
+        }
+
+    def draw(self, file: str | Path) -> Path:
+        """Draw the map: the sample as it is stored, and under the instruction.
+
+        Args:
+            file: Where to save it: a name that ends in .png, .svg or .pdf.
+
+        Returns:
+            The file.
+
+        Raises:
+            MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
+            ConfigError: The name ends in something else.
+        """
+        from instruct_embeddings.retrieval.explain_map import draw
+
+        return draw(self, Path(file))
+
+    def __str__(self) -> str:
+        """Tables for a reader."""
+        from instruct_embeddings.retrieval.explain_table import as_text
+
+        return as_text(self)

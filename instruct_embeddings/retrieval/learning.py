@@ -1,0 +1,137 @@
+"""From a collection and a guide to fitted transforms: sample, judge, fit."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
+from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.supervision import Labels, Supervision, Targets
+from instruct_embeddings.transform.fit import fit_transform
+from instruct_embeddings.transform.from_targets import held_out_agreement
+from instruct_embeddings.transform.transform import InstructionTransform
+
+# Where fewer of the sampled rows carry a label, several times as many are judged.
+_SPARSE = 0.3
+_SPARSE_FACTOR = 4
+# A guide that encodes starts with so many rows, and is asked about as many again while it pays.
+FIRST_ROWS = 250
+_WORTH_MORE_ROWS = 0.01
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a transform is fitted on.
+
+    Attributes:
+        vectors: Stored vectors of the sample, shape (n, d).
+        supervision: What the guide said about these rows.
+        growth: Sample size and agreement with the guide on held-out rows, for each size tried;
+            empty where the guide does not encode.
+    """
+
+    vectors: FloatArray
+    supervision: Supervision
+    growth: tuple[tuple[int, float], ...] = ()
+
+
+def fit_all(
+    collection: VectorCollection, guide: Guide, instructions: Sequence[str], config: FitConfig
+) -> list[InstructionTransform]:
+    """Fit the transforms of some instructions.
+
+    Args:
+        collection: Where to sample.
+        guide: Teaches all of them.
+        instructions: What to adapt to.
+        config: Sizes, seed, budgets.
+
+    Raises:
+        GuideError: There is nothing to learn from.
+        EmptyCollectionError: The collection is empty.
+    """
+    started = time.perf_counter()
+    lessons = _learn(collection, guide, instructions, config, started)
+    fitted = []
+    for text, lesson in zip(instructions, lessons, strict=True):
+        transform = fit_transform(
+            lesson.vectors,
+            lesson.supervision,
+            instruction=text,
+            guide=guide.key,
+            collection=collection.info(),
+            config=config,
+            started=started,
+        )
+        report = replace(transform.report, growth=lesson.growth)
+        fitted.append(replace(transform, report=report))
+        # Sampling and encoding are told once, with the first.
+        started = time.perf_counter()
+    return fitted
+
+
+def _learn(
+    collection: VectorCollection,
+    guide: Guide,
+    instructions: Sequence[str],
+    config: FitConfig,
+    started: float,
+) -> list[Lesson]:
+    if isinstance(guide, EncodingGuide):
+        rows = sample_rows(collection, config.sample_size, seed=config.seed, ids=guide.ids())
+        order = np.random.default_rng(config.seed).permutation(len(rows))
+        return _grow(guide, instructions, rows.take(order), started + config.guide_budget)
+    return [_judge_once(collection, guide, text, config) for text in instructions]
+
+
+def _judge_once(
+    collection: VectorCollection, guide: Guide, instruction: str, config: FitConfig
+) -> Lesson:
+    """A sample with what the guide says; with the reserve too where it says little."""
+    size, seed = config.sample_size, config.seed
+    # Places cost time, rows at a place cost little: the reserve is read along.
+    rows = sample_rows(collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
+    sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
+    supervision = guide.judge(instruction, sample)
+    sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
+    if sparse and len(rows) > len(sample):
+        return Lesson(rows.vectors, guide.judge(instruction, rows))
+    return Lesson(sample.vectors, supervision)
+
+
+def _grow(
+    guide: EncodingGuide, instructions: Sequence[str], rows: Rows, deadline: float
+) -> list[Lesson]:
+    """Ask about twice as many rows while the last doubling paid for any of the instructions.
+
+    Args:
+        guide: Its work grows with the rows.
+        instructions: Asked in one pass over the texts.
+        rows: The largest sample, in random order.
+        deadline: `time.perf_counter()` after which no further rows are asked about.
+    """
+    found: list[Targets] = []
+    growth: list[list[tuple[int, float]]] = [[] for _ in instructions]
+    size = 0
+    while size < len(rows):
+        further = rows.take(np.arange(size, min(len(rows), max(FIRST_ROWS, 2 * size))))
+        new = guide.judge_grid(instructions, further)
+        found = [a.joined(b) for a, b in zip(found, new, strict=True)] if found else new
+        size += len(further)
+        vectors = rows.vectors[:size]
+        for curve, targets in zip(growth, found, strict=True):
+            curve.append((size, round(held_out_agreement(vectors, targets), 4)))
+        if time.perf_counter() > deadline or not any(map(_still_rises, growth)):
+            break
+    return [
+        Lesson(rows.vectors[:size], targets, tuple(curve))
+        for targets, curve in zip(found, growth, strict=True)
+    ]
+
+
+def _still_rises(curve: Sequence[tuple[int, float]]) -> bool:
+    return len(curve) < 2 or curve[-1][1] - curve[-2][1] >= _WORTH_MORE_ROWS

@@ -1,0 +1,227 @@
+"""The transforms of one collection: known, stored, or fitted now."""
+
+import logging
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
+from instruct_embeddings.errors import (
+    ArtefactError,
+    GuideError,
+    TransformMismatchError,
+    TransformWarning,
+)
+from instruct_embeddings.guides.by_instruction import GuideByInstruction
+from instruct_embeddings.guides.judgements import JudgementGuide
+from instruct_embeddings.protocols import Guide, VectorCollection
+from instruct_embeddings.retrieval.learning import fit_all
+from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
+from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.transform.from_judgements import MAX_PAIRS, refine
+from instruct_embeddings.transform.store import TransformStore
+from instruct_embeddings.transform.transform import InstructionTransform
+
+_Key = tuple[str, str]
+_log = logging.getLogger(__name__)
+
+
+class TransformLibrary:
+    """Finds the transform of an instruction: in memory, in a store, or by fitting it.
+
+    Each is fitted once, however many threads ask; who asks for a known one never waits.
+
+    Attributes:
+        collection: The collection whose vectors are adapted.
+        guide: Teaches transforms; None limits the library to stored ones.
+        store: Where transforms are kept between processes; None keeps them in memory only.
+        fit_config: How transforms are fitted.
+        insist: Whether a transform serves that does not beat the generic vectors.
+        reuse: When the transform of another instruction serves; None for never.
+    """
+
+    def __init__(
+        self,
+        collection: VectorCollection,
+        guide: Guide | None,
+        *,
+        store: TransformStore | None,
+        fit: FitConfig,
+        insist: bool,
+        reuse: Reuse | None = None,
+    ) -> None:
+        """Put the parts together; nothing is read yet."""
+        self.collection = collection
+        self.guide = guide
+        self.store = store
+        self.fit_config = fit
+        self.insist = insist
+        self.reuse = reuse
+        self._matcher = None if reuse is None else InstructionMatcher(collection, reuse)
+        self._known: dict[_Key, InstructionTransform] = {}
+        self._fitting: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
+
+    def find(self, instruction: str) -> InstructionTransform | None:
+        """The transform of an instruction where nothing has to be fitted for it."""
+        key = self._key(instruction)
+        known = self._known.get(key) or self._stored(instruction)
+        return known and self._remember(key, known)
+
+    def get(self, instruction: str) -> InstructionTransform:
+        """The transform of an instruction.
+
+        Raises:
+            GuideError: It has to be fitted, and there is no guide, or nothing to learn from.
+            TransformMismatchError: There is no guide, and what is stored under the instruction
+                belongs to another collection.
+            EmptyCollectionError: The collection is empty.
+        """
+        known = self._known.get(self._key(instruction))
+        return known or self.get_all([instruction])[0]
+
+    def get_all(self, instructions: Sequence[str]) -> list[InstructionTransform]:
+        """The transforms of several instructions; what is missing is learned from one sample.
+
+        Raises:
+            GuideError, TransformMismatchError, EmptyCollectionError: See `get`.
+        """
+        keys: dict[_Key, str] = {}
+        for text in instructions:
+            keys.setdefault(self._key(text), text)
+        # In one order, so that two calls with some of the same instructions do not wait in a ring.
+        with ExitStack() as stack:
+            for key in sorted(key for key in keys if key not in self._known):
+                stack.enter_context(self._fitting[key])
+            missing = [text for text in keys.values() if not (self.find(text) or self._same(text))]
+            self._fit(missing)
+        return [self._known[self._key(text)] for text in instructions]
+
+    def refit(self, instruction: str) -> InstructionTransform:
+        """Fit again from a fresh sample and replace what is known and stored."""
+        key = self._key(instruction)
+        with self._fitting[key]:
+            self._fit([instruction])
+        return self._known[key]
+
+    def guide_for(self, instruction: str) -> Guide | None:
+        """The guide that teaches an instruction.
+
+        Raises:
+            GuideError: There are guides by instruction, and none for this one.
+        """
+        if isinstance(self.guide, GuideByInstruction):
+            return self.guide.choose(instruction)
+        return self.guide
+
+    def _same(self, instruction: str) -> InstructionTransform | None:
+        """The transform of an instruction that means the same, where that is asked for."""
+        guide = self.guide_for(instruction)
+        if self._matcher is None or guide is None:
+            return None
+        known = {one.instruction: one for one in self._known.values() if one.guide == guide.key}
+        stored = self.store.summaries() if self.store else []
+        info = self.collection.info()
+        fitting = [one for one in stored if one.guide == guide.key and one.collection == info]
+        newest = sorted(fitting, key=lambda one: one.created, reverse=True)
+        others = dict.fromkeys([*known, *(one.instruction for one in newest)])
+        found = self._matcher.match(check_instruction(instruction), list(others))
+        serving = found and (known.get(found) or self.find(found))
+        return self._remember(self._key(instruction), serving) if serving else None
+
+    def _key(self, instruction: str) -> _Key:
+        return normalise_instruction(instruction), self.collection.info().fingerprint
+
+    def _remember(self, key: _Key, transform: InstructionTransform) -> InstructionTransform:
+        self._known[key] = transform
+        return transform
+
+    def _fit(self, instructions: Sequence[str]) -> None:
+        by_guide: dict[str, tuple[Guide, list[str]]] = {}
+        for text in instructions:
+            guide = self._guide_or_fail(text)
+            by_guide.setdefault(guide.key, (guide, []))[1].append(text)
+        for guide, texts in by_guide.values():
+            for fitted in self._taught(guide, texts):
+                if not (fitted.report.helps or self.insist):
+                    _warn_that_it_does_not_help(fitted)
+                if self.store is not None:
+                    self.store.put(fitted)
+                self._remember(self._key(fitted.instruction), fitted)
+
+    def _taught(self, guide: Guide, instructions: Sequence[str]) -> list[InstructionTransform]:
+        """What a guide teaches; judgements correct what their start has taught before."""
+        if not isinstance(guide, JudgementGuide) or guide.start is None:
+            return fit_all(self.collection, guide, instructions, self.fit_config)
+        judged = sample_rows(self.collection, MAX_PAIRS, seed=self.fit_config.seed, ids=guide.ids())
+        starts = [self._start(guide.start, text) for text in instructions]
+        return [
+            refine(one, guide.judge(one.instruction, judged), guide=guide.key) for one in starts
+        ]
+
+    def _start(self, guide: Guide, instruction: str) -> InstructionTransform:
+        """The transform to correct: stored, or fitted now and stored, so that it is fitted once."""
+        own = guide.choose(instruction) if isinstance(guide, GuideByInstruction) else guide
+        known = self._read(self.store, instruction, own) if self.store else None
+        if known is None:
+            [known] = self._taught(own, [instruction])
+            if self.store is not None:
+                self.store.put(known)
+        return known
+
+    def _guide_or_fail(self, instruction: str) -> Guide:
+        guide = self.guide_for(instruction)
+        if guide is None:
+            raise GuideError(
+                f"There is no stored transform for {check_instruction(instruction)!r} and no guide "
+                'to fit one. Pass a guide: EncoderGuide() needs no labels, MetadataGuide("key") '
+                "takes those of the metadata."
+            )
+        return guide
+
+    def _stored(self, instruction: str) -> InstructionTransform | None:
+        if self.store is None:
+            return None
+        guide = self.guide_for(instruction)
+        if guide is not None:
+            return self._read(self.store, instruction, guide)
+        return self._stored_by_any_guide(self.store, instruction)
+
+    def _read(
+        self, store: TransformStore, instruction: str, guide: Guide
+    ) -> InstructionTransform | None:
+        try:
+            return store.find(instruction, guide.key, self.collection.info())
+        except ArtefactError as exc:
+            _log.warning("A stored transform cannot be used and is fitted again: %s", exc)
+            return None
+
+    def _stored_by_any_guide(
+        self, store: TransformStore, instruction: str
+    ) -> InstructionTransform | None:
+        """Without a guide the newest stored transform of the instruction serves."""
+        wanted, info = normalise_instruction(instruction), self.collection.info()
+        asked = [
+            summary
+            for summary in store.summaries()
+            if summary.problem is None and normalise_instruction(summary.instruction) == wanted
+        ]
+        matching = [summary for summary in asked if summary.collection == info]
+        if asked and not matching:
+            raise TransformMismatchError(
+                f"The stored transforms of {instruction!r} belong to {asked[0].collection}, not to "
+                f"{info}. A transform fits only the vectors it learned from. Pass a guide to fit "
+                "one for this collection."
+            )
+        if not matching:
+            return None
+        return store.get(max(matching, key=lambda summary: summary.created).key)
+
+
+def _warn_that_it_does_not_help(transform: InstructionTransform) -> None:
+    warnings.warn(
+        f"Instruction {transform.instruction!r}: {transform.report}",
+        TransformWarning,
+        stacklevel=6,
+    )

@@ -1,0 +1,258 @@
+"""Judgements correct a transform that was fitted before.
+
+The scores of the transform are compared with what was judged; the differences are spread over
+similar pairs by kernel ridge regression. It is Rocchio's relevance feedback (1971), which moves a
+query by the documents that were judged for it, made to serve similar queries too, and made shy: a
+document that the transform ranks well already moves nothing. One step in closed form from a few
+judgements, rather than a model of its own.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+import numpy as np
+
+from instruct_embeddings._types import BoolArray, FloatArray, IntArray
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.supervision import Pairs
+from instruct_embeddings.transform.correction import Correction
+from instruct_embeddings.transform.from_pairs import PairProblem, group_rows
+from instruct_embeddings.transform.pair_kernel import (
+    Doubles,
+    Metric,
+    couples,
+    pair_kernel,
+    predict_for_new_queries,
+    predict_for_same_queries,
+    ridge_inverse,
+)
+from instruct_embeddings.transform.report import JudgementReport
+from instruct_embeddings.transform.selection import standard_error
+from instruct_embeddings.transform.threads import one_thread
+from instruct_embeddings.transform.transform import InstructionTransform
+
+MAX_PAIRS = 2000
+MAX_QUERIES = 4000
+_RANK = 64
+_STEEPNESS = 10.0
+# A logistic curve rises by a quarter of its steepness, so this turns shares into scores.
+_STEP = 4.0 / _STEEPNESS
+_NEWTON_STEPS = 30
+
+
+def refine(
+    transform: InstructionTransform, pairs: Pairs, *, guide: str | None = None
+) -> InstructionTransform:
+    """Correct a transform by judged pairs.
+
+    Whether queries far from the judged ones are moved as well is chosen on held-out queries. The
+    transform is kept where held-out rows of the judged queries lose, or held-out queries lose more
+    than the standard error; the report says so.
+
+    Args:
+        transform: Fitted before, or refined before: corrections add up.
+        pairs: Judged pairs of generic vectors of its collection; of more than 2,000 the last.
+        guide: Key of the guide that judged, by which the result is stored; None keeps the key.
+
+    Raises:
+        GuideError: The pairs have another dimension, or there are not at least two relevant and
+            two irrelevant ones.
+    """
+    known = _check(transform, pairs)
+    query = transform.query
+    with one_thread():
+        feedback = Feedback.of(transform, known)
+        trials = [feedback.attempt(everywhere) for everywhere in (True, False)]
+        best = max(trials, key=lambda trial: float(trial.new.mean()))
+        report = feedback.report(best)
+        if report.used:
+            correction = feedback.correction(best)
+            query = replace(query, correction=_joined(query.correction, correction))
+    return replace(
+        transform,
+        guide=guide or transform.guide,
+        query=query,
+        report=replace(transform.report, judgements=report),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A correction with what held-out couples gain by it over the transform.
+
+    Attributes:
+        coefficients: What the move of each pair is multiplied by, shape (m,).
+        everywhere: Whether it moves queries far from the judged ones.
+        same: Gain of each query from judgements of its other rows, shape (u,).
+        new: Gain of each query from judgements of other queries, shape (u,).
+    """
+
+    coefficients: Doubles
+    everywhere: bool
+    same: FloatArray
+    new: FloatArray
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Judged pairs, and how far a transform is from them.
+
+    Attributes:
+        pairs: m pairs of unit vectors.
+        metric: Compares documents.
+        scores: Of the transform, shape (m,).
+        surprises: 1 or 0 as judged, less the share of relevant pairs among such scores, shape (m,).
+        groups: Query of each pair, shape (m,).
+        found: Couples to put in order, shape (c, 2).
+    """
+
+    pairs: Pairs
+    metric: Metric
+    scores: Doubles
+    surprises: Doubles
+    groups: IntArray
+    found: IntArray
+
+    @classmethod
+    def of(cls, transform: InstructionTransform, pairs: Pairs) -> "Feedback":
+        """Compare a transform with judgements."""
+        groups = group_rows(pairs.queries)
+        scores = pair_scores(transform, pairs, groups)
+        return cls(
+            pairs=pairs,
+            metric=Metric.of(transform.query.directions, pairs.documents),
+            scores=scores,
+            surprises=pairs.relevant - calibrate(scores, pairs.relevant),
+            groups=groups,
+            found=couples(pairs.relevant, groups, transform.config.seed),
+        )
+
+    def attempt(self, everywhere: bool) -> Trial:
+        """Learn a correction and measure it on couples that it was not learned from."""
+        inverse = ridge_inverse(pair_kernel(self.pairs, self.metric, everywhere))
+        before = self.scores[self.found]
+        same = predict_for_same_queries(inverse, self.surprises, self.found)
+        new = predict_for_new_queries(inverse, self.surprises, self.found, self.groups)
+        start = self.by_query(before)
+        return Trial(
+            coefficients=_STEP * (inverse @ self.surprises),
+            everywhere=everywhere,
+            same=self.by_query(before + _STEP * same) - start,
+            new=self.by_query(before + _STEP * new) - start,
+        )
+
+    def by_query(self, scores: Doubles) -> FloatArray:
+        """Share of couples in order for each query, ties count half, shape (c, 2) to (u,)."""
+        good, bad = scores.T
+        ordered = (good > bad) + 0.5 * (good == bad)
+        _, queries = np.unique(self.groups[self.found[:, 0]], return_inverse=True)
+        shares = np.bincount(queries, ordered) / np.bincount(queries)
+        return np.asarray(shares, dtype=np.float32)
+
+    def report(self, trial: Trial) -> JudgementReport:
+        """Decide whether a correction is used, and say why."""
+        cosines = (self.pairs.queries * self.pairs.documents).sum(axis=1, dtype=np.float64)
+        generic = self.by_query(cosines[self.found])
+        before = self.by_query(self.scores[self.found])
+        harms_new = trial.new.mean() < -standard_error(trial.new)
+        return JudgementReport(
+            judged=len(self.groups),
+            queries=int(self.groups.max()) + 1,
+            generic=float(generic.mean()),
+            before=float(before.mean()),
+            same_queries=float((before + trial.same).mean()),
+            new_queries=float((before + trial.new).mean()),
+            gain_error=standard_error(before + trial.same - generic),
+            everywhere=trial.everywhere,
+            used=bool(trial.same.mean() >= 0 and not harms_new),
+        )
+
+    def correction(self, trial: Trial) -> Correction:
+        """The move that gives each pair the sum of its similarities times the coefficients."""
+        lifted = self.metric.lift(self.pairs.documents)
+        weighted = trial.coefficients.astype(np.float32)[:, None] * lifted
+        _, firsts = np.unique(self.groups, return_index=True)
+        moves = np.zeros((len(firsts), weighted.shape[1]), dtype=np.float32)
+        np.add.at(moves, self.groups, weighted)
+        half = self.metric.lift(self.pairs.queries).T @ weighted / 2
+        form = np.asarray(trial.everywhere * (half + half.T), dtype=np.float32)
+        return Correction(self.pairs.queries[firsts], moves, *low_rank(form, _RANK))
+
+
+def pair_scores(transform: InstructionTransform, pairs: Pairs, groups: IntArray) -> Doubles:
+    """Final scores of pairs by a transform, shape (m,).
+
+    Args:
+        transform: The transform.
+        pairs: m pairs of unit vectors.
+        groups: Query of each pair, shape (m,).
+    """
+    out = np.empty(len(groups), dtype=np.float64)
+    for group in range(int(groups.max()) + 1):
+        rows = np.flatnonzero(groups == group)
+        out[rows] = transform.score(pairs.queries[rows[:1]], pairs.documents[rows])
+    return out
+
+
+def calibrate(scores: Doubles, relevant: BoolArray) -> Doubles:
+    """Probability of relevance `1 / (1 + exp(-(10 s + c)))`, with the likeliest c.
+
+    Args:
+        scores: Shape (m,), in [-1, 1].
+        relevant: Shape (m,); some of each.
+
+    Returns:
+        Shape (m,); the mean is that of `relevant`, up to a little shrinkage.
+    """
+    shift = -_STEEPNESS * float(scores.mean())
+    for _ in range(_NEWTON_STEPS):
+        likely = _logistic(_STEEPNESS * scores + shift)
+        slope = float((likely * (1 - likely)).sum()) + 0.1
+        # A full Newton step may overshoot where the curve is flat.
+        shift -= float(np.clip((likely.sum() - relevant.sum()) / slope, -2.0, 2.0))
+    return _logistic(_STEEPNESS * scores + shift)
+
+
+def low_rank(form: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
+    """The symmetric form of low rank that is nearest to a symmetric one (Eckart and Young, 1936).
+
+    Args:
+        form: Shape (d, d).
+        rank: Largest rank wanted.
+
+    Returns:
+        Unit axes, shape (r, d), and weights, shape (r,), of `sum_r w_r a_r a_r^T`; r is smaller
+        than `rank` where less says it all.
+    """
+    if not form.any():
+        return np.empty((0, len(form)), dtype=np.float32), np.empty(0, dtype=np.float32)
+    weights, axes = np.linalg.eigh(form.astype(np.float64))
+    largest = np.argsort(-np.abs(weights), kind="stable")[:rank]
+    kept = largest[np.abs(weights[largest]) > 1e-6 * np.abs(weights).max()]
+    return axes[:, kept].T.astype(np.float32), weights[kept].astype(np.float32)
+
+
+def _logistic(values: Doubles) -> Doubles:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -50.0, 50.0))))
+
+
+def _check(transform: InstructionTransform, pairs: Pairs) -> Pairs:
+    if pairs.queries.shape[1] != transform.collection.dimension:
+        raise GuideError(
+            f"The judged pairs have {pairs.queries.shape[1]} dimensions, the transform of "
+            f"{transform.collection.name!r} has {transform.collection.dimension}. Embed queries "
+            "with the model that filled the collection."
+        )
+    last = slice(-MAX_PAIRS, None)
+    recent = Pairs(pairs.queries[last], pairs.documents[last], pairs.relevant[last])
+    return PairProblem.of(recent).pairs
+
+
+def _joined(old: Correction | None, new: Correction) -> Correction:
+    """One correction whose moves are the sum of two; of more than 4,000 queries the last."""
+    if old is None:
+        return new
+    queries = np.concatenate([old.queries, new.queries])[-MAX_QUERIES:]
+    moves = np.concatenate([old.moves, new.moves])[-MAX_QUERIES:]
+    return Correction(queries, moves, *low_rank(old.form() + new.form(), _RANK))

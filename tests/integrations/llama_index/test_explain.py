@@ -1,0 +1,85 @@
+"""What an instruction does to a query, told by the retriever."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.schema import QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+
+from instruct_embeddings.errors import GuideError, InstructionError
+from llama_index_instruct_embeddings import InstructionQueryBundle, InstructionTransformRetriever
+
+QUERY = "printer toner jam refund"
+KIND = "What kind of request is it?"
+
+Make = Callable[..., InstructionTransformRetriever]
+
+
+def test_the_results_are_those_of_the_retriever(
+    retriever: InstructionTransformRetriever,
+) -> None:
+    found = retriever.explain(QUERY, KIND, k=20)
+    nodes = retriever.retrieve(InstructionQueryBundle(QUERY, instruction=KIND))
+    assert [hit.id for hit in found.hits[:20]] == [item.node.node_id for item in nodes]
+    generic = {hit.generic_rank: hit.id for hit in found.hits}
+    host = retriever.retrieve(QUERY)
+    assert [generic[rank] for rank in range(1, 21)] == [item.node.node_id for item in host]
+
+
+def test_labels_are_guessed_for_query_results_and_sample(
+    retriever: InstructionTransformRetriever,
+) -> None:
+    found = retriever.explain(QUERY, KIND, k=20)
+    assert (found.query, found.instruction, found.query_category) == (QUERY, KIND, "refund")
+    assert {category.name: category.count for category in found.categories} == {
+        "failure": 32,
+        "question": 32,
+        "refund": 32,
+    }
+    assert found.agreeing(adapted=True)[0] >= 19
+    assert found.agreeing(adapted=False)[0] == 8
+
+
+def test_the_instruction_is_that_of_the_call_of_the_query_or_of_the_retriever(
+    retriever: InstructionTransformRetriever,
+) -> None:
+    other = "Which kind?"
+    bundle = InstructionQueryBundle(QUERY, instruction=KIND)
+    assert retriever.explain(bundle).instruction == KIND
+    assert retriever.explain(bundle, other).instruction == other
+    assert retriever.with_instruction(KIND).explain(QUERY).instruction == KIND
+
+
+def test_a_query_with_an_embedding_is_not_embedded_again(
+    retriever: InstructionTransformRetriever, embed_model: Any
+) -> None:
+    vector = embed_model.get_query_embedding("lost parcel")
+    found = retriever.explain(QueryBundle(QUERY, embedding=vector), KIND, k=4)
+    direct = retriever.explain("lost parcel", KIND, k=4)
+    assert [hit.id for hit in found.hits] == [hit.id for hit in direct.hits]
+    assert found.query == QUERY
+
+
+def test_filters_of_the_retriever_hold(make_retriever: Make) -> None:
+    filters = MetadataFilters(filters=[MetadataFilter(key="area", value="login")])
+    found = make_retriever(instruction=KIND, filters=filters, exact=True).explain(QUERY)
+    assert {hit.id.split("-")[0] for hit in found.hits} == {"login"}
+
+
+def test_the_map_is_drawn(retriever: InstructionTransformRetriever, tmp_path: Path) -> None:
+    file = retriever.explain(QUERY, KIND, sample=20).draw(tmp_path / "map.png")
+    assert file.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("instruction", [None, {KIND: 0.5, "Which area is it?": 0.5}])
+def test_it_takes_a_single_instruction(make_retriever: Make, instruction: Any) -> None:
+    with pytest.raises(InstructionError, match="plain sentence"):
+        make_retriever(instruction=instruction).explain(QUERY)
+
+
+def test_it_needs_a_guide_as_any_search(index: VectorStoreIndex) -> None:
+    with pytest.raises(GuideError):
+        InstructionTransformRetriever(index).explain(QUERY, KIND)

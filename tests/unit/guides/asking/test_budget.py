@@ -1,0 +1,63 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.guides.asking import Cost
+from instruct_embeddings.guides.asking.budget import Budget
+
+
+def test_an_estimate_above_a_cap_is_refused_with_both() -> None:
+    with pytest.raises(
+        GuideError, match=r"would take 11 calls, about 5 tokens in.*, more than max_calls=10\."
+    ):
+        Budget(10, None).check(Cost(11, 5, 0))
+    with pytest.raises(GuideError, match=r"more than max_tokens=1,000\. Raise the cap"):
+        Budget(None, 1000).check(Cost(1, 900, 101))
+
+
+def test_estimates_at_a_cap_and_without_one_are_fine() -> None:
+    Budget(10, 1000).check(Cost(10, 900, 100))
+    Budget(None, None).check(Cost(10**9, 10**9, 10**9))
+
+
+def test_what_is_spent_counts() -> None:
+    budget = Budget(3, None)
+    budget.reserve(Cost(2, 10, 10))
+    with pytest.raises(GuideError, match=r"after 2 calls, about 10 tokens .* spent, more than"):
+        budget.check(Cost(2, 0, 0))
+    budget.reserve(Cost(1, 0, 0))
+    with pytest.raises(GuideError, match="the next call would exceed max_calls=3; spent are 3 c"):
+        budget.reserve(Cost(1, 0, 0))
+    assert budget.spent == Cost(3, 10, 10)
+
+
+def test_what_a_call_really_cost_replaces_what_was_reserved() -> None:
+    budget = Budget(None, 100)
+    budget.reserve(Cost(1, 40, 50))
+    budget.settle(Cost(1, 40, 50), Cost(1, 40, 5))
+    assert budget.spent == Cost(1, 40, 5)
+    budget.reserve(Cost(1, 40, 10))
+    budget.settle(Cost(1, 40, 10), Cost())
+    assert budget.spent == Cost(1, 40, 5)
+
+
+def test_threads_together_stay_below_the_cap() -> None:
+    budget = Budget(50, None)
+
+    def spend(_: int) -> bool:
+        try:
+            budget.reserve(Cost(1, 1, 1))
+        except GuideError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(spend, range(200))) == 50
+    assert budget.spent.calls == 50
+
+
+@pytest.mark.parametrize("caps", [(-1, None), (None, -1), (1.5, None), (True, None)])
+def test_caps_are_whole_numbers(caps: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match="max_"):
+        Budget(*caps)

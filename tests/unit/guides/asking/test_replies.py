@@ -1,0 +1,120 @@
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instruct_embeddings.guides.asking import ReplyError, json_array, json_object
+from instruct_embeddings.guides.asking.replies import MAX_CHARACTERS, MAX_DEPTH
+
+Read = Callable[[str], Any]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"a": [1, "x]}"]}',
+        ' \n{"a": [1, "x]}"]}\n',
+        'Here it is: {"a": [1, "x]}"]} I hope it helps {"b": 2}.',
+        '```json\n{"a": [1, "x]}"]}\n```',
+        'I weighed [1] and [2].\n```\n{"a": [1, "x]}"]}\n```\nAnd:\n```\n{"b": 2}\n```',
+        '   ```JSON\n  {"a": [1, "x]}"]}\n   ```',
+        '```json\n{"a": [1, "x]}"]}',  # no closing fence
+        'For [some text] and {others}: {"a": [1, "x]}"]}',
+        '<think>{"b": 2} or [3]?</think>\n{"a": [1, "x]}"]}',
+    ],
+)
+def test_the_first_object_of_a_reply_is_read(reply: str) -> None:
+    assert json_object(reply) == {"a": [1, "x]}"]}
+
+
+def test_the_first_array_of_a_reply_is_read() -> None:
+    assert json_array('Numbers: [1, {"a": null}, true, -2.5e3] and [2]') == [
+        1,
+        {"a": None},
+        True,
+        -2500.0,
+    ]
+    assert json_array("[]") == []
+
+
+@pytest.mark.parametrize(
+    ("read", "reply", "why"),
+    [
+        (json_object, "", "holds no JSON; it starts with ''"),
+        (json_object, "I'm sorry, I cannot help.", "no JSON; it starts with \"I'm sorry, I cannot"),
+        (json_object, "[1]", "is a JSON array; a JSON object"),
+        (json_array, '{"a": 1}', "is a JSON object; a JSON array"),
+        (json_object, '{"a": [{"b": 1}, {"b":', "cut off"),
+        (json_object, '{"a": "x', "cut off"),
+        (json_object, '<think>Is it {"a": 1}? Or', "no JSON"),
+        (json_object, "{'a': [1]}", "not valid JSON"),
+        (json_object, '{"a": 1,}', "not valid JSON"),
+        (json_object, '{"a": 1]', "not valid JSON"),
+        (json_object, '{"a": [1}]', "not valid JSON"),
+        (json_object, '{"a": 1, "a": 2}', "key 'a' stands twice"),
+        (json_object, '{"a": {"b": 1, "b": 1}}', "key 'b' stands twice"),
+        (json_object, '{"a": NaN}', "NaN"),
+        (json_array, "[-Infinity]", "-Infinity"),
+        (json_array, "[1e999]", "too large"),
+        (json_array, f"[{'9' * 5000}]", "too large"),
+        (json_array, r'["\ud800"]', "half of a surrogate pair"),
+        (json_array, '["a\nb"]', "not valid JSON"),
+        (json_array, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "nested deeper than 16"),
+        (json_array, "[" * 150_000, "nested deeper"),
+        (json_array, '{"' * 90_000, "nested deeper"),
+        (json_array, "[" + " " * MAX_CHARACTERS, "has 200,001 characters; at most 200,000"),
+    ],
+)
+def test_what_is_not_asked_for_is_refused_and_told_why(read: Read, reply: str, why: str) -> None:
+    with pytest.raises(ReplyError, match=r"\A(The|A) ") as caught:
+        read(reply)
+    assert why in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_parts_of_a_broken_object_are_not_taken_for_the_whole() -> None:
+    with pytest.raises(ReplyError, match="not valid JSON"):
+        json_array("{'items': [1, 2]}")
+
+
+def test_the_deepest_reply_is_read() -> None:
+    reply = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    assert json.dumps(json_array(reply)) == reply
+
+
+TEXTS = st.text('ab{}[]",:\\\n`é', max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-999, 999) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=3)
+PROSE = st.text("ab }]:,'é\n", max_size=20)
+
+
+@given(OBJECTS, PROSE, PROSE, st.booleans())
+def test_every_object_comes_back_from_any_prose(
+    value: dict[str, Any], before: str, after: str, fenced: bool
+) -> None:
+    reply = json.dumps(value, indent=1 if fenced else None)
+    block = f"\n```json\n{reply}\n```\n" if fenced else reply
+    assert json_object(f"{before}{block}{after}") == value
+
+
+@given(OBJECTS.filter(bool), st.data())
+def test_no_object_that_was_cut_off_is_read(value: dict[str, Any], data: st.DataObject) -> None:
+    reply = json.dumps(value)
+    length = data.draw(st.integers(1, len(reply) - 1))
+    with pytest.raises(ReplyError):
+        json_object(reply[:length])
+
+
+@given(st.text(alphabet='{}[]"\\`,:1a \n<think>/', max_size=80) | st.text(max_size=200))
+def test_nonsense_is_read_or_refused_and_nothing_else(reply: str) -> None:
+    for read in (json_object, json_array):
+        with contextlib.suppress(ReplyError):
+            json.dumps(read(reply), ensure_ascii=False, allow_nan=False).encode()

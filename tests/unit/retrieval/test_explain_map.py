@@ -1,0 +1,274 @@
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from instruct_embeddings.errors import ConfigError, MissingExtraError
+from instruct_embeddings.retrieval import explain_map
+from instruct_embeddings.retrieval.explain_map import (
+    category_colours,
+    draw,
+    legend_entries,
+    picture,
+)
+from instruct_embeddings.retrieval.explanation import Category, Cloud, Explanation, Moved
+from instruct_embeddings.retrieval.layout import MapPoints, map_points
+from tests.unit.conftest import hand_made
+
+Make = Callable[..., Explanation]
+
+
+def moved(row: str, before: int, after: int, category: str) -> Moved:
+    return Moved(row, f"text of {row}", before, after, 0.5, 0.7, category, 0.9)
+
+
+@pytest.fixture
+def make() -> Make:
+    """Explanations of 12 rows in each category: tight groups under the instruction."""
+
+    def explanation(names: tuple[str, ...] = ("good", "bad"), **changes: Any) -> Explanation:
+        groups = np.repeat(np.arange(len(names)), 12)
+        rng = np.random.default_rng(0)
+        generic = rng.standard_normal((len(groups), 6)).astype(np.float32)
+        adapted = np.eye(len(names), dtype=np.float32)[groups] + 0.02 * generic[:, :1]
+        parts: dict[str, Any] = {
+            "query": "what went well?",
+            "instruction": "Good or bad?",
+            "learned": "Good or bad?",
+            "collection": "reviews",
+            "guide": "metadata:mood",
+            "report": hand_made().report,
+            "used": True,
+            "labelled": True,
+            "rows": len(groups),
+            "stored": 500,
+            "categories": tuple(Category(name, 12, 0.5, (), ()) for name in names),
+            "query_category": names[0],
+            "query_probability": 0.9,
+            "k": 2,
+            "depth": 100,
+            "hits": (
+                moved("a", 9, 1, names[0]),
+                moved("b", 2, 2, names[0]),
+                moved("c", 1, 50, names[-1]),
+            ),
+            "cloud": Cloud(
+                generic,
+                adapted,
+                groups,
+                generic[:1],
+                adapted[:1],
+                np.array([3, 13]),
+                np.array([1, 2]),
+            ),
+        }
+        return Explanation(**(parts | changes))
+
+    return explanation
+
+
+def points_by_hand(explanation: Explanation) -> MapPoints:
+    """Rows anywhere as they are stored; groups side by side under the instruction."""
+    groups = explanation.cloud.categories
+    rng = np.random.default_rng(0)
+    generic = rng.uniform(-1, 1, (len(groups), 2)).astype(np.float32)
+    middles = np.stack([groups, groups % 2], axis=1)
+    return MapPoints(
+        generic,
+        (middles + 0.05 * generic).astype(np.float32),
+        groups,
+        np.zeros(2, np.float32),
+        np.array([0, 0.02], np.float32),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "real_map" not in request.fixturenames:
+        monkeypatch.setattr(explain_map, "map_points", points_by_hand)
+
+
+@pytest.fixture
+def real_map() -> None:
+    """The map is laid out by t-SNE, not by hand."""
+
+
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.usefixtures("real_map")
+def test_a_picture_for_a_slide_is_saved(make: Make, tmp_path: Path) -> None:
+    file = make().draw(str(tmp_path / "new" / "map.png"))
+    assert file == tmp_path / "new" / "map.png"
+    data = file.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", data[16:24])
+    assert (width, height) == pytest.approx((2000, 1125), abs=1)
+
+
+@pytest.mark.parametrize(("name", "begins"), [("map.svg", b"<?xml"), ("map.PDF", b"%PDF")])
+def test_drawings_are_saved_by_their_ending(
+    make: Make, tmp_path: Path, name: str, begins: bytes
+) -> None:
+    assert draw(make(), tmp_path / name).read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("name", ["map.jpg", "map", "png"])
+def test_other_files_are_refused(make: Make, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"\.png, \.svg, \.pdf"):
+        make().draw(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["matplotlib.figure", "sklearn.manifold"])
+def test_without_the_extra_the_error_names_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r"instruct-embeddings\[eval\]"):
+        make().draw(tmp_path / "map.png")
+
+
+def test_both_panels_show_the_same_rows_in_the_same_colours(make: Make) -> None:
+    explanation = make()
+    figure = picture(explanation)
+    generic, adapted = figure.axes
+    points = points_by_hand(explanation)
+    for axes, rows, query, results in (
+        (generic, points.generic, points.query_generic, [3, 13]),
+        (adapted, points.adapted, points.query_adapted, [1, 2]),
+    ):
+        dots, rings, star = axes.collections
+        placed: Any = dots.get_offsets()
+        colours = {
+            tuple(place): to_hex(colour)
+            for place, colour in zip(placed.tolist(), dots.get_facecolors(), strict=True)
+        }
+        for row, place in enumerate(rows.tolist()):
+            assert colours[tuple(place)].upper() == ("#0072B2" if row < 12 else "#E69F00")
+        np.testing.assert_array_equal(rings.get_offsets(), rows[results])
+        np.testing.assert_allclose(star.get_offsets(), query[None], atol=1e-6)
+        assert len(axes.lines) == 2  # from the query to its results
+
+
+def test_the_picture_says_what_it_shows(make: Make) -> None:
+    said = texts(picture(make()))
+    assert said == [
+        "Good or bad?",
+        "★ what went well?",
+        "As stored",
+        "1 of 2 results are taken for “good”, like the query",
+        "Under the instruction",
+        "2 of 2 results are taken for “good”, like the query",
+        "precision@10 on held-out rows: 0.50 as stored, 1.00 under the instruction",
+        "24 rows, coloured by guessed label; learned from 6",
+    ]
+
+
+def test_clusters_are_called_clusters(make: Make) -> None:
+    said = texts(picture(make(labelled=False)))
+    assert said[3] == "1 of 2 results lie in the cluster of the query, “good”"
+    assert said[7] == "24 rows, coloured by cluster; learned from 6"
+
+
+def test_a_transform_that_is_not_used_is_said_to_be_not_used(make: Make) -> None:
+    assert texts(picture(make(used=False)))[5] == (
+        "not used by searches, since its gain may be chance"
+    )
+
+
+def test_groups_are_named_beside_them_and_in_the_legend(make: Make) -> None:
+    figure = picture(make())
+    assert [text.get_text() for text in figure.axes[0].texts] == []
+    assert [text.get_text() for text in figure.axes[1].texts] == ["good", "bad"]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "good (12)",
+        "bad (12)",
+        "result",
+        "query",
+    ]
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"c{number}" for number in range(count))
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 9])
+def test_up_to_nine_categories_have_colours_of_their_own(make: Make, count: int) -> None:
+    assert len(set(category_colours(make(names(count))))) == count
+
+
+def test_the_small_categories_share_a_grey(make: Make) -> None:
+    explanation = make(names(14))
+    colours = category_colours(explanation)
+    assert len(set(colours)) == 10
+    assert len(set(colours[9:])) == 1
+    entries, shown = legend_entries(explanation)
+    assert entries[8:] == ["c8 (12)", "5 others (60)"]
+    assert (len(entries), shown[-1]) == (10, colours[13])
+    assert len(picture(explanation).legends[0].get_texts()) == 12
+
+
+def test_the_category_of_the_query_is_never_grey(make: Make) -> None:
+    usual = category_colours(make(names(14)))
+    explanation = make(names(14), query_category="c11")
+    colours = category_colours(explanation)
+    assert (colours[11], colours[8]) == (usual[8], usual[11])
+    assert legend_entries(explanation)[0][7:] == ["c7 (12)", "c11 (12)", "5 others (60)"]
+    assert category_colours(make(names(14), query_category="not sampled")) == usual
+
+
+def test_rows_of_a_category_without_sampled_rows_are_grey(make: Make) -> None:
+    explanation = make()
+    cloud = replace(explanation.cloud, categories=np.full(24, -1))
+    dots = picture(replace(explanation, cloud=cloud)).axes[0].collections[0]
+    assert {to_hex(colour).upper() for colour in dots.get_facecolors()} == {
+        category_colours(make(names(14)))[-1]
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "it costs $5 or $6_x^",
+        "_private",
+        "價格太高了",
+        "🦀" * 400,
+        "\\frac{",
+        "two\nlines",
+        "%s {x}",
+    ],
+)
+def test_any_text_can_be_shown(make: Make, tmp_path: Path, text: str) -> None:
+    explanation = make((text, "bad"), query=text, instruction=text)
+    file = explanation.draw(tmp_path / "map.png")
+    assert file.stat().st_size > 10_000
+
+
+def test_long_texts_are_cut(make: Make) -> None:
+    said = texts(picture(make(query="word " * 200)))
+    assert len(said[1]) == 150
+    assert said[1].endswith("wo…")
+
+
+def test_without_results_only_the_query_is_marked(make: Make) -> None:
+    explanation = make(hits=())
+    none = np.empty(0, np.int64)
+    cloud = replace(explanation.cloud, generic_results=none, adapted_results=none)
+    figure = picture(replace(explanation, cloud=cloud))
+    assert [len(axes.lines) for axes in figure.axes] == [0, 0]
+
+
+def test_map_points_are_plain_data(make: Make) -> None:
+    data = map_points(make()).to_dict()
+    assert (len(data["generic"]), len(data["adapted"][0])) == (24, 2)
+    assert data["categories"] == [0] * 12 + [1] * 12
+    assert len(data["query_adapted"]) == 2
