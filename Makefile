@@ -100,13 +100,23 @@ bench-encoder-quality: .venv/.ready ## Quality of the encoder without labels; DA
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.encoder_quality --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-guides
+bench-guides: .venv/.ready ## Transforms without labels: guides, their variants, their cost; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.guides --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-reuse
+bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.reuse --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-refinement
 bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.refinement --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-ablation
-bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=folder; over an hour
+bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=folder; over two hours
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.ablation --data "$(DATA)" $(ARGS)
 

@@ -77,7 +77,7 @@ class InstructionTransformRetriever(BaseRetriever):
         insist:
             Use a transform that does not beat the generic vectors on held-out rows.
         reuse:
-            Least agreement, such as 0.95, at which the transform of another instruction serves
+            Least agreement, such as 0.925, at which the transform of another instruction serves
             that means the same for the texts of the collection; documents then carry it as
             `reused_instruction`. `None` never does that.
         engine:

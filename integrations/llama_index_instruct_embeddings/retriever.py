@@ -116,7 +116,7 @@ class InstructionTransformRetriever(BaseRetriever):
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.
-            reuse: Least agreement, such as 0.95, at which the transform of another instruction
+            reuse: Least agreement, such as 0.925, at which the transform of another instruction
                 serves that means the same for the texts of the collection; nodes then carry it as
                 `reused_instruction`. `None` never does that.
             engine: Engine of another retriever over the same collection, whose fits are shared;

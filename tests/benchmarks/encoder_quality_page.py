@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from instruct_embeddings.retrieval.reuse import DEFAULT_TEXTS
 from tests.benchmarks.encoder_quality_report import means, sections
 from tests.benchmarks.environment import load
+from tests.benchmarks.reuse import THRESHOLDS, accepted
 
 Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _BY_WHAT = (
@@ -28,7 +30,7 @@ def quality_page(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> li
     *others, total = sections(results)
     for section in (total, *others):
         parts += [f"**{section.title}**", tabulate(section.headings, section.lines)]
-    return parts + _refinement(tabulate, ran) + _ablation(tabulate, ran)
+    return parts + _refinement(tabulate, ran) + _ablation(tabulate, ran) + _reuse(tabulate, ran)
 
 
 def quality_figures() -> list[str]:
@@ -40,6 +42,25 @@ def quality_figures() -> list[str]:
     return [
         f"Without labels, by {results['model']['name']}, {section.title} (precision@10 / "
         f"V-measure): {shown} (`make bench-encoder-quality DATA=folder`)."
+    ]
+
+
+def _reuse(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+    results = load("reuse")
+    if not results:
+        return []
+    rows = results["rows"]
+    lines = [[str(each), *map(str, accepted(rows, each))] for each in THRESHOLDS]
+    return [
+        "### Instructions that mean the same",
+        "`make bench-reuse DATA=folder`",
+        f"{ran(results['environment'])} Model: {results['model']}. Agreement of each task's "
+        f"instruction with a paraphrase and with a question about something else, on "
+        f"{DEFAULT_TEXTS} texts; the highest of another question is "
+        f"{max(row['other'] for row in rows):.3f}.",
+        tabulate(
+            ("threshold", f"of {len(rows)} paraphrases", f"of {len(rows)} other questions"), lines
+        ),
     ]
 
 
