@@ -29,7 +29,13 @@ def test_settings_out_of_their_range_are_refused(setting: dict[str, Any], messag
 
 def test_settings_are_plain_data_and_back() -> None:
     config = FitConfig(sample_size=50, seed=7)
-    assert config.to_dict() == {"sample_size": 50, "folds": 3, "seed": 7, "time_budget": 10.0}
+    assert config.to_dict() == {
+        "sample_size": 50,
+        "folds": 3,
+        "seed": 7,
+        "time_budget": 10.0,
+        "guide_budget": 60.0,
+    }
     assert FitConfig.from_dict(config.to_dict()) == config
 
 

@@ -82,6 +82,7 @@ def test_a_review_gives_the_opinion_on_each_category_and_what_alone_is_praised(
         "staff": "negative",
         "price": "negative",
         "praised": "food",  # two are criticised: none alone
+        "discussed": "food and price and staff",
         "overall": "mixed",
     }
 
