@@ -8,14 +8,13 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.transform.classifier import Classifier
+from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.from_labels import MIN_ROWS_PER_LABEL
 from instruct_embeddings.transform.space import VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform
 
 MOST_CLUSTERS = 9
 _ROWS_PER_CLUSTER = 10
-_ROUNDS = 30
-_RESTARTS = 3
 _FEWEST_ROWS = 4
 _NEARLY = 0.065
 
@@ -85,8 +84,7 @@ class Clusters:
 
     def assign(self, vectors: FloatArray) -> tuple[IntArray, FloatArray | None]:
         """The cluster with the nearest centre; it has no probability."""
-        nearest = (self.encoder.encode(vectors) @ self.centres.T).argmax(axis=1)
-        return np.asarray(nearest, dtype=np.int64), None
+        return nearest_centre(self.encoder.encode(vectors), self.centres), None
 
 
 def find_grouping(transform: InstructionTransform, vectors: FloatArray, seed: int) -> Grouping:
@@ -169,49 +167,6 @@ def _largest_peak(figures: Sequence[float]) -> int:
         if before < figure >= after and figure >= best - _NEARLY
     ]
     return peaks[-1] if peaks else figures.index(best)
-
-
-def spherical_k_means(rows: FloatArray, count: int, seed: int) -> FloatArray:
-    """Centres that maximise the sum of cosines (Dhillon and Modha, 2001), the best of 3 starts.
-
-    Args:
-        rows: Unit rows, shape (n, p).
-        count: Centres wanted, at most n.
-        seed: Seed of the starts, which are drawn as in k-means++.
-
-    Returns:
-        Unit rows, shape (count, p).
-    """
-    rng = np.random.default_rng(seed)
-    found = [_refine(rows, _start(rows, count, rng)) for _ in range(_RESTARTS)]
-    return max(found, key=lambda centres: float((rows @ centres.T).max(axis=1).sum()))
-
-
-def _start(rows: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Rows that are far from each other, likely."""
-    chosen = [int(rng.integers(len(rows)))]
-    distance = np.full(len(rows), np.inf)
-    while len(chosen) < count:
-        latest = 1.0 - (rows @ rows[chosen[-1]]).astype(np.float64)
-        distance = np.minimum(distance, np.maximum(latest, 0.0))
-        total = distance.sum()
-        likely = distance / total if total > 0 else None
-        chosen.append(int(rng.choice(len(rows), p=likely)))
-    return rows[chosen]
-
-
-def _refine(rows: FloatArray, centres: FloatArray) -> FloatArray:
-    places = np.arange(len(centres))[:, None]
-    for _ in range(_ROUNDS):
-        members = ((rows @ centres.T).argmax(axis=1) == places).astype(np.float32)  # (c, n)
-        sums = members @ rows
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        # A cluster without rows, or whose rows cancel out, keeps its centre.
-        moved = np.divide(sums, lengths, out=centres.copy(), where=lengths > 0)
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return centres
 
 
 def _silhouette(rows: FloatArray, centres: FloatArray) -> float:

@@ -18,6 +18,7 @@ from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.transform.bilinear import fit_ridge_map
+from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.problem import Scorer, depth, ranking_quality
 from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder, gelu
@@ -26,7 +27,6 @@ from instruct_embeddings.transform.vectors import unit_rows
 MIN_ROWS = 4
 _MAX_CLUSTERS = 20
 _ROWS_PER_CLUSTER = 20
-_ROUNDS = 20
 _MAX_UNITS = 512
 _SHARPNESS = 4.0
 _SMOOTHNESS = 0.05
@@ -164,7 +164,7 @@ def held_out_agreement(vectors: FloatArray, targets: Targets) -> float:
 
 
 def find_clusters(targets: FloatArray) -> IntArray:
-    """Spherical k-means (Dhillon and Modha, 2001): at most 20 clusters, of about 20 rows or more.
+    """Clusters by spherical k-means: at most 20, of about 20 rows or more.
 
     Args:
         targets: Unit rows, shape (n, p).
@@ -173,11 +173,4 @@ def find_clusters(targets: FloatArray) -> IntArray:
         Cluster of each row, shape (n,); the same for the same rows.
     """
     count = max(2, min(_MAX_CLUSTERS, len(targets) // _ROWS_PER_CLUSTER))
-    centres = targets[np.random.default_rng(0).choice(len(targets), count, replace=False)]
-    for _ in range(_ROUNDS):
-        nearest = (targets @ centres.T).argmax(axis=1)
-        members = (nearest == np.arange(count)[:, None]).astype(np.float32)  # (c, n)
-        found = unit_rows(members @ targets)
-        # A cluster that lost its last row keeps its centre.
-        centres = np.where(members.any(axis=1, keepdims=True), found, centres)
-    return np.asarray((targets @ centres.T).argmax(axis=1), dtype=np.int64)
+    return nearest_centre(targets, spherical_k_means(targets, count, seed=0))

@@ -116,7 +116,8 @@ def measure(
         )
     targets = embed_under(encoder, split.texts, task.instruction)
     for method, transform in variants(task, split, stored, targets, seed):
-        yield row(method, _search(transform, pool))
+        found = by_cosine(pool) if transform is None else _search(transform, pool)
+        yield row(method, found, adapted=transform is not None)
 
 
 def teach(guide: Guide, stored: FloatArray, texts: list[str], task: Task, seed: int) -> Run:

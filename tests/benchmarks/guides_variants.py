@@ -8,6 +8,7 @@ from sklearn.cluster import MiniBatchKMeans
 
 from instruct_embeddings import FitConfig, InstructionTransform
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform import fit_transform
@@ -24,8 +25,8 @@ _NEAREST = 5
 
 def variants(
     task: Task, split: Split, stored: FloatArray, targets: FloatArray, seed: int
-) -> Iterator[tuple[str, InstructionTransform]]:
-    """Transforms by name.
+) -> Iterator[tuple[str, InstructionTransform | None]]:
+    """Transforms by name; None where there is too little to learn from.
 
     Args:
         task: What is asked.
@@ -57,9 +58,11 @@ def variants(
     yield "encoder, its similarities as pairs", fitted(every, pairs(stored, centred, seed))
     for size in LABELLED:
         rows = every[:size]
-        known = [split.labels[i] for i in rows]
-        if len(set(known)) > 1:
-            yield f"{size:,} labels", fitted(rows, Labels.single(known))
+        try:
+            learned = fitted(rows, Labels.single([split.labels[i] for i in rows]))
+        except GuideError:  # too few rows of any label: the generic ranking is all there is
+            learned = None
+        yield f"{size:,} labels", learned
 
 
 def _all(targets: FloatArray) -> Targets:

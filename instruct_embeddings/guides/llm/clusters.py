@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.vectors import unit_rows
 
-_ROUNDS = 25
 _MOST_CLUSTERS = 30
 
 
@@ -21,7 +21,7 @@ def cluster_count(rows: int) -> int:
 
 
 def cluster_rows(vectors: FloatArray, count: int, seed: int) -> list[IntArray]:
-    """Spherical k-means (Dhillon and Modha, 2001) with the seeding of k-means++.
+    """Groups of rows of similar direction.
 
     Args:
         vectors: Rows to group, shape (n, d), n >= 1.
@@ -33,32 +33,12 @@ def cluster_rows(vectors: FloatArray, count: int, seed: int) -> list[IntArray]:
         and each row is in one.
     """
     rows = unit_rows(vectors)
-    centres = _spread_out(rows, count, np.random.default_rng(seed))
-    for _ in range(_ROUNDS):
-        nearest = (rows @ centres.T).argmax(axis=1)
-        members = (nearest == np.arange(len(centres))[:, None]).astype(np.float32)  # (c, n)
-        found = np.where(members.any(axis=1, keepdims=True), unit_rows(members @ rows), centres)
-        if np.allclose(found, centres, atol=1e-6):
-            break
-        centres = found
-    closeness = rows @ centres.T
-    nearest = closeness.argmax(axis=1)
-    order = np.argsort(-closeness.max(axis=1), kind="stable")
+    centres = spherical_k_means(rows, count, seed)
+    nearest = nearest_centre(rows, centres)
+    closeness = (rows @ centres.T).max(axis=1)
+    order = np.argsort(-closeness, kind="stable")
     groups = [order[nearest[order] == cluster] for cluster in range(len(centres))]
     return [group for group in groups if len(group)]
-
-
-def _spread_out(rows: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Rows drawn in proportion to their distance from those that were drawn before."""
-    chosen = [int(rng.integers(len(rows)))]
-    distance = 1.0 - rows @ rows[chosen[0]]
-    while len(chosen) < count:
-        weights = np.where(distance > 1e-6, distance, 0.0).astype(np.float64)
-        if not weights.any():
-            break
-        chosen.append(int(rng.choice(len(rows), p=weights / weights.sum())))
-        distance = np.minimum(distance, 1.0 - rows @ rows[chosen[-1]])
-    return np.asarray(rows[chosen], dtype=np.float32)
 
 
 def pick_members(members: list[str], *, nearest: int, others: int, seed: int) -> list[str]:

@@ -13,7 +13,6 @@ from instruct_embeddings.retrieval.grouping import (
     choose_centres,
     find_grouping,
     label_names,
-    spherical_k_means,
 )
 from instruct_embeddings.transform import InstructionTransform, SpaceTransform
 from instruct_embeddings.transform.space import VectorEncoder
@@ -121,19 +120,6 @@ def test_equal_rows_make_clusters_of_which_one_has_all() -> None:
     rows = np.tile(np.float32([0.6, 0.8]), (40, 1))
     centres = choose_centres(rows, 0)
     np.testing.assert_allclose(centres, rows[: len(centres)], atol=1e-6)
-
-
-@given(small_rows(12, 3).map(unit_rows), st.integers(1, 4), st.integers(0, 3))
-def test_centres_are_the_middle_of_their_rows(rows: FloatArray, count: int, seed: int) -> None:
-    centres = spherical_k_means(rows, count, seed)
-    assert centres.shape == (count, 3)
-    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(centres, spherical_k_means(rows, count, seed))
-    before = (rows @ centres.T).max(axis=1).sum()
-    nearest = (rows @ centres.T).argmax(axis=1)
-    sums = np.stack([rows[nearest == c].sum(axis=0) for c in range(count)])
-    # No assignment of the same rows to better centres is left.
-    assert np.linalg.norm(sums, axis=1).sum() <= before + 1e-3
 
 
 SHARES = st.sampled_from([0.0, 0.3, 0.5, 1.0])
