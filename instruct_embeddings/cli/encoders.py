@@ -24,14 +24,11 @@ class TextEncoder(Protocol):
 
 
 def load_encoder(model: str | None = None) -> TextEncoder:
-    """Load a sentence encoder; all-MiniLM-L6-v2 unless another is named."""
-    from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder
+    """Load the encoder of generic vectors; all-MiniLM-L6-v2 unless another is named."""
+    from instruct_embeddings.encoder import BASE_MODEL
 
     # Generic vectors need no more than the backbone.
-    encoder = InstructEncoder.from_pretrained(model or BASE_MODEL)
-    # Looked for now, so that a model that is not there stops a command before it starts.
-    _ = encoder.name
-    return encoder
+    return load_instructed(model or BASE_MODEL)
 
 
 def load_instructed(model: str | None = None) -> "InstructEncoder":
@@ -39,5 +36,6 @@ def load_instructed(model: str | None = None) -> "InstructEncoder":
     from instruct_embeddings.encoder import InstructEncoder
 
     encoder = InstructEncoder.from_pretrained(model)
+    # Looked for now, so that a model that is not there stops a command before it starts.
     _ = encoder.name
     return encoder

@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.options import (
+    BlendOption,
     CollectionOption,
     DebugOption,
+    ExactOption,
     HostOption,
     JsonOption,
     ModelOption,
     PathOption,
     PortOption,
     StoreOption,
+    WhereOption,
 )
 from instruct_embeddings.cli.output import finish, note, reported
-from instruct_embeddings.cli.places import Place, check_model
-from instruct_embeddings.cli.query import check_stored, read_filter
+from instruct_embeddings.cli.places import Place
+from instruct_embeddings.cli.searching import open_retriever, read_filter
 
 if TYPE_CHECKING:
     from instruct_embeddings.retrieval.explanation import Explanation
@@ -42,15 +44,9 @@ def explain(
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results to compare.", min=1)] = 10,
-    where: Annotated[
-        str | None, typer.Option(help='Chroma filter on metadata, such as \'{"area": "billing"}\'.')
-    ] = None,
-    blend: Annotated[
-        float, typer.Option(help="From 0 (generic) to 1 (adapted).", min=0.0, max=1.0)
-    ] = 1.0,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Rank all rows, read into memory.")
-    ] = False,
+    where: WhereOption = None,
+    blend: BlendOption = 1.0,
+    exact: ExactOption = False,
     sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,
     store: StoreOption = None,
@@ -99,18 +95,8 @@ def run_explain(
         CollectionMismatchError: Another model filled the collection.
         GuideError: No transform is stored for the instruction.
     """
-    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.retrieval.explain import explain
-    from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.store import TransformStore
 
-    kept = TransformStore(store)
-    opened = place.collection(name)
-    vectors = ChromaVectors(opened)
-    check_stored(kept, instruction, vectors.info(), place)
-    encoder = encoders.load_encoder(model)
-    if not check_model(opened.metadata, name, encoder.name):
-        note(f"The collection does not record which model filled it; using {encoder.name}.")
+    engine, encoder = open_retriever(place, name, store, model, instruction)
     vector = encoder.encode([text])[0]
-    engine = InstructRetriever(vectors, store=kept)
     return explain(engine, vector, text, instruction, **options)

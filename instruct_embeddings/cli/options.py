@@ -38,6 +38,15 @@ ModelOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+WhereOption: TypeAlias = Annotated[
+    str | None, typer.Option(help='Chroma filter on metadata, such as \'{"area": "billing"}\'.')
+]
+BlendOption: TypeAlias = Annotated[
+    float, typer.Option(help="From 0 (generic) to 1 (adapted).", min=0.0, max=1.0)
+]
+ExactOption: TypeAlias = Annotated[
+    bool, typer.Option("--exact", help="Rank all rows, read into memory.")
+]
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
 ]

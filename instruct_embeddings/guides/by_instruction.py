@@ -67,3 +67,12 @@ class GuideByInstruction:
     def judge(self, instruction: str, sample: Rows) -> Supervision:
         """What the chosen guide says."""
         return self.choose(instruction).judge(instruction, sample)
+
+
+def chosen_guide(guide: Guide, instruction: str) -> Guide:
+    """The guide that teaches an instruction: the one given, or the one it chooses.
+
+    Raises:
+        GuideError: There are guides by instruction, and none for this one.
+    """
+    return guide.choose(instruction) if isinstance(guide, GuideByInstruction) else guide

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.query import softmax
@@ -75,7 +76,7 @@ class LabelNamesGuide:
                 f"Use a value such as {DEFAULT_MARGIN}."
             )
         self._described = dict(zip(plain, map(str.strip, described.values()), strict=True))
-        self._encoder = encoder
+        self._texts = EncoderGuide(encoder)
         self.margin = margin
 
     def __repr__(self) -> str:
@@ -85,11 +86,7 @@ class LabelNamesGuide:
     @property
     def encoder(self) -> "InstructEncoder":
         """The encoder."""
-        if self._encoder is None:
-            from instruct_embeddings.encoder import InstructEncoder
-
-            self._encoder = InstructEncoder.from_pretrained()
-        return self._encoder
+        return self._texts.encoder
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,18 +116,11 @@ class LabelNamesGuide:
             GuideError: No row of the sample has a text.
             InstructionError: The instruction leaves no room for a text.
         """
-        texts = [text or "" for text in sample.read_texts]
-        judged = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
-        if not judged.any():
-            raise GuideError(
-                f"None of the {len(sample)} sampled rows has a text to compare with the names "
-                f"{list(self.names)}. Store texts with the vectors, or learn from labels: "
-                'MetadataGuide("key"), LabelGuide({id: label}).'
-            )
-        own = self.encoder.encode([text for text in texts if text.strip()], instruction=instruction)
-        own, answers = centred(own), self._answers(instruction, own.shape[1])
+        read = self._texts.judge(instruction, sample)
+        judged, own = read.judged, centred(read.vectors[read.judged])
+        answers = self._answers(instruction, own.shape[1])
         scores = own @ adjust(answers, own).T
-        targets = np.zeros((len(texts), own.shape[1] + len(answers)), dtype=np.float32)
+        targets = np.zeros((len(sample), own.shape[1] + len(answers)), dtype=np.float32)
         targets[judged] = np.hstack([own, spread(softmax(_SHARPNESS * scores))])
         guesses = iter(guess(scores, self.names, self.margin))
         labels = [next(guesses) if has else None for has in judged.tolist()]

@@ -85,17 +85,15 @@ def _learn(
         rows = sample_rows(collection, config.sample_size, seed=config.seed, ids=guide.ids())
         order = np.random.default_rng(config.seed).permutation(len(rows))
         return _grow(guide, instructions, rows.take(order), started + config.guide_budget)
-    return [_judge_once(collection, guide, text, config) for text in instructions]
-
-
-def _judge_once(
-    collection: VectorCollection, guide: Guide, instruction: str, config: FitConfig
-) -> Lesson:
-    """A sample with what the guide says; with the reserve too where it says little."""
     size, seed = config.sample_size, config.seed
-    # Places cost time, rows at a place cost little: the reserve is read along.
+    # Places cost time, rows at a place cost little: a reserve is read along.
     rows = sample_rows(collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
     sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
+    return [_judge(guide, text, sample, rows) for text in instructions]
+
+
+def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> Lesson:
+    """A sample with what the guide says; with the reserve too where it says little."""
     supervision = guide.judge(instruction, sample)
     sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
     if sparse and len(rows) > len(sample):

@@ -4,7 +4,7 @@ import logging
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
@@ -14,7 +14,7 @@ from instruct_embeddings.errors import (
     TransformMismatchError,
     TransformWarning,
 )
-from instruct_embeddings.guides.by_instruction import GuideByInstruction
+from instruct_embeddings.guides.by_instruction import chosen_guide
 from instruct_embeddings.guides.judgements import JudgementGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.learning import fit_all
@@ -78,8 +78,7 @@ class TransformLibrary:
                 belongs to another collection.
             EmptyCollectionError: The collection is empty.
         """
-        known = self._known.get(self._key(instruction))
-        return known or self.get_all([instruction])[0]
+        return self.get_all([instruction])[0]
 
     def get_all(self, instructions: Sequence[str]) -> list[InstructionTransform]:
         """The transforms of several instructions; what is missing is learned from one sample.
@@ -87,16 +86,14 @@ class TransformLibrary:
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `get`.
         """
-        keys: dict[_Key, str] = {}
-        for text in instructions:
-            keys.setdefault(self._key(text), text)
-        # In one order, so that two calls with some of the same instructions do not wait in a ring.
-        with ExitStack() as stack:
-            for key in sorted(key for key in keys if key not in self._known):
-                stack.enter_context(self._fitting[key])
-            missing = [text for text in keys.values() if not (self.find(text) or self._same(text))]
-            self._fit(missing)
-        return [self._known[self._key(text)] for text in instructions]
+        keys = [self._key(text) for text in instructions]
+        missing: dict[_Key, str] = {}
+        for key, text in zip(keys, instructions, strict=True):
+            if key not in self._known:
+                missing.setdefault(key, text)
+        if missing:
+            self._look_up_or_fit(missing)
+        return [self._known[key] for key in keys]
 
     def refit(self, instruction: str) -> InstructionTransform:
         """Fit again from a fresh sample and replace what is known and stored."""
@@ -111,9 +108,16 @@ class TransformLibrary:
         Raises:
             GuideError: There are guides by instruction, and none for this one.
         """
-        if isinstance(self.guide, GuideByInstruction):
-            return self.guide.choose(instruction)
-        return self.guide
+        return self.guide and chosen_guide(self.guide, instruction)
+
+    def _look_up_or_fit(self, missing: Mapping[_Key, str]) -> None:
+        # In one order, so that two calls with some of the same instructions do not wait in a ring.
+        with ExitStack() as stack:
+            for key in sorted(missing):
+                stack.enter_context(self._fitting[key])
+            # Another thread may have found or fitted some of them meanwhile.
+            texts = missing.values()
+            self._fit([text for text in texts if not (self.find(text) or self._same(text))])
 
     def _same(self, instruction: str) -> InstructionTransform | None:
         """The transform of an instruction that means the same, where that is asked for."""
@@ -162,7 +166,7 @@ class TransformLibrary:
 
     def _start(self, guide: Guide, instruction: str) -> InstructionTransform:
         """The transform to correct: stored, or fitted now and stored, so that it is fitted once."""
-        own = guide.choose(instruction) if isinstance(guide, GuideByInstruction) else guide
+        own = chosen_guide(guide, instruction)
         known = self._read(self.store, instruction, own) if self.store else None
         if known is None:
             [known] = self._taught(own, [instruction])

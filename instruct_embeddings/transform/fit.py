@@ -51,6 +51,11 @@ class _Tuned:
     folded: FloatArray
     adapted: FloatArray
 
+    @property
+    def settings(self) -> dict[str, float]:
+        """The settings by name."""
+        return {name: getattr(self, name) for name in ("strength", "residual", "weight", "mix")}
+
 
 def fit_transform(
     vectors: FloatArray,
@@ -97,12 +102,7 @@ def fit_transform(
         folded=mean_quality([tuned.folded]),
         adapted=mean_quality([tuned.adapted]),
         gain_error=standard_error(tuned.adapted - generic),
-        chosen={
-            "strength": tuned.strength,
-            "residual": tuned.residual,
-            "weight": tuned.weight,
-            "mix": tuned.mix,
-        },
+        chosen=tuned.settings,
         seconds=time.perf_counter() - begin,
     )
     return InstructionTransform(
@@ -147,10 +147,10 @@ def _label_counts(supervision: Supervision) -> dict[str, int]:
 
 
 def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
-    """Folds of units; all pairs of one query stay together where there are enough queries."""
-    groups = np.arange(problem.size)
-    if isinstance(problem, PairProblem) and problem.groups.max() + 1 >= config.folds:
-        groups = problem.groups
+    """Folds of whole groups, or of single units where there are too few groups."""
+    groups = problem.groups
+    if groups.max() + 1 < config.folds:
+        groups = np.arange(problem.size)
     order = np.random.default_rng(config.seed).permutation(int(groups.max()) + 1)
     for chosen in np.array_split(order, config.folds):
         held_out = np.isin(groups, chosen)

@@ -23,7 +23,7 @@ from instruct_embeddings.transform.pair_kernel import (
     couples,
     pair_kernel,
     predict_for_new_queries,
-    predict_for_same_queries,
+    predict_left_out,
     ridge_inverse,
 )
 from instruct_embeddings.transform.report import JudgementReport
@@ -132,7 +132,9 @@ class Feedback:
         """Learn a correction and measure it on couples that it was not learned from."""
         inverse = ridge_inverse(pair_kernel(self.pairs, self.metric, everywhere))
         before = self.scores[self.found]
-        same = predict_for_same_queries(inverse, self.surprises, self.found)
+        # Both of a couple at once: without one alone, it looks like the opposite of what it is
+        # (Airola et al., 2011).
+        same = predict_left_out(inverse, self.surprises, self.found)
         new = predict_for_new_queries(inverse, self.surprises, self.found, self.groups)
         start = self.by_query(before)
         return Trial(

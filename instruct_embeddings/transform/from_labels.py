@@ -69,6 +69,11 @@ class LabelProblem:
         """Judged rows."""
         return len(self.vectors)
 
+    @property
+    def groups(self) -> IntArray:
+        """Each row by itself."""
+        return np.arange(self.size)
+
     def subset(self, units: IntArray) -> "LabelProblem":
         """Some of the rows; labels that vanish keep their column."""
         return replace(self, vectors=self.vectors[units], targets=self.targets[units])

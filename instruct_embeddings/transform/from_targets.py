@@ -79,6 +79,11 @@ class TargetProblem:
         """Judged rows."""
         return len(self.vectors)
 
+    @property
+    def groups(self) -> IntArray:
+        """Each row by itself."""
+        return np.arange(self.size)
+
     def subset(self, units: IntArray) -> "TargetProblem":
         """Some of the rows."""
         return replace(

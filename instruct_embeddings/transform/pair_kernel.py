@@ -116,27 +116,20 @@ def couples(relevant: BoolArray, groups: IntArray, seed: int) -> IntArray:
     return np.asarray(found[np.sort(chosen)], dtype=np.int64)
 
 
-def predict_for_same_queries(inverse: Doubles, values: Doubles, found: IntArray) -> Doubles:
-    """Predictions for couples, each without itself alone.
-
-    Both of a couple are left out at once: leaving out one makes it look like the opposite of what
-    it is (Airola et al., 2011).
+def predict_for_new_queries(
+    inverse: Doubles, values: Doubles, found: IntArray, groups: IntArray
+) -> Doubles:
+    """Predictions for couples, each without all judgements of its queries.
 
     Args:
         inverse: Of `ridge_inverse`, shape (m, m).
         values: What the regression is on, shape (m,).
         found: Couples, shape (c, 2).
+        groups: Query of each pair, shape (m,).
 
     Returns:
         Shape (c, 2).
     """
-    return predict_left_out(inverse, values, found)
-
-
-def predict_for_new_queries(
-    inverse: Doubles, values: Doubles, found: IntArray, groups: IntArray
-) -> Doubles:
-    """Predictions for couples, each without all judgements of its queries; arguments as above."""
     out = np.empty(found.shape)
     queries = np.sort(groups[found], axis=1)
     for pair in np.unique(queries, axis=0):

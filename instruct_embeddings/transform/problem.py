@@ -45,6 +45,11 @@ class Problem(Protocol):
         """Units that can be split: judged rows, or pairs."""
         ...
 
+    @property
+    def groups(self) -> IntArray:
+        """Group of each unit, shape (size,); where there are enough, a fold holds whole groups."""
+        ...
+
     def subset(self, units: IntArray) -> Self:
         """The same problem on some of its units."""
         ...

@@ -1,21 +1,14 @@
 """The `demo` command."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from instruct_embeddings._extras import require
+from instruct_embeddings.cli.demo.guides import GuideName
 from instruct_embeddings.cli.options import DebugOption, JsonOption
 from instruct_embeddings.cli.output import finish, reported
-
-
-class GuideName(str, Enum):
-    """Guides that the demo knows."""
-
-    ENCODER = "encoder"
-    LABELS = "labels"
 
 
 @reported
@@ -71,5 +64,5 @@ def demo(
     from instruct_embeddings.cli.demo.run import run_demo
     from instruct_embeddings.cli.demo.screen import screen
 
-    result = run_demo(corpus, limit, label_key or [], instruction or [], guide.value, path)
+    result = run_demo(corpus, limit, label_key or [], instruction or [], guide, path)
     finish(result.to_dict(), *screen(result), as_json=as_json)

@@ -1,6 +1,6 @@
 """The demo itself, apart from how it looks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,22 +9,21 @@ from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.comparison import Comparison
 from instruct_embeddings.cli.demo.build import Built, build
 from instruct_embeddings.cli.demo.corpus import Corpus, read_corpus
+from instruct_embeddings.cli.demo.guides import GuideName, guide_of_aspects
 from instruct_embeddings.cli.demo.hosts import Hosts
 from instruct_embeddings.cli.demo.measure import query_seconds, reencoding
 from instruct_embeddings.cli.demo.questions import Aspect, Question
 from instruct_embeddings.cli.encoders import TextEncoder
 from instruct_embeddings.cli.output import note, progress
 from instruct_embeddings.cli.places import Place
-from instruct_embeddings.errors import ConfigError, MissingExtraError
+from instruct_embeddings.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from instruct_embeddings._types import Metadata
-    from instruct_embeddings.protocols import Guide
     from instruct_embeddings.retrieval.explanation import Explanation
     from instruct_embeddings.transform.transform import InstructionTransform
 
 K = 5
-ENCODER, LABELS = "encoder", "labels"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Demo:
     place: Place
     built: Built
     model: str
-    guide: str
+    guide: GuideName
     asked: Sequence[Asked]
     reencoding: dict[str, float]
     explanation: "Explanation"
@@ -112,7 +111,7 @@ class Demo:
             "path": str(self.place),
             "store": str(self.place.store()),
             "model": self.model,
-            "guide": self.guide,
+            "guide": self.guide.value,
             "rows": len(self.corpus.records),
             "collection_reused": self.built.added == 0,
             "build_seconds": self.built.seconds,
@@ -129,7 +128,7 @@ def run_demo(
     limit: int | None,
     keys: Sequence[str],
     instructions: Sequence[str],
-    guide: str,
+    guide: GuideName,
     path: Path,
 ) -> Demo:
     """Build or reuse the collection, fit or reuse the transforms, ask and measure.
@@ -139,7 +138,7 @@ def run_demo(
         limit: Read at most so many rows.
         keys: Keys that hold labels; empty to choose.
         instructions: What to ask; empty to ask for the labels of keys.
-        guide: `encoder` or `labels`.
+        guide: What teaches.
         path: Folder of the collection and of the transforms.
     """
     corpus = read_corpus(file, limit, keys, instructions)
@@ -147,7 +146,7 @@ def run_demo(
     note("Loading the sentence encoder ...")
     encoder = encoders.load_encoder()
     built = build(place, corpus, encoder)
-    teach = _guides(guide)
+    teach = guide_of_aspects(guide)
     hosts = [
         Hosts(built, aspect, encoder, teach(aspect), place.store(), K) for aspect in corpus.aspects
     ]
@@ -169,25 +168,6 @@ def _draw(explanation: "Explanation", file: Path) -> Path | None:
     except MissingExtraError as exc:
         note(str(exc))
         return None
-
-
-def _guides(name: str) -> "Callable[[Aspect], Guide]":
-    """What teaches an aspect, by the name of a kind of guide."""
-    from instruct_embeddings.guides import EncoderGuide, MetadataGuide
-
-    if name == ENCODER:
-        guide = EncoderGuide(encoders.load_instructed())
-        return lambda aspect: guide
-
-    def by_labels(aspect: Aspect) -> "Guide":
-        if aspect.key is None:
-            raise ConfigError(
-                "--guide labels needs labels, and an --instruction names none. Leave out "
-                "--instruction, or take --guide encoder."
-            )
-        return MetadataGuide(aspect.key, separator=aspect.separator)
-
-    return by_labels
 
 
 def _ask(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instruct_embeddings.cli.comparison import one_line
-from instruct_embeddings.cli.demo.run import ENCODER, LABELS, Asked, Demo, K, Search
+from instruct_embeddings.cli.demo.guides import GuideName
+from instruct_embeddings.cli.demo.run import Asked, Demo, K, Search
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 3
 _TAUGHT = {
-    ENCODER: "Taught by the instruction-aware encoder: it reads a sample under each instruction, "
-    "no labels.",
-    LABELS: "Taught by the labels in the metadata.",
+    GuideName.ENCODER: "Taught by the instruction-aware encoder: it reads a sample under each "
+    "instruction, no labels.",
+    GuideName.LABELS: "Taught by the labels in the metadata.",
 }
 _WIDTH = 115
 

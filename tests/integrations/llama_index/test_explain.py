@@ -1,7 +1,6 @@
 """What an instruction does to a query, told by the retriever."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,20 +28,6 @@ def test_the_results_are_those_of_the_retriever(
     assert [generic[rank] for rank in range(1, 21)] == [item.node.node_id for item in host]
 
 
-def test_labels_are_guessed_for_query_results_and_sample(
-    retriever: InstructionTransformRetriever,
-) -> None:
-    found = retriever.explain(QUERY, KIND, k=20)
-    assert (found.query, found.instruction, found.query_category) == (QUERY, KIND, "refund")
-    assert {category.name: category.count for category in found.categories} == {
-        "failure": 32,
-        "question": 32,
-        "refund": 32,
-    }
-    assert found.agreeing(adapted=True)[0] >= 19
-    assert found.agreeing(adapted=False)[0] == 8
-
-
 def test_the_instruction_is_that_of_the_call_of_the_query_or_of_the_retriever(
     retriever: InstructionTransformRetriever,
 ) -> None:
@@ -67,11 +52,6 @@ def test_filters_of_the_retriever_hold(make_retriever: Make) -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key="area", value="login")])
     found = make_retriever(instruction=KIND, filters=filters, exact=True).explain(QUERY)
     assert {hit.id.split("-")[0] for hit in found.hits} == {"login"}
-
-
-def test_the_map_is_drawn(retriever: InstructionTransformRetriever, tmp_path: Path) -> None:
-    file = retriever.explain(QUERY, KIND, sample=20).draw(tmp_path / "map.png")
-    assert file.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("instruction", [None, {KIND: 0.5, "Which area is it?": 0.5}])

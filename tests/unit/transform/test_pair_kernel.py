@@ -11,7 +11,6 @@ from instruct_embeddings.transform.pair_kernel import (
     couples,
     pair_kernel,
     predict_for_new_queries,
-    predict_for_same_queries,
     predict_left_out,
     ridge_inverse,
 )
@@ -119,7 +118,7 @@ def test_couples_are_predicted_without_themselves_or_without_their_queries() -> 
     inverse = ridge_inverse(pair_kernel(judged, FLAT_3, True))
     values, groups = rng.standard_normal(6), np.array([0, 0, 0, 1, 1, 2])
     found = np.array([[0, 1], [3, 5]])
-    same = predict_for_same_queries(inverse, values, found)
+    same = predict_left_out(inverse, values, found)
     np.testing.assert_allclose(same[0], predict_left_out(inverse, values, np.array([0, 1])))
     new = predict_for_new_queries(inverse, values, found, groups)
     np.testing.assert_allclose(new[0], predict_left_out(inverse, values, np.arange(3))[:2])

@@ -1,0 +1,93 @@
+"""What `query` and `explain` share: opening a collection with its stored transforms."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.encoders import TextEncoder
+from instruct_embeddings.cli.output import note
+from instruct_embeddings.cli.places import Place, check_model
+from instruct_embeddings.errors import GuideError
+
+if TYPE_CHECKING:
+    from instruct_embeddings.protocols import CollectionInfo
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+    from instruct_embeddings.transform.store import TransformStore
+
+
+def open_retriever(
+    place: Place, name: str, store: Path, model: str | None, instruction: str | None
+) -> tuple["InstructRetriever", TextEncoder]:
+    """A retriever of stored transforms, and the encoder of its queries.
+
+    Args:
+        place: The database.
+        name: Name of the collection.
+        store: Folder of the transforms.
+        model: Name of the sentence encoder, None for the default one.
+        instruction: An instruction whose transform has to be stored, or None.
+
+    Raises:
+        EmptyCollectionError: Nothing is stored.
+        CollectionMismatchError: Another model filled the collection.
+        GuideError: No transform is stored for the instruction.
+    """
+    from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+    from instruct_embeddings.transform.store import TransformStore
+
+    kept = TransformStore(store)
+    opened = place.collection(name)
+    vectors = ChromaVectors(opened)
+    info = vectors.info()
+    if instruction is not None:
+        _check_stored(kept, instruction, info, place)
+    encoder = encoders.load_encoder(model)
+    if not check_model(opened.metadata, name, encoder.name):
+        note(f"The collection does not record which model filled it; using {encoder.name}.")
+    return InstructRetriever(vectors, store=kept), encoder
+
+
+def read_filter(where: str | None) -> dict[str, Any] | None:
+    """A filter of Chroma from the command line; a usage error where it is none."""
+    if where is None:
+        return None
+    try:
+        parsed = json.loads(where)
+    except json.JSONDecodeError as exc:
+        raise typer.BadParameter(f"--where is not JSON ({exc}): {where}") from exc
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter(f'--where is a JSON object such as {{"area": "x"}}: {where}')
+    try:
+        require("chromadb.api.types", extra="chroma").validate_where(parsed)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--where is not a filter of Chroma: {exc}") from exc
+    return parsed
+
+
+def _check_stored(
+    store: "TransformStore", instruction: str, info: "CollectionInfo", place: Place
+) -> None:
+    """Stop where no transform of the instruction is stored for the collection.
+
+    Raises:
+        GuideError: None is; the message says which are, and how to fit one.
+    """
+    from instruct_embeddings.config import normalise_instruction
+
+    wanted = normalise_instruction(instruction)
+    summaries = store.summaries()
+    known = [one.instruction for one in summaries if not one.problem and one.collection == info]
+    if wanted not in map(normalise_instruction, known):
+        listed = "; ".join(f'"{one}"' for one in sorted(set(known))) or "none"
+        damaged = sum(one.problem is not None for one in summaries)
+        also = f", and {damaged} damaged (see: transforms list)" if damaged else ""
+        raise GuideError(
+            f'No transform is stored for "{instruction}" and the collection {info.name!r}; stored '
+            f"are: {listed}{also} (in {store.path}). Fit one with: instruct-embeddings adapt "
+            f'"{instruction}" {place.flags} --collection {info.name}'
+        )
