@@ -1,11 +1,12 @@
 """What each part of InstEmb and GIRCSE contributes: short trainings that differ in one thing.
 
-    python -m tests.benchmarks.ablation --data FOLDER [--steps 250] [--only NAME ...] [--quick]
+    python -m tests.benchmarks.ablation --data FOLDER [--steps 240] [--only NAME ...] [--quick]
 
-Every variant is trained on the same batches by the recipe of the shipped encoder, for fewer steps,
-and measured on the tasks of `tests.benchmarks.encoder_quality` with pools of 300 rows. Results are
-kept after each variant, and the state of a training every 100 steps: an interrupted run goes on
-where it was. Another recipe, other steps or another seed start anew.
+Every variant is trained on the same data by the recipe of the shipped encoder, in smaller batches
+and for fewer steps, and measured on the tasks of `tests.benchmarks.encoder_quality` with pools of
+300 rows. Results are kept after each variant, and the state of a training every 100 steps: an
+interrupted run goes on where it was. Another recipe or another seed starts anew; results of other
+steps are kept beside.
 """
 
 import argparse
@@ -45,8 +46,10 @@ REPOSITORY = Path(__file__).parents[2]
 MAKERS = ("scripts/prepare_training_data.py", "scripts/training_data/*.py")
 TABLE = "instruct_embeddings/training/recipes/minilm-instructions.toml"
 BASE = "as shipped"
+STEPS, BATCH = 240, 32
 Changes = Mapping[str, Any]
 _BARE: Changes = {"model.soft_prompts": 0, "loss.distillation.weight": 0.0}
+_REFINED: Changes = {"loss.refinement.weight": 1.0}
 
 VARIANTS: Mapping[str, Changes] = {
     BASE: {},
@@ -64,9 +67,9 @@ VARIANTS: Mapping[str, Changes] = {
     "without the answer view": {"loss.views": ["teacher"]},
     "with the teacher view": {"loss.views": ["answer", "teacher"]},
     "with the dropout view": {"loss.views": ["answer", "dropout"], "backbone.dropout": 0.1},
-    "1 refinement step": {"model.refinement.steps": 1},
-    "2 refinement steps": {"model.refinement.steps": 2},
-    "4 refinement steps": {"model.refinement.steps": 4},
+    "1 refinement step": {"model.refinement.steps": 1, **_REFINED},
+    "2 refinement steps": {"model.refinement.steps": 2, **_REFINED},
+    "4 refinement steps": {"model.refinement.steps": 4, **_REFINED},
 }
 
 
@@ -81,7 +84,7 @@ def main() -> int:
         Console(stderr=True).print(f"training: {name}")
         results["variants"][name] = run(name, prepared, arguments)
         if not arguments.quick:
-            save("ablation", results)
+            save(_file(arguments), results)
         shutil.rmtree(RUNS)
     show(results)
     return 0
@@ -94,7 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--prepared", type=Path, help="what scripts.prepare_training_data made; by default made"
     )
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=sorted(VARIANTS))
     parser.add_argument("--quick", action="store_true", help="two tasks of 80 rows; keeps nothing")
@@ -103,7 +106,7 @@ def parse() -> argparse.Namespace:
 
 def kept(prepared: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """What an earlier run by the same recipe, of the same length and seed, left."""
-    found = {} if arguments.quick else load_results("ablation")
+    found = {} if arguments.quick else load_results(_file(arguments))
     config = configure(BASE, prepared, arguments)
     if found.get("digest") == config.digest:
         return found
@@ -115,6 +118,10 @@ def kept(prepared: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "pool": (QUICK if arguments.quick else SIZES).pool,
         "variants": {"generic": measure(InstructEncoder.from_pretrained(BASE_MODEL), arguments)},
     }
+
+
+def _file(arguments: argparse.Namespace) -> str:
+    return "ablation" if arguments.steps == STEPS else f"ablation-{arguments.steps}"
 
 
 def prepare(data: Path) -> Path:
@@ -150,6 +157,7 @@ def configure(name: str, prepared: Path, arguments: argparse.Namespace) -> Train
         **VARIANTS[name],
         "run.steps": arguments.steps,
         "run.seed": arguments.seed,
+        "data.batch_size": BATCH,
         "run.save_every": 100,
         # Measured here, and by other means.
         "validation.rows": 4,
