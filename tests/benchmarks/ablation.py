@@ -1,6 +1,6 @@
 """What each part of InstEmb and GIRCSE contributes: short trainings that differ in one thing.
 
-    python -m tests.benchmarks.ablation --data FOLDER [--steps 240] [--only NAME ...] [--quick]
+    python -m tests.benchmarks.ablation --data FOLDER [--steps 160] [--only NAME ...] [--quick]
 
 Every variant is trained on the same data by the recipe of the shipped encoder, in smaller batches
 and for fewer steps, and measured on the tasks of `tests.benchmarks.encoder_quality` with pools of
@@ -46,7 +46,7 @@ REPOSITORY = Path(__file__).parents[2]
 MAKERS = ("scripts/prepare_training_data.py", "scripts/training_data/*.py")
 TABLE = "instruct_embeddings/training/recipes/minilm-instructions.toml"
 BASE = "as shipped"
-STEPS, BATCH = 240, 32
+STEPS, BATCH = 160, 32
 Changes = Mapping[str, Any]
 _BARE: Changes = {"model.soft_prompts": 0, "loss.distillation.weight": 0.0}
 _REFINED: Changes = {"loss.refinement.weight": 1.0}
