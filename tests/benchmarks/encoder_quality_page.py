@@ -103,7 +103,8 @@ def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> lis
         "### Steps of refinement",
         "`make bench-refinement DATA=folder`",
         f"{ran(results['environment'])} Model: {results['model']}, trained with four steps; "
-        f"everything re-encoded, pools of {results['pool']} rows. K = 0 pools the input.",
+        f"everything re-encoded, pools of {results['pool']} rows, threads: {results['threads']}. "
+        "K = 0 pools the input.",
         tabulate(("K", "precision@10 / V-measure", "ms a text"), lines),
     ]
 

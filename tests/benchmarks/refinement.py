@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -66,6 +67,7 @@ def main() -> None:
         "environment": environment(arguments.seed),
         "model": encoder.name,
         "pool": pool,
+        "threads": torch.get_num_threads(),
         "rows": rows,
     }
     Console().print(f"kept in {save('refinement', results)}")
