@@ -11,13 +11,11 @@ from instruct_embeddings.cli.files import split
 from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
-    HostOption,
     JsonOption,
-    PathOption,
-    PortOption,
     StoreOption,
 )
 from instruct_embeddings.cli.output import finish, note, reported
+from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place
 from instruct_embeddings.errors import ArtefactError, DataError
 
@@ -27,12 +25,11 @@ if TYPE_CHECKING:
 
 
 @reported
+@placed
 def adapt(
     instruction: Annotated[str, typer.Argument(help="A plain sentence, such as a question.")],
     collection: CollectionOption,
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
+    place: Place,
     metadata_key: Annotated[
         str | None, typer.Option(help="Learn from this key of the stored metadata.")
     ] = None,
@@ -71,7 +68,6 @@ def adapt(
             "name one source of labels: --metadata-key, --labels or --label-names; --encoder goes "
             "with the last, or alone."
         )
-    place = Place.given(path, host, port)
     guide = _guide(metadata_key, separator, labels, label_names, encoder)
     config = FitConfig(sample_size=sample_size, seed=seed)
     document, report = run_adapt(

@@ -10,15 +10,13 @@ from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
     ExactOption,
-    HostOption,
     JsonOption,
     ModelOption,
-    PathOption,
-    PortOption,
     StoreOption,
     WhereOption,
 )
 from instruct_embeddings.cli.output import finish, note, reported
+from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place
 from instruct_embeddings.cli.searching import open_retriever, read_filter
 
@@ -27,13 +25,12 @@ if TYPE_CHECKING:
 
 
 @reported
+@placed
 def explain(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
     instruction: Annotated[str, typer.Option("--instruction", "-i", help="One fitted by `adapt`.")],
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
+    place: Place,
     png: Annotated[
         Path | None,
         typer.Option(
@@ -65,7 +62,6 @@ def explain(
 
     if png is not None:
         check_picture(png)  # before anything is computed
-    place = Place.given(path, host, port)
     options = {"k": k, "where": read_filter(where), "blend": blend, "exact": exact}
     options |= {"sample": sample, "seed": seed}
     explanation = run_explain(

@@ -12,13 +12,11 @@ from instruct_embeddings.cli.indexing import fill
 from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
-    HostOption,
     JsonOption,
     ModelOption,
-    PathOption,
-    PortOption,
 )
 from instruct_embeddings.cli.output import finish, note, progress, reported
+from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place, check_model, new_collection
 from instruct_embeddings.cli.records import Reader
 from instruct_embeddings.errors import CollectionMismatchError
@@ -27,15 +25,14 @@ _SHOWN = 20
 
 
 @reported
+@placed
 def index(
     files: Annotated[
         list[Path],
         typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV, TXT or MD files."),
     ],
     collection: CollectionOption,
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
+    place: Place,
     text_key: Annotated[str, typer.Option(help="Key or column of the text.")] = "text",
     id_key: Annotated[
         str, typer.Option(help="Key or column of the id; rows without one get a stable id.")
@@ -53,7 +50,6 @@ def index(
     holds beside text and id becomes metadata; nested keys are joined by dots, lists by "|".
     Each paragraph of a text file is a row.
     """
-    place = Place.given(path, host, port)
     reader = Reader(text_key, id_key, skip_bad)
     document = run_index(place, collection, list(dict.fromkeys(files)), reader, model)
     for problem in reader.bad[:_SHOWN]:

@@ -17,6 +17,24 @@ PortOption: TypeAlias = Annotated[
     int | None,
     typer.Option("--port", help="Port of that server (8000).", min=1, max=65535),
 ]
+SslOption: TypeAlias = Annotated[
+    bool, typer.Option("--ssl", help="Reach that server by https.", show_default=False)
+]
+TenantOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Tenant of the database.", show_default=False)
+]
+DatabaseOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Database of that tenant.", show_default=False)
+]
+HeaderOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='Header for that server, such as "X-Team: search"; can be given several times. Chroma '
+        "reads tokens and passwords from CHROMA_CLIENT_AUTH_PROVIDER and "
+        "CHROMA_CLIENT_AUTH_CREDENTIALS, where other users of the machine cannot see them.",
+        show_default=False,
+    ),
+]
 CollectionOption: TypeAlias = Annotated[
     str, typer.Option("--collection", "-c", help="Name of the collection.")
 ]

@@ -1,9 +1,10 @@
 """Where a collection lives: a folder or a running Chroma server."""
 
 import os
+import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +29,37 @@ class Place:
         path: Folder of a persistent database, or None for a server.
         host: Host of a server.
         port: Port of that server.
+        ssl: Whether it is reached by https.
+        tenant: Tenant of the database; None for Chroma's default.
+        database: Database of the tenant; None for Chroma's default.
+        headers: Names and values for the server; never shown, since they may hold secrets.
     """
 
     path: Path | None = None
     host: str | None = None
     port: int = _DEFAULT_PORT
+    ssl: bool = False
+    tenant: str | None = None
+    database: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @classmethod
-    def given(cls, path: Path | None, host: str | None, port: int | None) -> "Place":
+    def given(
+        cls,
+        path: Path | None,
+        host: str | None,
+        port: int | None,
+        *,
+        ssl: bool = False,
+        tenant: str | None = None,
+        database: str | None = None,
+        header: Sequence[str] | None = None,
+    ) -> "Place":
         """The place that the options of a command name.
 
         Raises:
-            typer.BadParameter: Not exactly one of a folder and a host is named.
+            typer.BadParameter: Not exactly one of a folder and a host is named, an option goes with
+                the other of the two, or a header has no name or no value.
         """
         if (path is None) == (host is None):
             raise typer.BadParameter(
@@ -47,7 +67,10 @@ class Place:
             )
         if host is None and port is not None:
             raise typer.BadParameter("--port belongs to --host; a --path has no port.")
-        return cls(path, host, port or _DEFAULT_PORT)
+        if host is None and (ssl or header):
+            raise typer.BadParameter("--ssl and --header belong to --host; a --path has neither.")
+        headers = tuple(map(_header, header or ()))
+        return cls(path, host, port or _DEFAULT_PORT, ssl, tenant, database, headers)
 
     def __str__(self) -> str:
         """The folder, or host and port."""
@@ -57,8 +80,12 @@ class Place:
     def flags(self) -> str:
         """The options that name this place on a command line."""
         if self.path is not None:
-            return f"--path {self.path}"
-        return f"--host {self.host} --port {self.port}"
+            words = ["--path", str(self.path)]
+        else:
+            words = ["--host", str(self.host), "--port", str(self.port), *["--ssl"] * self.ssl]
+        for name, value in (("--tenant", self.tenant), ("--database", self.database)):
+            words += [name, value] if value else []
+        return shlex.join(words)
 
     def store(self, given: Path | None = None) -> Path:
         """Folder of the fitted transforms: the given one, or the default of this place."""
@@ -81,11 +108,18 @@ class Place:
         settings = chromadb.config.Settings(anonymized_telemetry=False)
         if self.path is None:
             try:
-                client: ClientAPI = chromadb.HttpClient(self.host, self.port, settings=settings)
+                client: ClientAPI = chromadb.HttpClient(
+                    self.host,
+                    self.port,
+                    ssl=self.ssl,
+                    headers=dict(self.headers),
+                    settings=settings,
+                    **self._names,
+                )
             except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
                 raise CollectionError(
-                    f"No Chroma server answers at {self} ({exc}). Start one with: "
-                    f"chroma run --path FOLDER --host {self.host} --port {self.port}"
+                    f"No Chroma server answers at {self} ({exc}). Start one with: chroma run "
+                    f"--path FOLDER --host {self.host} --port {self.port}{self._check_names}"
                 ) from exc
             return client
         if not create and not (self.path / "chroma.sqlite3").is_file():
@@ -95,13 +129,25 @@ class Place:
                 f"instruct-embeddings index FILE --path {self.path} --collection NAME"
             )
         try:
-            folder: ClientAPI = chromadb.PersistentClient(str(self.path), settings=settings)
+            folder: ClientAPI = chromadb.PersistentClient(
+                str(self.path), settings=settings, **self._names
+            )
         except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
             raise CollectionError(
                 f"The Chroma database in {str(self.path)!r} cannot be opened: {exc}. Check that "
-                "the folder can be written and was made by Chroma."
+                f"the folder can be written and was made by Chroma{self._check_names}."
             ) from exc
         return folder
+
+    @property
+    def _names(self) -> dict[str, str]:
+        named = {"tenant": self.tenant, "database": self.database}
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def _check_names(self) -> str:
+        named = ", ".join(f"{name} {value!r}" for name, value in self._names.items())
+        return f", or check {named}" if named else ""
 
     def collection(self, name: str) -> "Collection":
         """Open an existing collection.
@@ -160,6 +206,14 @@ def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str)
             f"Use the model that filled it: --model {recorded}"
         )
     return recorded is not None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, _, value = (part.strip() for part in text.partition(":"))
+    if not (name and value):
+        # The value may be a secret, so that the text is not repeated.
+        raise typer.BadParameter('--header takes a name and a value, such as "X-Team: search".')
+    return name, value
 
 
 def _cache_folder() -> Path:

@@ -12,26 +12,23 @@ from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
     ExactOption,
-    HostOption,
     JsonOption,
     ModelOption,
-    PathOption,
-    PortOption,
     StoreOption,
     WhereOption,
 )
 from instruct_embeddings.cli.output import finish, reported
+from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place
 from instruct_embeddings.cli.searching import open_retriever, read_filter
 
 
 @reported
+@placed
 def query(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
+    place: Place,
     instruction: Annotated[
         str | None, typer.Option("--instruction", "-i", help="One fitted by `adapt`.")
     ] = None,
@@ -48,7 +45,6 @@ def query(
     debug: DebugOption = False,
 ) -> None:
     """Ask a collection, without and under an instruction."""
-    place = Place.given(path, host, port)
     options = {"k": k, "where": read_filter(where)}
     adapted = {"blend": blend, "prefetch": prefetch, "exact": exact}
     comparison, seconds = run_query(

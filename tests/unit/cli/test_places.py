@@ -1,5 +1,6 @@
 import socket
 from pathlib import Path
+from typing import Any
 
 import chromadb
 import pytest
@@ -21,6 +22,28 @@ def test_a_place_is_a_folder_or_a_server() -> None:
 def test_anything_else_is_a_usage_error(path: Path, host: str, port: int) -> None:
     with pytest.raises(typer.BadParameter, match=r"--path|--port"):
         Place.given(path, host, port)
+
+
+def test_options_of_a_server_are_kept_and_secrets_never_shown() -> None:
+    place = Place.given(
+        None, "there", 9, ssl=True, tenant="shop", database="x y", header=["X-Token: a: b"]
+    )
+    assert place.headers == (("X-Token", "a: b"),)
+    assert place.flags == "--host there --port 9 --ssl --tenant shop --database 'x y'"
+    assert "a: b" not in f"{place!r}{place}"
+
+
+@pytest.mark.parametrize("header", ["", "X-Token", "X-Token:", ": secret"])
+def test_a_header_without_name_or_value_is_refused_and_not_repeated(header: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--header takes a name and a value") as refused:
+        Place.given(None, "there", None, header=[header])
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("options", [{"ssl": True}, {"header": ["X: y"]}])
+def test_a_folder_takes_no_options_of_a_server(options: dict[str, Any]) -> None:
+    with pytest.raises(typer.BadParameter, match="belong to --host"):
+        Place.given(Path("x"), None, None, **options)
 
 
 def test_transforms_are_kept_beside_a_folder() -> None:

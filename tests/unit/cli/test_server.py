@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromadb
 import pytest
 
 from tests.chroma_server import HOST, chroma_server
@@ -27,3 +28,38 @@ def test_a_server_is_filled_and_asked(server: list[str], run: Run, tmp_path: Pat
     asked = run("query", "text 4", *server, "--collection", "rows", "-k", 2, "--json")
     assert asked.json["generic"][0]["id"] == "4"
     assert asked.json["generic"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_another_tenant_and_database_hold_rows_of_their_own(
+    server: list[str], run: Run, tmp_path: Path
+) -> None:
+    admin = chromadb.AdminClient(
+        chromadb.config.Settings(
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=HOST,
+            chroma_server_http_port=int(server[-1]),
+        )
+    )
+    admin.create_tenant("shop")
+    admin.create_database("archive", tenant="shop")
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": str(i), "text": f"text {i}", "kind": "even" if i % 2 == 0 else "odd"}
+        for i in range(40)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    there = [*server, "--tenant", "shop", "--database", "archive", "--collection", "archived"]
+    assert run("index", file, *there, "--json").json["rows"] == 40
+    store = ["--store", tmp_path / "transforms"]
+    fitted = run("adapt", "Even or odd?", *there, "--metadata-key", "kind", *store, "--json")
+    assert fitted.code == 0
+    asked = run("query", "text 4", *there, "-i", "Even or odd?", *store, "--json")
+    assert asked.json["adapted"][0]["id"] == "4"
+    elsewhere = run("query", "text 4", *server, "--collection", "archived")
+    assert (elsewhere.code, "no collection 'archived'" in elsewhere.stderr) == (1, True)
+
+
+def test_a_tenant_that_is_not_there_is_named(server: list[str], run: Run) -> None:
+    ran = run("query", "x", *server, "--tenant", "nobody", "--collection", "rows")
+    assert ran.code == 1
+    assert "check tenant 'nobody'" in ran.stderr
