@@ -61,7 +61,7 @@ def _guides(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
         "what is learned from the embeddings, and labels in their place. Where there is too little "
         "to learn from, or the gain may be chance, the generic ranking is kept and counts. Times "
         "cheaper: seconds that the encoder would take for a million such texts, by those of the "
-        "guide.",
+        f"guide. Threads: {results['threads']}.",
     ]
     for section in guide_sections(results):
         parts += [f"**{section.title}**", tabulate(section.headings, section.lines)]
@@ -91,11 +91,12 @@ def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> lis
     results = load("refinement")
     if not results:
         return []
+    base = results["rows"][0]["milliseconds a text"]
     lines = [
         [
             str(row["steps"]),
             f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
-            f"{row['milliseconds a text']:.2f}",
+            f"{row['milliseconds a text'] / base:.1f}",
         ]
         for row in results["rows"]
     ]
@@ -104,8 +105,8 @@ def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> lis
         "`make bench-refinement DATA=folder`",
         f"{ran(results['environment'])} Model: {results['model']}, trained with four steps; "
         f"everything re-encoded, pools of {results['pool']} rows, threads: {results['threads']}. "
-        "K = 0 pools the input.",
-        tabulate(("K", "precision@10 / V-measure", "ms a text"), lines),
+        "K = 0 pools the input; costs are medians of rounds in which all K take turns.",
+        tabulate(("K", "precision@10 / V-measure", "seconds, in those of K = 0"), lines),
     ]
 
 

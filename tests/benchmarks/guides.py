@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -68,6 +69,7 @@ def main() -> None:
     results = {
         "environment": environment(arguments.seed),
         "model": encoder.name,
+        "threads": torch.get_num_threads(),
         "rows": rows,
     }
     print_report(results)
