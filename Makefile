@@ -142,6 +142,22 @@ weights: .venv/.ready ## Train the encoders that come with the package; DATA=fol
 	@.venv/bin/instruct-embeddings train instruct-minilm-l6-refine-v1 --data runs/data --resume $(ARGS)
 	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-refine-v1/checkpoint instruct-minilm-l6-refine-v1
 
+.venv/.docs: .venv/.ready
+	@echo "==> Installing what builds the site and runs the notebooks"
+	@$(PY) -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable ".[all,dev,docs]"
+	@touch $@
+
+.PHONY: docs
+docs: .venv/.docs ## The documentation into site/, links checked; Python 3.11 or newer
+	@echo "==> Building site/"
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+.PHONY: notebooks
+notebooks: .venv/.docs ## Run the notebooks in examples/; Python 3.11 or newer
+	@echo "==> Running the notebooks"
+	@$(PY) -m pytest --nbmake examples --nbmake-timeout=900 --timeout=0 $(ARGS)
+
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/
 	@echo "==> Building dist/"
@@ -151,5 +167,5 @@ build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/
 
 .PHONY: clean
 clean: ## Remove .venv, dist and caches
-	@rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

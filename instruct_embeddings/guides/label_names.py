@@ -24,8 +24,17 @@ DEFAULT_MARGIN = 0.05
 class LabelNamesGuide:
     """Sorts rows into classes that are only named, and sharpens the encoder's targets by them.
 
-        LabelNamesGuide(["Perl", "C", "Python"])
-        LabelNamesGuide({"bug": "it crashes or shows something wrong", "praise": "a compliment"})
+    Instantiate:
+        ```python
+        guide = LabelNamesGuide(["Perl", "C", "Python"])
+        guide = LabelNamesGuide({"bug": "it shows something wrong", "praise": "a compliment"})
+        ```
+
+    Usage:
+        ```python
+        retriever = InstructionTransformRetriever(vectorstore=chroma, guide=guide)
+        print(retriever.explain("it ate my photos", "What kind of problem is reported?"))
+        ```
 
     The encoder is trained to embed a text under an instruction near the answer, so each name, as an
     answer, is embedded without an instruction, and texts and names are compared. Names are a few

@@ -9,7 +9,13 @@ from instruct_embeddings.supervision import Labels
 
 
 class LabelGuide:
-    """Takes labels from a mapping of row ids; only these rows are sampled."""
+    """Takes labels from a mapping of row ids; only these rows are sampled.
+
+    Instantiate:
+        ```python
+        guide = LabelGuide({"ticket-17": "lost data", "ticket-3": ["bug", "slow performance"]})
+        ```
+    """
 
     def __init__(self, labels: Mapping[str, str | Sequence[str]]) -> None:
         """Keep a copy of the labels.

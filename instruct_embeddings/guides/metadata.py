@@ -16,6 +16,18 @@ class MetadataGuide:
 
     Rows without the key, or with an empty value, are not judged. The instruction itself is not
     read: it names the transform, the key teaches it.
+
+    Instantiate:
+        ```python
+        guide = MetadataGuide("language")
+        guide = MetadataGuide("tags", separator="|")
+        ```
+
+    Usage:
+        ```python
+        retriever = InstructionTransformRetriever(vectorstore=chroma, guide=guide)
+        retriever.invoke("image viewer", instruction="What programming language is it written in?")
+        ```
     """
 
     def __init__(self, metadata_key: str, *, separator: str | None = None) -> None:

@@ -20,7 +20,10 @@ def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
     from rich.console import Console
 
     page = StringIO()
-    console = Console(file=page, width=width, color_system=None, highlight=False)
+    # In a notebook rich would display the pieces instead of writing them.
+    console = Console(
+        file=page, width=width, color_system=None, highlight=False, force_jupyter=False
+    )
     for part in tables(explanation):
         console.print(part, markup=False)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

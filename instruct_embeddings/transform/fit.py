@@ -83,7 +83,7 @@ def fit_transform(
     """
     begin = time.perf_counter() if started is None else started
     text = check_instruction(instruction)
-    problem = _problem(vectors, supervision)
+    problem = problem_of(vectors, supervision)
     splits = list(_splits(problem, config))
     with one_thread():
         tuned = _tune(splits, config)
@@ -119,7 +119,16 @@ def fit_transform(
     )
 
 
-def _problem(vectors: FloatArray, supervision: Supervision) -> Problem:
+def problem_of(vectors: FloatArray, supervision: Supervision) -> Problem:
+    """A judged sample in the form that its supervision asks for.
+
+    Args:
+        vectors: Stored vectors of the sample, shape (n, d).
+        supervision: What the guide said about these rows.
+
+    Raises:
+        GuideError: It is not about these rows, or too small or one-sided to learn from.
+    """
     if not isinstance(supervision, Pairs) and len(supervision.judged) != len(vectors):
         raise GuideError(
             f"The guide judged {len(supervision.judged)} rows of a sample of {len(vectors)}. It "

@@ -36,30 +36,44 @@ _kept_lock = threading.Lock()
 class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     """Embedding function of Chroma, with an instruction for documents and one for queries.
 
-    ```python
-    client.create_collection(
-        "papers",
-        embedding_function=InstructEmbeddingFunction(instruction="Which method is used?"),
-    )
-    ```
-
     The collection stores the model, both instructions and all that shapes the embeddings, so that
     it can be opened without the function wherever `chroma_instruct_embeddings` is imported. It does
     not store what belongs to a machine (devices, batch sizes, caches, network) nor
     `trust_remote_code`: to set these, pass the function when you open the collection.
 
-    Chroma compares functions by name alone. `open_collection` and `check_collection` compare model
-    and instruction too. It also takes at most `client.get_max_batch_size()` texts at a time:
+    Setup:
+        `pip install "instruct-embeddings[chroma,offline]"`
 
-    ```python
-    from chromadb.utils.batch_utils import create_batches
+    Instantiate:
+        ```python
+        from chroma_instruct_embeddings import InstructEmbeddingFunction
 
-    for batch in create_batches(client, ids=ids, documents=texts):
-        collection.add(*batch)
-    ```
+        function = InstructEmbeddingFunction(instruction="Which method is used?")
+        ```
 
-    Making a function reads nothing; the model is loaded at the first text, and shared by all
-    functions of the process that use the same one. Functions can be pickled.
+        Nothing is read yet; the model is loaded at the first text, and shared by all functions of
+        the process that use the same one. Functions can be pickled.
+
+    Usage:
+        Chroma compares functions by name alone. `open_collection` and `check_collection` compare
+        model and instruction too.
+
+        ```python
+        from chroma_instruct_embeddings import open_collection
+
+        collection = open_collection(client, "papers", function)
+        collection.add(ids=ids, documents=texts)
+        collection.query(query_texts=["contrastive learning"])
+        ```
+
+        Chroma takes at most `client.get_max_batch_size()` texts at a time:
+
+        ```python
+        from chromadb.utils.batch_utils import create_batches
+
+        for batch in create_batches(client, ids=ids, documents=texts):
+            collection.add(*batch)
+        ```
 
     Args:
         model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means

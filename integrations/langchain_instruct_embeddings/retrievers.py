@@ -51,7 +51,7 @@ class InstructionTransformRetriever(BaseRetriever):
         vectorstore:
             `langchain_chroma.Chroma` with the embeddings that made its vectors.
         guide:
-            Where supervision comes from, for example `MetadataGuide("language")`. Not needed for
+            Where supervision comes from: `EncoderGuide()` needs no labels. No guide is needed for
             instructions whose transforms are already in `store`.
         instruction:
             Instruction of calls that give none, or several with weights; `None` is the plain
@@ -87,12 +87,12 @@ class InstructionTransformRetriever(BaseRetriever):
 
     Instantiate:
         ```python
-        from instruct_embeddings import MetadataGuide
+        from instruct_embeddings import EncoderGuide
         from langchain_instruct_embeddings import InstructionTransformRetriever
 
         retriever = InstructionTransformRetriever(
             vectorstore=chroma,
-            guide=MetadataGuide("language"),
+            guide=EncoderGuide(),
             k=5,
             store="transforms",
         )

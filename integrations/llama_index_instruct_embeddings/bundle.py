@@ -14,6 +14,11 @@ class InstructionQueryBundle(QueryBundle):
     transforms such as HyDE make plain bundles and so lose the instruction; use
     `InstructionTransformRetriever.with_instruction` there.
 
+    Usage:
+        ```python
+        engine.query(InstructionQueryBundle("image viewer", instruction="What is it for?"))
+        ```
+
     Attributes:
         instruction: The plain sentence to search under, or several with weights. `None` asks for
             the generic search, also where the retriever has an instruction.

@@ -28,42 +28,68 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     """Embeddings under an instruction, with any Hugging Face backbone.
 
     An instruction is a plain sentence that says in what respect texts should be similar. Without
-    one, embeddings are those of the backbone itself. Weights are loaded at the first use, and once
-    for all encoders of the process that use the same ones. Threads and event loops may share an
-    instance; async methods do not block the loop. It can be pickled; the copy loads again.
+    one, embeddings are those of the backbone itself. Arguments cannot be changed later, as vectors
+    of before and after would not belong together; `with_instruction` makes a copy.
 
-    Arguments cannot be changed later, as vectors of before and after would not belong together;
-    `with_instruction` makes a copy.
+    Setup:
+        `pip install "instruct-embeddings[llama-index,offline]"`
 
-    Args:
-        model_name: Hub id, folder of a Hugging Face model, or folder of a saved encoder. By default
+    Key init args:
+        model_name:
+            Hub id, folder of a Hugging Face model, or folder of a saved encoder. By default
             instruct-minilm-l6-v1, which comes with this package.
-        query_instruction: Instruction of queries; None for generic embeddings.
-        document_instruction: Instruction of documents; None for generic embeddings.
-        show_progress: Show a bar on stderr for documents; never for a query.
-        embed_batch_size: Texts that LlamaIndex passes on at once. The default is its upper limit:
-            the encoder sorts texts by length and cuts them to batches that fit into memory, which
-            goes the better the more it gets. Memory is limited by `batch_tokens` and `batch_size`.
-        embeddings_cache: Key-value store of LlamaIndex. Models, instructions and roles can share
-            one: each has a collection of its own in it.
+        query_instruction, document_instruction:
+            Sentences for queries and for documents; `None` is the generic embedding. There is no
+            hidden default, and neither stands in for the other.
+        show_progress:
+            A bar on stderr for documents, never for a query.
+        embed_batch_size:
+            Texts that LlamaIndex passes on at once. The default is its upper limit: the encoder
+            sorts texts by length and cuts them to batches that fit into memory, which goes the
+            better the more it gets. Memory is limited by `batch_tokens` and `batch_size`.
+        embeddings_cache:
+            Key-value store of LlamaIndex. Models, instructions and roles can share one: each has a
+            collection of its own in it.
+        precision:
+            "binary" gives the signs, 1.0 and -1.0, "int8" whole numbers: compare both by cosine.
 
-    All other arguments are fields of `instruct_embeddings.encoder.EncoderOptions` or of
-    LlamaIndex's `BaseEmbedding`. `precision="binary"` gives the signs, 1.0 and -1.0, and "int8"
-    whole numbers: compare both by cosine.
+        All others are fields of `instruct_embeddings.encoder.EncoderOptions` or of LlamaIndex's
+        `BaseEmbedding`.
 
-    Examples:
-        `pip install "instruct-embeddings[llama-index]"`
-
+    Instantiate:
         ```python
-        from llama_index.core import Settings, VectorStoreIndex
+        from llama_index.core import Settings
         from llama_index_instruct_embeddings import InstructEmbedding
 
         Settings.embed_model = InstructEmbedding(
-            model_name="./my-encoder",
-            document_instruction="What programming language is it written in?",
-            query_instruction="What programming language is it written in?",
+            document_instruction="What is this ticket about?",
+            query_instruction="What is this ticket about?",
         )
+        ```
+
+        Weights are loaded at the first use, once for all encoders of the process that use the same
+        ones. Threads and event loops may share an instance. It can be pickled; the copy loads
+        again. `close()` frees the memory.
+
+    Usage:
+        ```python
         index = VectorStoreIndex.from_documents(documents)
+        vector = Settings.embed_model.get_query_embedding("it ate my photos")
+        by_tone = Settings.embed_model.with_instruction("How does the customer sound?")
+        ```
+
+    Async:
+        Nothing blocks the event loop.
+
+        ```python
+        vectors = await Settings.embed_model.aget_text_embedding_batch(texts)
+        ```
+
+    Use within a pipeline:
+        ```python
+        pipeline = IngestionPipeline(
+            transformations=[SentenceSplitter(), InstructEmbedding()], vector_store=vector_store
+        )
         ```
     """
 

@@ -54,22 +54,32 @@ class InstructionTransformRetriever(BaseRetriever):
     Scores are similarities in [-1, 1] where higher is closer: the adapted cosine, or the generic
     similarity in a search without an instruction (`ChromaVectorStore` gives `exp(-distance)`).
 
-    Examples:
+    Setup:
+        `pip install "instruct-embeddings[llama-index]"`
+
+    Key init args:
+        Those of `__init__`: `index`, or `vector_store` and `embed_model`; `guide`, `store`.
+
+    Instantiate:
         ```python
-        from instruct_embeddings import MetadataGuide
-        from llama_index_instruct_embeddings import (
-            InstructionQueryBundle,
-            InstructionTransformRetriever,
-        )
+        retriever = InstructionTransformRetriever(index, guide=EncoderGuide(), store="transforms")
+        ```
 
-        retriever = InstructionTransformRetriever(index, guide=MetadataGuide("language"))
-        by_language = retriever.with_instruction("What programming language is it written in?")
-        by_language.retrieve("image viewer")
+    Usage:
+        ```python
+        nodes = retriever.with_instruction("What is it for?").retrieve("image viewer")
+        asked = InstructionQueryBundle("image viewer", instruction="What interface does it have?")
+        nodes = retriever.retrieve(asked)
+        ```
 
-        # or for one query, also through a query engine
-        retriever.retrieve(
-            InstructionQueryBundle("image viewer", instruction="What interface does it have?")
-        )
+    Async:
+        ```python
+        nodes = await retriever.aretrieve(asked)
+        ```
+
+    Use within a query engine:
+        ```python
+        answer = RetrieverQueryEngine.from_args(retriever).query(asked)
         ```
     """
 
@@ -103,7 +113,7 @@ class InstructionTransformRetriever(BaseRetriever):
             vector_store: `ChromaVectorStore`, instead of an index.
             embed_model: Model of the query vectors: the one that made the stored vectors. Taken
                 from the index where there is one.
-            guide: Where supervision comes from, for example `MetadataGuide("language")`. Not
+            guide: Where supervision comes from: `EncoderGuide()` needs no labels. No guide is
                 needed for instructions whose transforms are already in `store`.
             similarity_top_k: Number of nodes wanted.
             instruction: Instruction of queries that carry none, or several with weights; `None`

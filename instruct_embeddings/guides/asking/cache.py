@@ -116,7 +116,13 @@ class AnswerCache:
                 f"The cache {self._file} has format {version}; this version reads "
                 f"{_FORMAT_VERSION}. Upgrade the package, or name another folder."
             )
-        tables = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")]
+        # No more of a foreign file than tells it from ours.
+        tables = [
+            sql
+            for (sql,) in connection.execute(
+                "SELECT substr(sql, 1, ?) FROM sqlite_master LIMIT 2", [len(_TABLE) + 1]
+            )
+        ]
         if application != _APPLICATION or tables != [_TABLE.encode()]:
             raise self._not_ours("it holds other tables")
 

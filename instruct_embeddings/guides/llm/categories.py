@@ -8,6 +8,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
+from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.guides.llm.quoting import one_line
@@ -15,6 +16,7 @@ from instruct_embeddings.guides.llm.quoting import one_line
 MAX_NAME_CHARACTERS = 80
 MAX_DESCRIPTION_CHARACTERS = 300
 MAX_CATEGORIES = 100
+MAX_FILE_BYTES = 1024 * 1024
 FORMAT_VERSION = 1
 
 
@@ -110,16 +112,16 @@ class Categories:
             ConfigError: Its categories are fewer than two, empty, too long, or twice there.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = parse_json(read_limited(Path(path), MAX_FILE_BYTES))
             if data["format_version"] > FORMAT_VERSION:
                 raise ValueError(f"format_version {data['format_version']} is newer than this code")
             entries = [
                 (str(entry["name"]), str(entry["description"])) for entry in data["categories"]
             ]
             instruction = data["instruction"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
+        except (OSError, ValueError, KeyError, TypeError) as exc:
             raise DataError(
-                f"{path} holds no categories ({type(exc).__name__}: {exc}). Expected is the JSON "
+                f"{path} holds no categories ({brief(exc)}). Expected is the JSON "
                 'that Categories.to_json writes: {"format_version": 1, "instruction": "...", '
                 '"categories": [{"name": "...", "description": "..."}]}.'
             ) from exc
@@ -129,7 +131,7 @@ class Categories:
 def _checked(text: str, what: str, longest: int) -> str:
     if not isinstance(text, str) or not one_line(text) or len(one_line(text)) > longest:
         raise ConfigError(
-            f"The {what} of a category is {text!r}; it has to be text of 1 to {longest} "
+            f"The {what} of a category is {text!r:.100}; it has to be text of 1 to {longest} "
             "characters. Shorten it, or leave the category out."
         )
     return one_line(text)

@@ -34,6 +34,19 @@ class LLMGuide:
     unjudged and are counted in `last_report`. Texts are data: they stand between marks that they
     cannot forge, and only numbers of known categories are accepted as answers.
 
+    Instantiate:
+        ```python
+        guide = LLMGuide(ChatOpenAI(model="gpt-4.1-mini", max_retries=0), cache="answers")
+        ```
+
+    Usage:
+        ```python
+        print(guide.estimate(instruction, texts))  # calls and tokens, before any is made
+        guide.find_categories(instruction, texts).to_json("categories.json")  # read and edit
+        guide = LLMGuide(model, categories=Categories.from_json("categories.json"))
+        retriever = InstructionTransformRetriever(vectorstore=chroma, guide=guide)
+        ```
+
     Args:
         model: A LangChain chat model, a LlamaIndex LLM, or any callable `str -> str`.
         categories: The categories to choose from: names, names with descriptions, or `Categories`

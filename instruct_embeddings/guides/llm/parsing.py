@@ -4,6 +4,7 @@ They raise `ReplyError`, whose message goes back to the model in the repair roun
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from instruct_embeddings.guides.llm.prompts import MERGED_CATEGORIES, NAMES_PER_
 from instruct_embeddings.guides.llm.quoting import clean, one_line
 
 SUMMARY_CHARACTERS = 200
+_SHOWN = 20
 
 # Answers that would gather what has nothing in common; "none" is there without being a category.
 _LEFTOVERS = {
@@ -61,8 +63,8 @@ def read_choices(count: int, categories: int) -> Callable[[str], list[int | None
         for number, choice in entries.items():
             if choice is not None and not _is_number(choice, 0, categories):
                 raise ReplyError(
-                    f"Entry {number} is {choice!r}, which is not a number from 0 to {categories} "
-                    "or null."
+                    f"Entry {number} is {choice!r:.60}, which is not a number from 0 to "
+                    f"{categories} or null."
                 )
         return list(entries.values())
 
@@ -107,7 +109,7 @@ def _entries(reply: str, count: int) -> dict[str, Any]:
     if missing or extra:
         raise ReplyError(
             f"The object needs exactly the keys 1 to {count}: missing {missing[:5]}, "
-            f"not asked for {extra[:5]}."
+            f"not asked for {[key[:_SHOWN] for key in extra[:5]]}."
         )
     return {number: found[number] for number in wanted}
 
@@ -142,8 +144,8 @@ def _numbers(entry: Mapping[str, Any], count: int) -> Sequence[int]:
 
 
 def _check_each_once(groups: Sequence[Sequence[int]], count: int) -> None:
-    used = [number for group in groups for number in group]
-    twice = sorted({number for number in used if used.count(number) > 1})
+    used = Counter(number for group in groups for number in group)
+    twice = sorted(number for number, times in used.items() if times > 1)
     missing = sorted(set(range(1, count + 1)) - set(used))
     if twice or missing:
         raise ReplyError(

@@ -1,0 +1,112 @@
+"""Files that others may have written, read within bounds.
+
+Sizes are looked at before anything is allocated, and whatever is wrong is an `OSError` or a
+`ValueError`, which readers turn into errors that name the file.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, AnyStr
+
+LONGEST_LINE = 8 * 1024 * 1024
+MOST_PARTS = 1_000_000
+_SHOWN = 200
+# Opening a pipe would wait for somebody to write to it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class TooLargeError(ValueError):
+    """A file is larger than any that is meant.
+
+    Attributes:
+        size: Its bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"it has {size:,} bytes; at most {limit:,} are read")
+        self.size = size
+
+
+def read_limited(file: Path, limit: int) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        file: Where it is.
+        limit: Most bytes that are read.
+
+    Raises:
+        TooLargeError: It has more; none of them was read.
+        OSError: It cannot be read, or it is a folder, a pipe or a device.
+    """
+    handle = os.open(file, _FLAGS)
+    try:
+        state = os.fstat(handle)
+        if stat.S_ISDIR(state.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "It is a pipe or a device, not a file", str(file))
+        if state.st_size > limit:
+            raise TooLargeError(state.st_size, limit)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            # Not one byte more, though the file may grow meanwhile.
+            return stream.read(state.st_size)
+    finally:
+        os.close(handle)
+
+
+def parse_json(
+    text: str | bytes,
+    *,
+    halves: bool = False,
+    parse_constant: Callable[[str], object] | None = None,
+) -> Any:
+    """What JSON says.
+
+    Args:
+        text: The JSON.
+        halves: Let halves of surrogate pairs pass, for a reader that says where they stand.
+        parse_constant: Called for NaN and the infinities, which are no JSON.
+
+    Raises:
+        ValueError: It is no JSON in UTF-8, is nested too deeply, holds more than a million parts,
+            or half of a surrogate pair, which nobody could print or store.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    # A part of two characters becomes an object of some dozens of bytes.
+    if sum(map(text.count, ",:[{")) > MOST_PARTS:
+        raise ValueError(f"the JSON holds more than {MOST_PARTS:,} parts")
+    try:
+        found = json.loads(text, parse_constant=parse_constant)
+        if not halves and "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError as exc:
+        raise ValueError("the JSON is nested too deeply") from exc
+    return found
+
+
+def limited_lines(
+    readline: Callable[[int], AnyStr], longest: int = LONGEST_LINE
+) -> Iterator[AnyStr]:
+    """The lines of a stream, whose `readline` is given.
+
+    Raises:
+        ValueError: A line is longer; it was not read to its end.
+    """
+    number = 1
+    while line := readline(longest + 1):
+        if len(line) > longest:
+            raise ValueError(f"line {number:,} is longer than {longest:,} characters")
+        yield line
+        number += 1
+
+
+def brief(error: BaseException) -> str:
+    """The class and the start of the message of an error that may quote what was read."""
+    text = " ".join(str(error).split()).rstrip(".")
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return f"{type(error).__name__}: {shown}"

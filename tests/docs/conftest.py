@@ -1,0 +1,148 @@
+"""A small world in which the code of the pages runs: tickets, tiny models, no network."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from chromadb import PersistentClient
+from chromadb.api.shared_system_client import SharedSystemClient
+from langchain_chroma import Chroma
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import FakeListChatModel
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.llms import MockLLM
+from llama_index.vector_stores.chroma import ChromaVectorStore
+
+import chroma_instruct_embeddings
+import instruct_embeddings
+import langchain_instruct_embeddings
+import llama_index_instruct_embeddings
+from instruct_embeddings.encoder import DEFAULT_MODEL, hub
+from instruct_embeddings.testing import TinyEncoder
+from tests.models import tiny, tiny_checkpoint
+
+ENCODER = TinyEncoder()
+TEXTS = [
+    f"{opening} {place} {event} number{number}"
+    for number in range(10)
+    for place in ("billing invoice month", "printer paper tray")
+    for opening in ("thank you", "what disgrace")
+    for event in ("photos vanished", "how print")
+]
+METADATA = [
+    {
+        "tone": "friendly" if "thank" in text else "angry",
+        "problem": "lost data" if "vanished" in text else "how-to question",
+    }
+    for text in TEXTS
+]
+IDS = [f"t{place}" for place in range(len(TEXTS))]
+# Pages that name a class after it was introduced elsewhere.
+NOT_IMPORTED = ("docs/guides.md", "docs/faq.md", "docs/migration.md")
+
+
+class TinyLangChainEmbeddings(Embeddings):
+    """The model that filled the collection, for LangChain."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return ENCODER.encode(texts).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
+
+
+class LargerModel(TinyLangChainEmbeddings):
+    """Another model, whose vectors are longer."""
+
+    def embed_query(self, text: str) -> list[float]:
+        return [0.1] * 384
+
+
+class TinyLlamaIndexEmbedding(BaseEmbedding):
+    """The model that filled the collection, for LlamaIndex."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return ENCODER.encode([text])[0].tolist()
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+
+@pytest.fixture
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models in place of the one in the box and of its backbone."""
+    place = hub.Location(DEFAULT_MODEL, tiny_checkpoint(), on_hub=False)
+    monkeypatch.setattr(hub, "_shipped", lambda name, revision: place)
+    monkeypatch.setattr(hub, "_packaged", lambda: tiny("bert"))
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The working folder; Chroma knows databases by the path as it is written, so it forgets."""
+    monkeypatch.chdir(tmp_path)
+    SharedSystemClient.clear_system_cache()
+    yield tmp_path
+    SharedSystemClient.clear_system_cache()
+
+
+@pytest.fixture
+def granted(folder: Path) -> Callable[[str], dict[str, Any]]:
+    """The names that a page takes for granted, in a folder that holds what it needs."""
+
+    def make(page: str) -> dict[str, Any]:
+        client = PersistentClient("my-chroma")
+        client.create_collection(
+            "tickets", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+        ).add(ids=IDS, embeddings=ENCODER.encode(TEXTS), documents=TEXTS, metadatas=METADATA)
+        names = _exported() if page in NOT_IMPORTED else {}
+        return names | _host_names("llama" in page or "LlamaIndex" in page) | _plain(client)
+
+    return make
+
+
+def _exported() -> dict[str, Any]:
+    packages = (
+        llama_index_instruct_embeddings,
+        chroma_instruct_embeddings,
+        instruct_embeddings,
+        langchain_instruct_embeddings,
+    )
+    return {name: getattr(own, name) for own in packages for name in own.__all__}
+
+
+def _plain(client: Any) -> dict[str, Any]:
+    return {
+        "client": client,
+        "embeddings": TinyLangChainEmbeddings(),
+        "larger_model": LargerModel(),
+        "ids": IDS,
+        "np": np,
+        "texts": TEXTS,
+        "toss": Random(0),
+        "vector": ENCODER.encode(["it ate my photos"])[0],
+        "vectors": ENCODER.encode(TEXTS),
+    }
+
+
+def _host_names(llama_index: bool) -> dict[str, Any]:
+    chroma = Chroma("tickets", TinyLangChainEmbeddings(), persist_directory="my-chroma")
+    collection = PersistentClient("my-chroma").get_collection("tickets", embedding_function=None)
+    embed_model = TinyLlamaIndexEmbedding()
+    index = VectorStoreIndex.from_vector_store(
+        ChromaVectorStore(chroma_collection=collection), embed_model=embed_model
+    )
+    llm = MockLLM() if llama_index else FakeListChatModel(responses=["They are gone [t0]."])
+    return {
+        "Chroma": Chroma,
+        "chroma": chroma,
+        "embed_model": embed_model,
+        "index": index,
+        "llm": llm,
+    }
