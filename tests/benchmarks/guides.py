@@ -1,10 +1,11 @@
 """Transforms without labels: who teaches them, what it costs, and what labels would give.
 
-    python -m tests.benchmarks.guides --data FOLDER [--tasks NAME ...] [--quick]
+    python -m tests.benchmarks.guides --data FOLDER [--tasks NAME ...] [--quick] [--guides]
 
 The tasks, pools and queries are those of `tests.benchmarks.transform`. The default guide is run
 whole and timed: it encodes a sample that grows while it pays, and the transform is fitted. The
-variants (`tests.benchmarks.guides_variants`) read embeddings that are kept on disk.
+variants (`tests.benchmarks.guides_variants`) read embeddings that are kept on disk. With `--guides`
+only the guides run, to be timed on a quiet machine; rows of the variants stay as they were kept.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from rich.progress import track
 
 from instruct_embeddings import FitConfig, InstructEncoder, TransformWarning
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.guides import EncoderGuide, LabelNamesGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval import InstructRetriever
@@ -30,6 +33,7 @@ from instruct_embeddings.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.benchmarks.encoder_quality import Sizes, by_cosine, cut, exactly, searched
 from tests.benchmarks.environment import environment, save
+from tests.benchmarks.environment import load as load_results
 from tests.benchmarks.guides_report import print_report
 from tests.benchmarks.guides_variants import variants
 from tests.benchmarks.tasks import TASKS, Split, Task, embed, embed_under, load
@@ -66,6 +70,12 @@ def main() -> None:
     for task in track(chosen, description="tasks", console=Console(stderr=True)):
         split = cut(load(task, arguments.data, arguments.seed), sizes)
         rows += measure(task, split, encoder, arguments.seed)
+        if not arguments.guides:
+            rows += compare(task, split, encoder, arguments.seed)
+    if arguments.guides:
+        tasks, again = {row["task"] for row in rows}, {row["method"] for row in rows}
+        kept = load_results("guides").get("rows", [])
+        rows += [row for row in kept if row["task"] in tasks and row["method"] not in again]
     results = {
         "environment": environment(arguments.seed),
         "model": encoder.name,
@@ -84,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", help="folder or hub id; by default the package's own model")
     parser.add_argument("--tasks", nargs="*", help="names such as trec/coarse; all by default")
     parser.add_argument("--quick", action="store_true", help="pools of 400 rows; keeps nothing")
+    parser.add_argument("--guides", action="store_true", help="run and time the guides only")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -91,16 +102,10 @@ def parse() -> argparse.Namespace:
 def measure(
     task: Task, split: Split, encoder: InstructEncoder, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Figures of every method on one task."""
-    generic = InstructEncoder.from_pretrained("sentence-transformers/all-MiniLM-L6-v2")
-    stored, pool = embed(generic, split.texts), embed(generic, split.pool_texts)
+    """Figures of the guides on one task, beside the generic vectors and re-encoding."""
+    stored, pool = _vectors(split)
     again = unit_rows(embed_under(encoder, split.pool_texts, task.instruction))
-
-    def row(method: str, ranked: Ranked, **more: Any) -> dict[str, Any]:
-        precision, v_measure = judge(*ranked, split, seed)
-        figures = {"precision@10": round(precision, 4), "v_measure": round(v_measure, 4)}
-        return {"task": task.name, "method": method, **figures, **more}
-
+    row = partial(_row, task, split, seed)
     yield row(GENERIC, by_cosine(pool))
     yield row(OURS, by_cosine(again))
     names = [label.replace("_", " ").replace("-", " ") for label in sorted(set(split.labels))]
@@ -116,10 +121,30 @@ def measure(
             seconds=round(run.seconds, 2),
             texts_a_second=round(rate, 1),
         )
+
+
+def compare(
+    task: Task, split: Split, encoder: InstructEncoder, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Figures of the variants on one task."""
+    stored, pool = _vectors(split)
     targets = embed_under(encoder, split.texts, task.instruction)
     for method, transform in variants(task, split, stored, targets, seed):
         found = by_cosine(pool) if transform is None else _search(transform, pool)
-        yield row(method, found, adapted=transform is not None)
+        yield _row(task, split, seed, method, found, adapted=transform is not None)
+
+
+def _vectors(split: Split) -> tuple[FloatArray, FloatArray]:
+    generic = InstructEncoder.from_pretrained(BASE_MODEL)
+    return embed(generic, split.texts), embed(generic, split.pool_texts)
+
+
+def _row(
+    task: Task, split: Split, seed: int, method: str, ranked: Ranked, **more: Any
+) -> dict[str, Any]:
+    precision, v_measure = judge(*ranked, split, seed)
+    figures = {"precision@10": round(precision, 4), "v_measure": round(v_measure, 4)}
+    return {"task": task.name, "method": method, **figures, **more}
 
 
 def teach(guide: Guide, stored: FloatArray, texts: list[str], task: Task, seed: int) -> Run:
