@@ -110,6 +110,11 @@ bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.reuse --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-awareness
+bench-awareness: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-refinement
 bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

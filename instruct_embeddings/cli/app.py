@@ -7,6 +7,7 @@ import typer
 from instruct_embeddings._version import __version__
 from instruct_embeddings.cli.adapt import adapt
 from instruct_embeddings.cli.demo.command import demo
+from instruct_embeddings.cli.eval import evaluate
 from instruct_embeddings.cli.explain import explain
 from instruct_embeddings.cli.index import index
 from instruct_embeddings.cli.query import query
@@ -25,6 +26,7 @@ app.command()(index)
 app.command()(adapt)
 app.command()(query)
 app.command()(explain)
+app.command("eval")(evaluate)
 app.command()(train)
 app.add_typer(transforms_app, name="transforms")
 

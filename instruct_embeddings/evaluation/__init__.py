@@ -1,1 +1,41 @@
-"""Measures of embeddings under instructions."""
+"""Measures of embeddings under instructions: on one's own texts, by suites, through mteb.
+
+    from instruct_embeddings.evaluation import evaluate
+
+scikit-learn and matplotlib come with the extra `eval`, mteb with the extra `mteb`; the modules
+`mteb_encoder`, `mteb_retriever`, `mteb_tasks` and `mteb_run` are imported by name.
+"""
+
+from instruct_embeddings.evaluation.awareness_report import AwarenessFigure, AwarenessReport
+from instruct_embeddings.evaluation.awareness_suite import (
+    Aspect,
+    AwarenessSizes,
+    measure_awareness,
+)
+from instruct_embeddings.evaluation.labelled import evaluate, evaluate_collection
+from instruct_embeddings.evaluation.report import Evaluation, EvaluationConfig, Scored
+from instruct_embeddings.evaluation.significance import (
+    Difference,
+    Estimate,
+    bootstrap,
+    mean_of,
+    paired_bootstrap,
+)
+
+__all__ = [
+    "Aspect",
+    "AwarenessFigure",
+    "AwarenessReport",
+    "AwarenessSizes",
+    "Difference",
+    "Estimate",
+    "Evaluation",
+    "EvaluationConfig",
+    "Scored",
+    "bootstrap",
+    "evaluate",
+    "evaluate_collection",
+    "mean_of",
+    "measure_awareness",
+    "paired_bootstrap",
+]

@@ -1,10 +1,8 @@
 """Whether embeddings obey their instruction: triplets, other wordings, another question.
 
-Triplets come from texts that carry two aspects. For an anchor, one row shares the first aspect and
-not the second, another the second and not the first: under the instruction of the first aspect the
-one must be closer, under that of the second the other. Embeddings that ignore the instruction are
-right under exactly one of the two, so their accuracy is 0.5 and never are both right. Aspects of
-which one decides the other, such as intents and their scenarios, give no such triplets.
+Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.awareness` tells
+how they are drawn and what they show. `tests.benchmarks.awareness_suite` measures more: clusters
+and similarities too, several wordings, five seeds and the significance of gains.
 """
 
 from collections.abc import Iterator
@@ -15,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.evaluation.awareness import Triplets, can_be_anchors, draw_triplets
 from instruct_embeddings.evaluation.metrics import closer, neighbour_overlap
 from instruct_embeddings.transform.quality import leave_self_out, precision_at_k
 from instruct_embeddings.transform.vectors import unit_rows
@@ -72,34 +71,24 @@ PAIRS = (
 )
 
 
-@dataclass(frozen=True)
-class Triplets:
-    """Rows of `texts`: an anchor, what shares its first aspect, what shares its second."""
-
-    texts: list[str]
-    anchors: IntArray
-    first: IntArray
-    second: IntArray
-
-
 def measure_triplets(
     data: Path, generic: InstructEncoder, encoder: InstructEncoder, sizes: "Sizes", seed: int
 ) -> Iterator[dict[str, Any]]:
     """Triplet accuracy of each pair of aspects, by method."""
     for pair in PAIRS:
-        drawn = draw(pair, data, sizes, seed)
+        texts, drawn = draw(pair, data, sizes, seed)
         methods = {
-            GENERIC: [embed(generic, drawn.texts)] * 2,
-            PREFIX: [embed(generic, drawn.texts, ask) for ask in pair.instructions],
-            OURS: [unit_rows(embed_under(encoder, drawn.texts, a)) for a in pair.instructions],
+            GENERIC: [embed(generic, texts)] * 2,
+            PREFIX: [embed(generic, texts, ask) for ask in pair.instructions],
+            OURS: [unit_rows(embed_under(encoder, texts, a)) for a in pair.instructions],
         }
         for name, (under_first, under_second) in methods.items():
             first = closer(under_first, drawn.anchors, drawn.first, drawn.second)
             second = closer(under_second, drawn.anchors, drawn.second, drawn.first)
             yield {
                 "pair": pair.name,
-                "triplets": len(drawn.anchors),
-                "texts": len(drawn.texts),
+                "triplets": len(drawn),
+                "texts": len(texts),
                 "method": name,
                 "under the first": round(float(first.mean()), 4),
                 "under the second": round(float(second.mean()), 4),
@@ -108,21 +97,11 @@ def measure_triplets(
             }
 
 
-def draw(pair: Pair, data: Path, sizes: "Sizes", seed: int) -> Triplets:
-    """Triplets of a few rows, drawn at random; each anchor as seldom as possible."""
+def draw(pair: Pair, data: Path, sizes: "Sizes", seed: int) -> tuple[list[str], Triplets]:
+    """A few texts drawn at random, and triplets of them."""
     rng = np.random.default_rng(seed)
     texts, labels = _rows_with_both(pair, data, sizes.triplet_rows, rng)
-    same = labels[:, None] == labels[None]  # (n, n, 2)
-    first, second = same[..., 0] & ~same[..., 1], same[..., 1] & ~same[..., 0]
-    usable = np.flatnonzero(first.any(1) & second.any(1))
-    rounds = [rng.permutation(usable) for _ in range(-(-sizes.triplets // max(1, len(usable))))]
-    anchors = np.concatenate(rounds)[: sizes.triplets] if len(usable) else usable
-    return Triplets(
-        texts,
-        anchors,
-        np.array([rng.choice(np.flatnonzero(first[a])) for a in anchors], dtype=np.int64),
-        np.array([rng.choice(np.flatnonzero(second[a])) for a in anchors], dtype=np.int64),
-    )
+    return texts, draw_triplets(labels, sizes.triplets, rng)
 
 
 def _rows_with_both(
@@ -131,18 +110,16 @@ def _rows_with_both(
     """Distinct texts and their two labels, of rows that can stand in a triplet."""
     found = {}
     for text, labels in labelled(data, pair.file):
-        own = _with_action(pair.file, labels)
+        own = with_action(pair.file, labels)
         if all(aspect in own for aspect in pair.aspects):
             found[text] = [own[aspect] for aspect in pair.aspects]
     texts, labels_ = list(found), np.array(list(found.values()))
     order = rng.permutation(len(texts))[:_ROWS_READ]
-    same = labels_[order][:, None] == labels_[order][None]
-    one, other = (same[..., 0] & ~same[..., 1]).any(1), (same[..., 1] & ~same[..., 0]).any(1)
-    order = order[one & other][:most]
+    order = order[can_be_anchors(labels_[order])][:most]
     return [texts[i] for i in order], labels_[order]
 
 
-def _with_action(file: str, labels: dict[str, str]) -> dict[str, str]:
+def with_action(file: str, labels: dict[str, str]) -> dict[str, str]:
     """Two sets write the action into the intent: `alarm set`, `create alarm`."""
     intent = labels.get("intent", "")
     if file == "massive_en" and "scenario" in labels:

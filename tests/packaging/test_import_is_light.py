@@ -8,11 +8,13 @@ import pytest
 HEAVY = {
     "accelerate",
     "chromadb",
+    "datasets",
     "langchain",
     "langchain_chroma",
     "langchain_core",
     "llama_index",
     "matplotlib",
+    "mteb",
     "pandas",
     "peft",
     "pydantic",

@@ -1,0 +1,116 @@
+"""Arrays as a collection, so that texts and vectors at hand can be searched and learned from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings.errors import CollectionMismatchError, ConfigError, EmptyCollectionError
+from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
+from instruct_embeddings.transform.vectors import unit_rows
+
+
+class ArrayCollection:
+    """A `VectorCollection` over arrays: cosine, exact, read-only, without metadata and filters."""
+
+    def __init__(
+        self, ids: Sequence[str], vectors: ArrayLike, texts: Sequence[str | None] | None = None
+    ) -> None:
+        """Keep the rows.
+
+        Args:
+            ids: Identifiers, each once.
+            vectors: Shape (n, d).
+            texts: One a row.
+
+        Raises:
+            ConfigError: The arguments do not have one entry a row, or an identifier stands twice.
+            EmptyCollectionError: There is no row.
+        """
+        self.vectors = unit_rows(vectors)
+        self._ids = tuple(ids)
+        self._texts = tuple(texts) if texts is not None else (None,) * len(self._ids)
+        self._places = {row: place for place, row in enumerate(self._ids)}
+        if not self._ids:
+            raise EmptyCollectionError("There is no text to search. Pass at least one.")
+        if not len(self._places) == len(self._ids) == len(self.vectors) == len(self._texts):
+            raise ConfigError(
+                f"Got {len(self._ids)} ids ({len(self._places)} of them different), "
+                f"{len(self.vectors)} vectors and {len(self._texts)} texts. Pass one of each for "
+                "every row."
+            )
+
+    def __getitem__(self, ids: Sequence[str]) -> FloatArray:
+        """Unit vectors of some ids, shape (m, d).
+
+        Raises:
+            KeyError: One of them is not here.
+        """
+        return self.vectors[[self._places[row] for row in ids]]
+
+    def info(self) -> CollectionInfo:
+        """Identity, dimension and space."""
+        return CollectionInfo("arrays", "arrays", self.vectors.shape[1], "cosine")
+
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self._ids)
+
+    def page(
+        self,
+        *,
+        limit: int,
+        offset: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        vectors: bool = False,
+        records: bool = False,
+    ) -> Rows:
+        """One page of rows in the order given."""
+        _refuse_filters(where, where_document)
+        places = range(offset, min(offset + limit, len(self._ids)))
+        return self._rows(places, vectors=vectors, records=records)
+
+    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
+        """Rows by id, in the order asked; ids that do not exist are left out."""
+        places = [self._places[row] for row in ids if row in self._places]
+        return self._rows(places, vectors=vectors, records=records)
+
+    def search(
+        self,
+        vector: FloatArray,
+        *,
+        k: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+    ) -> Neighbours:
+        """The `k` nearest rows of one vector, shape (d,)."""
+        _refuse_filters(where, where_document)
+        query = unit_rows(np.reshape(vector, (1, -1)))[0]
+        if len(query) != self.vectors.shape[1]:
+            raise CollectionMismatchError(
+                f"A query of {len(query)} dimensions does not fit vectors of "
+                f"{self.vectors.shape[1]}. Embed both with the same model."
+            )
+        scores = self.vectors @ query
+        best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return Neighbours(tuple(self._ids[place] for place in best), scores[best])
+
+    def _rows(self, places: Sequence[int], *, vectors: bool, records: bool) -> Rows:
+        """The rows at some places, with what is asked for."""
+        everything = Rows(
+            self._ids,
+            self.vectors if vectors else np.empty((0, 0), dtype=np.float32),
+            self._texts if records else (),
+            ({},) * len(self._ids) if records else (),
+        )
+        return everything.take(places)
+
+
+def _refuse_filters(*filters: Where | None) -> None:
+    if any(filters):
+        raise ConfigError(
+            f"Arrays have no metadata to filter by, got {filters}. Leave filters out."
+        )

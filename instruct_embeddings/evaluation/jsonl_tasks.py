@@ -1,0 +1,251 @@
+"""Retrieval and labelled texts in JSONL files, as plain data for tasks.
+
+Two forms are read:
+
+- a folder of `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text`, and
+  `instruction` where there is one) and `qrels.tsv` (query, document, score; a header line), as BEIR
+  has them. `top_ranked.jsonl` (`query-id`, `corpus-ids`) names candidates to rerank;
+  `qrel_diff.jsonl` (the same fields) names, for each query `q`, documents that are relevant to
+  `q-og` and no more to `q-changed`, as FollowIR has them;
+- a file of texts with labels: `{"text": ..., "labels": {aspect: label}}`. A list of labels, or an
+  aspect named under `multi`, stands for several labels: such rows are left out for that aspect.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from instruct_embeddings.errors import DataError
+from instruct_embeddings.evaluation.awareness import can_be_anchors, draw_triplets
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
+TOP_RANKED, QREL_DIFF = "top_ranked.jsonl", "qrel_diff.jsonl"
+MIN_ROWS = 10
+T = TypeVar("T")
+_COMPARED = 2000
+
+
+@dataclass(frozen=True)
+class RetrievalData:
+    """Queries over a corpus.
+
+    Attributes:
+        corpus: Documents with `id`, `title` and `text`.
+        queries: With `id` and `text`; with `instruction` where any query has one.
+        relevant: Scores above 0 by query and document.
+        top_ranked: Candidates by query; None to rank the corpus.
+        changed: By query, documents that are relevant to `<query>-og`, not to `<query>-changed`.
+    """
+
+    corpus: tuple[Mapping[str, str], ...]
+    queries: tuple[Mapping[str, str], ...]
+    relevant: Mapping[str, Mapping[str, int]]
+    top_ranked: Mapping[str, Sequence[str]] | None = None
+    changed: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with labels in several respects.
+
+    Attributes:
+        texts: Each once.
+        labels: By aspect one label a text; None where it has none, or several.
+    """
+
+    texts: tuple[str, ...]
+    labels: Mapping[str, tuple[str | None, ...]]
+
+    def of(self, aspect: str, min_rows: int = MIN_ROWS) -> tuple[list[str], list[str]]:
+        """Texts and labels of one aspect, without labels of fewer than `min_rows` texts."""
+        counts = Counter(self.labels[aspect])
+        pairs = [
+            (text, label)
+            for text, label in zip(self.texts, self.labels[aspect], strict=True)
+            if label is not None and counts[label] >= min_rows
+        ]
+        return [text for text, _ in pairs], [label for _, label in pairs]
+
+
+def read_retrieval(folder: Path) -> RetrievalData:
+    """Read a folder in the form of BEIR.
+
+    Raises:
+        DataError: A file is missing or malformed, or a query or a document is unknown.
+    """
+    corpus = tuple(
+        {"id": str(row["_id"]), "title": str(row.get("title") or ""), "text": str(row["text"])}
+        for _, row in _rows(folder / CORPUS, ("_id", "text"))
+    )
+    rows = [row for _, row in _rows(folder / QUERIES, ("_id", "text"))]
+    instructed = any("instruction" in row for row in rows)
+    queries = tuple(
+        {"id": str(row["_id"]), "text": str(row["text"])}
+        | ({"instruction": str(row.get("instruction") or "")} if instructed else {})
+        for row in rows
+    )
+    known = {row["id"] for row in queries}, {row["id"] for row in corpus}
+    relevant: dict[str, dict[str, int]] = {}
+    for query, document, score in _qrels(folder / QRELS):
+        if query not in known[0] or document not in known[1]:
+            raise DataError(
+                f"{folder / QRELS} judges the query {query!r} and the document {document!r}; one "
+                f"of them is not in {QUERIES} or {CORPUS}. Remove the line, or add what is missing."
+            )
+        if score > 0:
+            relevant.setdefault(query, {})[document] = score
+    return RetrievalData(
+        corpus, queries, relevant, _lists(folder / TOP_RANKED), _lists(folder / QREL_DIFF)
+    )
+
+
+def read_labelled(file: Path) -> LabelledTexts:
+    """Read a file of texts with labels; of a text that stands twice the last line counts.
+
+    Raises:
+        DataError: The file is missing or malformed, or no line has labels.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for place, row in _rows(file, ("text",)):
+        key = "labels" if "labels" in row else "tags"
+        labels = _typed(place, row, key, dict, {})
+        several = _typed(place, row, "multi", list, [])
+        found[str(row["text"])] = {
+            aspect: own
+            for aspect, label in labels.items()
+            if aspect not in several and (own := _one(label))
+        }
+    aspects = sorted({aspect for own in found.values() for aspect in own})
+    if not aspects:
+        raise DataError(
+            f"No line of {file} has labels. Lines look like "
+            '{"text": "...", "labels": {"topic": "..."}}.'
+        )
+    return LabelledTexts(
+        tuple(found), {a: tuple(own.get(a) for own in found.values()) for a in aspects}
+    )
+
+
+def instruction_reranking(
+    data: LabelledTexts,
+    aspects: tuple[str, str],
+    instructions: tuple[str, str],
+    *,
+    queries: int = 100,
+    candidates: int = 100,
+    seed: int = 0,
+) -> RetrievalData | None:
+    """A task like those of FollowIR: the same queries under two instructions.
+
+    Each query is a text. Under the first instruction the texts with the same first label are
+    relevant, under the second those with the same second one; p-MRR looks at those that are
+    relevant under the first alone. Rankings that ignore the instruction get exactly 0.
+
+    Args:
+        data: Texts with labels.
+        aspects: Two of them.
+        instructions: Ask for the two.
+        queries: Texts to ask for, at most; each once.
+        candidates: Texts to rank for each query.
+        seed: Seed of the choice.
+
+    Returns:
+        None where one aspect decides the other, so that no text can be a query.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = zip(*(data.labels[aspect] for aspect in aspects), strict=True)
+    both = [place for place, pair in enumerate(pairs) if None not in pair]
+    order = rng.permutation(both)[:_COMPARED]
+    labels = np.array([[data.labels[a][row] for a in aspects] for row in order]).reshape(-1, 2)
+    triplets = draw_triplets(labels, min(queries, len(can_be_anchors(labels))), rng)
+    asked: list[dict[str, str]] = []
+    relevant, ranked, changed = {}, {}, {}
+    for number, anchor in enumerate(triplets.anchors):
+        must = [triplets.first[number], triplets.second[number]]
+        rest = np.setdiff1d(np.arange(len(order)), [anchor, *must])
+        chosen = np.array([*must, *rng.permutation(rest)[: candidates - 2]])
+        same = labels[chosen] == labels[anchor]  # (candidates, 2)
+        changed[f"q{number}"] = [str(order[row]) for row in chosen[same[:, 0] & ~same[:, 1]]]
+        for side, (suffix, instruction) in enumerate(
+            zip(("og", "changed"), instructions, strict=True)
+        ):
+            query = f"q{number}-{suffix}"
+            text = data.texts[order[anchor]]
+            asked.append({"id": query, "text": text, "instruction": instruction})
+            ranked[query] = [str(order[row]) for row in chosen]
+            relevant[query] = {str(order[row]): 1 for row in chosen[same[:, side]]}
+    corpus = tuple({"id": str(row), "title": "", "text": data.texts[row]} for row in sorted(order))
+    return RetrievalData(corpus, tuple(asked), relevant, ranked, changed) if asked else None
+
+
+def _one(label: object) -> str | None:
+    """A label that is the only one."""
+    if isinstance(label, list):
+        return str(label[0]) if len(label) == 1 else None
+    return str(label) if label not in (None, "") else None
+
+
+def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file, each with its place for messages."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"{file}:{number}", _object(f"{file}:{number}", line, needed)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError(f"{file} cannot be read ({exc}). Check the path and the file.") from exc
+
+
+def _object(place: str, line: str, needed: Sequence[str]) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as exc:
+        raise DataError(f"{place}: not JSON ({exc}). Mend the line.") from exc
+    if not isinstance(row, dict) or any(key not in row for key in needed):
+        raise DataError(
+            f"{place}: {line[:80]!r} is not an object with the keys {list(needed)}. Mend the line."
+        )
+    return row
+
+
+def _typed(place: str, row: Mapping[str, Any], key: str, kind: type[T], default: T) -> T:
+    """One value of a row, of the type that it should have."""
+    value = row.get(key, default)
+    if not isinstance(value, kind):
+        raise DataError(
+            f"{place}: {key!r} is {str(value)[:80]!r}, which is no {kind.__name__}. Mend the line."
+        )
+    return value
+
+
+def _lists(file: Path) -> dict[str, list[str]] | None:
+    """Lists of documents by query; None where the file is not there."""
+    if not file.is_file():
+        return None
+    return {
+        str(row["query-id"]): [str(x) for x in _typed(place, row, "corpus-ids", list, [])]
+        for place, row in _rows(file, ("query-id", "corpus-ids"))
+    }
+
+
+def _qrels(file: Path) -> Iterator[tuple[str, str, int]]:
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.reader(lines, delimiter="\t"))[1:]
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise DataError(f"{file} cannot be read ({exc}). Check the path and the file.") from exc
+    for number, row in enumerate(rows, 2):
+        try:
+            query, document, score = row
+            yield query, document, int(score)
+        except ValueError as exc:
+            raise DataError(
+                f"{file}:{number}: {row} is not a query, a document and a whole number with tabs "
+                "between. Mend the line."
+            ) from exc

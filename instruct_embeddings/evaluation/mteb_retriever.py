@@ -1,0 +1,232 @@
+"""The instruction transform as a search model of mteb."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instruct_embeddings._extras import require
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.encoder.encoder import InstructEncoder
+from instruct_embeddings.encoder.fingerprint import digest
+from instruct_embeddings.encoder.hub import BASE_MODEL
+from instruct_embeddings.errors import (
+    ConfigError,
+    GuideError,
+    InstructionError,
+    TransformWarning,
+)
+from instruct_embeddings.evaluation.arrays import ArrayCollection
+from instruct_embeddings.evaluation.mteb_instructions import TaskInputs, task_instruction
+from instruct_embeddings.evaluation.mteb_meta import model_meta
+from instruct_embeddings.guides.encoder import EncoderGuide
+from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.models import ModelMeta
+    from mteb.types import EncodeKwargs
+
+# Targets of so many instructions are held at once.
+_PREPARED = 16
+# A corpus of a few documents, or an instruction longer than the guide reads.
+_CANNOT_TEACH = (GuideError, InstructionError)
+
+_log = logging.getLogger(__name__)
+
+
+class MtebRetriever:
+    """Ranks generic vectors of a corpus, adapted to the instruction of each query.
+
+        mteb.evaluate(MtebRetriever(), mteb.get_tasks(tasks=["Core17InstructionRetrieval"]))
+
+    The corpus is embedded once, without an instruction. Each different instruction costs one fit
+    on a sample of the corpus; queries then cost what they cost in `InstructRetriever`. Where a
+    transform does not help on held-out rows, its queries are ranked by the generic vectors.
+
+    Implements `mteb.SearchProtocol`, for tasks of retrieval and reranking.
+
+    Attributes:
+        reports: What was fitted since the last corpus was indexed, by instruction.
+        unlearned: Why nothing could be fitted for an instruction: its queries are ranked by the
+            generic vectors too.
+        encoded: Documents that were embedded so far.
+    """
+
+    def __init__(
+        self,
+        generic: InstructEncoder | None = None,
+        guide: Guide | None = None,
+        *,
+        instructions: Mapping[str, str] | None = None,
+        fit: FitConfig | None = None,
+        insist: bool = False,
+    ) -> None:
+        """Choose the parts; weights are loaded with the first corpus.
+
+        Args:
+            generic: Embeds corpus and queries, without an instruction; all-MiniLM-L6-v2 unless
+                another is given.
+            guide: What transforms learn from; None for the encoder that comes with the package.
+            instructions: By task, type of task or side; see `mteb_instructions.task_instruction`.
+            fit: How transforms are fitted.
+            insist: Use a transform even where it does not beat the generic vectors.
+        """
+        self.generic = generic or InstructEncoder.from_pretrained(BASE_MODEL)
+        self.guide = guide or EncoderGuide()
+        self.instructions = dict(instructions or {})
+        self.fit = fit or FitConfig()
+        self.insist = insist
+        self.reports: dict[str, FitReport] = {}
+        self.unlearned: dict[str, str] = {}
+        self.encoded = 0
+        self._corpus: ArrayCollection | None = None
+        self._engine: InstructRetriever | None = None
+
+    @property
+    def mteb_model_meta(self) -> "ModelMeta":
+        """What mteb records: the name of the generic model, and a revision for all the parts."""
+        parts = [self.generic.fingerprint(), self.guide.key, self.fit.to_dict(), self.insist]
+        return model_meta(
+            self.generic,
+            revision=digest([*parts, sorted(self.instructions.items())]),
+            instructed=True,
+            kind="transform",
+        )
+
+    def index(
+        self,
+        corpus: "Dataset",
+        *,
+        task_metadata: "TaskMetadata",
+        hf_split: str,
+        hf_subset: str,
+        encode_kwargs: "EncodeKwargs",
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Embed a corpus; what was indexed before is forgotten.
+
+        Args:
+            corpus: Documents with `id`, `text` and perhaps `title`.
+            task_metadata: Not read.
+            hf_split: Not read.
+            hf_subset: Not read.
+            encode_kwargs: `show_progress_bar` is read.
+            num_proc: Not read.
+            kwargs: Not read.
+        """
+        del task_metadata, hf_split, hf_subset, num_proc, kwargs
+        texts = TaskInputs.of_rows(corpus).texts
+        vectors = self._embed(texts, encode_kwargs)
+        self.encoded += len(texts)
+        self._corpus = ArrayCollection(list(corpus["id"]), vectors, texts)
+        self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, insist=self.insist)
+        self.reports, self.unlearned = {}, {}
+
+    def search(
+        self,
+        queries: "Dataset",
+        *,
+        task_metadata: "TaskMetadata",
+        hf_split: str,
+        hf_subset: str,
+        top_k: int,
+        encode_kwargs: "EncodeKwargs",
+        top_ranked: Mapping[str, Sequence[str]] | None = None,
+        num_proc: int | None = None,
+        **kwargs: Any,
+    ) -> dict[str, dict[str, float]]:
+        """Rank the corpus for each query.
+
+        Args:
+            queries: With `id`, `text` and perhaps `instruction`.
+            task_metadata: Of the task.
+            hf_split: Not read.
+            hf_subset: Not read.
+            top_k: Results wanted.
+            encode_kwargs: `show_progress_bar` is read.
+            top_ranked: Candidates of each query, which are all scored; None ranks the corpus.
+            num_proc: Not read.
+            kwargs: Not read.
+
+        Returns:
+            Scores by query and document.
+
+        Raises:
+            ConfigError: Nothing was indexed.
+        """
+        del hf_split, hf_subset, num_proc, kwargs
+        engine = self._indexed()
+        side = require("mteb.types", extra="mteb").PromptType.query
+        own = task_instruction(task_metadata, side, self.instructions)
+        found = TaskInputs.of_rows(queries).under(own)
+        vectors = self._embed(found.texts, encode_kwargs)
+        self._prepare([text for text in found.grouped() if text is not None])
+        asked = [None if text in self.unlearned else text for text in found.instructions]
+        ids, top = list(queries["id"]), min(top_k, engine.collection.count())
+        ranked: dict[str, dict[str, float]] = {}
+        for query, vector, instruction in zip(ids, vectors, asked, strict=True):
+            if top_ranked is None:
+                hits = engine.search(vector, instruction=instruction, k=top)
+                ranked[query] = {hit.id: hit.score for hit in hits}
+            else:
+                scores = self._candidates(vector, instruction, top_ranked.get(query, ()))
+                ranked[query] = dict(list(scores)[:top_k])
+        return ranked
+
+    def _indexed(self) -> InstructRetriever:
+        if self._engine is None:
+            raise ConfigError("No corpus was indexed, so there is nothing to search. Call index().")
+        return self._engine
+
+    def _embed(self, texts: Sequence[str], encode_kwargs: "EncodeKwargs") -> FloatArray:
+        bar = bool(encode_kwargs.get("show_progress_bar", False))
+        return unit_rows(self.generic.encode(texts, show_progress=bar))
+
+    def _prepare(self, instructions: Sequence[str]) -> None:
+        """Fit what is missing; several instructions read a sample together."""
+        engine = self._indexed()
+        known = {*self.reports, *self.unlearned}
+        missing = [text for text in instructions if text not in known]
+        with warnings.catch_warnings():
+            # The reports say the same.
+            warnings.simplefilter("ignore", TransformWarning)
+            for start in range(0, len(missing), _PREPARED):
+                part = missing[start : start + _PREPARED]
+                # Where one of them cannot be fitted, it is found below.
+                with suppress(*_CANNOT_TEACH):
+                    engine.prepare(part)
+                for text in part:
+                    self._fit(engine, text)
+
+    def _fit(self, engine: InstructRetriever, instruction: str) -> None:
+        """A task goes on without a transform that cannot be fitted, and tells so."""
+        try:
+            self.reports[instruction] = engine.transform(instruction).report
+        except _CANNOT_TEACH as exc:
+            self.unlearned[instruction] = str(exc)
+            _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
+
+    def _candidates(
+        self, vector: FloatArray, instruction: str | None, ids: Sequence[str]
+    ) -> Iterator[tuple[str, float]]:
+        """The candidates of one query with their scores, best first."""
+        if self._corpus is None or not ids:
+            return iter(())
+        documents, query = self._corpus[ids], vector.reshape(1, -1)
+        scores = documents @ query[0]
+        if instruction is not None:
+            transform = self._indexed().transform(instruction)
+            if transform.report.helps or self.insist:
+                scores = transform.score(query, documents)
+        order = np.argsort(-scores, kind="stable")
+        return ((ids[place], float(scores[place])) for place in order)

@@ -1,0 +1,184 @@
+"""Runs tasks of mteb on several models, and keeps what was found."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.errors import DataError
+from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
+from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+from instruct_embeddings.evaluation.tables import new_table
+
+if TYPE_CHECKING:
+    from mteb.abstasks import AbsTask
+    from rich.table import Table
+
+MtebModel: TypeAlias = MtebEncoder | MtebRetriever
+
+# What papers name and mteb knows as several tasks.
+GROUPS = {
+    "IFIR": (
+        "IFIRAila",
+        "IFIRCds",
+        "IFIRFiQA",
+        "IFIRFire",
+        "IFIRNFCorpus",
+        "IFIRPm",
+        "IFIRScifact",
+    ),
+    "LIMIT": ("LIMITRetrieval", "LIMITSmallRetrieval"),
+}
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """One method on one task.
+
+    Attributes:
+        task: Name of the task.
+        kind: Type of the task, such as `Clustering`.
+        measure: Name of the main score.
+        method: Name of the method.
+        score: The main score; None where there is none.
+        seconds: Wall time.
+        problem: Why there is no score.
+        scores: All scores, by split.
+    """
+
+    task: str
+    kind: str
+    measure: str
+    method: str
+    score: float | None
+    seconds: float
+    problem: str | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def find_tasks(
+    names: Sequence[str], instructions: Mapping[str, str] | None = None
+) -> list["AbsTask"]:
+    """Tasks by name; each once.
+
+    Args:
+        names: Of tasks or benchmarks of mteb (`Core17InstructionRetrieval`, `MTEB(eng, v2)`), of
+            the groups `IFIR` and `LIMIT`, or paths of local files (`mteb_tasks.local_tasks`).
+        instructions: For local tasks, by name.
+
+    Raises:
+        DataError: A name is unknown, or a path holds no task.
+        MissingExtraError: mteb is not installed (extra `mteb`).
+    """
+    require("mteb", extra="mteb")
+    found: dict[str, AbsTask] = {}
+    for name in names:
+        for task in _named(name, instructions or {}):
+            found.setdefault(task.metadata.name, task)
+    return list(found.values())
+
+
+def run_task(task: "AbsTask", models: Mapping[str, MtebModel]) -> Iterator[TaskScore]:
+    """Run one task on each model, one after the other; its data are loaded once.
+
+    Args:
+        task: The task.
+        models: By name of the method.
+
+    Yields:
+        A score for each model; with a `problem` in place of a score where the data cannot be
+        reached, or the model does not do such tasks.
+    """
+    mteb = require("mteb", extra="mteb")
+    unreachable = _loaded(task)
+    for method, model in models.items():
+        started = time.perf_counter()
+        score, scores, problem = None, {}, unreachable
+        if isinstance(model, MtebRetriever) and not _ranks(task):
+            problem = problem or "it ranks documents, and this task has none"
+        if problem is None:
+            try:
+                [result] = mteb.evaluate(
+                    model, task, cache=None, co2_tracker=False, show_progress_bar=False
+                ).task_results
+                score, scores = float(result.get_score()), result.to_dict()["scores"]
+            except OSError as exc:  # Some tasks fetch more when they score.
+                problem = f"its data cannot be reached ({exc})"
+        yield TaskScore(
+            task=task.metadata.name,
+            kind=task.metadata.type,
+            measure=task.metadata.main_score,
+            method=method,
+            score=score,
+            seconds=round(time.perf_counter() - started, 2),
+            problem=problem,
+            scores=scores,
+        )
+    if task.data_loaded:
+        task.unload_data()
+
+
+def _loaded(task: "AbsTask") -> str | None:
+    """Load the data of a task; why they cannot be reached where they cannot."""
+    if task.is_aggregate:
+        return None  # its parts are loaded one by one
+    try:
+        task.load_data()
+    except OSError as exc:
+        return f"its data cannot be reached ({exc})"
+    return None
+
+
+def score_table(scores: Sequence[TaskScore]) -> "Table":
+    """A line for each task, a column for each method; for a console of rich."""
+    methods = list(dict.fromkeys(one.method for one in scores))
+    lines: dict[str, list[str]] = {}
+    for one in scores:
+        line = lines.setdefault(one.task, [one.task, one.kind, one.measure])
+        line.append("-" if one.score is None else f"{one.score:.4f}")
+    return new_table("", ["task", "type", "measure", *methods], lines.values())
+
+
+def _named(name: str, instructions: Mapping[str, str]) -> Sequence["AbsTask"]:
+    mteb = require("mteb", extra="mteb")
+    if Path(name).exists():
+        # Its classes need mteb as soon as they are made.
+        from instruct_embeddings.evaluation.mteb_tasks import local_tasks
+
+        return local_tasks(Path(name), instructions)
+    tasks = {task.metadata.name for task in _registry()}
+    if name in GROUPS:
+        return [mteb.get_task(one) for one in GROUPS[name]]
+    if name in tasks:
+        return [mteb.get_task(name)]
+    benchmarks = [one.name for one in mteb.get_benchmarks()]
+    try:
+        return list(mteb.get_benchmark(name).tasks)
+    except KeyError as exc:
+        close = get_close_matches(name, [*tasks, *benchmarks, *GROUPS])
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise DataError(
+            f"{name!r} is no task or benchmark of mteb, and no path.{hint} Name a task such as "
+            "'Core17InstructionRetrieval', a benchmark such as 'FollowIR', or a folder of JSONL "
+            "files."
+        ) from exc
+
+
+def _registry() -> Sequence[type["AbsTask"]]:
+    known: Sequence[type[AbsTask]] = require("mteb.get_tasks", extra="mteb").TASK_LIST
+    return known
+
+
+def _ranks(task: "AbsTask") -> bool:
+    """Whether a task has documents to rank; of a task made of several, all of them."""
+    metadata: Any = task.metadata
+    parts = metadata.tasks if task.is_aggregate else [task]
+    kind = require("mteb.abstasks", extra="mteb").AbsTaskRetrieval
+    return all(isinstance(part, kind) for part in parts)

@@ -1,0 +1,210 @@
+"""Tasks of mteb made of local JSONL files; nothing is fetched.
+
+Importing this module needs mteb (extra `mteb`).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.fingerprint import digest
+from instruct_embeddings.errors import DataError
+from instruct_embeddings.evaluation.jsonl_tasks import (
+    CORPUS,
+    LabelledTexts,
+    RetrievalData,
+    instruction_reranking,
+    read_labelled,
+    read_retrieval,
+)
+
+if TYPE_CHECKING:
+    from mteb.abstasks import AbsTask
+    from mteb.abstasks.clustering import AbsTaskClustering
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
+else:
+    AbsTaskClustering = require("mteb.abstasks.clustering", extra="mteb").AbsTaskClustering
+    AbsTaskRetrieval = require("mteb.abstasks.retrieval", extra="mteb").AbsTaskRetrieval
+
+_CLUSTERED = 2048
+
+
+class _LocalRetrieval(AbsTaskRetrieval):
+    """Retrieval, reranking where there are candidates, p-MRR where relevance changes."""
+
+    data: RetrievalData
+
+    def load_data(self, *_: Any, **__: Any) -> None:
+        """Put the data where mteb looks for them."""
+        rows = require("datasets", extra="mteb").Dataset.from_list
+        split: Any = {
+            "corpus": rows([dict(row) for row in self.data.corpus]),
+            "queries": rows([dict(row) for row in self.data.queries]),
+            "relevant_docs": {query: dict(own) for query, own in self.data.relevant.items()},
+            "top_ranked": None,
+        }
+        if self.data.top_ranked is not None:
+            split["top_ranked"] = {q: list(ids) for q, ids in self.data.top_ranked.items()}
+        self.dataset = {"default": {"test": split}}
+        self.data_loaded = True
+
+    def task_specific_scores(
+        self,
+        scores: Mapping[str, Mapping[str, float]],
+        qrels: Mapping[str, Mapping[str, int]],
+        results: Mapping[str, Mapping[str, float]],
+        hf_split: str,
+        hf_subset: str,
+    ) -> dict[str, Any]:
+        """p-MRR, and the scores of the queries before and after the change (FollowIR)."""
+        del scores, hf_split, hf_subset
+        if self.data.changed is None:
+            return {}
+        measures = require("mteb._evaluators.retrieval_metrics", extra="mteb")
+        found: dict[str, Any] = measures.evaluate_p_mrr_change(
+            qrels, results, self.data.changed, self.k_values
+        )
+        return found
+
+
+class _LocalClustering(AbsTaskClustering):
+    """Clustering of labelled texts: V-measure of ten samples."""
+
+    data: tuple[Sequence[str], Sequence[str]]
+    max_fraction_of_documents_to_embed = None
+    max_document_to_embed = _CLUSTERED
+    max_documents_per_cluster = _CLUSTERED
+
+    def load_data(self, *_: Any, **__: Any) -> None:
+        """Put the data where mteb looks for them."""
+        texts, labels = self.data
+        dataset = require("datasets", extra="mteb").Dataset
+        self.dataset = {"test": dataset.from_dict({"sentences": texts, "labels": labels})}
+        self.data_loaded = True
+
+
+def retrieval_task(name: str, data: RetrievalData, *, instruction: str | None = None) -> "AbsTask":
+    """A task of retrieval (nDCG@10), or of instruction reranking (p-MRR) where relevance changes.
+
+    Args:
+        name: Name of the task.
+        data: Corpus, queries and judgements.
+        instruction: For queries that have none of their own.
+    """
+    kind = "Retrieval" if data.top_ranked is None else "Reranking"
+    instructed = any(row.get("instruction") for row in data.queries)
+    measure = "ndcg_at_10"
+    if data.changed is not None:
+        kind, measure = "InstructionReranking", "p-MRR"
+    elif instructed:
+        kind = f"Instruction{kind}"
+    prompt = {"query": instruction} if instruction else None
+    metadata = _metadata(name, kind, measure, "t2t", prompt, data)
+    return _made(_LocalRetrieval, metadata, data)
+
+
+def clustering_task(
+    name: str, texts: Sequence[str], labels: Sequence[str], *, instruction: str | None = None
+) -> "AbsTask":
+    """A task of clustering (V-measure).
+
+    Args:
+        name: Name of the task.
+        texts: Texts to cluster.
+        labels: One a text.
+        instruction: Asks for the labels.
+    """
+    data = (list(texts), list(labels))
+    metadata = _metadata(name, "Clustering", "v_measure", "t2c", instruction, data)
+    return _made(_LocalClustering, metadata, data)
+
+
+def labelled_tasks(
+    name: str, data: LabelledTexts, instructions: Mapping[str, str] | None = None
+) -> list["AbsTask"]:
+    """A clustering task for each aspect, a reranking task for each two that have instructions.
+
+    Args:
+        name: The tasks are called `<name>.<aspect>` and `<name>.<aspect>+<aspect>`.
+        data: Texts with labels.
+        instructions: By name of a clustering task, what asks for its labels.
+    """
+    known = instructions or {}
+    tasks: list[AbsTask] = []
+    asked: dict[str, str] = {}
+    for aspect in data.labels:
+        own = f"{name}.{aspect}"
+        texts, labels = data.of(aspect)
+        if len(set(labels)) > 1:
+            tasks.append(clustering_task(own, texts, labels, instruction=known.get(own)))
+            asked |= {aspect: known[own]} if own in known else {}
+    for one, other in combinations(asked, 2):
+        pair = instruction_reranking(data, (one, other), (asked[one], asked[other]))
+        if pair is not None:
+            tasks.append(retrieval_task(f"{name}.{one}+{other}", pair))
+    return tasks
+
+
+def local_tasks(path: Path, instructions: Mapping[str, str] | None = None) -> list["AbsTask"]:
+    """The tasks that a path holds.
+
+    A folder with `corpus.jsonl` is a task of retrieval, a JSONL file one of labelled texts; any
+    other folder is looked through for both, one level deep. `jsonl_tasks` describes the forms.
+
+    Args:
+        path: A folder or a file.
+        instructions: By name of a task: what its queries, or all its texts, are read under.
+
+    Raises:
+        DataError: Nothing is found, or a file is malformed.
+    """
+    known = instructions or {}
+    if path.is_file():
+        return labelled_tasks(path.stem, read_labelled(path), known)
+    if (path / CORPUS).is_file():
+        data = read_retrieval(path)
+        return [retrieval_task(path.name, data, instruction=known.get(path.name))]
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    parts = [p for p in inside if (p / CORPUS).is_file() or _is_labelled(p)]
+    if not parts:
+        raise DataError(
+            f"{path} holds no task. Name a folder with {CORPUS}, queries.jsonl and qrels.tsv, a "
+            "JSONL file of texts with labels, or a folder of these."
+        )
+    return [task for part in parts for task in local_tasks(part, known)]
+
+
+def _is_labelled(file: Path) -> bool:
+    """Whether the first line of a file has labels; others lie beside them, of other forms."""
+    if file.suffix != ".jsonl":
+        return False
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    return '"text"' in first and ('"labels"' in first or '"tags"' in first)
+
+
+def _metadata(
+    name: str, kind: str, measure: str, category: str, prompt: Any, data: object
+) -> "TaskMetadata":
+    made: TaskMetadata = require("mteb.abstasks.task_metadata", extra="mteb").TaskMetadata(
+        name=name,
+        description=f"Made of local files: {name}.",
+        type=kind,
+        category=category,
+        main_score=measure,
+        prompt=prompt,
+        # Nothing is fetched; the revision tells results of other files apart.
+        dataset={"path": f"local/{name}", "revision": digest(repr(data))},
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+    )
+    return made
+
+
+def _made(base: type[Any], metadata: "TaskMetadata", data: object) -> "AbsTask":
+    # mteb takes the metadata of a task from its class when it unloads the data.
+    task: AbsTask = type(base.__name__, (base,), {"metadata": metadata, "data": data})()
+    return task

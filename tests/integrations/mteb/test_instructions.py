@@ -1,0 +1,89 @@
+import pytest
+from mteb import TaskMetadata
+from mteb.types import PromptType
+
+from instruct_embeddings.evaluation.mteb_instructions import TaskInputs, task_instruction
+
+QUERY, DOCUMENT = PromptType.query, PromptType.document
+
+
+def metadata(prompt: object = None) -> TaskMetadata:
+    return TaskMetadata(
+        name="Birds",
+        description="Birds.",
+        type="Retrieval",
+        prompt=prompt,
+        dataset={"path": "local", "revision": "1"},
+        eval_langs=["eng-Latn"],
+        main_score="ndcg_at_10",
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "side", "expected"),
+    [
+        (["Birds-query", "Birds", "Retrieval-query", "Retrieval", "query"], QUERY, "Birds-query"),
+        (["query", "Retrieval", "Retrieval-query", "Birds"], QUERY, "Birds"),
+        (["query", "Retrieval", "Retrieval-query"], QUERY, "Retrieval-query"),
+        (["query", "Retrieval"], QUERY, "Retrieval"),
+        (["query"], QUERY, "query"),
+        (["Birds", "Retrieval", "query"], DOCUMENT, None),
+        (["document", "Birds-document"], DOCUMENT, "Birds-document"),
+        (["document", "query"], DOCUMENT, "document"),
+        (["Birds", "Retrieval"], None, "Birds"),
+        (["Retrieval", "query"], None, "Retrieval"),
+        (["query", "document", "Bees"], None, None),
+    ],
+)
+def test_the_most_exact_name_counts(
+    keys: list[str], side: PromptType | None, expected: str | None
+) -> None:
+    assert task_instruction(metadata(), side, {key: key for key in keys}) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompt", "side", "expected"),
+    [
+        ("Find birds.", QUERY, "Find birds."),
+        ("Find birds.", None, "Find birds."),
+        ("Find birds.", DOCUMENT, None),
+        ({"query": "Find birds."}, QUERY, "Find birds."),
+        ({"query": "Find birds."}, DOCUMENT, None),
+        ({"document": "A bird."}, DOCUMENT, "A bird."),
+        ({"query": "Find birds."}, None, None),
+        (None, QUERY, None),
+    ],
+)
+def test_otherwise_the_prompt_of_the_task_counts(
+    prompt: object, side: PromptType | None, expected: str | None
+) -> None:
+    assert task_instruction(metadata(prompt), side, {"Bees": "no"}) == expected
+
+
+def test_an_empty_text_mutes_the_prompt_of_the_task() -> None:
+    assert task_instruction(metadata("Find birds."), QUERY, {"Birds": ""}) is None
+
+
+def test_batches_of_queries_hold_query_and_instruction_apart() -> None:
+    queries = {
+        "text": ["red only loud", "blue "],
+        "query": ["red", "blue"],
+        "instruction": ["only loud", ""],
+    }
+    found = TaskInputs.of_batches([queries, {"text": ["plain"]}])
+    assert found == TaskInputs(["red", "blue", "plain"], ["only loud", None, None])
+    assert found.under("all birds").instructions == ["only loud", "all birds", "all birds"]
+    assert found.grouped() == {"only loud": [0], None: [1, 2]}
+
+
+def test_rows_are_read_as_mteb_prepares_them() -> None:
+    rows = [
+        {"text": "how they fly", "title": "Birds"},
+        {"text": "how they fly", "title": None, "instruction": ""},
+        {"text": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "All."}]},
+        {"text": ["Which?", "Why?"], "instruction": "Only birds."},
+    ]
+    assert TaskInputs.of_rows(rows) == TaskInputs(
+        ["Birds how they fly", "how they fly", "user: Which?; assistant: All.", "Which?; Why?"],
+        [None, None, None, "Only birds."],
+    )
