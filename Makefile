@@ -45,6 +45,21 @@ test-gpu: .venv/.ready ## The tests that need a CUDA device
 	@echo "==> Running the tests on a CUDA device"
 	@$(PY) -m pytest -m "gpu and not network" --timeout=600 $(ARGS)
 
+.PHONY: test-faults
+test-faults: .venv/.ready ## Servers, disks and processes that fail, a table of what survived; minutes
+	@echo "==> Injecting faults"
+	@$(PY) -m pytest -m faults --timeout=300 tests/faults $(ARGS)
+
+.PHONY: fuzz
+fuzz: .venv/.ready ## Damaged input for every reader, a minute each; SECONDS=3600 for an hour each
+	@echo "==> Fuzzing the readers"
+	@FUZZ_SECONDS=$(or $(SECONDS),60) $(PY) -m pytest tests/fuzz -m fuzz $(ARGS)
+
+.PHONY: test-lowest
+test-lowest: ## The default tests on the lowest supported versions, in .venv-lowest
+	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/setup-lowest.sh
+	@.venv-lowest/bin/python -m pytest -p no:anyio -W default $(ARGS)
+
 .PHONY: train-smoke
 train-smoke: .venv/.ready ## Train tiny models from raw JSONL and print what they learned; a minute
 	@echo "==> Training tiny models"
@@ -114,6 +129,10 @@ bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 bench-awareness: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-load
+bench-load: .venv/.ready ## 32 asynchronous callers and 16 threads on one retriever; DATA is optional
+	@$(PY) -m tests.benchmarks.load $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: bench-refinement
 bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder

@@ -28,11 +28,18 @@ if TYPE_CHECKING:
         LLMGuide,
         MetadataGuide,
     )
-    from instruct_embeddings.retrieval import Explanation, Hit, InstructRetriever, Reuse
-    from instruct_embeddings.transform import FitReport, InstructionTransform, TransformStore
+    from instruct_embeddings.retrieval import Drift, Explanation, Hit, InstructRetriever, Reuse
+    from instruct_embeddings.transform import (
+        FitReport,
+        InstructionTransform,
+        QueryBridge,
+        TransformStore,
+        fit_bridge,
+    )
 
 _EXPORTS = {
     "Categories": "guides",
+    "Drift": "retrieval",
     "EmbeddingRecord": "encoder",
     "EncoderGuide": "guides",
     "EncoderOptions": "encoder",
@@ -52,14 +59,17 @@ _EXPORTS = {
     "LabelNamesGuide": "guides",
     "LabellingReport": "guides",
     "MetadataGuide": "guides",
+    "QueryBridge": "transform",
     "Reuse": "retrieval",
     "TransformStore": "transform",
     "TransformWarning": "errors",
     "TruncationWarning": "errors",
+    "fit_bridge": "transform",
 }
 
 __all__ = [
     "Categories",
+    "Drift",
     "EmbeddingRecord",
     "EncoderGuide",
     "EncoderOptions",
@@ -79,11 +89,13 @@ __all__ = [
     "LabelNamesGuide",
     "LabellingReport",
     "MetadataGuide",
+    "QueryBridge",
     "Reuse",
     "TransformStore",
     "TransformWarning",
     "TruncationWarning",
     "__version__",
+    "fit_bridge",
 ]
 
 

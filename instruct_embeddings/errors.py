@@ -10,6 +10,7 @@ InstructEmbeddingsError
 │   ├── CollectionMismatchError (ValueError) vectors of another model or dimension
 │   ├── InvalidVectorsError  (ValueError)    NaN, infinite or zero vectors
 │   ├── StaleCollectionError (RuntimeError)  another process changed the files underneath
+│   ├── UnreachableCollectionError (ConnectionError) its server is down or out of order
 │   └── UnsupportedCollectionError (TypeError) an object we cannot read vectors from
 ├── GuideError               (ValueError)    the guide cannot teach a transform
 ├── TransformError
@@ -64,6 +65,10 @@ class InvalidVectorsError(CollectionError, ValueError):
 
 class StaleCollectionError(CollectionError, RuntimeError):
     """Another process changed an embedded collection, and this one reads old files."""
+
+
+class UnreachableCollectionError(CollectionError, ConnectionError):
+    """The server of a collection does not answer, or answers with something else."""
 
 
 class UnsupportedCollectionError(CollectionError, TypeError):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
+from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
 from instruct_embeddings.errors import DataError
 
 Decode: TypeAlias = Callable[[], dict[str, object]]
@@ -36,9 +37,22 @@ def split(file: Path, text_key: str) -> Rows:
     try:
         # Bytes that are not UTF-8 become lone surrogates, which the reader reports by line.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            yield from kind(file, text_key, stream)
+            yield from kind(file, text_key, _lines(file, stream))
     except OSError as exc:
         raise DataError(f"{file} cannot be read ({exc.strerror}). Check the path.") from exc
+
+
+def _lines(file: Path, stream: IO[str]) -> Iterator[str]:
+    try:
+        yield from limited_lines(stream.readline)
+    except ValueError as exc:
+        raise _too_long(file, str(exc)) from exc
+
+
+def _too_long(file: Path, why: str) -> DataError:
+    return DataError(
+        f"{file}: {why}. A row or a paragraph has at most {LONGEST_LINE:,} characters. Split it."
+    )
 
 
 def _json_lines(file: Path, text_key: str, lines: Iterable[str]) -> Rows:
@@ -50,7 +64,7 @@ def _json_lines(file: Path, text_key: str, lines: Iterable[str]) -> Rows:
 
 def _json_object(line: str) -> dict[str, object]:
     try:
-        row = json.loads(line, parse_constant=_refuse_constant)
+        row = parse_json(line, halves=True, parse_constant=_refuse_constant)
     except json.JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg} at column {exc.colno}") from exc
     if not isinstance(row, dict):
@@ -82,10 +96,12 @@ def _csv_row(header: Sequence[str], cells: Sequence[str]) -> dict[str, object]:
 
 def _paragraphs(file: Path, text_key: str, lines: Iterable[str]) -> Rows:
     part: list[str] = []
-    start = 1
+    start, length = 1, 0
     for number, line in enumerate(chain(lines, [""]), 1):
         if line.strip():
-            start = start if part else number
+            start, length = (start, length + len(line)) if part else (number, len(line))
+            if length > LONGEST_LINE:
+                raise _too_long(file, f"the paragraph at line {start:,} is too long")
             part.append(line.strip())
         elif part:
             row = {"source": file.name, "line": start, text_key: " ".join(part)}

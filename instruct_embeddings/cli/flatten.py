@@ -1,7 +1,6 @@
 """Nested records as the flat metadata that Chroma stores."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -34,7 +33,7 @@ def flatten(record: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]
 
 def _checked(key: str) -> str:
     if not key or key[0] in "#$" or key == "chroma:document":
-        raise ValueError(f"the key {key!r} is empty or reserved by Chroma; rename it")
+        raise ValueError(f"the key {key!r:.60} is empty or reserved by Chroma; rename it")
     return key
 
 
@@ -43,9 +42,10 @@ def _scalar(key: str, value: object) -> Scalar:
         return SEPARATOR.join(_part(item) for item in value)
     if isinstance(value, bool | str):
         return value
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) < _LARGEST:
+    # No comparison with NaN holds.
+    if isinstance(value, int | float) and abs(value) < _LARGEST:
         return value
-    raise ValueError(f"the value {value!r} of {key!r} cannot be stored as metadata")
+    raise ValueError(f"the value {value!r:.60} of {key!r:.60} cannot be stored as metadata")
 
 
 def _part(item: object) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
+from instruct_embeddings.cli.printable import Printable, printable
 from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except (InstructEmbeddingsError, OSError) as exc:
             if kwargs.get("debug"):
                 raise
-            _console(stderr=True).print(f"Error: {exc}", style="red", markup=False)
+            _console(stderr=True).print(printable(f"Error: {exc}"), style="red", markup=False)
             raise typer.Exit(1) from exc
         except KeyboardInterrupt:
             note("Interrupted. What was stored so far is kept.")
@@ -47,7 +48,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 def note(message: str) -> None:
     """Print a message for the reader, on stderr."""
-    _console(stderr=True).print(message, style="dim", markup=False)
+    _console(stderr=True).print(printable(message), style="dim", markup=False)
 
 
 def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool) -> None:
@@ -61,7 +62,8 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
     for part in parts:
         # Lines to be copied, and all sentences in a file or a pipe, are not broken.
         whole = isinstance(part, Text) or (isinstance(part, str) and not console.is_terminal)
-        console.print(part, markup=False, soft_wrap=whole)
+        shown = printable(part) if isinstance(part, str) else Printable(part)
+        console.print(shown, markup=False, soft_wrap=whole)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import typer
 
@@ -69,6 +70,12 @@ class Place:
             raise typer.BadParameter("--port belongs to --host; a --path has no port.")
         if host is None and (ssl or header):
             raise typer.BadParameter("--ssl and --header belong to --host; a --path has neither.")
+        if host is not None and set(host) & set("/@"):
+            # What stands before an @ may be a password, so that the host is not repeated.
+            raise typer.BadParameter(
+                "--host is a name or an address, such as chroma.example.com; for https add --ssl, "
+                "for passwords see --header."
+            )
         headers = tuple(map(_header, header or ()))
         return cls(path, host, port or _DEFAULT_PORT, ssl, tenant, database, headers)
 
@@ -93,7 +100,7 @@ class Place:
             return given
         if self.path is not None:
             return self.path / "instruct-transforms"
-        return _cache_folder() / "instruct-embeddings" / f"{self.host}_{self.port}"
+        return _cache_folder() / "instruct-embeddings" / f"{quote(str(self.host), '')}_{self.port}"
 
     def client(self, *, create: bool = False) -> "ClientAPI":
         """Connect.

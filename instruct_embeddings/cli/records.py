@@ -53,7 +53,7 @@ class Reader:
             for line, decode in split(file, self.text_key):
                 try:
                     record = self._record(decode, f"{file}:{line}", line)
-                except (ValueError, RecursionError) as exc:
+                except ValueError as exc:
                     self._report(f"{file}:{line}: {exc}")
                 else:
                     yield record
@@ -78,8 +78,9 @@ class Reader:
         row = decode()
         text = row.pop(self.text_key, None)
         if not isinstance(text, str) or not text.strip():
+            others = [key[:40] for key in sorted(row)[:10]]
             raise ValueError(
-                f"no text under the key {self.text_key!r} (the other keys: {sorted(row)}); "
+                f"no text under the key {self.text_key!r} (the other keys: {others}); "
                 "--text-key names another"
             )
         given = row.pop(self.id_key, None)
@@ -88,7 +89,7 @@ class Reader:
         name = f"{content[:16]}-{line}" if given is None else _checked_id(given)
         first, same = self._seen.setdefault(name, (place, content))
         if same != content:
-            raise ValueError(f"the id {name!r} was used for another text, at {first}")
+            raise ValueError(f"the id {name!r:.60} was used for another text, at {first}")
         return Record(name, text, metadata)
 
 
@@ -102,5 +103,5 @@ def _digest(*parts: object) -> str:
 
 def _checked_id(given: object) -> str:
     if isinstance(given, bool) or not isinstance(given, str | int) or not str(given).strip():
-        raise ValueError(f"the id {given!r} is neither a text nor a whole number")
+        raise ValueError(f"the id {given!r:.60} is neither a text nor a whole number")
     return str(given)

@@ -1,6 +1,5 @@
 """Files of models: JSON that is read, folders that are written as a whole."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,22 +7,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.errors import CheckpointError
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """An object from a JSON file.
 
     Raises:
-        CheckpointError: The file holds something else.
+        CheckpointError: The file holds something else, or is larger than any that is meant.
+    """
+    data = read_json_value(file)
+    if not isinstance(data, dict):
+        raise CheckpointError(
+            f"{str(file)!r} holds a {type(data).__name__}, not an object. Fetch the model again, "
+            "or save it again."
+        )
+    return data
+
+
+def read_json_value(file: Path) -> Any:
+    """Whatever a JSON file holds.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no JSON, or is larger than any that is meant.
     """
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(read_limited(file, MAX_JSON_BYTES))
     except (OSError, ValueError) as exc:
-        raise CheckpointError(f"{str(file)!r} cannot be read as JSON: {exc}") from exc
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{str(file)!r} holds a {type(data).__name__}, not an object.")
-    return data
+        raise CheckpointError(
+            f"{str(file)!r} cannot be read as JSON: {brief(exc)}. Fetch the model again, or save "
+            "it again."
+        ) from exc
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Hugging Face models that are no checkpoints of ours: what their files say."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from instruct_embeddings.encoder.files import read_json
+from instruct_embeddings._reading import brief
+from instruct_embeddings.encoder.files import read_json, read_json_value
 from instruct_embeddings.encoder.hub import Location
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.settings import (
@@ -38,6 +38,7 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
+    _check_types(name, config)
     kind = config.get("model_type")
     # BART and its kind are both in one, and neither.
     alone = not config.get("is_encoder_decoder")
@@ -55,6 +56,17 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
         f"{name!r} is of the model type {kind!r}, which is neither a causal language model nor a "
         "bidirectional encoder of transformers. Use one such as Qwen, Llama, Mistral, Gemma, "
         "BERT, RoBERTa or ModernBERT."
+    )
+
+
+def _check_types(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse what would be taken for something else further on."""
+    kind, own_code = config.get("model_type"), config.get("auto_map")
+    if isinstance(kind, str | None) and isinstance(own_code, dict | None):
+        return
+    raise CheckpointError(
+        f"config.json of {name!r} says model_type={kind!r:.60} and auto_map={own_code!r:.60}; they "
+        "are a name and an object, or left out. Fetch the model again, or save it again."
     )
 
 
@@ -90,11 +102,16 @@ def _plain_template(asked: str | None, causal: bool) -> TemplateSettings:
 
 def _positions(config: Mapping[str, Any]) -> int:
     keys = ("max_position_embeddings", "n_positions", "n_ctx")
-    known = next((config[key] for key in keys if isinstance(config.get(key), int)), 512)
+    known = next((config[key] for key in keys if _is_number(config.get(key))), 512)
     # RoBERTa and MPNet count positions from behind the padding id.
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        known -= int(config.get("pad_token_id") or 1) + 1
-    return min(known, _LONGEST)
+        padding = config.get("pad_token_id")
+        known -= (padding if _is_number(padding) else 1) + 1
+    return max(1, min(known, _LONGEST))
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _check_modules(path: Path) -> None:
@@ -103,10 +120,12 @@ def _check_modules(path: Path) -> None:
     if not file.is_file():
         return
     try:
-        modules = json.loads(file.read_text(encoding="utf-8"))
-        names = [str(module["type"]).rpartition(".")[2] for module in modules]
-    except (ValueError, TypeError, KeyError) as exc:
-        raise CheckpointError(f"{str(file)!r} is no list of modules: {exc!r}.") from exc
+        names = [str(module["type"]).rpartition(".")[2] for module in read_json_value(file)]
+    except (TypeError, KeyError) as exc:
+        raise CheckpointError(
+            f"{str(file)!r} is no list of modules ({brief(exc)}). Fetch the model again, or save "
+            "it again."
+        ) from exc
     if unknown := sorted(set(names) - {"Transformer", "Pooling", "Normalize"}):
         raise CheckpointError(
             f"{str(file)!r} has the modules {unknown}, which are not known here; known are "
@@ -117,7 +136,7 @@ def _check_modules(path: Path) -> None:
 def _saved_length(path: Path) -> int | None:
     file = path / "sentence_bert_config.json"
     found = read_json(file).get("max_seq_length") if file.is_file() else None
-    return found if isinstance(found, int) else None
+    return found if _is_number(found) else None
 
 
 def _saved_pooling(path: Path) -> GenericPooling | None:
@@ -130,10 +149,11 @@ def _saved_pooling(path: Path) -> GenericPooling | None:
     if modes is None:
         prefix = "pooling_mode_"
         modes = [key.removeprefix(prefix) for key in saved if key.startswith(prefix) and saved[key]]
-    modes = [modes] if isinstance(modes, str) else list(modes) or ["mean"]
-    if len(modes) == 1 and modes[0] in _POOLINGS:
+    modes = modes if isinstance(modes, list) else [modes]
+    modes = modes or ["mean"]
+    if len(modes) == 1 and isinstance(modes[0], str) and modes[0] in _POOLINGS:
         return _POOLINGS[modes[0]]
     raise CheckpointError(
-        f"{str(file)!r} asks for the pooling {modes}; known here is one of {sorted(_POOLINGS)}. "
-        "Use another model."
+        f"{str(file)!r} asks for the pooling {modes!s:.80}; known here is one of "
+        f"{sorted(_POOLINGS)}. Use another model."
     )

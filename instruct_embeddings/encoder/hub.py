@@ -1,6 +1,8 @@
 """Where the files of a model are: a folder, this package, the offline package, the hub."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +38,24 @@ class Location:
     @cached_property
     def digest(self) -> str:
         """A stable string for the files; read once, as caches ask for it at every call."""
-        return folder_digest(self.path)
+        with still_there(self.path):
+            return folder_digest(self.path)
+
+
+@contextmanager
+def still_there(folder: Path) -> Iterator[None]:
+    """Read the files of a model that was found before.
+
+    Raises:
+        ModelNotFoundError: They have vanished since.
+    """
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise ModelNotFoundError(
+            f"The files of the model in {str(folder)!r} have vanished since the encoder was made "
+            f"({exc.filename} is missing). Put them back, or make an encoder of another folder."
+        ) from exc
 
 
 def locate(model: str | None, revision: str | None, options: EncoderOptions) -> Location:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest
-from instruct_embeddings.encoder.hub import Location
+from instruct_embeddings.encoder.hub import Location, still_there
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.shapes import Shapes
 from instruct_embeddings.encoder.source import ModelSource
@@ -100,5 +100,6 @@ class Identity:
 
 def _stamp(folder: Path) -> tuple[Any, ...]:
     """Changes when a file is replaced: new weights in an old place are another model."""
-    files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors"))
-    return str(folder), *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    with still_there(folder):
+        files = sorted(f for f in folder.iterdir() if f.suffix in (".json", ".safetensors"))
+        return str(folder), *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._reading import brief
+from instruct_embeddings.encoder import bounds
 from instruct_embeddings.encoder.backbone import Backbone
+from instruct_embeddings.encoder.files import read_json
 from instruct_embeddings.encoder.hub import require_safetensors
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
 from instruct_embeddings.encoder.template import Template
-from instruct_embeddings.errors import CheckpointError, ConfigError
+from instruct_embeddings.errors import CheckpointError, ConfigError, InstructEmbeddingsError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -71,6 +73,9 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
             backbone = _with_adapter(backbone, source.adapter.path)
     head = source.settings.refinement.head
     wrapped = Backbone(backbone, causal=source.causal, head=head)
+    if source.checkpoint:
+        weights = source.model.path / WEIGHTS_FILE
+        bounds.check_settings(weights, source.settings, wrapped.hidden_size)
     model = _put_together(wrapped, source)
     if source.checkpoint:
         load_own_weights(model, source.model.path / WEIGHTS_FILE)
@@ -99,14 +104,11 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     """
     from transformers import AutoTokenizer
 
-    try:
+    bounds.check_texts(source.base.path)
+    with _foreign("tokenizer", source.base.path):
         found = AutoTokenizer.from_pretrained(
             source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
         )
-    except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
-        raise CheckpointError(
-            f"The tokenizer in {str(source.base.path)!r} cannot be loaded: {exc}"
-        ) from exc
     # Without files, transformers makes a tokenizer that knows special tokens alone.
     if len(found) <= len(found.all_special_tokens):
         raise CheckpointError(
@@ -138,7 +140,10 @@ def load_own_weights(model: InstEmb, file: Path) -> None:
     try:
         found = load_file(file)
     except (OSError, SafetensorError) as exc:
-        raise CheckpointError(f"{str(file)!r} cannot be read as safetensors: {exc}") from exc
+        raise CheckpointError(
+            f"{str(file)!r} cannot be read as safetensors: {brief(exc)}. Fetch the checkpoint "
+            "again, or save it again."
+        ) from exc
     missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or unknown:
         raise CheckpointError(
@@ -152,38 +157,65 @@ def load_own_weights(model: InstEmb, file: Path) -> None:
                 f"and the backbone ask for {tuple(value.shape)}. Use the backbone and the settings "
                 "that it was trained with."
             )
+    _check_finite(found, file)
     with torch.no_grad():
         for name, value in wanted.items():
             value.copy_(found[name])
 
 
-def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) -> "PreTrainedModel":
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+def _check_finite(tensors: Mapping[str, torch.Tensor], place: Path) -> None:
+    """Refuse what would make every embedding not a number, and so every comparison meaningless."""
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise CheckpointError(
+                f"{name} in {str(place)!r} holds numbers that are not finite, which weights never "
+                "do. Fetch it again, or take an earlier checkpoint of the training."
+            )
 
+
+def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) -> "PreTrainedModel":
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+
+    path, trusted = source.base.path, options.trust_remote_code
+    bounds.check_folder(path, read_json(path / "config.json"), trusted=trusted)
     head = source.settings.refinement.head
     kind: Any = AutoModelForCausalLM if source.causal else AutoModel
     if head == "mlm" and not source.causal:
         kind = AutoModelForMaskedLM
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"trust_remote_code": trusted}
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
-    try:
-        arguments["dtype"] = _data_type(source, options, device)
+    with _foreign("model", path):
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trusted)
+        with torch.device("meta"):
+            bounds.check_parameters(path, kind.from_config(config, **arguments))
         model, report = kind.from_pretrained(
-            source.base.path,
+            path,
+            dtype=_data_type(config, options, device),
             use_safetensors=True,
             local_files_only=True,
-            trust_remote_code=options.trust_remote_code,
             output_loading_info=True,
             **arguments,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError) as exc:
-        raise CheckpointError(
-            f"The model in {str(source.base.path)!r} cannot be loaded: {exc}"
-        ) from exc
-    _check_complete(source.base.path, report)
+    _check_complete(path, report)
     return model  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _foreign(what: str, path: Path, why: str = "cannot be loaded") -> Iterator[None]:
+    """Have one error for whatever a damaged file leads the code of others to.
+
+    Raises:
+        CheckpointError: Instead of any other error.
+    """
+    try:
+        yield
+    except (InstructEmbeddingsError, MemoryError):
+        raise
+    except Exception as exc:
+        raise CheckpointError(
+            f"The {what} in {str(path)!r} {why}: {brief(exc)}. Fetch it again, or save it again."
+        ) from exc
 
 
 def _check_complete(path: Path, report: Mapping[str, Any]) -> None:
@@ -198,15 +230,10 @@ def _check_complete(path: Path, report: Mapping[str, Any]) -> None:
         )
 
 
-def _data_type(source: ModelSource, options: EncoderOptions, device: str) -> torch.dtype:
+def _data_type(config: Any, options: EncoderOptions, device: str) -> torch.dtype:
     if options.dtype != "auto":
         return getattr(torch, options.dtype)  # type: ignore[no-any-return]
-    from transformers import AutoConfig
-
-    saved = AutoConfig.from_pretrained(
-        source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
-    ).dtype
-    wanted = saved if isinstance(saved, torch.dtype) else torch.float32
+    wanted = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     if device == "cpu":
         # Without tile instructions, half precision is slower than float32 on a processor.
         tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
@@ -217,10 +244,9 @@ def _data_type(source: ModelSource, options: EncoderOptions, device: str) -> tor
 
 
 def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
-    from safetensors import SafetensorError
-
     peft = require("peft")
-    try:
+    bounds.check_adapter(adapter)
+    with _foreign("adapter", adapter, "does not fit the model"):
         with warnings.catch_warnings():
             # Of layers that the file lacks, peft only warns; they are checked below.
             warnings.filterwarnings("ignore", "Found missing adapter keys")
@@ -228,11 +254,10 @@ def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
             warnings.simplefilter("ignore", FutureWarning)
             found = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
         saved = peft.load_peft_weights(str(adapter), device="cpu")
-    except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise CheckpointError(
-            f"The adapter in {str(adapter)!r} does not fit the model: {exc}"
-        ) from exc
-    missing = sorted(set(peft.get_peft_model_state_dict(found)) - set(saved))
+        # To decide by itself, peft would ask the hub for the model that the adapter names.
+        expected = peft.get_peft_model_state_dict(found, save_embedding_layers=False)
+    _check_finite(saved, adapter)
+    missing = sorted(set(expected) - set(saved))
     if missing:
         raise CheckpointError(
             f"The adapter in {str(adapter)!r} lacks layers that it should have: {missing[:5]}. "

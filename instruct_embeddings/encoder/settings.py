@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
+from instruct_embeddings._reading import brief
 from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.options import is_bool, one_of
 from instruct_embeddings.errors import CheckpointError, ConfigError
@@ -170,7 +171,7 @@ class EncoderSettings:
         version = data.get("format_version")
         if version != FORMAT_VERSION:
             raise CheckpointError(
-                f"{origin} has format_version {version!r}; this version reads "
+                f"{origin} has format_version {version!r:.60}; this version reads "
                 f"{FORMAT_VERSION}. Upgrade instruct-embeddings, or save it again."
             )
         values = _known(cls, data, origin, skip={"format_version"})
@@ -180,19 +181,25 @@ class EncoderSettings:
                     values[name] = part(**_known(part, values[name], f"{origin}, {name}"))
             return cls(**values)
         except ConfigError as exc:
-            raise CheckpointError(f"{origin} holds settings that cannot be used: {exc}") from exc
+            raise CheckpointError(
+                f"{origin} holds settings that cannot be used: {brief(exc)}. Correct the file, or "
+                "save the checkpoint again."
+            ) from exc
 
 
 def _known(
     cls: Any, data: Mapping[str, Any], origin: str, skip: frozenset[str] | set[str] = frozenset()
 ) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        raise CheckpointError(f"{origin} holds a {type(data).__name__}, not an object of settings.")
+        raise CheckpointError(
+            f"{origin} holds a {type(data).__name__}, not an object of settings. Correct the file, "
+            "or save the checkpoint again."
+        )
     known = {f.name for f in fields(cls)} | skip
     unknown = sorted(set(data) - known)
     if unknown:
         raise CheckpointError(
-            f"{origin} has unknown settings {unknown}; this version knows {sorted(known)}. "
+            f"{origin} has unknown settings {unknown!s:.200}; this version knows {sorted(known)}. "
             "Upgrade instruct-embeddings, or remove them."
         )
     required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]

@@ -13,6 +13,8 @@ from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFou
 
 SETTINGS_FILE = "instruct_encoder.json"
 WEIGHTS_FILE = "instruct_encoder.safetensors"
+# Results are allocated before the model is loaded.
+_WIDEST = 65_536
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,10 @@ def _config(base: Location) -> dict[str, Any]:
 def _hidden_size(base: Location, config: Mapping[str, Any]) -> int:
     keys = ("hidden_size", "n_embd", "d_model", "dim")
     size = next((config[key] for key in keys if key in config), None)
-    if not isinstance(size, int):
+    if not isinstance(size, int) or not 0 < size <= _WIDEST:
         raise CheckpointError(
             f"The configuration of {base.name!r} (model type {config.get('model_type')!r}) "
-            "names no hidden size. Use a BERT-like encoder or a Llama-like causal model."
+            f"names no hidden size of 1 to {_WIDEST:,}. Use a BERT-like encoder or a Llama-like "
+            "causal model."
         )
     return size

@@ -1,5 +1,6 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
+from instruct_embeddings.retrieval.drift import Drift
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.hits import Hit
@@ -7,4 +8,4 @@ from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows
 
-__all__ = ["Explanation", "Hit", "InstructRetriever", "Reuse", "explain", "sample_rows"]
+__all__ = ["Drift", "Explanation", "Hit", "InstructRetriever", "Reuse", "explain", "sample_rows"]

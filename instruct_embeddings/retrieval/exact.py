@@ -18,9 +18,10 @@ _TOLERANCE = 1e-5
 class VectorCopy:
     """All vectors of a collection at one moment.
 
-    A store has no version to compare, so the copy is checked by the row count and by re-reading
-    some of its vectors: additions and deletions are always seen, updates of vectors likely. Call
-    the retriever's `refresh()` after updating vectors in place.
+    A store has no version to compare, so the copy is checked by the row count, by the last row,
+    where new ones come, and by re-reading some of its vectors: additions and deletions are always
+    seen, updates of vectors likely. Call the retriever's `refresh()` after updating vectors in
+    place.
 
     Attributes:
         ids: Identifiers in the store's order.
@@ -46,13 +47,16 @@ class VectorCopy:
 
     def is_current(self, collection: VectorCollection) -> bool:
         """Whether the collection still looks as it did when it was copied."""
-        if collection.count() != len(self.ids):
+        rows = len(self.ids)
+        if collection.count() != rows:
+            return False
+        if collection.page(limit=1, offset=rows - 1).ids != self.ids[-1:]:
             return False
         probes = np.unique(np.linspace(0, len(self.ids) - 1, _PROBES).astype(int))
         asked = [self.ids[i] for i in probes]
-        rows = collection.fetch(asked, vectors=True)
-        return rows.ids == tuple(asked) and bool(
-            np.allclose(rows.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
+        found = collection.fetch(asked, vectors=True)
+        return found.ids == tuple(asked) and bool(
+            np.allclose(found.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
         )
 
     def matching(

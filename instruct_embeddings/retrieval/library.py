@@ -99,7 +99,7 @@ class TransformLibrary:
         """Fit again from a fresh sample and replace what is known and stored."""
         key = self._key(instruction)
         with self._fitting[key]:
-            self._fit([instruction])
+            self._fit([instruction], afresh=True)
         return self._known[key]
 
     def guide_for(self, instruction: str) -> Guide | None:
@@ -141,46 +141,57 @@ class TransformLibrary:
         self._known[key] = transform
         return transform
 
-    def _fit(self, instructions: Sequence[str]) -> None:
+    def _fit(self, instructions: Sequence[str], *, afresh: bool = False) -> None:
         by_guide: dict[str, tuple[Guide, list[str]]] = {}
         for text in instructions:
             guide = self._guide_or_fail(text)
             by_guide.setdefault(guide.key, (guide, []))[1].append(text)
         for guide, texts in by_guide.values():
-            for fitted in self._taught(guide, texts):
+            for fitted in self._taught(guide, texts, afresh):
                 if not (fitted.report.helps or self.insist):
                     _warn_that_it_does_not_help(fitted)
-                if self.store is not None:
-                    self.store.put(fitted)
+                self._keep(fitted)
                 self._remember(self._key(fitted.instruction), fitted)
 
-    def _taught(self, guide: Guide, instructions: Sequence[str]) -> list[InstructionTransform]:
+    def _keep(self, fitted: InstructionTransform) -> None:
+        """Store it; where that fails it serves from memory, rather than to be fitted each time."""
+        try:
+            if self.store is not None:
+                self.store.put(fitted)
+        except OSError as exc:
+            _log.warning("A transform is not kept for the next process: %s", exc)
+
+    def _taught(
+        self, guide: Guide, instructions: Sequence[str], afresh: bool
+    ) -> list[InstructionTransform]:
         """What a guide teaches; judgements correct what their start has taught before."""
         if not isinstance(guide, JudgementGuide) or guide.start is None:
             return fit_all(self.collection, guide, instructions, self.fit_config)
         judged = sample_rows(self.collection, MAX_PAIRS, seed=self.fit_config.seed, ids=guide.ids())
-        starts = [self._start(guide.start, text) for text in instructions]
+        starts = [self._start(guide.start, text, afresh) for text in instructions]
         return [
             refine(one, guide.judge(one.instruction, judged), guide=guide.key) for one in starts
         ]
 
-    def _start(self, guide: Guide, instruction: str) -> InstructionTransform:
+    def _start(self, guide: Guide, instruction: str, afresh: bool) -> InstructionTransform:
         """The transform to correct: stored, or fitted now and stored, so that it is fitted once."""
         own = chosen_guide(guide, instruction)
-        known = self._read(self.store, instruction, own) if self.store else None
+        known = None if afresh or not self.store else self._read(self.store, instruction, own)
         if known is None:
-            [known] = self._taught(own, [instruction])
-            if self.store is not None:
-                self.store.put(known)
+            [known] = self._taught(own, [instruction], afresh)
+            self._keep(known)
         return known
 
     def _guide_or_fail(self, instruction: str) -> Guide:
         guide = self.guide_for(instruction)
         if guide is None:
+            summaries = self.store.summaries() if self.store else []
+            damaged = sum(summary.problem is not None for summary in summaries)
+            also = f" ({damaged} stored ones cannot be read)" if damaged else ""
             raise GuideError(
-                f"There is no stored transform for {check_instruction(instruction)!r} and no guide "
-                'to fit one. Pass a guide: EncoderGuide() needs no labels, MetadataGuide("key") '
-                "takes those of the metadata."
+                f"There is no stored transform for {check_instruction(instruction)!r}{also} and no "
+                "guide to fit one. Pass a guide: EncoderGuide() needs no labels, "
+                'MetadataGuide("key") takes those of the metadata.'
             )
         return guide
 

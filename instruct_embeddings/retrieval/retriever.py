@@ -10,6 +10,7 @@ from instruct_embeddings._types import Where
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
+from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.retrieval.library import TransformLibrary
@@ -20,6 +21,7 @@ from instruct_embeddings.retrieval.ranking import (
     rank_exactly,
 )
 from instruct_embeddings.retrieval.reuse import Reuse
+from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row
@@ -56,6 +58,7 @@ class InstructRetriever:
         self._library = TransformLibrary(
             collection, guide, store=store, fit=fit or FitConfig(), insist=insist, reuse=reuse
         )
+        self._fits = SharedFits(self.transform)
         self._copy: VectorCopy | None = None
         self._copying = threading.Lock()
 
@@ -113,6 +116,19 @@ class InstructRetriever:
     def refit(self, instruction: str) -> InstructionTransform:
         """Fit again from a fresh sample and replace what is known and stored."""
         return self._library.refit(instruction)
+
+    def drift(self, instruction: str, *, seed: int | None = None) -> Drift:
+        """What a transform gains on a fresh sample, beside its report; see `find_drift`."""
+        return find_drift(self.collection, self.guide, self.transform(instruction), seed=seed)
+
+    async def aprepare(self, asked: Asked | None) -> None:
+        """Wait until instructions are fitted, without a thread of the event loop.
+
+        Raises:
+            GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
+        """
+        if asked is not None:
+            await self._fits.wait(check_asked(asked))
 
     def search(
         self,

@@ -86,20 +86,31 @@ def read_pages(
     vectors: bool = False,
     records: bool = False,
 ) -> list[Rows]:
-    """All rows, page by page."""
+    """All rows, page by page, each once.
+
+    Where rows are deleted meanwhile, those behind them move up, past the next offset. So a page
+    begins with a row of the one before: if it does not, it is read again from further back.
+    """
     pages: list[Rows] = []
-    offset = 0
+    known: set[str] = set()
+    offset = overlap = 0
     while True:
+        start = max(0, offset - overlap)
         page = collection.page(
             limit=_PAGE,
-            offset=offset,
+            offset=start,
             where=where,
             where_document=where_document,
             vectors=vectors,
             records=records,
         )
-        pages.append(page)
-        offset += len(page)
+        if start and not (page.ids and page.ids[0] in known):
+            overlap *= 2
+            continue
+        new = [place for place, row in enumerate(page.ids) if row not in known]
+        pages.append(page if len(new) == len(page) else page.take(new))
+        known.update(page.ids)
+        offset, overlap = start + len(page), 1
         if len(page) < _PAGE:
             return pages
 

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._reading import TooLargeError, read_limited
 from instruct_embeddings.errors import ConfigError
+
+MAX_TOML_BYTES = 16 * 1024 * 1024
 
 # Python 3.10 has no parser of its own; tomli is the same one.
 _PARSER = "tomllib" if sys.version_info >= (3, 11) else "tomli"
@@ -21,7 +24,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     parser = require(_PARSER, extra="train")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_limited(path, MAX_TOML_BYTES).decode("utf-8-sig")
+    except TooLargeError as exc:
+        raise ConfigError(
+            f"The file {path} is too large: {exc}. Pass a file of settings or instructions."
+        ) from exc
     except OSError as exc:
         raise ConfigError(
             f"The file {path} cannot be read: {exc.strerror or exc}. "
@@ -33,6 +40,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from exc
     try:
         tables: dict[str, Any] = parser.loads(text)
+    except RecursionError as exc:
+        raise ConfigError(
+            f"The file {path} nests values too deeply. Lists of lists are not needed: write it as "
+            "the tables of the documentation."
+        ) from exc
     except ValueError as exc:
         raise ConfigError(f"The file {path} is not TOML: {exc}. Mend that line.") from exc
     return tables

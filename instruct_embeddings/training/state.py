@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.errors import CheckpointError
@@ -17,6 +18,7 @@ from instruct_embeddings.training.log import Window
 
 STATE = "state"
 _TENSORS, _PROGRESS = "state.safetensors", "progress.json"
+_MAX_PROGRESS_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,12 @@ def read_progress(output: Path) -> Progress | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(read_limited(file, _MAX_PROGRESS_BYTES))
         return Progress(**{**found, "window": Window(**found["window"])})
-    except (ValueError, TypeError, KeyError) as exc:
+    except (OSError, ValueError, TypeError, KeyError) as exc:
         raise CheckpointError(
-            f"{str(file)!r} is damaged: {exc!r}. Start again without --resume, in another folder."
+            f"{str(file)!r} is damaged ({brief(exc)}). Start again without --resume, in another "
+            "folder."
         ) from exc
 
 

@@ -1,5 +1,8 @@
 """Transforms of stored vectors: fitted from supervision, kept in a store, applied with numpy."""
 
+from instruct_embeddings.transform.bridge import QueryBridge
+from instruct_embeddings.transform.bridge_fit import fit_bridge
+from instruct_embeddings.transform.bridge_report import BridgeReport
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.from_judgements import refine
 from instruct_embeddings.transform.query import QueryTransform
@@ -9,13 +12,16 @@ from instruct_embeddings.transform.store import TransformStore, TransformSummary
 from instruct_embeddings.transform.transform import InstructionTransform, transform_key
 
 __all__ = [
+    "BridgeReport",
     "FitReport",
     "InstructionTransform",
     "JudgementReport",
+    "QueryBridge",
     "QueryTransform",
     "SpaceTransform",
     "TransformStore",
     "TransformSummary",
+    "fit_bridge",
     "fit_transform",
     "refine",
     "transform_key",

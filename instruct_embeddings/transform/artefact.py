@@ -1,12 +1,14 @@
 """A transform as one file: safetensors, with its description as JSON in the header."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, get_args
 
 import numpy as np
 
+from instruct_embeddings._reading import brief, parse_json
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
@@ -24,6 +26,11 @@ FORMAT_VERSION = 2
 _READABLE = (1, 2)
 _LONGEST_QUERY = 1.01
 MAX_BYTES = 256 * 1024 * 1024
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+# Of any axis of a map: small files with longer ones would ask for large arrays at every search.
+LONGEST_AXIS = 65_536
+# Of any number: products of larger ones would overflow.
+_LARGEST = 1e9
 _HEADER = "instruct_embeddings"
 _CORRECTION = tuple(field.name for field in fields(Correction))
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -51,7 +58,7 @@ def from_bytes(data: bytes) -> InstructionTransform:
         return _build(about, tensors)
     except (SafetensorError, InstructEmbeddingsError, *_MALFORMED) as exc:
         raise ArtefactError(
-            f"The artefact is damaged or incomplete ({type(exc).__name__}: {exc}). "
+            f"The artefact is damaged or incomplete ({brief(exc)}). "
             "Delete it; the next search under its instruction fits it again."
         ) from exc
 
@@ -60,21 +67,23 @@ def read_description(data: bytes) -> dict[str, Any]:
     """The JSON description in the header, without building any array.
 
     Raises:
-        ArtefactError: There is none, or its `format_version` is not known.
+        ArtefactError: There is none, it is too long, or its `format_version` is not known.
     """
     length = int.from_bytes(data[:8], "little")
     try:
-        header = json.loads(data[8 : 8 + length])
-        about = json.loads(header["__metadata__"][_HEADER])
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
+        header = parse_json(data[8 : 8 + length])
+        about = parse_json(header["__metadata__"][_HEADER])
         version = about["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+    except _MALFORMED as exc:
         raise ArtefactError(
-            "The file is not a transform of this package, or it is cut off. Delete it; the next "
-            "search under its instruction fits it again."
+            f"The file is not a transform of this package, or it is cut off ({brief(exc)}). Delete "
+            "it; the next search under its instruction fits it again."
         ) from exc
     if version not in _READABLE or isinstance(version, bool):
         raise ArtefactError(
-            f"The artefact has format_version {version!r}; this version ({__version__}) reads "
+            f"The artefact has format_version {version!r:.60}; this version ({__version__}) reads "
             f"{' and '.join(map(str, _READABLE))}. Upgrade the package, or delete the artefact to "
             "fit it again."
         )
@@ -93,13 +102,17 @@ def summarise(about: Mapping[str, Any]) -> tuple[str, str, CollectionInfo, FitRe
         report = FitReport.from_dict(about["report"])
         if collection.space not in get_args(Space) or not isinstance(created, str):
             raise ValueError(f"the space {collection.space!r} or time {created!r} is unknown")
+        if type(collection.dimension) is not int or not 0 < collection.dimension <= LONGEST_AXIS:
+            raise ValueError(f"a dimension is a number from 1 to {LONGEST_AXIS:,}")
         # Both fail for values of another type, which would show only in a later search or listing.
         transform_key(instruction, guide, collection)
         str(report)
+        _check_report(report)
         return instruction, guide, collection, report, created
     except _MALFORMED as exc:
         raise ArtefactError(
-            f"The description of the artefact is incomplete or wrong ({type(exc).__name__}: {exc})."
+            f"The description of the artefact is incomplete or wrong ({brief(exc)}). Delete it; "
+            "the next search under its instruction fits it again."
         ) from exc
 
 
@@ -177,23 +190,58 @@ def _correction(tensors: Mapping[str, FloatArray]) -> Correction | None:
     return Correction(**{name: tensors[f"correction.{name}"] for name in _CORRECTION})
 
 
+def _check_report(report: FitReport) -> None:
+    """Refuse what `str` of a report would show without a word, and JSON could not carry on."""
+    kinds = {field.name: field.type for field in fields(report)}
+    numbers = [getattr(report, name) for name, kind in kinds.items() if kind in (int, float)]
+    numbers += [*report.label_counts.values(), *report.chosen.values(), *sum(report.growth, ())]
+    if report.judgements is not None:
+        numbers += asdict(report.judgements).values()
+    if not isinstance(report.measure, str) or not all(map(math.isfinite, numbers)):
+        raise ValueError("its report holds numbers that are not finite")
+
+
 def _check(transform: InstructionTransform, tensors: Mapping[str, FloatArray]) -> None:
     """Refuse numbers that are none, then apply both parts once: shapes that do not fit show."""
     query, space, norms = transform.query, transform.space, transform.norms
+    if any(array.dtype != np.float32 for array in tensors.values()):
+        raise ValueError("its maps are of another type than float32")
     numbers = [query.residual, transform.mix, space.weight, norms.mean, norms.spread]
-    if not all(np.isfinite(values).all() for values in (*tensors.values(), np.array(numbers))):
-        raise ValueError("it holds numbers that are not finite")
+    for values in (*tensors.values(), np.array(numbers)):
+        # Written so that it is refused where a comparison with NaN says no.
+        if not np.abs(values).max(initial=0.0) <= _LARGEST:
+            raise ValueError(f"it holds numbers that are not finite, or larger than {_LARGEST:g}")
     if not (0 <= transform.mix <= 1 and 0 <= space.weight <= 1):
         raise ValueError("a share is outside [0, 1]")
     if query.gate not in get_args(Gate) or not space.encoder.layers:
         raise ValueError("its gate is unknown, or its encoder has no layer")
-    shape = (len(query.bias), transform.collection.dimension)
-    if query.gates.shape != shape or query.directions.shape != shape:
+    _check_shapes(transform, tensors)
+    probe = np.full((1, transform.collection.dimension), 0.5, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        if query.fold(probe).shape != probe.shape or space.score(probe, probe).shape != (1, 1):
+            raise ValueError("the shapes of its maps do not fit together")
+
+
+def _check_shapes(transform: InstructionTransform, tensors: Mapping[str, FloatArray]) -> None:
+    query, space, dimension = transform.query, transform.space, transform.collection.dimension
+    if any(max(array.shape, default=0) > LONGEST_AXIS for array in tensors.values()):
+        raise ValueError(f"an axis of its maps is longer than {LONGEST_AXIS:,}")
+    shape = (len(query.bias), dimension)
+    if query.bias.ndim != 1 or query.gates.shape != shape or query.directions.shape != shape:
         raise ValueError(f"its query maps do not have the shape {shape}")
-    _check_correction(query.correction, shape[1])
-    probe = np.full((1, shape[1]), 0.5, dtype=np.float32)
-    if query.fold(probe).shape != probe.shape or space.score(probe, probe).shape != (1, 1):
-        raise ValueError("the shapes of its maps do not fit together")
+    if space.classifier is not None:
+        _check_map(space.classifier.weights, space.classifier.bias, dimension)
+    width = dimension
+    for weights, bias in space.encoder.layers:
+        _check_map(weights, bias, width)
+        width = len(bias)
+    _check_correction(query.correction, dimension)
+
+
+def _check_map(weights: FloatArray, bias: FloatArray, width: int) -> None:
+    # A bias of another shape would be broadcast, to whatever size.
+    if bias.ndim != 1 or weights.shape != (len(bias), width):
+        raise ValueError(f"a map does not have the shape ({bias.size}, {width})")
 
 
 def _check_correction(correction: Correction | None, dimension: int) -> None:

@@ -1,14 +1,12 @@
 """A folder of transforms that the next process finds again."""
 
-import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from instruct_embeddings.errors import ArtefactError, ConfigError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform import artefact
+from instruct_embeddings.transform.files import read_limited, write_whole
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.transform import InstructionTransform, transform_key
 
@@ -69,12 +67,19 @@ class TransformStore:
         """The transform of a key, if stored.
 
         Raises:
-            ArtefactError: It is stored, but damaged or written by a newer version.
+            ArtefactError: It is stored, but unreadable, damaged or written by a newer version.
         """
         file = self._file(key)
-        if not file.is_file():
+        try:
+            data = read_limited(file, artefact.MAX_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        transform = artefact.from_bytes(_read(file))
+        except OSError as exc:
+            raise ArtefactError(
+                f"{file} cannot be read ({exc.strerror or exc}). Remove it or correct its "
+                "permissions; the next search under its instruction fits it again."
+            ) from exc
+        transform = artefact.from_bytes(data)
         if transform.key != key:
             raise ArtefactError(
                 f"{file} holds the transform {transform.key}, not {key}: it was renamed or "
@@ -90,8 +95,7 @@ class TransformStore:
         Raises:
             OSError: The folder cannot be written; nothing is left behind.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        return _write(self._file(transform.key), artefact.to_bytes(transform))
+        return write_whole(self._file(transform.key), artefact.to_bytes(transform))
 
     def keys(self) -> list[str]:
         """Keys of all stored transforms, sorted."""
@@ -124,7 +128,7 @@ class TransformStore:
         file = Path(target).expanduser()
         if file.exists():
             raise ConfigError(f"{file} exists already. Choose another name or remove it first.")
-        return _write(file, artefact.to_bytes(transform))
+        return write_whole(file, artefact.to_bytes(transform))
 
     def _file(self, key: str) -> Path:
         if not key or not set(key) <= set("0123456789abcdef"):
@@ -136,7 +140,7 @@ class TransformStore:
     def _summary(self, key: str) -> TransformSummary:
         file = self.path / f"{key}{_SUFFIX}"
         try:
-            about = artefact.read_description(_read(file))
+            about = artefact.read_description(read_limited(file, artefact.MAX_BYTES))
             instruction, guide, collection, report, created = artefact.summarise(about)
         except (ArtefactError, OSError) as exc:
             return TransformSummary(key=key, path=file, problem=str(exc))
@@ -149,28 +153,3 @@ class TransformStore:
             collection=collection,
             report=report,
         )
-
-
-def _read(file: Path) -> bytes:
-    size = file.stat().st_size
-    if size > artefact.MAX_BYTES:
-        raise ArtefactError(
-            f"{file} has {size:,} bytes; a transform has at most {artefact.MAX_BYTES:,}. It is not "
-            "one of ours: remove it."
-        )
-    return file.read_bytes()
-
-
-def _write(file: Path, data: bytes) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    return file

@@ -1,8 +1,10 @@
 """What Chroma raises, in the words of this project; everything unknown passes through."""
 
+import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from chromadb import Collection
 from chromadb.errors import ChromaError, NotFoundError
@@ -12,11 +14,15 @@ from instruct_embeddings.errors import (
     ConfigError,
     InstructEmbeddingsError,
     StaleCollectionError,
+    UnreachableCollectionError,
 )
 
 _DIMENSIONS = re.compile(r"dimension of (\d+), got (\d+)")
 # How an index that was read before another process wrote says that it lags behind the records.
 _STALE = ("error finding id", "nothing found on disk")
+_SHOWN = 200
+_TRIES = 3
+_Answer = TypeVar("_Answer")
 
 
 @contextmanager
@@ -26,6 +32,7 @@ def translated(collection: Collection) -> Iterator[None]:
     Raises:
         CollectionMismatchError: The vector has another dimension than the stored ones.
         StaleCollectionError: Another process changed or deleted the collection.
+        UnreachableCollectionError: The server is down, or something else answers in its place.
         ConfigError: The filter carries more values than the store takes.
     """
     try:
@@ -35,6 +42,39 @@ def translated(collection: Collection) -> Iterator[None]:
         if known is None:
             raise
         raise known from error
+    except Exception as error:
+        if not _is_of_the_connection(error):
+            raise
+        shown = " ".join(str(error).split())[:_SHOWN] or "no reason given"
+        raise UnreachableCollectionError(
+            f"The server of the collection {collection.name!r} did not answer as Chroma does "
+            f"({type(error).__name__}: {shown}). Searching and fitting need a server that is up "
+            "and in order. Start it, or wait for it, and call again; nothing was changed."
+        ) from error
+
+
+def answered(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
+    """What Chroma answers; asked again where it stumbles over a row that vanishes meanwhile.
+
+    A server gathers ids first and their vectors later, and fails where a row was deleted in
+    between. An index that is truly stale fails each time.
+
+    Raises:
+        InstructEmbeddingsError: See `translated`.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(StaleCollectionError), translated(collection):
+            return ask()
+    with translated(collection):
+        return ask()
+
+
+def _is_of_the_connection(error: Exception) -> bool:
+    """Whether an error says that no Chroma answered: httpx need not be declared to tell its own."""
+    if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):
+        return True
+    # Chroma raises a bare exception for an error that is none of its own, such as a gateway's.
+    return type(error) is Exception or isinstance(error, json.JSONDecodeError)
 
 
 def translate(error: ChromaError, name: str) -> InstructEmbeddingsError | None:

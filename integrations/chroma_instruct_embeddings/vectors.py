@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from chroma_instruct_embeddings.reading import (
     space_of,
 )
 from chroma_instruct_embeddings.sources import collection_of
-from chroma_instruct_embeddings.translation import translated
+from chroma_instruct_embeddings.translation import answered, translated
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
@@ -29,6 +30,15 @@ class ChromaVectors:
     """The vectors of a Chroma collection, embedded or on a server; read only.
 
     Texts are never passed to Chroma, so its embedding functions are neither used nor needed.
+
+    Instantiate:
+        ```python
+        from chroma_instruct_embeddings import ChromaVectors
+        from instruct_embeddings import EncoderGuide, InstructRetriever
+
+        retriever = InstructRetriever(ChromaVectors(collection), EncoderGuide())
+        hits = retriever.search(vector, instruction="What is it for?", k=5)
+        ```
 
     Args:
         source: A `chromadb.Collection`, a `langchain_chroma.Chroma` or a LlamaIndex
@@ -176,14 +186,15 @@ class ChromaVectors:
         if k <= 0:
             raise ConfigError(f"k={k} is not positive. Ask for at least 1 row.")
         collection = self.collection
-        with translated(collection):
-            answer = collection.query(
-                query_embeddings=query,
-                n_results=int(k),
-                where=_filter(where),
-                where_document=_filter(where_document),
-                include=["distances"],
-            )
+        ask = partial(
+            collection.query,
+            query_embeddings=query,
+            n_results=int(k),
+            where=_filter(where),
+            where_document=_filter(where_document),
+            include=["distances"],
+        )
+        answer = answered(collection, ask)
         distances = answer["distances"] or [[]]
         return Neighbours(tuple(answer["ids"][0]), scores_of(distances[0], space_of(collection)))
 
@@ -201,8 +212,7 @@ class ChromaVectors:
         include: Include = ["embeddings"] if vectors else []
         if records:
             include += ["documents", "metadatas"]
-        with translated(collection):
-            answer = collection.get(include=include, **criteria)
+        answer = answered(collection, partial(collection.get, include=include, **criteria))
         return rows_of(answer, vectors=vectors, records=records)
 
     def _shaped(self, rows: Rows, collection: Collection, *, vectors: bool) -> Rows:

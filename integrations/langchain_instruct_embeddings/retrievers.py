@@ -282,6 +282,7 @@ class InstructionTransformRetriever(BaseRetriever):
     ) -> list[Document]:
         options = self._options(k, instruction, filter, where_document, blend, prefetch)
         vector = await self._embeddings.aembed_query(query)
+        await self.engine.aprepare(options["instruction"])
         return await run_in_executor(None, self._search, vector, options)
 
     def _options(

@@ -237,6 +237,7 @@ class InstructionTransformRetriever(BaseRetriever):
             strings = _strings(query_bundle)
             vector = await self._embed_model.aget_agg_embedding_from_queries(strings)
         instruction = self._instruction_of(query_bundle)
+        await self._engine.aprepare(instruction)
         return await asyncio.to_thread(self._search, vector, instruction)
 
     def _embedded(self, query_bundle: QueryBundle) -> list[float]:

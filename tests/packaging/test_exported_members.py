@@ -14,6 +14,7 @@ EXPORTED: dict[str, list[str]] = {
     ],
     "instruct_embeddings": [
         "Categories",
+        "Drift",
         "EmbeddingRecord",
         "EncoderGuide",
         "EncoderOptions",
@@ -33,11 +34,13 @@ EXPORTED: dict[str, list[str]] = {
         "LabelNamesGuide",
         "LabellingReport",
         "MetadataGuide",
+        "QueryBridge",
         "Reuse",
         "TransformStore",
         "TransformWarning",
         "TruncationWarning",
         "__version__",
+        "fit_bridge",
     ],
     "langchain_instruct_embeddings": ["InstructEmbeddings", "InstructionTransformRetriever"],
     "llama_index_instruct_embeddings": [

@@ -1,16 +1,18 @@
 """JSONL files of examples, read line by line and back by their byte offsets."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.training.data.examples import answer_key
 
 _MESSAGES_KEPT = 10
+_KEYS_SHOWN = 10
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -106,21 +108,23 @@ def parse_row(line: bytes, *, max_characters: int) -> Row:
 
 def _parse(line: bytes) -> object:
     try:
-        return json.loads(line.decode())
+        return parse_json(line.decode(), halves=True)
     except UnicodeDecodeError as exc:
         raise ValueError(f"not UTF-8 (byte {exc.start})") from exc
-    except json.JSONDecodeError as exc:
+    except JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg} (character {exc.pos})") from exc
-    except RecursionError as exc:
-        raise ValueError("not a row: nested too deeply") from exc
 
 
 def _plain(data: dict[str, Any], name: str) -> str:
     value = data.get(name)
     if not isinstance(value, str) or not value.strip():
-        found = repr(value)[:60] if name in data else f"no such key among {sorted(data)}"
+        found = repr(value)[:60] if name in data else f"no such key among {_keys(data)}"
         raise ValueError(f"{name!r} must be a text that is not blank, found {found}")
     return value
+
+
+def _keys(data: dict[str, Any]) -> str:
+    return repr([key[:40] for key in sorted(data)[:_KEYS_SHOWN]])
 
 
 def _escaped(data: dict[str, Any], name: str) -> str:
@@ -157,7 +161,7 @@ def _labels(data: dict[str, Any], *, escaped: bool) -> tuple[tuple[str, str], ..
     labels = data.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise ValueError(
-            f"neither 'instruction' and 'answer' nor 'labels' by aspect; keys: {sorted(data)}"
+            f"neither 'instruction' and 'answer' nor 'labels' by aspect; keys: {_keys(data)}"
         )
     several = data.get("multi", [])
     if not isinstance(several, list):
@@ -168,15 +172,16 @@ def _labels(data: dict[str, Any], *, escaped: bool) -> tuple[tuple[str, str], ..
             continue
         if not isinstance(label, str) or not label.strip():
             raise ValueError(
-                f"the label of {aspect!r} must be a text that is not blank, found "
+                f"the label of {aspect!r:.60} must be a text that is not blank, found "
                 f"{repr(label)[:60]}"
             )
         if "|" in label:
             raise ValueError(
-                f"the label {repr(label)[:60]} of {aspect!r} has several values, but 'multi' does "
-                "not name the aspect"
+                f"the label {repr(label)[:60]} of {aspect!r:.60} has several values, but 'multi' "
+                "does not name the aspect"
             )
         if escaped:
+            _check_pairs("labels", aspect)
             _check_pairs(aspect, label)
         kept.append((aspect, label))
     return tuple(kept)
@@ -204,14 +209,24 @@ class SourceFile:
         self._stamp = self._state()
 
     def lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Line number (from 1), byte offset and bytes of each line that is not blank."""
+        """Line number (from 1), byte offset and bytes of each line that is not blank.
+
+        Raises:
+            DataError: A line is longer than 8 MiB, or the file changed meanwhile.
+        """
         offset = 0
         # Bytes end at \n alone: other line breaks may stand inside a JSON string.
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, offset, line
-                offset += len(line)
+            try:
+                for number, line in enumerate(limited_lines(file.readline), start=1):
+                    if line.strip():
+                        yield number, offset, line
+                    offset += len(line)
+            except ValueError as exc:
+                raise DataError(
+                    f"The data file {self.path} cannot be read: {exc}. A row is one line of at "
+                    f"most {LONGEST_LINE:,} bytes. Split or shorten it."
+                ) from exc
         self.check()
 
     def read(self, offset: int, length: int) -> bytes:

@@ -27,6 +27,7 @@ def test_keys_that_chroma_refuses_are_refused(key: str) -> None:
         flatten({key: "x"})
 
 
-def test_numbers_that_sqlite_cannot_hold_are_refused() -> None:
+@pytest.mark.parametrize("number", [2**63, 10**400, -(10**400), float("nan"), float("inf")])
+def test_numbers_that_sqlite_cannot_hold_are_refused(number: float) -> None:
     with pytest.raises(ValueError, match="cannot be stored"):
-        flatten({"n": 2**63})
+        flatten({"n": number})

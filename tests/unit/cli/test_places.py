@@ -40,6 +40,13 @@ def test_a_header_without_name_or_value_is_refused_and_not_repeated(header: str)
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("host", ["https://there", "me:secret@there", "../there"])
+def test_a_host_is_a_name_alone_and_a_password_in_it_is_not_repeated(host: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--host is a name or an address") as refused:
+        Place.given(None, host, None)
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("options", [{"ssl": True}, {"header": ["X: y"]}])
 def test_a_folder_takes_no_options_of_a_server(options: dict[str, Any]) -> None:
     with pytest.raises(typer.BadParameter, match="belong to --host"):

@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from instruct_embeddings._reading import LONGEST_LINE
 from instruct_embeddings.cli.records import Reader, Record
 from instruct_embeddings.errors import DataError
 
@@ -96,3 +98,34 @@ def test_an_unknown_ending_names_the_known_ones(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         Reader().count([tmp_path / "none.jsonl"])
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+def test_a_line_longer_than_any_row_is_not_read_to_its_end(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    with file.open("wb") as stream:
+        stream.truncate(LONGEST_LINE * 3)  # a hole without a line break: no space is taken
+    with pytest.raises(DataError, match=r"line 1 is longer than 8,388,608.*Split it"):
+        list(Reader().read([file]))
+
+
+def test_a_paragraph_longer_than_any_is_not_put_together(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text(("x" * 99 + "\n") * (LONGEST_LINE // 100 + 2))
+    with pytest.raises(DataError, match="the paragraph at line 1 is too long"):
+        list(Reader().read([file]))
+
+
+def test_messages_about_a_row_stay_short(tmp_path: Path) -> None:
+    keys = {"x" * 50 + str(number): 1 for number in range(1000)}
+    for row in (
+        keys,
+        {"x" * 9999: 1},
+        {"text": "a", "id": list(keys)},
+        {"text": "a", "#" + "x" * 9999: 1},
+    ):
+        file = tmp_path / "a.jsonl"
+        file.write_text(json.dumps(row))
+        with pytest.raises(DataError) as raised:
+            list(Reader().read([file]))
+        assert len(str(raised.value)) < 1500

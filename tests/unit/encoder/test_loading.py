@@ -77,7 +77,7 @@ def test_a_backbone_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_a_backbone_that_was_cut_off_is_refused(tmp_path: Path, size: int) -> None:
     file = copy(tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:size])
-    fails(tmp_path, "cannot be loaded")
+    fails(tmp_path, "model.safetensors' cannot be read as safetensors")
 
 
 def test_a_configuration_that_transformers_refuses_is_named(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_adapter_of_another_backbone_is_refused(adapter: Path, tmp_path: Path
         encode(tiny("qwen2"), INSTRUCTION, adapter=str(adapter))
     file = copy(tmp_path, adapter) / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    fails(tiny(), "does not fit the model", adapter=str(tmp_path))
+    fails(tiny(), "adapter_model.safetensors' cannot be read", adapter=str(tmp_path))
 
 
 def test_without_peft_an_adapter_says_how_to_install_it(

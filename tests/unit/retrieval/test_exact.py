@@ -45,6 +45,15 @@ def test_deletions_are_seen_even_if_as_many_rows_were_added(square: InMemoryColl
     assert not copy.is_current(square)
 
 
+def test_one_of_many_rows_replaced_is_seen() -> None:
+    """64 of 1,000 rows are looked at again; the new one is found since it is the last."""
+    collection = InMemoryCollection(np.arange(1, 1001)[:, None])
+    copy = VectorCopy.read(collection)
+    collection.delete(["7"])
+    collection.add(["new"], [[7]])
+    assert not copy.is_current(collection)
+
+
 def test_updated_vectors_are_seen(square: InMemoryCollection) -> None:
     copy = VectorCopy.read(square)
     square.add(["2"], [[-1, 0.001]])

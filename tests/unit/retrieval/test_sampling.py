@@ -1,4 +1,6 @@
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import EmptyCollectionError, GuideError, InvalidVectorsError
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import sample_rows
+from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.retrieval.conftest import CountingCollection
 
@@ -136,3 +139,49 @@ def test_nothing_to_sample_is_an_error() -> None:
         sample_rows(InMemoryCollection(), 10, seed=0)
     with pytest.raises(GuideError, match=r"None of the 1 ids .*\['0', '1', '2'\].*\['gone'\]"):
         sample_rows(numbered(3), 10, seed=0, ids=["gone"])
+
+
+class Shrinking(CountingCollection):
+    """Another process deletes some rows after each of the first pages.
+
+    Attributes:
+        doomed: Ids to delete after each page.
+    """
+
+    doomed: list[Sequence[str]]
+
+    def page(self, **options: Any) -> Rows:
+        rows = super().page(**options)
+        if self.doomed:
+            self.delete(self.doomed.pop(0))
+        return rows
+
+
+@pytest.mark.parametrize(
+    "doomed",
+    [
+        [["3"]],
+        [["1999"]],  # the row that the next page would begin with
+        [range(1000, 2000)],
+        [range(1, 2000)],  # the next offset is past the end
+        [["0"], ["1"], ["2"], range(3, 2500)],
+        [[], range(1500, 2500), range(2500, 3900)],
+        [range(4100)],
+    ],
+)
+def test_rows_that_move_up_while_pages_are_read_are_not_lost(doomed: list[Sequence[str]]) -> None:
+    collection = Shrinking(np.arange(1, 4101)[:, None])
+    collection.doomed = [[str(row) for row in rows] for rows in doomed]
+    ids = [row for page in read_pages(collection, vectors=True) for row in page.ids]
+    assert len(set(ids)) == len(ids)
+    assert set(collection.page(limit=5000, offset=0).ids) <= set(ids)
+
+
+def test_whole_pages_are_read_once() -> None:
+    collection = numbered(4000)
+    pages = read_pages(collection, vectors=True, records=True)
+    assert [len(page) for page in pages] == [2000, 1999, 1]
+    assert collection.handed_out == 4002  # each page begins with the last row of the one before
+    rows = Rows.joined(pages)
+    np.testing.assert_array_equal(rows.vectors[:, 0], places(rows) + 1)
+    assert rows.texts == tuple(f"row {row}" for row in rows.ids)

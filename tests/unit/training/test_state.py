@@ -153,3 +153,11 @@ def test_progress_is_plain_json(tmp_path: Path) -> None:
     save_state(tmp_path, PROGRESS, *made(0))
     found = json.loads((tmp_path / STATE / "progress.json").read_text(encoding="utf-8"))
     assert (found["step"], found["window"]["parts"]) == (3, {"a": 1})
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, " " * 2**21])
+def test_progress_that_would_fill_the_memory_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / STATE).mkdir()
+    (tmp_path / STATE / "progress.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"damaged .*(nested too deeply|are read)"):
+        read_progress(tmp_path)

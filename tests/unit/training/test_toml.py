@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training._toml import MAX_TOML_BYTES, read_toml
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -34,3 +34,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_other_encodings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not UTF-8 \(byte 5\)"):
         read_toml(write(tmp_path / "a.toml", 'a = "é"'.encode("latin-1")))
+
+
+def test_values_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text("a = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match="nests values too deeply"):
+        read_toml(file)
+
+
+def test_a_file_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "large.toml"
+    with file.open("wb") as stream:
+        stream.truncate(MAX_TOML_BYTES + 1)
+    with pytest.raises(ConfigError, match="16,777,217 bytes; at most 16,777,216 are read"):
+        read_toml(file)

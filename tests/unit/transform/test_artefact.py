@@ -209,3 +209,87 @@ def test_a_description_with_a_wrong_field_is_refused(field: str, value: object) 
 def test_a_description_out_of_its_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ArtefactError):
         from_bytes(rewritten(change))
+
+
+def test_a_header_that_says_it_is_huge_is_not_read() -> None:
+    huge = (2**63 - 1).to_bytes(8, "little") + WHOLE[8:]
+    with pytest.raises(ArtefactError, match=r"a header of 9,223,.* at most 16,777,216 are read"):
+        read_description(huge)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" + "0," * 1_100_000 + "0]"])
+def test_a_header_that_would_fill_the_memory_is_not_decoded(text: str) -> None:
+    header = json.dumps({"__metadata__": {"instruct_embeddings": text}}).encode()
+    with pytest.raises(ArtefactError, match=r"nested too deeply|more than 1,000,000 parts"):
+        read_description(len(header).to_bytes(8, "little") + header)
+
+
+def test_empty_maps_of_a_huge_dimension_are_not_applied() -> None:
+    """The file has a few hundred bytes; one query vector would take forty billion."""
+    wide, none = np.empty((0, 10**10), np.float32), np.empty(0, np.float32)
+    maps = dict.fromkeys(("query.gates", "query.directions", "space.0.weights"), wide)
+    maps |= {"query.bias": none, "space.0.bias": none}
+    plane = {"name": "plane", "id": "plane-1", "dimension": 10**10, "space": "cosine"}
+    data = rewritten({"collection": plane, "space": {"weight": 0.0, "layers": 1}}, maps)
+    assert len(data) < 5000
+    with pytest.raises(ArtefactError, match="a dimension is a number from 1 to 65,536"):
+        from_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["space.0.bias", "classifier.bias", "query.bias"])
+def test_a_bias_is_not_broadcast(name: str) -> None:
+    """Small here, it would make every candidate of a search as long as itself."""
+    with pytest.raises(ArtefactError, match=r"do(es)? not have the shape"):
+        from_bytes(rewritten(tensors={name: np.zeros(70, np.float32)}))
+
+
+def test_axes_longer_than_any_fit_makes_are_refused() -> None:
+    long = {"query.bias": np.zeros(65_537, np.float32)}
+    with pytest.raises(ArtefactError, match="longer than 65,536"):
+        from_bytes(rewritten(tensors=long))
+
+
+def test_numbers_whose_products_overflow_are_refused() -> None:
+    for name, values in load(WHOLE).items():
+        with pytest.raises(ArtefactError, match="not finite, or larger than"):
+            from_bytes(rewritten(tensors={name: np.full_like(values, 2e9)}))
+    with pytest.raises(ArtefactError, match="not finite, or larger than"):
+        from_bytes(rewritten({"query": {"residual": 1e300, "gate": "linear"}}))
+
+
+@pytest.mark.parametrize("kind", ["float64", "int32", "float16"])
+def test_maps_of_another_type_are_refused(kind: str) -> None:
+    other = load(WHOLE)["query.gates"].astype(kind)
+    with pytest.raises(ArtefactError, match="another type than float32"):
+        from_bytes(rewritten(tensors={"query.gates": other}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adapted": float("nan")},
+        {"seconds": float("inf")},
+        {"rows": 10**400},
+        {"generic": True, "folded": "1"},
+        {"label_counts": {"left": None}},
+        {"label_counts": {"left": float("nan")}},
+        {"chosen": {"strength": float("inf")}},
+        {"growth": [[100, float("nan")]]},
+        {"measure": 3},
+    ],
+)
+def test_a_report_with_numbers_that_are_none_is_refused(change: dict[str, Any]) -> None:
+    report = read_description(WHOLE)["report"] | change
+    with pytest.raises(ArtefactError, match=r"description of the artefact is .* wrong"):
+        from_bytes(rewritten({"report": report}))
+
+
+def test_half_of_a_surrogate_pair_is_refused_before_it_is_printed() -> None:
+    with pytest.raises(ArtefactError, match="UnicodeEncodeError"):
+        read_description(rewritten({"created": "\ud800"}))
+
+
+def test_messages_stay_short_whatever_a_file_holds() -> None:
+    with pytest.raises(ArtefactError) as raised:
+        from_bytes(rewritten({"config": {"x" * 100_000: 1}}))
+    assert len(str(raised.value)) < 500

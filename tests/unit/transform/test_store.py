@@ -179,3 +179,64 @@ def test_keys_that_are_none_are_refused(store: TransformStore, tmp_path: Path, k
 def test_the_repr_is_how_it_was_made(tmp_path: Path) -> None:
     assert repr(TransformStore("x")) == "TransformStore('x')"
     assert TransformStore("~/x").path == Path.home() / "x"
+
+
+HOSTILE = [
+    "../../etc/passwd",
+    "..\\..\\boot.ini",
+    "/etc/passwd",
+    "C:\\x",
+    "a\x00b",
+    "a\nb",
+    "~root",
+    "$(touch x)",
+    "x" * 2000,
+    "\u202egnp.exe",
+    "CON",
+    "-rf",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_path_is_made_of_an_instruction_a_guide_or_a_collection(
+    tmp_path: Path, name: str
+) -> None:
+    store = TransformStore(tmp_path / "store")
+    hostile = hand_made(
+        instruction=name, guide=name, collection=CollectionInfo(name, name, 2, "cosine")
+    )
+    file = store.put(hostile)
+    assert file == store.path / f"{hostile.key}.safetensors"
+    assert set(hostile.key) <= set("0123456789abcdef")
+    assert [path.name for path in tmp_path.rglob("*")] == ["store", file.name]
+    assert store.find(name, name, hostile.collection) is not None
+
+
+def test_a_pipe_is_refused_and_not_waited_for(store: TransformStore) -> None:
+    store.put(LANGUAGE)
+    key = hand_made().key
+    os.mkfifo(store.path / f"{key}.safetensors")
+    with pytest.raises(ArtefactError, match="a pipe or a device, not a file"):
+        store.get(key)
+    problems = {summary.key: summary.problem for summary in store.summaries()}
+    assert problems.pop(LANGUAGE.key) is None
+    assert "a pipe or a device" in str(problems[key])
+
+
+def test_a_link_out_of_the_store_is_replaced_and_what_it_points_to_stays(
+    store: TransformStore, tmp_path: Path
+) -> None:
+    outside = tmp_path / "diary"
+    outside.write_text("mine")
+    link = store.put(LANGUAGE)
+    link.unlink()
+    link.symlink_to(outside)
+    with pytest.raises(ArtefactError, match="not a transform of this package"):
+        store.get(LANGUAGE.key)
+    store.put(LANGUAGE)
+    assert not link.is_symlink()
+    assert store.get(LANGUAGE.key) is not None
+    link.unlink()
+    link.symlink_to(outside)
+    assert store.delete(LANGUAGE.key)
+    assert outside.read_text() == "mine"

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -118,3 +119,12 @@ def test_nonsense_is_read_or_refused_and_nothing_else(reply: str) -> None:
     for read in (json_object, json_array):
         with contextlib.suppress(ReplyError):
             json.dumps(read(reply), ensure_ascii=False, allow_nan=False).encode()
+
+
+def test_a_reply_of_many_keys_of_which_one_comes_twice_is_refused_at_once() -> None:
+    keys = [f'"{number}":0' for number in range(15_000)]
+    begin = time.perf_counter()
+    with pytest.raises(ReplyError, match="The key '14999' stands twice"):
+        json_object("{" + ",".join([*keys, keys[-1]]) + "}")
+    # Each key counted among all others would take half a minute.
+    assert time.perf_counter() - begin < 2

@@ -6,6 +6,7 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, DataError, InstructionError
 from instruct_embeddings.guides.llm import Categories
+from instruct_embeddings.guides.llm.categories import MAX_FILE_BYTES
 
 LANGUAGES = Categories(
     "What language is it in?", ("Perl", "C"), {"Perl": "Perl 5 and Raku.", "C": ""}
@@ -104,3 +105,25 @@ def test_the_digest_is_that_of_names_and_descriptions() -> None:
     others = [Categories(None, ("Perl", "C")), Categories(None, ("C", "Perl"))]
     assert LANGUAGES.digest == same.digest
     assert len({LANGUAGES.digest, *(other.digest for other in others)}) == 3
+
+
+def test_messages_about_a_long_name_are_short() -> None:
+    with pytest.raises(ConfigError, match="of 1 to 80 characters") as raised:
+        Categories(None, ("x" * 5000, "b"))
+    assert len(str(raised.value)) < 300
+
+
+def test_a_file_that_is_huge_nested_deeply_or_half_a_character_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "categories.json"
+    for text, why in (
+        ("[" * 100_000, "nested too deeply"),
+        (" " * (MAX_FILE_BYTES + 1), "at most 1,048,576 are read"),
+        (
+            '{"format_version": 1, "instruction": null, "categories": '
+            '[{"name": "\\ud800", "description": ""}, {"name": "b", "description": ""}]}',
+            "UnicodeEncodeError",
+        ),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=why):
+            Categories.from_json(file)

@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -134,3 +135,21 @@ def test_other_merges_are_refused(reply: str, message: str) -> None:
 )
 def test_refusals_in_prose_are_told_from_nonsense(reply: str, refusal: bool) -> None:
     assert declined(reply) is refusal
+
+
+@pytest.mark.parametrize("reply", ['{"1": "%s"}', '{"1": 0, "%s": 1}', '{"%s": 0}'])
+def test_what_the_model_is_told_about_a_long_reply_is_short(reply: str) -> None:
+    """It is paid for."""
+    with pytest.raises(ReplyError) as raised:
+        read_choices(1, 2)(reply % ("x" * 5000))
+    assert len(str(raised.value)) < 200
+
+
+def test_a_merge_of_very_many_numbers_is_refused_at_once() -> None:
+    numbers = ",".join(["1"] * 90_000)
+    reply = f'[{{"name": "a", "description": "", "numbers": [{numbers}]}}]'
+    begin = time.perf_counter()
+    with pytest.raises(ReplyError, match=r"missing \[2\], twice \[1\]"):
+        read_merged(2)(reply)
+    # Each number counted among all others would take minutes.
+    assert time.perf_counter() - begin < 2

@@ -1,5 +1,7 @@
 import json
 import os
+import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instruct_embeddings._reading import LONGEST_LINE
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.training.data.reading import (
     ReadingLog,
@@ -144,3 +147,29 @@ def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="or is gone"):
         file.check()
     file.close()
+
+
+def test_a_line_longer_than_any_row_stops_the_reading(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with file.open("wb") as stream:
+        stream.write(b'{"text": "a"}\n')
+        stream.truncate(LONGEST_LINE * 4)  # a hole without a line break: no space is taken
+    with closing(SourceFile(file)) as source:
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"line 2 is longer than 8,388,608.*Split or shorten"):
+            list(source.lines())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 3 * LONGEST_LINE
+
+
+def test_messages_about_a_line_stay_short() -> None:
+    names = ", ".join(f'"{"x" * 50}{number}": 1' for number in range(1000))
+    with pytest.raises(ValueError, match="no such key among") as raised:
+        parse_row(f"{{{names}}}".encode(), max_characters=10)
+    assert len(str(raised.value)) < 1000
+
+
+def test_names_of_aspects_are_whole_characters_too() -> None:
+    with pytest.raises(ValueError, match="'labels' holds half of a surrogate pair"):
+        parse_row(b'{"text": "x", "labels": {"\\ud800": "b"}}', max_characters=10)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import chromadb
 import numpy as np
+import pytest
 
 from instruct_embeddings import InstructEncoder
 from tests.models import WORDS, tiny_checkpoint
+
+pytestmark = pytest.mark.faults
 
 ROWS = 1600
 PATIENCE = 60.0

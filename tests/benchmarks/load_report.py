@@ -1,0 +1,27 @@
+"""The table of `tests.benchmarks.load`."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(place: str, size: int, result: dict[str, Any]) -> None:
+    """One table a place."""
+    table = Table(
+        title=f"{place}, {size:,} vectors, {result['callers']} asynchronous callers and "
+        f"{result['threads']} threads"
+    )
+    for heading in ("phase", "instructions", "searches", "p50 ms", "p99 ms", "searches/s"):
+        table.add_column(heading)
+    table.add_column("longest stall of the event loop ms")
+    for phase in result["phases"]:
+        whole = (phase["searches a second"], phase["longest stall of the event loop ms"])
+        for kind, figures in sorted(phase["kinds"].items()):
+            table.add_row(phase["phase"], kind, *map(str, (*figures.values(), *whole)))
+            whole = ("", "")  # once a phase
+    Console(width=140).print(table)
+    Console().print(
+        f"{result['new instructions']} new instructions, fits of each: {result['fits of each']}; "
+        f"wrong answers: {result['wrong answers']}"
+    )

@@ -1,0 +1,142 @@
+import asyncio
+import gc
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from instruct_embeddings.errors import GuideError, InstructionError
+from instruct_embeddings.retrieval.waiting import SharedFits
+
+SECONDS = 30
+
+
+class Fits:
+    """Fits that last until they are let go.
+
+    Attributes:
+        asked: Instructions fitted, in order.
+        go: Lets all fits end.
+        problem: Raised at the end of a fit, if set.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.go = threading.Event()
+        self.problem: Exception | None = None
+
+    def fit(self, instruction: str) -> None:
+        self.asked.append(instruction)
+        assert self.go.wait(SECONDS)
+        if self.problem is not None:
+            raise self.problem
+
+
+@pytest.fixture
+def fits() -> Fits:
+    return Fits()
+
+
+async def started(fits: Fits, number: int = 1) -> None:
+    """Until so many fits have begun."""
+    while len(fits.asked) < number:
+        await asyncio.sleep(0.001)
+
+
+async def test_a_hundred_coroutines_wait_for_one_fit_and_no_thread_of_the_loop(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(100)]
+    await started(fits)
+    # The pool of the loop is free, whatever its size.
+    await asyncio.wait_for(asyncio.to_thread(int), SECONDS)
+    assert not any(task.done() for task in waiting)
+    fits.go.set()
+    await asyncio.gather(*waiting)
+    assert fits.asked == ["What colour?"]
+
+
+async def test_what_was_fitted_is_not_waited_for_again(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    fits.go.set()
+    await shared.wait(["What colour?", "  what COLOUR "])
+    fits.go.clear()
+    await asyncio.wait_for(shared.wait(["What colour"]), SECONDS)
+    assert fits.asked == ["  what COLOUR "]
+    await shared.wait([])
+
+
+async def test_several_instructions_are_fitted_side_by_side(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    waiting = asyncio.create_task(shared.wait(["What colour?", "What shape?"]))
+    await started(fits, 2)
+    fits.go.set()
+    await waiting
+    assert sorted(fits.asked) == ["What colour?", "What shape?"]
+
+
+async def test_all_who_wait_hear_of_a_problem_and_the_next_one_tries_again(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    fits.problem = GuideError("out of order")
+    waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(3)]
+    await started(fits)
+    fits.go.set()
+    assert await asyncio.gather(*waiting, return_exceptions=True) == [fits.problem] * 3
+    fits.problem = None
+    await shared.wait(["What colour?"])
+    assert len(fits.asked) == 2
+
+
+async def test_who_is_cancelled_leaves_the_fit_to_the_others(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    one, other = (asyncio.create_task(shared.wait(["What colour?"])) for _ in range(2))
+    await started(fits)
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    fits.go.set()
+    await other
+    assert fits.asked == ["What colour?"]
+
+
+async def test_a_problem_that_nobody_waits_for_is_no_noise(
+    fits: Fits, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = SharedFits(fits.fit)
+    fits.problem = GuideError("out of order")
+    alone = asyncio.create_task(shared.wait(["What colour?"]))
+    await started(fits)
+    alone.cancel()
+    await asyncio.gather(alone, return_exceptions=True)
+    fits.go.set()
+    with pytest.raises(GuideError):
+        await shared.wait(["What colour?"])
+    gc.collect()
+    assert caplog.text == ""
+
+
+async def test_a_fit_sees_the_context_of_who_asked_first(fits: Fits) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    seen: list[str] = []
+    tenant.set("a")
+    await SharedFits(lambda text: seen.append(tenant.get())).wait(["What colour?"])
+    assert seen == ["a"]
+
+
+def test_two_event_loops_share_a_fit(fits: Fits) -> None:
+    shared = SharedFits(fits.fit)
+    threads = [
+        threading.Thread(target=lambda: asyncio.run(shared.wait(["What colour?"])))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    fits.go.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert fits.asked == ["What colour?"]
+
+
+async def test_an_empty_instruction_is_refused(fits: Fits) -> None:
+    with pytest.raises(InstructionError, match="is empty"):
+        await SharedFits(fits.fit).wait([" "])
+    assert fits.asked == []

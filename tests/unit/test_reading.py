@@ -1,0 +1,109 @@
+import json
+import os
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instruct_embeddings._reading import (
+    TooLargeError,
+    brief,
+    limited_lines,
+    parse_json,
+    read_limited,
+)
+
+
+def test_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"four")
+    assert read_limited(file, 4) == b"four"
+    with pytest.raises(TooLargeError, match="it has 4 bytes; at most 3 are read") as raised:
+        read_limited(file, 3)
+    assert raised.value.size == 4
+
+
+def test_a_pipe_a_folder_and_a_device_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device, not a file"):
+            read_limited(place, 10)
+    with pytest.raises(IsADirectoryError):
+        read_limited(tmp_path, 10)
+    with pytest.raises(FileNotFoundError):
+        read_limited(tmp_path / "none", 10)
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"four")
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for limit in (3, 4):
+        for place in (tmp_path, tmp_path / "a"):
+            try:
+                read_limited(place, limit)
+            except (OSError, ValueError):
+                continue
+    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("[" + "0," * 1_000_001 + "0]", "more than 1,000,000 parts"),
+        ('"\\ud800"', "surrogates not allowed"),
+        ("{", "Expecting"),
+        ("9" * 5000, "limit"),
+    ],
+)
+def test_what_is_no_json_or_too_much_of_it_is_a_value_error(text: str, why: str) -> None:
+    for given_as in (text, text.encode()):
+        with pytest.raises(ValueError, match=why):
+            parse_json(given_as)
+
+
+def test_bytes_are_utf_8_with_or_without_a_mark() -> None:
+    assert parse_json("\ufeff{}".encode()) == {}
+    with pytest.raises(ValueError, match="utf-8"):
+        parse_json('"é"'.encode("latin-1"))
+
+
+def test_halves_of_pairs_pass_where_the_reader_says_where_they_stand() -> None:
+    assert parse_json('["\\ud800"]', halves=True) == ["\ud800"]
+    assert parse_json('["\\ud83d\\ude00"]') == ["\U0001f600"]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(values, st.booleans())
+def test_all_other_json_is_read_as_it_is(value: object, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    assert parse_json(text) == parse_json(text.encode()) == value
+
+
+@given(st.lists(st.text("ab", max_size=3)))
+def test_lines_up_to_the_limit_are_those_of_the_file(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    assert list(limited_lines(StringIO(text).readline, 4)) == list(StringIO(text))
+    data = text.encode()
+    assert list(limited_lines(BytesIO(data).readline, 4)) == list(BytesIO(data))
+
+
+def test_a_longer_line_is_named() -> None:
+    found = limited_lines(StringIO("ab\nabc\n").readline, 3)
+    assert next(found) == "ab\n"
+    with pytest.raises(ValueError, match="line 2 is longer than 3 characters"):
+        next(found)
+
+
+def test_errors_are_quoted_in_one_short_line() -> None:
+    assert brief(KeyError("a")) == "KeyError: 'a'"
+    assert brief(ValueError("one\n  two.")) == "ValueError: one two"
+    assert len(brief(ValueError("x" * 10_000))) < 230
