@@ -32,7 +32,7 @@ def chroma_guard(server: int, name: str, value: str) -> Iterator[Guard]:
     """Forward what carries a header to the Chroma server at a port; answer 401 to all else."""
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        # The default, HTTP/1.0, closes each connection: a client that is refused leaves none open.
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

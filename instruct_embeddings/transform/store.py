@@ -119,7 +119,7 @@ class TransformStore:
         """Copy an artefact to a file.
 
         Raises:
-            ConfigError: There is no such transform, or the target exists.
+            ConfigError: There is no such transform, the target exists, or its folder does not.
             ArtefactError: The artefact is damaged.
         """
         transform = self.get(key)
@@ -128,6 +128,8 @@ class TransformStore:
         file = Path(target).expanduser()
         if file.exists():
             raise ConfigError(f"{file} exists already. Choose another name or remove it first.")
+        if not file.parent.is_dir():
+            raise ConfigError(f"There is no folder {file.parent}. Make it first, or name another.")
         return write_whole(file, artefact.to_bytes(transform))
 
     def _file(self, key: str) -> Path:

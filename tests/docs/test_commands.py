@@ -4,7 +4,7 @@ import importlib
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,7 +34,7 @@ EXAMPLES = [
 
 
 @pytest.fixture
-def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what the commands read, and tiny models."""
     rows = zip(TEXTS, METADATA, strict=True)
     lines = [json.dumps({"text": text, **metadata}) for text, metadata in rows]
@@ -43,9 +43,9 @@ def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     train = [json.dumps(example) for example in EXAMPLES]
     (Path("FOLDER") / "train.jsonl").write_text("\n".join(train), encoding="utf-8")
     monkeypatch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder())
-    checkpoint = InstructEncoder.from_pretrained(tiny_checkpoint())
-    monkeypatch.setattr(encoders, "load_instructed", lambda model=None: checkpoint)
-    return folder
+    with InstructEncoder.from_pretrained(tiny_checkpoint()) as checkpoint:
+        monkeypatch.setattr(encoders, "load_instructed", lambda model=None: checkpoint)
+        yield folder
 
 
 @pytest.mark.filterwarnings("ignore::instruct_embeddings.TransformWarning")

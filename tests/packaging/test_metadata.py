@@ -33,9 +33,11 @@ def test_the_extras_are_the_documented_ones() -> None:
         "bench",
         "chroma",
         "dev",
+        "docs",
         "eval",
         "langchain",
         "llama-index",
+        "mteb",
         "offline",
         "train",
     }

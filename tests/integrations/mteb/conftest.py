@@ -31,9 +31,10 @@ def without_bars() -> Iterator[None]:
     datasets.enable_progress_bars()
 
 
-@pytest.fixture(scope="session")
-def encoder() -> InstructEncoder:
-    return InstructEncoder.from_pretrained(tiny_checkpoint())
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[InstructEncoder]:
+    with InstructEncoder.from_pretrained(tiny_checkpoint()) as encoder:
+        yield encoder
 
 
 @pytest.fixture(scope="session")
