@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from instruct_embeddings.encoder import InstructEncoder, loading
+from instruct_embeddings.encoder import InstructEncoder, loading, registry
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.settings import EncoderSettings, Pooling
@@ -183,7 +183,13 @@ def encoder() -> Iterator[InstructEncoder]:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process, whatever other tests have left to the garbage collector."""
+    monkeypatch.setattr(registry, "shared", registry.Registry())
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> list[Any]:
     """A record of every time that weights are loaded."""
     calls: list[Any] = []
     load = loading.load_model

@@ -167,6 +167,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
     return seen
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 @pytest.mark.parametrize("instruction", [None, INSTRUCTION])
 def test_an_encoder_gives_the_same_vectors_with_little_memory(
     monkeypatch: pytest.MonkeyPatch, instruction: str | None
