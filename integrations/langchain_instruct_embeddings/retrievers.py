@@ -18,10 +18,10 @@ from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_v
 from typing_extensions import Self
 
 from instruct_embeddings._arguments import UNSET, Unset, given
-from instruct_embeddings.config import FitConfig, check_instruction
-from instruct_embeddings.errors import ConfigError, InstructionError
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide
-from instruct_embeddings.retrieval.composition import check_asked
+from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -179,10 +179,8 @@ class InstructionTransformRetriever(BaseRetriever):
 
     @field_validator("instruction")
     @classmethod
-    def _check_instruction(cls, instruction: str | dict[str, float] | None) -> Any:
-        if isinstance(instruction, str):
-            return check_instruction(instruction)
-        return instruction and check_asked(instruction)
+    def _check_instruction(cls, instruction: Asked | None) -> str | dict[str, float] | None:
+        return check_default(instruction)
 
     @field_validator("store", mode="before")
     @classmethod
@@ -213,12 +211,7 @@ class InstructionTransformRetriever(BaseRetriever):
             GuideError: There is no guide, or it finds nothing to learn from.
         """
         asked = self.instruction if instruction is None else instruction
-        if not isinstance(asked, str):
-            raise InstructionError(
-                f"There is no instruction to fit: the field is {asked!r}. "
-                'Pass one sentence such as "What programming language is it written in?".'
-            )
-        return self.engine.transform(asked)
+        return self.engine.transform(one_instruction(asked))
 
     def report(self, instruction: str | None = None) -> FitReport:
         """How good the transform of an instruction is on held-out rows; see `transform_for`."""

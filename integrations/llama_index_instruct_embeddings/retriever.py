@@ -18,10 +18,10 @@ from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 from typing_extensions import Self
 
-from instruct_embeddings.config import FitConfig, check_instruction
-from instruct_embeddings.errors import ConfigError, InstructionError
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide
-from instruct_embeddings.retrieval.composition import Asked, check_asked
+from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -155,7 +155,7 @@ class InstructionTransformRetriever(BaseRetriever):
         else:
             check_shared(engine, source.vector_store)
         self._engine = engine
-        self._instruction = _checked_instruction(instruction)
+        self._instruction = check_default(instruction)
         self._options: dict[str, Any] = {
             "k": similarity_top_k,
             "where": to_where(filters),
@@ -188,7 +188,7 @@ class InstructionTransformRetriever(BaseRetriever):
     def with_instruction(self, instruction: Asked | None) -> Self:
         """A copy with another instruction that shares the engine, so nothing is fitted twice."""
         other = copy.copy(self)
-        other._instruction = _checked_instruction(instruction)
+        other._instruction = check_default(instruction)
         return other
 
     def transform_for(self, instruction: str | None = None) -> InstructionTransform:
@@ -204,12 +204,7 @@ class InstructionTransformRetriever(BaseRetriever):
             GuideError: There is no guide, or it finds nothing to learn from.
         """
         asked = self._instruction if instruction is None else instruction
-        if not isinstance(asked, str):
-            raise InstructionError(
-                f"There is no instruction to fit: the retriever has {asked!r}. "
-                'Pass one sentence such as "What programming language is it written in?".'
-            )
-        return self._engine.transform(asked)
+        return self._engine.transform(one_instruction(asked))
 
     def report(self, instruction: str | None = None) -> FitReport:
         """How good the transform of an instruction is on held-out rows; see `transform_for`."""
@@ -276,12 +271,6 @@ def _source(
         f"Got {'neither' if index is None else 'both'} of index and vector_store; exactly one is "
         "wanted. Pass an index, or vector_store=ChromaVectorStore(...) with embed_model=..."
     )
-
-
-def _checked_instruction(asked: Asked | None) -> Asked | None:
-    if isinstance(asked, str):
-        return check_instruction(asked)
-    return asked and check_asked(asked)
 
 
 def _checked(embed_model: object) -> BaseEmbedding:
