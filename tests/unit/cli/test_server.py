@@ -1,10 +1,12 @@
 """The commands against a running Chroma server."""
 
+import gc
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import chromadb
+import httpx
 import pytest
 
 from tests.chroma_server import HOST, chroma_server
@@ -33,15 +35,10 @@ def test_a_server_is_filled_and_asked(server: list[str], run: Run, tmp_path: Pat
 def test_another_tenant_and_database_hold_rows_of_their_own(
     server: list[str], run: Run, tmp_path: Path
 ) -> None:
-    admin = chromadb.AdminClient(
-        chromadb.config.Settings(
-            chroma_api_impl="chromadb.api.fastapi.FastAPI",
-            chroma_server_host=HOST,
-            chroma_server_http_port=int(server[-1]),
-        )
-    )
-    admin.create_tenant("shop")
-    admin.create_database("archive", tenant="shop")
+    # Not by an AdminClient: it has no close(), and its connection would stay open.
+    tenants = f"http://{HOST}:{server[-1]}/api/v2/tenants"
+    httpx.post(tenants, json={"name": "shop"}).raise_for_status()
+    httpx.post(f"{tenants}/shop/databases", json={"name": "archive"}).raise_for_status()
     file = tmp_path / "rows.jsonl"
     rows = [
         {"id": str(i), "text": f"text {i}", "kind": "even" if i % 2 == 0 else "odd"}
@@ -63,3 +60,8 @@ def test_a_tenant_that_is_not_there_is_named(server: list[str], run: Run) -> Non
     ran = run("query", "x", *server, "--tenant", "nobody", "--collection", "rows")
     assert ran.code == 1
     assert "check tenant 'nobody'" in ran.stderr
+    # Chroma does not close the connection of a client whose tenant is missing: it goes here, not
+    # as a warning in whatever test runs when it is collected.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
