@@ -58,7 +58,7 @@ fuzz: .venv/.ready ## Damaged input for every reader, a minute each; SECONDS=360
 .PHONY: test-lowest
 test-lowest: ## The default tests on the lowest supported versions, in .venv-lowest
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/setup-lowest.sh
-	@.venv-lowest/bin/python -m pytest -p no:anyio -W default $(ARGS)
+	@.venv-lowest/bin/python -m pytest -p no:anyio -W default --ignore=tests/integrations/mteb $(ARGS)
 
 .PHONY: train-smoke
 train-smoke: .venv/.ready ## Train tiny models from raw JSONL and print what they learned; a minute
@@ -129,6 +129,20 @@ bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 bench-awareness: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-mteb
+bench-mteb: .venv/.ready ## mteb's tasks on local texts; DATA=folder; Python 3.11 or newer
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.mteb_local --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-limit
+bench-limit: .venv/.ready ## What 384 dimensions hold, and what a transform makes of LIMIT; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.limit --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: .venv/.ready ## A million rows through the command line, killed on the way; about an hour
+	@$(PY) -m tests.benchmarks.scale $(ARGS)
 
 .PHONY: bench-load
 bench-load: .venv/.ready ## 32 asynchronous callers and 16 threads on one retriever; DATA is optional

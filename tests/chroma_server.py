@@ -7,12 +7,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import chromadb
 import pytest
+from chromadb.api import ClientAPI
 
 HOST = "127.0.0.1"
 _SECONDS = 40
+
+
+@contextmanager
+def chroma_client(place: str, folder: Path) -> Iterator[ClientAPI]:
+    """A client of a folder: "embedded", or through a "server" that serves it."""
+    if place == "embedded":
+        yield chromadb.PersistentClient(str(folder))
+        return
+    with chroma_server(folder) as port:
+        client = chromadb.HttpClient(host=HOST, port=port)
+        yield client
+        close(client)
+
+
+def close(client: Any) -> None:
+    """Close all connections; Chroma's own close() leaves those of the administration open."""
+    for part in (client, client._admin_client):
+        part._server._session.close()
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.encoders import TextEncoder
 from instruct_embeddings.cli.indexing import fill
 from instruct_embeddings.cli.options import (
     CollectionOption,
@@ -19,7 +20,11 @@ from instruct_embeddings.cli.output import finish, note, progress, reported
 from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place, check_model, new_collection
 from instruct_embeddings.cli.records import Reader
+from instruct_embeddings.cli.restoring import is_damaged, restore, set_aside
 from instruct_embeddings.errors import CollectionMismatchError
+
+if TYPE_CHECKING:
+    from chromadb import Collection
 
 _SHOWN = 20
 
@@ -67,36 +72,53 @@ def run_index(
     Raises:
         DataError: A file or a line cannot be read.
         CollectionMismatchError: The collection was filled by another model.
+        UnreachableCollectionError: The server does not answer, or no longer.
     """
     total = reader.count(files)
     note("Loading the sentence encoder ...")
     encoder = encoders.load_encoder(model)
     client = place.client(create=True)
-    collection = new_collection(client, name, encoder.name)
+    with place.reached():
+        collection = new_collection(client, name, encoder.name)
+        largest = client.get_max_batch_size()
     if not check_model(collection.metadata, name, encoder.name) and model is None:
         raise CollectionMismatchError(
             f"The collection {name!r} exists and does not record which model filled it. Name a new "
             "collection, or name the model that filled this one with --model."
         )
     started = time.perf_counter()
+    restored = _restore(place, collection, encoder)
     with progress(f"Indexing into {name}", total) as advance:
         counts = fill(
             collection,
             reader.read(files),
             encoder,
-            largest_batch=client.get_max_batch_size(),
+            largest_batch=largest,
             on_rows=advance,
         )
+    with place.reached():
+        rows = collection.count()
     return {
         "collection": name,
         "place": str(place),
         "model": encoder.name,
         **asdict(counts),
+        "restored": restored,
         "bad": len(reader.bad),
         "bad_lines": reader.bad,
-        "rows": collection.count(),
+        "rows": rows,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _restore(place: Place, collection: "Collection", encoder: TextEncoder) -> int:
+    """Make a damaged index anew; how many rows were embedded again for it."""
+    if place.path is None or not is_damaged(place.path, collection):
+        return 0
+    set_aside(place.path, collection)
+    note("A process was killed while Chroma wrote the index: all stored texts are embedded again.")
+    with progress(f"Restoring {collection.name}", collection.count()) as advance:
+        return restore(place.path, collection, encoder, advance)
 
 
 def _summary(document: dict[str, Any]) -> str:

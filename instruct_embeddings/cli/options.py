@@ -35,6 +35,12 @@ HeaderOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+TimeoutOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="Most seconds to wait for an answer of that server (120).", min=0.1, show_default=False
+    ),
+]
 CollectionOption: TypeAlias = Annotated[
     str, typer.Option("--collection", "-c", help="Name of the collection.")
 ]
@@ -63,7 +69,7 @@ BlendOption: TypeAlias = Annotated[
     float, typer.Option(help="From 0 (generic) to 1 (adapted).", min=0.0, max=1.0)
 ]
 ExactOption: TypeAlias = Annotated[
-    bool, typer.Option("--exact", help="Rank all rows, read into memory.")
+    bool, typer.Option("--exact", help="Rank all rows, not those that the index finds.")
 ]
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")

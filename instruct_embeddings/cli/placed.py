@@ -13,6 +13,7 @@ from instruct_embeddings.cli.options import (
     PortOption,
     SslOption,
     TenantOption,
+    TimeoutOption,
 )
 from instruct_embeddings.cli.places import Place
 
@@ -24,6 +25,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "tenant": (TenantOption, None),
     "database": (DatabaseOption, None),
     "header": (HeaderOption, None),
+    "timeout": (TimeoutOption, None),
 }
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,17 @@ from urllib.parse import quote
 import typer
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.errors import CollectionError, CollectionMismatchError
+from instruct_embeddings.cli.restoring import refuse_damaged
+from instruct_embeddings.errors import (
+    CollectionError,
+    CollectionMismatchError,
+    UnreachableCollectionError,
+)
 
 if TYPE_CHECKING:
     from chromadb import Collection
     from chromadb.api import ClientAPI
+    from chromadb.config import Settings
 
 MODEL_KEY = "instruct_embeddings:model"
 _DEFAULT_PORT = 8000
@@ -34,6 +41,7 @@ class Place:
         tenant: Tenant of the database; None for Chroma's default.
         database: Database of the tenant; None for Chroma's default.
         headers: Names and values for the server; never shown, since they may hold secrets.
+        timeout: Most seconds to wait for an answer of the server; None for the default.
     """
 
     path: Path | None = None
@@ -43,6 +51,7 @@ class Place:
     tenant: str | None = None
     database: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    timeout: float | None = None
 
     @classmethod
     def given(
@@ -55,6 +64,7 @@ class Place:
         tenant: str | None = None,
         database: str | None = None,
         header: Sequence[str] | None = None,
+        timeout: float | None = None,
     ) -> "Place":
         """The place that the options of a command name.
 
@@ -68,8 +78,10 @@ class Place:
             )
         if host is None and port is not None:
             raise typer.BadParameter("--port belongs to --host; a --path has no port.")
-        if host is None and (ssl or header):
-            raise typer.BadParameter("--ssl and --header belong to --host; a --path has neither.")
+        if host is None and (ssl or header or timeout is not None):
+            raise typer.BadParameter(
+                "--ssl, --header and --timeout belong to --host; a --path has none of them."
+            )
         if host is not None and set(host) & set("/@"):
             # What stands before an @ may be a password, so that the host is not repeated.
             raise typer.BadParameter(
@@ -77,7 +89,7 @@ class Place:
                 "for passwords see --header."
             )
         headers = tuple(map(_header, header or ()))
-        return cls(path, host, port or _DEFAULT_PORT, ssl, tenant, database, headers)
+        return cls(path, host, port or _DEFAULT_PORT, ssl, tenant, database, headers, timeout)
 
     def __str__(self) -> str:
         """The folder, or host and port."""
@@ -114,21 +126,7 @@ class Place:
         chromadb = require("chromadb", extra="chroma")
         settings = chromadb.config.Settings(anonymized_telemetry=False)
         if self.path is None:
-            try:
-                client: ClientAPI = chromadb.HttpClient(
-                    self.host,
-                    self.port,
-                    ssl=self.ssl,
-                    headers=dict(self.headers),
-                    settings=settings,
-                    **self._names,
-                )
-            except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
-                raise CollectionError(
-                    f"No Chroma server answers at {self} ({exc}). Start one with: chroma run "
-                    f"--path FOLDER --host {self.host} --port {self.port}{self._check_names}"
-                ) from exc
-            return client
+            return self._server(settings)
         if not create and not (self.path / "chroma.sqlite3").is_file():
             raise CollectionError(
                 f"There is no Chroma database in {str(self.path)!r}: a folder with a file "
@@ -145,6 +143,34 @@ class Place:
                 f"the folder can be written and was made by Chroma{self._check_names}."
             ) from exc
         return folder
+
+    def reached(self) -> AbstractContextManager[None]:
+        """For requests that belong to no collection: an error of this place where none answers."""
+        client = require("chroma_instruct_embeddings.client", extra="chroma")
+        found: AbstractContextManager[None] = client.reachable(str(self), self.timeout)
+        return found
+
+    def _server(self, settings: "Settings") -> "ClientAPI":
+        chroma = require("chroma_instruct_embeddings.client", extra="chroma")
+        limit = {} if self.timeout is None else {"timeout": self.timeout}
+        try:
+            client: ClientAPI = chroma.http_client(
+                self.host,
+                self.port,
+                ssl=self.ssl,
+                headers=dict(self.headers),
+                settings=settings,
+                **limit,
+                **self._names,
+            )
+        except UnreachableCollectionError:
+            raise
+        except (ValueError, OSError, require("chromadb.errors").ChromaError) as exc:
+            raise CollectionError(
+                f"No Chroma server answers at {self} ({exc}). Start one with: chroma run "
+                f"--path FOLDER --host {self.host} --port {self.port}{self._check_names}"
+            ) from exc
+        return client
 
     @property
     def _names(self) -> dict[str, str]:
@@ -163,14 +189,19 @@ class Place:
             CollectionError: There is none of that name; the message lists those that exist.
         """
         client = self.client()
-        names = sorted(collection.name for collection in client.list_collections())
+        with self.reached():
+            names = sorted(collection.name for collection in client.list_collections())
         if name not in names:
             raise CollectionError(
                 f"There is no collection {name!r} in {self}. It holds: "
                 f"{', '.join(names) or 'no collection'}. Name one of them with --collection."
             )
-        # Vectors are always given, so the recorded embedding function need not be built.
-        return client.get_collection(name, embedding_function=None)
+        with self.reached():
+            # Vectors are always given, so the recorded embedding function need not be built.
+            found = client.get_collection(name, embedding_function=None)
+        if self.path is not None:
+            refuse_damaged(self.path, found)
+        return found
 
 
 def new_collection(client: "ClientAPI", name: str, model: str) -> "Collection":

@@ -4,6 +4,7 @@ Configurations name sizes, code and other files. The libraries that build models
 file of a few hundred bytes can ask for more memory than there is, or for a module to import.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _PARAMETERS_PER_BYTE = 4
 _FEWEST_PARAMETERS = 2**24
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_experts")
 _FEWEST_LAYERS = 256
+_WORDS = "vocab_size"
+_NUMBER = re.compile(r"^num_|_(eps|size|layers|heads|dim)$")
 _LARGEST_SCALE = 1_000_000
 _LEARNED = ("latent_attention", "multi_layer")
 _WHAT_TO_DO = "Fetch the model again, or use one from a source that you trust."
@@ -66,7 +69,7 @@ def check_folder(path: Path, config: Mapping[str, Any], *, trusted: bool) -> Non
 
     Raises:
         CheckpointError: It names files elsewhere, code on the model hub, an adapter that would be
-            put on unasked, or more layers than it has tensors.
+            put on unasked, words for numbers, or more layers than it has tensors.
     """
     for index in path.glob("*.safetensors.index.json"):
         named = read_json(index).get("weight_map")
@@ -83,6 +86,7 @@ def check_folder(path: Path, config: Mapping[str, Any], *, trusted: bool) -> Non
         )
     if not trusted:
         _check_kernels(path, config)
+    _check_numbers(path, config)
     _check_layers(path, config)
 
 
@@ -112,6 +116,16 @@ def _check_kernels(path: Path, config: Mapping[str, Any]) -> None:
             )
 
 
+def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
+    """Some versions of transformers find out only when a text is read."""
+    for key, value in _entries(config):
+        if isinstance(value, str) and _NUMBER.search(key):
+            raise CheckpointError(
+                f"The model in {str(path)!r} cannot be loaded: config.json says "
+                f"{key}={value!r:.80}, where a number belongs. {_WHAT_TO_DO}"
+            )
+
+
 def _check_layers(path: Path, config: Mapping[str, Any]) -> None:
     """Layers are Python objects, made before any weight is looked for."""
     tensors = sum(len(shapes_of(file)) for file in path.glob("*.safetensors"))
@@ -130,6 +144,27 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield key, value
         if isinstance(value, Mapping):
             yield from _entries(value)
+
+
+def check_tokens(path: Path, ids: Mapping[str, int | None]) -> None:
+    """Refuse a tokenizer that writes tokens which the model has no vector for.
+
+    Args:
+        path: The folder of the model.
+        ids: Special tokens, by what they are for.
+
+    Raises:
+        CheckpointError: One of them is past the end of the vocabulary.
+    """
+    sizes = [value for key, value in _entries(read_json(path / "config.json")) if key == _WORDS]
+    known = max((size for size in sizes if isinstance(size, int)), default=None)
+    for name, number in ids.items():
+        if known is not None and number is not None and number >= known:
+            raise CheckpointError(
+                f"The tokenizer in {str(path)!r} writes {name} as token {number:,}, and the model "
+                f"has {known:,} tokens. Take the tokenizer that was saved with the model, or give "
+                f"{name} a token of its vocabulary in tokenizer_config.json."
+            )
 
 
 def check_parameters(path: Path, skeleton: nn.Module) -> None:

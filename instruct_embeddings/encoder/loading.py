@@ -24,7 +24,7 @@ from instruct_embeddings.errors import CheckpointError, ConfigError, InstructEmb
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
+_USED_TOKENS = ("pad", "unk", "cls", "sep", "bos", "eos")
 _one_at_a_time = threading.Lock()
 
 
@@ -115,6 +115,8 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
             f"{str(source.base.path)!r} holds no vocabulary (tokenizer.json or what its tokenizer "
             "reads). Save the tokenizer beside the model, or fetch the model again."
         )
+    used = {f"{kind}_token": getattr(found, f"{kind}_token_id") for kind in _USED_TOKENS}
+    bounds.check_tokens(source.base.path, used)
     return found
 
 

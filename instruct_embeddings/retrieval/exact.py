@@ -1,5 +1,6 @@
-"""An in-memory copy of the stored vectors, for exact ranking of small collections."""
+"""All stored vectors, for exact ranking: an in-memory copy, unless it would be too large."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,10 @@ from instruct_embeddings.errors import EmptyCollectionError
 from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.retrieval.sampling import read_pages
 
+# Larger collections are read again by each search: a million vectors of 384 numbers are 1.5 GB.
+MAX_COPY_BYTES = 256 * 1024**2
 _PROBES = 64
+_BLOCK = 8192
 # Chroma keeps cosine vectors normalised, so they come back with an error of about 5e-7.
 _TOLERANCE = 1e-5
 
@@ -38,7 +42,7 @@ class VectorCopy:
         Raises:
             EmptyCollectionError: Nothing is stored.
         """
-        rows = Rows.joined(read_pages(collection, vectors=True))
+        rows = Rows.joined(list(read_pages(collection, vectors=True)))
         if not len(rows):
             raise EmptyCollectionError(
                 f"The collection {collection.info().name!r} is empty. Index documents first."
@@ -59,6 +63,16 @@ class VectorCopy:
             np.allclose(found.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
         )
 
+    def pages(
+        self, collection: VectorCollection, where: Where | None, where_document: Where | None
+    ) -> Iterator[Rows]:
+        """Rows that pass the filters of the collection, in order, some at a time."""
+        passing = self.matching(collection, where, where_document)
+        for start in range(0, len(self.ids), _BLOCK):
+            stop = start + _BLOCK
+            rows, kept = Rows(self.ids[start:stop], self.vectors[start:stop]), passing[start:stop]
+            yield rows if kept.all() else rows.take(np.flatnonzero(kept))
+
     def matching(
         self, collection: VectorCollection, where: Where | None, where_document: Where | None
     ) -> BoolArray:
@@ -68,3 +82,9 @@ class VectorCopy:
         pages = read_pages(collection, where=where, where_document=where_document)
         passing = {x for page in pages for x in page.ids}
         return np.array([x in passing for x in self.ids], dtype=np.bool_)
+
+
+def fits_in_memory(collection: VectorCollection) -> bool:
+    """Whether a copy of the vectors is kept, rather than read for each search."""
+    dimension = collection.info().dimension
+    return collection.count() * dimension * np.dtype(np.float32).itemsize <= MAX_COPY_BYTES

@@ -1,5 +1,6 @@
 """From a folded query to ranked candidates: prefetch from the index, then rescore."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,7 +9,6 @@ import numpy as np
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
-from instruct_embeddings.retrieval.exact import VectorCopy
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
@@ -152,18 +152,21 @@ def _refuse_unreachable(collection: VectorCollection, transform: Ranker) -> None
 
 
 def rank_exactly(
-    copy: VectorCopy,
-    collection: VectorCollection,
-    transform: Ranker,
-    query: FloatArray,
-    request: SearchRequest,
+    pages: Iterable[Rows], transform: Ranker, query: FloatArray, request: SearchRequest
 ) -> list[tuple[str, float]]:
-    """Score every row of an in-memory copy; same arguments as `rank_by_index`."""
-    passing = copy.matching(collection, request.where, request.where_document)
-    rows = Rows(copy.ids, copy.vectors)
-    if not passing.all():
-        rows = rows.take(np.flatnonzero(passing))
-    return _best(rows, transform, query, request)
+    """Score every row, and keep the best; ties keep the order of the rows.
+
+    Args:
+        pages: All rows that pass the filters, with their vectors.
+        transform: A transform of their collection.
+        query: Unit generic vector, shape (1, d).
+        request: The search.
+    """
+    best: list[tuple[str, float]] = []
+    for rows in pages:
+        best += _best(rows, transform, query, request)
+        best = sorted(best, key=lambda row: -row[1])[: request.k]
+    return best
 
 
 def _best(

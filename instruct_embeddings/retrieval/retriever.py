@@ -1,17 +1,17 @@
 """Search a collection of generic vectors under an instruction."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import Where
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.protocols import Guide, VectorCollection
+from instruct_embeddings.protocols import Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
 from instruct_embeddings.retrieval.drift import Drift, find_drift
-from instruct_embeddings.retrieval.exact import VectorCopy
+from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.retrieval.library import TransformLibrary
 from instruct_embeddings.retrieval.ranking import (
@@ -21,6 +21,7 @@ from instruct_embeddings.retrieval.ranking import (
     rank_exactly,
 )
 from instruct_embeddings.retrieval.reuse import Reuse
+from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -58,7 +59,7 @@ class InstructRetriever:
         self._library = TransformLibrary(
             collection, guide, store=store, fit=fit or FitConfig(), insist=insist, reuse=reuse
         )
-        self._fits = SharedFits(self.transform)
+        self._fits = SharedFits(self.transform, self._library.find)
         self._copy: VectorCopy | None = None
         self._copying = threading.Lock()
 
@@ -155,7 +156,8 @@ class InstructRetriever:
             where_document: Filter on the stored text.
             blend: 0 gives the generic ranking, 1 the adapted one.
             prefetch: Candidates taken from the index before rescoring; None for the default.
-            exact: Score every row of an in-memory copy instead of asking the index.
+            exact: Score every row instead of asking the index: of an in-memory copy, or where that
+                would take over 256 MB, page by page, which reads the collection each time.
 
         Raises:
             ConfigError: `k`, `prefetch`, `blend` or `instruction` is out of its range.
@@ -170,7 +172,7 @@ class InstructRetriever:
             return self._generic(vector, request)
         query = query_row(vector, transform.collection.dimension)
         if exact:
-            ranked = rank_exactly(self._current_copy(), self.collection, transform, query, request)
+            ranked = rank_exactly(self._pages(where, where_document), transform, query, request)
         else:
             ranked = rank_by_index(self.collection, transform, query, request)
         return self._hits(ranked, adapted=True, reused=transform.reused)
@@ -209,6 +211,11 @@ class InstructRetriever:
             for transform, (text, weight) in zip(transforms, asked.items(), strict=True)
         ]
         return Composition(tuple(parts)) if any(part.adapts for part in parts) else None
+
+    def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
+        if fits_in_memory(self.collection):
+            return self._current_copy().pages(self.collection, where, where_document)
+        return read_pages(self.collection, where=where, where_document=where_document, vectors=True)
 
     def _current_copy(self) -> VectorCopy:
         with self._copying:

@@ -1,7 +1,7 @@
 """A seeded uniform sample of a collection, without reading it whole."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -60,7 +60,7 @@ def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Gene
     blocks = min(reads, size)
     length = -(-size // blocks)
     if total <= size or total < 2 * blocks * length:
-        rows = Rows.joined(read_pages(collection, vectors=True, records=True))
+        rows = Rows.joined(list(read_pages(collection, vectors=True, records=True)))
     else:
         edges = np.linspace(0, total, blocks + 1).astype(int)
         starts = [int(rng.integers(a, max(a + 1, b - length + 1))) for a, b in pairwise(edges)]
@@ -85,13 +85,12 @@ def read_pages(
     where_document: Where | None = None,
     vectors: bool = False,
     records: bool = False,
-) -> list[Rows]:
+) -> Iterator[Rows]:
     """All rows, page by page, each once.
 
     Where rows are deleted meanwhile, those behind them move up, past the next offset. So a page
     begins with a row of the one before: if it does not, it is read again from further back.
     """
-    pages: list[Rows] = []
     known: set[str] = set()
     offset = overlap = 0
     while True:
@@ -108,11 +107,11 @@ def read_pages(
             overlap *= 2
             continue
         new = [place for place, row in enumerate(page.ids) if row not in known]
-        pages.append(page if len(new) == len(page) else page.take(new))
+        yield page if len(new) == len(page) else page.take(new)
         known.update(page.ids)
         offset, overlap = start + len(page), 1
         if len(page) < _PAGE:
-            return pages
+            return
 
 
 def _nothing_found(

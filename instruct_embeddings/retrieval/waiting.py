@@ -17,19 +17,23 @@ class SharedFits:
     The pool of an event loop has few threads. If each coroutine that asks under a new instruction
     waited in one of them, those that ask under known instructions would wait for the fit as well.
     So a new instruction is fitted in a pool of its own, and whoever asks for it awaits that one.
+    What need not be fitted is looked up in another thread, where no fit is in its way.
     """
 
-    def __init__(self, fit: Callable[[str], object]) -> None:
+    def __init__(self, fit: Callable[[str], object], find: Callable[[str], object]) -> None:
         """Nothing runs yet.
 
         Args:
-            fit: Fits an instruction, or returns at once where it is known.
+            fit: Fits an instruction.
+            find: Looks an instruction up; something true where nothing has to be fitted for it.
         """
         self._fit = fit
+        self._find = find
         self._running: dict[str, Future[None]] = {}
         self._ready: set[str] = set()
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._looking: ThreadPoolExecutor | None = None
+        self._fitting: ThreadPoolExecutor | None = None
 
     async def wait(self, instructions: Iterable[str]) -> None:
         """Return once all instructions are fitted; at once where they were before.
@@ -48,20 +52,43 @@ class SharedFits:
         with self._lock:
             running = self._running.get(form)
             if running is None:
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(_FITS_AT_ONCE, "instruct-fit")
-                run = copy_context().run
-                running = self._pool.submit(run, self._fit_one, form, instruction)
-                self._running[form] = running
+                running = self._running[form] = Future()
+                running.set_running_or_notify_cancel()  # nobody can cancel it for the others
+                if self._looking is None:
+                    self._looking = ThreadPoolExecutor(1, "instruct-find")
+                self._looking.submit(copy_context().run, self._look_up, form, instruction)
             return running
+
+    def _look_up(self, form: str, instruction: str) -> None:
+        try:
+            found = self._find(instruction)
+        except Exception as exc:
+            self._end(form, exc)
+            return
+        if found:
+            self._end(form)
+            return
+        if self._fitting is None:  # made here alone, in the one thread that looks up
+            self._fitting = ThreadPoolExecutor(_FITS_AT_ONCE, "instruct-fit")
+        self._fitting.submit(copy_context().run, self._fit_one, form, instruction)
 
     def _fit_one(self, form: str, instruction: str) -> None:
         try:
             self._fit(instruction)
-            self._ready.add(form)
-        finally:
-            with self._lock:
-                del self._running[form]
+        except BaseException as exc:
+            self._end(form, exc)
+        else:
+            self._end(form)
+
+    def _end(self, form: str, problem: BaseException | None = None) -> None:
+        with self._lock:
+            running = self._running.pop(form)
+            if problem is None:
+                self._ready.add(form)
+        if problem is None:
+            running.set_result(None)
+        else:
+            running.set_exception(problem)
 
 
 def _awaitable(fitted: "Future[None]") -> "asyncio.Future[None]":

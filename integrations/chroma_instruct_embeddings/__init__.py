@@ -8,6 +8,7 @@ from instruct_embeddings._extras import require
 require("chromadb", extra="chroma")
 
 # After the check, so that a missing chromadb is reported with the extra that brings it.
+from chroma_instruct_embeddings.client import http_client  # noqa: E402
 from chroma_instruct_embeddings.collections import (  # noqa: E402
     check_collection,
     open_collection,
@@ -20,6 +21,7 @@ __all__ = [
     "ChromaVectors",
     "InstructEmbeddingFunction",
     "check_collection",
+    "http_client",
     "open_collection",
     "record_collection",
 ]

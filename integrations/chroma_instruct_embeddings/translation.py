@@ -43,7 +43,7 @@ def translated(collection: Collection) -> Iterator[None]:
             raise
         raise known from error
     except Exception as error:
-        if not _is_of_the_connection(error):
+        if not is_of_the_connection(error):
             raise
         shown = " ".join(str(error).split())[:_SHOWN] or "no reason given"
         raise UnreachableCollectionError(
@@ -69,7 +69,7 @@ def answered(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
         return ask()
 
 
-def _is_of_the_connection(error: Exception) -> bool:
+def is_of_the_connection(error: Exception) -> bool:
     """Whether an error says that no Chroma answered: httpx need not be declared to tell its own."""
     if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):
         return True

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from instruct_embeddings._extras import require
 
 if TYPE_CHECKING:
+    from langchain_instruct_embeddings.bridged import BridgedEmbeddings
     from langchain_instruct_embeddings.embeddings import InstructEmbeddings
     from langchain_instruct_embeddings.retrievers import InstructionTransformRetriever
 
-__all__ = ["InstructEmbeddings", "InstructionTransformRetriever"]
+__all__ = ["BridgedEmbeddings", "InstructEmbeddings", "InstructionTransformRetriever"]
 
 # Where a name lives, and what it needs.
 _EXPORTS = {
+    "BridgedEmbeddings": ("bridged", ("langchain_core",)),
     "InstructEmbeddings": ("embeddings", ("langchain_core",)),
     "InstructionTransformRetriever": ("retrievers", ("langchain_core", "langchain_chroma")),
 }

@@ -96,10 +96,14 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         )
         ```
 
-        A collection that remembers what filled it (`check_collection` comes from
-        `chroma_instruct_embeddings`), and a cache whose entries are never mixed up:
+        A collection that remembers what filled it, and a cache whose entries are never mixed up:
 
         ```python
+        from chroma_instruct_embeddings import check_collection
+        from langchain_chroma import Chroma
+        from langchain_classic.embeddings import CacheBackedEmbeddings
+        from langchain_core.stores import InMemoryByteStore
+
         store = Chroma("passages", embeddings, collection_metadata=embeddings.collection_metadata())
         check_collection(store, embeddings)  # refuses what others filled
         cached = CacheBackedEmbeddings.from_bytes_store(

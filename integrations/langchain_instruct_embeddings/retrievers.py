@@ -65,7 +65,7 @@ class InstructionTransformRetriever(BaseRetriever):
         prefetch:
             Candidates fetched before they are rescored; `None` chooses.
         exact:
-            Rank all vectors by an in-memory copy, for evaluation and small collections.
+            Rank all vectors instead of asking the index, for evaluation and small collections.
         score_key:
             Metadata key that receives the score, a similarity in [-1, 1] where higher is closer:
             the adapted cosine, or the generic similarity in a search without an instruction. It

@@ -16,6 +16,8 @@ class InstructionQueryBundle(QueryBundle):
 
     Usage:
         ```python
+        from llama_index_instruct_embeddings import InstructionQueryBundle
+
         engine.query(InstructionQueryBundle("image viewer", instruction="What is it for?"))
         ```
 

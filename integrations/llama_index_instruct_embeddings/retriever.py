@@ -58,15 +58,31 @@ class InstructionTransformRetriever(BaseRetriever):
         `pip install "instruct-embeddings[llama-index]"`
 
     Key init args:
-        Those of `__init__`: `index`, or `vector_store` and `embed_model`; `guide`, `store`.
+        index:
+            `VectorStoreIndex` over a `ChromaVectorStore`; or `vector_store` and `embed_model`.
+        guide:
+            Where supervision comes from: `EncoderGuide()` needs no labels.
+        instruction:
+            Instruction of queries that carry none; `None` is the generic search.
+        similarity_top_k:
+            Number of nodes wanted.
+        store:
+            Directory where fitted transforms are kept and found again.
+
+        All of them: below.
 
     Instantiate:
         ```python
+        from instruct_embeddings import EncoderGuide
+        from llama_index_instruct_embeddings import InstructionTransformRetriever
+
         retriever = InstructionTransformRetriever(index, guide=EncoderGuide(), store="transforms")
         ```
 
     Usage:
         ```python
+        from llama_index_instruct_embeddings import InstructionQueryBundle
+
         nodes = retriever.with_instruction("What is it for?").retrieve("image viewer")
         asked = InstructionQueryBundle("image viewer", instruction="What interface does it have?")
         nodes = retriever.retrieve(asked)
@@ -79,6 +95,8 @@ class InstructionTransformRetriever(BaseRetriever):
 
     Use within a query engine:
         ```python
+        from llama_index.core.query_engine import RetrieverQueryEngine
+
         answer = RetrieverQueryEngine.from_args(retriever).query(asked)
         ```
     """
@@ -122,7 +140,7 @@ class InstructionTransformRetriever(BaseRetriever):
             where_document: Chroma's filter on texts, such as `{"$contains": "viewer"}`.
             blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
             prefetch: Candidates fetched before they are rescored; `None` chooses.
-            exact: Rank all vectors by an in-memory copy, for evaluation and small collections.
+            exact: Rank all vectors instead of asking the index, for evaluation.
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.

@@ -5,11 +5,14 @@
 Three phases on one LangChain retriever, in an embedded collection and on a Chroma server: searches
 without an instruction, under known instructions, and with new instructions among them, which are
 fitted meanwhile. Each answer is compared afterwards with that of a quiet retriever. A coroutine
-that only ticks tells how long the event loop was held up.
+that only ticks tells how long the event loop was held up. As a service should, this one tells the
+garbage collector to leave alone what is there when it begins to serve (`gc.freeze()`): a full
+collection looks at every object of every library, and stops all threads for it; see --thaw.
 """
 
 import argparse
 import asyncio
+import gc
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import chromadb
@@ -30,12 +34,12 @@ from rich.progress import track
 from instruct_embeddings import FitConfig, GuideByInstruction, InstructEncoder, MetadataGuide
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.protocols import Rows
-from instruct_embeddings.supervision import Labels
+from instruct_embeddings.transform import InstructionTransform, TransformStore
 from langchain_instruct_embeddings import InstructionTransformRetriever
 from tests.benchmarks.corpora import Base, mix, mixed_batches, read_base
 from tests.benchmarks.environment import environment, save
 from tests.benchmarks.load_report import show
+from tests.benchmarks.load_stalls import Stalls, watched
 from tests.benchmarks.tasks import CACHE
 from tests.chroma_server import HOST, chroma_server
 
@@ -43,7 +47,6 @@ CALLERS, THREADS = 32, 16
 K = 10
 QUERIES = 8
 NEW = 8
-TICK = 0.005
 # Of the searches of the last phase, so many ask under the newest instruction.
 NEW_SHARE = 0.25
 
@@ -66,14 +69,16 @@ class Stored(Embeddings):
         return self.embed_query(text)
 
 
-class CountedGuide(MetadataGuide):
-    """Counts the fits that it teaches."""
+class CountedStore(TransformStore):
+    """Counts what is fitted: each fit ends with a transform that is stored."""
 
-    fits = 0
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.fits: Counter[str] = Counter()
 
-    def judge(self, instruction: str, sample: Rows) -> Labels:
-        self.fits += 1
-        return super().judge(instruction, sample)
+    def put(self, transform: InstructionTransform) -> Path:
+        self.fits[transform.instruction] += 1
+        return super().put(transform)
 
 
 @dataclass
@@ -84,14 +89,14 @@ class Phase:
         name: For the reader.
         kinds: Milliseconds of each search, by the kind of its instruction.
         seconds: Wall time.
-        stall: Longest time in milliseconds for which the event loop did not run.
+        stalls: The longest ones of the event loop.
         answers: Ids found, by query and instruction.
     """
 
     name: str
     kinds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     seconds: float = 0.0
-    stall: float = 0.0
+    stalls: Stalls = field(default_factory=Stalls)
     answers: list[tuple[str, str | None, list[str]]] = field(default_factory=list)
 
 
@@ -101,14 +106,12 @@ class Load:
 
     Attributes:
         retriever: Shared by all callers.
-        guides: One for each instruction.
         known: Instructions fitted before.
         new: Instructions that are not.
         searches: Of each caller in each phase.
     """
 
     retriever: InstructionTransformRetriever
-    guides: dict[str, CountedGuide]
     known: list[str]
     new: list[str]
     searches: int
@@ -134,6 +137,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=60, help="of each caller in each phase")
     parser.add_argument("--places", nargs="*", default=["embedded", "server"])
+    parser.add_argument("--thaw", action="store_true", help="keep nothing, and no gc.freeze()")
     parser.add_argument("--quick", action="store_true", help="a smoke run that keeps nothing")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -142,12 +146,14 @@ def main() -> None:
     base = read_base(InstructEncoder.from_pretrained(BASE_MODEL), arguments.data, arguments.seed)
     results = {}
     for place in arguments.places:
-        with client_of(place, CACHE / f"load-{place}-{len(base.texts)}-{arguments.size}") as client:
+        folder = CACHE / f"load-{place}-{len(base.texts)}-{arguments.size}"
+        with client_of(place, folder) as client, TemporaryDirectory() as transforms:
             collection = fill(client, base, arguments.size, arguments.seed)
-            results[place] = measure(client, collection, base, arguments)
+            store = CountedStore(Path(transforms))
+            results[place] = measure(client, collection, base, store, arguments)
         show(place, arguments.size, results[place])
-    if not arguments.quick:
-        about = {"environment": environment(arguments.seed), "size": arguments.size}
+    if not (arguments.quick or arguments.thaw):
+        about = {"environment": environment(arguments.seed), "size": arguments.size, "frozen": True}
         Console().print(f"kept in {save('load', {**about, 'results': results})}")
 
 
@@ -182,7 +188,11 @@ def fill(client: ClientAPI, base: Base, size: int, seed: int) -> str:
 
 
 def measure(
-    client: ClientAPI, collection: str, base: Base, arguments: argparse.Namespace
+    client: ClientAPI,
+    collection: str,
+    base: Base,
+    store: CountedStore,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """The three phases, and whether their answers are right."""
     aspects = list(base.instructions.items())
@@ -190,26 +200,30 @@ def measure(
     count = min(NEW, arguments.searches)
     chosen = [aspects[number % len(aspects)] for number in range(count)]
     new = [f"{question} ({number})" for number, (_, question) in enumerate(chosen)]
-    guides = {question: CountedGuide(aspect) for aspect, question in aspects}
-    guides |= {text: CountedGuide(aspect) for text, (aspect, _) in zip(new, chosen, strict=True)}
+    guides = {question: MetadataGuide(aspect) for aspect, question in aspects}
+    guides |= {text: MetadataGuide(aspect) for text, (aspect, _) in zip(new, chosen, strict=True)}
     queries, _ = mix(base, QUERIES, np.random.default_rng(arguments.seed + 1))
     retriever = InstructionTransformRetriever(
         vectorstore=Chroma(collection, Stored(queries), client=client),
         guide=GuideByInstruction(guides),
+        store=store,
         fit=FitConfig(),
         insist=True,
         k=K,
     )
     known = list(base.instructions.values())
     retriever.engine.prepare(known)
-    load = Load(retriever, guides, known, new, arguments.searches)
+    load = Load(retriever, known, new, arguments.searches)
+    gc.collect()
+    if not arguments.thaw:
+        gc.freeze()
     phases = [asyncio.run(run(load, name)) for name in ("plain", "known", "mixed")]
     return {
         "callers": CALLERS,
         "threads": THREADS,
         "phases": [summary(phase) for phase in phases],
         "new instructions": count,
-        "fits of each": sorted({guides[text].fits for text in new}),
+        "fits of each": sorted({store.fits[text] for text in new}),
         "wrong answers": sum(wrong_answers(load, phase) for phase in phases),
     }
 
@@ -217,25 +231,17 @@ def measure(
 async def run(load: Load, name: str) -> Phase:
     """All callers and threads at once."""
     phase, loop = Phase(name), asyncio.get_running_loop()
-    ticking = asyncio.create_task(tick(phase))
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        threads = [
-            loop.run_in_executor(pool, call_in_thread, load, phase, CALLERS + number)
-            for number in range(THREADS)
-        ]
-        await asyncio.gather(*(call(load, phase, number) for number in range(CALLERS)), *threads)
+        async with watched() as phase.stalls:
+            threads = [
+                loop.run_in_executor(pool, call_in_thread, load, phase, CALLERS + number)
+                for number in range(THREADS)
+            ]
+            callers = [call(load, phase, number) for number in range(CALLERS)]
+            await asyncio.gather(*callers, *threads)
     phase.seconds = time.perf_counter() - started
-    ticking.cancel()
     return phase
-
-
-async def tick(phase: Phase) -> None:
-    """Note how much later than asked for it wakes up."""
-    while True:
-        before = time.perf_counter()
-        await asyncio.sleep(TICK)
-        phase.stall = max(phase.stall, 1e3 * (time.perf_counter() - before - TICK))
 
 
 async def call(load: Load, phase: Phase, number: int) -> None:
@@ -273,7 +279,8 @@ def summary(phase: Phase) -> dict[str, Any]:
         "phase": phase.name,
         "searches": count.total(),
         "searches a second": round(count.total() / phase.seconds, 1),
-        "longest stall of the event loop ms": round(phase.stall, 1),
+        "longest stall of the event loop ms": round(phase.stalls.loop, 1),
+        "longest collection of garbage ms": round(phase.stalls.garbage, 1),
         "kinds": {
             kind: {
                 "searches": len(times),

@@ -15,13 +15,20 @@ def show(place: str, size: int, result: dict[str, Any]) -> None:
     for heading in ("phase", "instructions", "searches", "p50 ms", "p99 ms", "searches/s"):
         table.add_column(heading)
     table.add_column("longest stall of the event loop ms")
+    table.add_column("of garbage collection ms")
     for phase in result["phases"]:
-        whole = (phase["searches a second"], phase["longest stall of the event loop ms"])
+        whole = (phase["searches a second"], *stalls(phase))
         for kind, figures in sorted(phase["kinds"].items()):
             table.add_row(phase["phase"], kind, *map(str, (*figures.values(), *whole)))
-            whole = ("", "")  # once a phase
-    Console(width=140).print(table)
+            whole = ("",) * len(whole)  # once a phase
+    Console(width=150).print(table)
     Console().print(
         f"{result['new instructions']} new instructions, fits of each: {result['fits of each']}; "
         f"wrong answers: {result['wrong answers']}"
     )
+
+
+def stalls(phase: dict[str, Any]) -> tuple[Any, Any]:
+    """The longest of the event loop, and the longest collection of garbage, in milliseconds."""
+    garbage = phase.get("longest collection of garbage ms", "not measured")
+    return phase["longest stall of the event loop ms"], garbage

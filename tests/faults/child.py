@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--largest", type=int)
     parser.add_argument("--refit", action="store_true")
     asked = parser.parse_args(arguments)
+    # A shell ignores it for what it runs in the background, and this process would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     guide = PausingGuide("colour") if asked.pause == "judge" else MetadataGuide("colour")
     toys = make_toys()
     retriever = InstructRetriever(
@@ -112,9 +115,9 @@ class Child:
         assert line, f"the process ended with {self._process.wait()}"
         return json.loads(line)
 
-    def end(self, signal: int) -> int:
+    def end(self, number: int) -> int:
         """Send a signal and wait; its exit status."""
-        self._process.send_signal(signal)
+        self._process.send_signal(number)
         return self._process.wait(30)
 
 

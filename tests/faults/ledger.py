@@ -1,10 +1,12 @@
 """What each fault did to searches: the table at the end of `make test-faults`."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 from chromadb.errors import ChromaError
 from rich.table import Table
 
@@ -24,6 +26,7 @@ class Fault:
         errors: Class of each clear error.
         wrong: Answers that were not right.
         lost: Documents that were stored and not found.
+        times: Milliseconds of each request that was timed.
         survived: Whether the test held to its end.
     """
 
@@ -33,16 +36,20 @@ class Fault:
     errors: list[str] = field(default_factory=list)
     wrong: int = 0
     lost: int = 0
+    times: list[float] = field(default_factory=list, repr=False)
     survived: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def ask(self, call: Callable[[], object], right: object) -> Exception | None:
         """Send one request: what comes back must be right, or a clear error, which is returned."""
+        started = time.perf_counter()
         try:
             found = call()
         except Exception as error:
             self.count(error=error)
             return error
+        finally:
+            self.times.append(1e3 * (time.perf_counter() - started))
         self.count(wrong=found != right)
         return None
 
@@ -101,6 +108,7 @@ class Ledger:
             ("clear errors", sum(len(entry.errors) for entry in rows)),
             ("wrong answers", sum(entry.wrong for entry in rows)),
             ("lost documents", sum(entry.lost for entry in rows)),
+            ("p50 / p99 ms", _percentiles([took for entry in rows for took in entry.times])),
             ("survived", survived),
         ):
             table.add_column(heading, str(sum_), justify="right")
@@ -112,6 +120,7 @@ class Ledger:
                 _counted(entry.errors),
                 str(entry.wrong),
                 str(entry.lost),
+                _percentiles(entry.times),
                 "yes" if entry.survived else "NO",
             )
         return table
@@ -120,3 +129,7 @@ class Ledger:
 def _counted(names: Sequence[str]) -> str:
     different = ", ".join(sorted(set(names)))
     return f"{len(names)} ({different})" if names else "0"
+
+
+def _percentiles(times: Sequence[float]) -> str:
+    return " / ".join(f"{value:,.0f}" for value in np.percentile(times, (50, 99))) if times else ""

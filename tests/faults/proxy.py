@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from tests.chroma_server import HOST
 
-Stage: TypeAlias = Literal["sampling", "prefetch", "rescoring", "records", "other"]
+Stage: TypeAlias = Literal["sampling", "prefetch", "rescoring", "records", "writing", "other"]
 _SECONDS = 30
 
 
@@ -189,10 +189,12 @@ def _ask(port: int, command: str, path: str, body: bytes) -> Answer:
 
 
 def _stage(path: str, body: bytes) -> Stage:
-    """Which part of a search sends such a request."""
+    """Which part of a search, or of indexing, sends such a request."""
     path = path.partition("?")[0]
     if path.endswith("/query"):
         return "prefetch"
+    if path.endswith("/add"):
+        return "writing"
     if not path.endswith("/get"):
         return "other"
     asked = json.loads(body)

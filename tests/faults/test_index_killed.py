@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from instruct_embeddings import InstructEncoder
+from tests.faults.conftest import Inject
+from tests.faults.ledger import Fault
 from tests.models import WORDS, tiny_checkpoint
+from tests.unit.cli.test_restoring import tear
 
 pytestmark = pytest.mark.faults
 
@@ -51,32 +54,69 @@ def run_until(command: list[str], database: Path, rows: int) -> int:
         return process.wait()
 
 
-def test_an_index_that_is_killed_goes_on_without_a_double_or_a_loss(tmp_path: Path) -> None:
-    file, database = tmp_path / "rows.jsonl", tmp_path / "db"
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
     rows = [json.dumps({"id": f"r{i}", "text": text}) for i, text in enumerate(texts())]
-    file.write_text("\n".join(rows), encoding="utf-8")
-    model = str(tiny_checkpoint())
-    command = [sys.executable, "-m", "instruct_embeddings.cli", "index", str(file), "--json"]
-    command += ["--path", str(database), "--collection", "rows", "--model", model]
-    # While the database is made, after the first batch, and after the second.
-    assert [run_until(command, database, n) for n in (0, 1, 600)] == [-9, -9, -9]
-    before = written(database)
-    assert 600 <= before < ROWS
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return tmp_path / "db"
 
-    done = subprocess.run(command, capture_output=True, check=True, env=os.environ)
-    told = json.loads(done.stdout)
-    assert (told["skipped"], told["added"], told["rows"]) == (before, ROWS - before, ROWS)
 
+def command(database: Path) -> list[str]:
+    file = str(database.with_name("rows.jsonl"))
+    start = [sys.executable, "-m", "instruct_embeddings.cli", "index", file, "--json"]
+    return [*start, "--path", str(database), "--collection", "rows", "--model", model()]
+
+
+def model() -> str:
+    return str(tiny_checkpoint())
+
+
+def run_whole(database: Path) -> dict[str, int]:
+    """Index to the end; what the command tells."""
+    done = subprocess.run(command(database), capture_output=True, check=True, env=os.environ)
+    told: dict[str, int] = json.loads(done.stdout)
+    return told
+
+
+def check(fault: Fault, database: Path) -> None:
+    """Every row once, with its text and its vector, and found by it."""
     client = chromadb.PersistentClient(str(database))
     collection = client.get_collection("rows", embedding_function=None)
     stored = collection.get(include=["documents", "embeddings"])
+    fault.lost = ROWS - len(set(stored["ids"]))
     order = np.argsort([int(name[1:]) for name in stored["ids"]])
     assert [stored["ids"][i] for i in order] == [f"r{i}" for i in range(ROWS)]
     assert [(stored["documents"] or [])[i] for i in order] == texts()
-    with InstructEncoder.from_pretrained(model) as encoder:
+    with InstructEncoder.from_pretrained(model()) as encoder:
         expected = encoder.encode(texts())
     np.testing.assert_allclose(np.asarray(stored["embeddings"])[order], expected, atol=1e-5)
     # The index holds all of them too: each row is its own nearest, or ties with an equal text.
     found = collection.query(query_embeddings=expected[::100], n_results=1)
     nearest = [row[0] for row in found["documents"] or []]
-    assert nearest == texts()[::100]
+    for text, wanted in zip(nearest, texts()[::100], strict=True):
+        fault.count(wrong=text != wanted)
+
+
+def test_an_index_that_is_killed_goes_on_without_a_double_or_a_loss(
+    database: Path, inject: Inject
+) -> None:
+    with inject("index: SIGKILL, three times") as fault:
+        # While the database is made, after the first batch, and after the second.
+        killed = [run_until(command(database), database, n) for n in (0, 1, 600)]
+        assert killed == [-9, -9, -9]
+        before = written(database)
+        assert 600 <= before < ROWS
+        told = run_whole(database)
+        fault.count(wrong=(told["skipped"], told["added"]) != (before, ROWS - before))
+        check(fault, database)
+
+
+def test_an_index_that_chroma_had_half_written_is_made_again(
+    database: Path, inject: Inject
+) -> None:
+    """The files as a kill in that moment leaves them; it lasts too short to be met each time."""
+    run_whole(database)
+    tear(database)
+    with inject("index: killed while Chroma writes its own index") as fault:
+        fault.count(wrong=run_whole(database)["restored"] == 0)
+        check(fault, database)

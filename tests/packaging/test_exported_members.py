@@ -9,6 +9,7 @@ EXPORTED: dict[str, list[str]] = {
         "ChromaVectors",
         "InstructEmbeddingFunction",
         "check_collection",
+        "http_client",
         "open_collection",
         "record_collection",
     ],
@@ -42,8 +43,13 @@ EXPORTED: dict[str, list[str]] = {
         "__version__",
         "fit_bridge",
     ],
-    "langchain_instruct_embeddings": ["InstructEmbeddings", "InstructionTransformRetriever"],
+    "langchain_instruct_embeddings": [
+        "BridgedEmbeddings",
+        "InstructEmbeddings",
+        "InstructionTransformRetriever",
+    ],
     "llama_index_instruct_embeddings": [
+        "BridgedEmbedding",
         "InstructEmbedding",
         "InstructionQueryBundle",
         "InstructionTransformRetriever",

@@ -5,8 +5,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import chromadb
 import pytest
+from chromadb.api import ClientAPI
 from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -14,6 +14,7 @@ from langchain_core.embeddings import Embeddings
 from instruct_embeddings import FitConfig
 from instruct_embeddings.testing import TinyEncoder
 from langchain_instruct_embeddings import InstructionTransformRetriever
+from tests.chroma_server import chroma_client
 from tests.integrations.tickets import CountingGuide, ticket_rows
 
 
@@ -43,11 +44,16 @@ def tickets() -> Iterator[Document]:
 _names = count()
 
 
-@pytest.fixture(scope="session")
-def open_chroma(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Chroma]:
-    """Makes vector stores with a collection of their own."""
-    client = chromadb.PersistentClient(path=str(tmp_path_factory.mktemp("chroma")))
+@pytest.fixture(scope="session", params=["embedded", "server"])
+def open_chroma(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Chroma]]:
+    """Makes vector stores with a collection of their own, embedded and on a server."""
+    with chroma_client(request.param, tmp_path_factory.mktemp("chroma")) as client:
+        yield _maker(client)
 
+
+def _maker(client: ClientAPI) -> Callable[..., Chroma]:
     def make(embeddings: Embeddings | None = None, *, name: str | None = None) -> Chroma:
         return Chroma(
             client=client,

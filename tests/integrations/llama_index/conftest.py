@@ -5,8 +5,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import chromadb
 import pytest
+from chromadb.api import ClientAPI
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -16,6 +16,7 @@ from llama_index.vector_stores.chroma import ChromaVectorStore
 from instruct_embeddings import FitConfig
 from instruct_embeddings.testing import TinyEncoder
 from llama_index_instruct_embeddings import InstructionTransformRetriever
+from tests.chroma_server import chroma_client
 from tests.integrations.tickets import CountingGuide, ticket_rows
 
 
@@ -45,10 +46,13 @@ def tickets() -> Iterator[TextNode]:
 _names = count()
 
 
-@pytest.fixture(scope="session")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """An embedded Chroma."""
-    return chromadb.PersistentClient(path=str(tmp_path_factory.mktemp("chroma")))
+@pytest.fixture(scope="session", params=["embedded", "server"])
+def client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClientAPI]:
+    """An embedded Chroma, and one on a server."""
+    with chroma_client(request.param, tmp_path_factory.mktemp("chroma")) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,12 @@ def test_whatever_a_configuration_says_the_error_is_ours(
     refused(model, "model")
 
 
+@pytest.mark.parametrize("name", ["pad_token", "unk_token", "sep_token"])
+def test_a_token_that_the_model_has_no_vector_for_is_refused(model: Path, name: str) -> None:
+    change(model / "tokenizer_config.json", **{name: "[UNHEARD]"})
+    refused(model, rf"writes {name} as token \d+, and the model has \d+ tokens")
+
+
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_code_that_a_configuration_names_is_not_fetched(model: Path, key: str) -> None:
     change(model / "config.json", **{key: "somebody/kernel"})

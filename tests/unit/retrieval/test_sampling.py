@@ -179,7 +179,7 @@ def test_rows_that_move_up_while_pages_are_read_are_not_lost(doomed: list[Sequen
 
 def test_whole_pages_are_read_once() -> None:
     collection = numbered(4000)
-    pages = read_pages(collection, vectors=True, records=True)
+    pages = list(read_pages(collection, vectors=True, records=True))
     assert [len(page) for page in pages] == [2000, 1999, 1]
     assert collection.handed_out == 4002  # each page begins with the last row of the one before
     rows = Rows.joined(pages)

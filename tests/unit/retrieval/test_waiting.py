@@ -18,12 +18,17 @@ class Fits:
         asked: Instructions fitted, in order.
         go: Lets all fits end.
         problem: Raised at the end of a fit, if set.
+        known: Instructions for which nothing has to be fitted.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.go = threading.Event()
         self.problem: Exception | None = None
+        self.known: set[str] = set()
+
+    def find(self, instruction: str) -> bool:
+        return instruction in self.known
 
     def fit(self, instruction: str) -> None:
         self.asked.append(instruction)
@@ -44,7 +49,7 @@ async def started(fits: Fits, number: int = 1) -> None:
 
 
 async def test_a_hundred_coroutines_wait_for_one_fit_and_no_thread_of_the_loop(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(100)]
     await started(fits)
     # The pool of the loop is free, whatever its size.
@@ -56,7 +61,7 @@ async def test_a_hundred_coroutines_wait_for_one_fit_and_no_thread_of_the_loop(f
 
 
 async def test_what_was_fitted_is_not_waited_for_again(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     fits.go.set()
     await shared.wait(["What colour?", "  what COLOUR "])
     fits.go.clear()
@@ -65,8 +70,34 @@ async def test_what_was_fitted_is_not_waited_for_again(fits: Fits) -> None:
     await shared.wait([])
 
 
+async def test_what_is_known_waits_for_no_fit(fits: Fits) -> None:
+    """As many fits run as there are threads for, and more of them wait."""
+    shared = SharedFits(fits.fit, fits.find)
+    waiting = [asyncio.create_task(shared.wait([f"What {number}?"])) for number in range(9)]
+    await started(fits, 4)
+    fits.known.add("What colour?")
+    await asyncio.wait_for(shared.wait(["What colour?"]), SECONDS)
+    assert not any(task.done() for task in waiting)
+    fits.go.set()
+    await asyncio.gather(*waiting)
+    assert "What colour?" not in fits.asked
+
+
+async def test_a_problem_of_looking_up_is_heard_of_and_the_next_one_tries_again(
+    fits: Fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedFits(fits.fit, lambda text: fits.find(text))
+    fits.go.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(fits, "known", None)
+        with pytest.raises(TypeError):
+            await shared.wait(["What colour?"])
+    await shared.wait(["What colour?"])
+    assert fits.asked == ["What colour?"]
+
+
 async def test_several_instructions_are_fitted_side_by_side(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     waiting = asyncio.create_task(shared.wait(["What colour?", "What shape?"]))
     await started(fits, 2)
     fits.go.set()
@@ -75,7 +106,7 @@ async def test_several_instructions_are_fitted_side_by_side(fits: Fits) -> None:
 
 
 async def test_all_who_wait_hear_of_a_problem_and_the_next_one_tries_again(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     fits.problem = GuideError("out of order")
     waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(3)]
     await started(fits)
@@ -87,7 +118,7 @@ async def test_all_who_wait_hear_of_a_problem_and_the_next_one_tries_again(fits:
 
 
 async def test_who_is_cancelled_leaves_the_fit_to_the_others(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     one, other = (asyncio.create_task(shared.wait(["What colour?"])) for _ in range(2))
     await started(fits)
     one.cancel()
@@ -101,7 +132,7 @@ async def test_who_is_cancelled_leaves_the_fit_to_the_others(fits: Fits) -> None
 async def test_a_problem_that_nobody_waits_for_is_no_noise(
     fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     fits.problem = GuideError("out of order")
     alone = asyncio.create_task(shared.wait(["What colour?"]))
     await started(fits)
@@ -118,12 +149,13 @@ async def test_a_fit_sees_the_context_of_who_asked_first(fits: Fits) -> None:
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
     seen: list[str] = []
     tenant.set("a")
-    await SharedFits(lambda text: seen.append(tenant.get())).wait(["What colour?"])
+    shared = SharedFits(lambda text: seen.append(tenant.get()), lambda text: None)
+    await shared.wait(["What colour?"])
     assert seen == ["a"]
 
 
 def test_two_event_loops_share_a_fit(fits: Fits) -> None:
-    shared = SharedFits(fits.fit)
+    shared = SharedFits(fits.fit, fits.find)
     threads = [
         threading.Thread(target=lambda: asyncio.run(shared.wait(["What colour?"])))
         for _ in range(2)
@@ -138,5 +170,5 @@ def test_two_event_loops_share_a_fit(fits: Fits) -> None:
 
 async def test_an_empty_instruction_is_refused(fits: Fits) -> None:
     with pytest.raises(InstructionError, match="is empty"):
-        await SharedFits(fits.fit).wait([" "])
+        await SharedFits(fits.fit, fits.find).wait([" "])
     assert fits.asked == []
