@@ -100,8 +100,8 @@ def evaluate(
     with progress("Evaluating", len(found)) as advance:
         for task in found:
             own = list(run_task(task, models))
-            for problem, names in _problems(own).items():
-                note(f"{own[0].task}, {', '.join(names)}: {problem}")
+            for remark, names in _remarks(own).items():
+                note(f"{own[0].task}, {', '.join(names)}: {remark}")
             scores += own
             document = _document(models, asked, scores)
             if output is not None:
@@ -159,12 +159,12 @@ def _models(
     return made
 
 
-def _problems(scores: "Sequence[TaskScore]") -> dict[str, list[str]]:
-    """Methods by what kept them from a score."""
+def _remarks(scores: "Sequence[TaskScore]") -> dict[str, list[str]]:
+    """Methods by what kept them from a score, or what is to be known about it."""
     found: dict[str, list[str]] = {}
     for one in scores:
-        if one.problem is not None:
-            found.setdefault(one.problem, []).append(one.method)
+        for remark in (*([one.problem] if one.problem else []), *one.remarks):
+            found.setdefault(remark, []).append(one.method)
     return found
 
 

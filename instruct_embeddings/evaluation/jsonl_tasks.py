@@ -1,6 +1,6 @@
-"""Retrieval and labelled texts in JSONL files, as plain data for tasks.
+"""Retrieval, labelled texts and pairs of sentences in JSONL files, as plain data for tasks.
 
-Two forms are read:
+Three forms are read:
 
 - a folder of `corpus.jsonl` (`_id`, `title`, `text`), `queries.jsonl` (`_id`, `text`, and
   `instruction` where there is one) and `qrels.tsv` (query, document, score; a header line), as BEIR
@@ -8,11 +8,13 @@ Two forms are read:
   `qrel_diff.jsonl` (the same fields) names, for each query `q`, documents that are relevant to
   `q-og` and no more to `q-changed`, as FollowIR has them;
 - a file of texts with labels: `{"text": ..., "labels": {aspect: label}}`. A list of labels, or an
-  aspect named under `multi`, stands for several labels: such rows are left out for that aspect.
+  aspect named under `multi`, stands for several labels: such rows are left out for that aspect;
+- a file of pairs: `{"sentence1": ..., "sentence2": ..., "score": 3.8}`, or `label` for `score`.
 """
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from instruct_embeddings.evaluation.awareness import can_be_anchors, draw_triple
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
 TOP_RANKED, QREL_DIFF = "top_ranked.jsonl", "qrel_diff.jsonl"
+SENTENCES = ("sentence1", "sentence2")
 MIN_ROWS = 10
 T = TypeVar("T")
 _COMPARED = 2000
@@ -48,6 +51,21 @@ class RetrievalData:
     relevant: Mapping[str, Mapping[str, int]]
     top_ranked: Mapping[str, Sequence[str]] | None = None
     changed: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class SentencePairs:
+    """Pairs of sentences and how similar people found them.
+
+    Attributes:
+        first: One sentence of each pair.
+        second: The other.
+        scores: The higher, the more similar; on any scale.
+    """
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,23 @@ def read_labelled(file: Path) -> LabelledTexts:
     )
 
 
+def read_pairs(file: Path) -> SentencePairs:
+    """Read a file of pairs of sentences.
+
+    Raises:
+        DataError: The file is missing or malformed, or all pairs have one score.
+    """
+    rows = list(_rows(file, SENTENCES))
+    scores = tuple(_score(place, row) for place, row in rows)
+    if len(set(scores)) < 2:
+        raise DataError(
+            f"{len(scores)} pairs of {file} have {len(set(scores))} different scores; at least two "
+            "are needed. Check the file."
+        )
+    first, second = (tuple(str(row[key]) for _, row in rows) for key in SENTENCES)
+    return SentencePairs(first, second, scores)
+
+
 def instruction_reranking(
     data: LabelledTexts,
     aspects: tuple[str, str],
@@ -189,6 +224,16 @@ def _one(label: object) -> str | None:
     if isinstance(label, list):
         return str(label[0]) if len(label) == 1 else None
     return str(label) if label not in (None, "") else None
+
+
+def _score(place: str, row: Mapping[str, Any]) -> float:
+    value = row.get("score", row.get("label"))
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    raise DataError(
+        f"{place}: the score of the pair is {value!r}, which is no number. A line looks like "
+        '{"sentence1": "...", "sentence2": "...", "score": 3.8}. Mend the line.'
+    )
 
 
 def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

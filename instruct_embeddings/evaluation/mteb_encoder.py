@@ -31,6 +31,9 @@ class MtebEncoder:
     an encoder reads them once for all queries. `MtebRetriever` adapts them to each instruction.
 
     Implements `mteb.EncoderProtocol`.
+
+    Attributes:
+        asked: Instructions that texts were read under so far.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class MtebEncoder:
             )
         self.instructions = dict(instructions or {})
         self.instructed = instructed
+        self.asked: set[str] = set()
 
     @property
     def mteb_model_meta(self) -> "ModelMeta":
@@ -110,6 +114,7 @@ class MtebEncoder:
             own = task_instruction(task_metadata, prompt_type, self.instructions)
             found = found.under(own)
         groups = found.grouped() if self.instructed else {None: list(range(len(found.texts)))}
+        self.asked |= {text for text in groups if text is not None}
         parts = {
             text: self.encoder.encode(
                 [found.texts[place] for place in places],

@@ -59,6 +59,8 @@ class MtebRetriever:
         unlearned: Why nothing could be fitted for an instruction: its queries are ranked by the
             generic vectors too.
         encoded: Documents that were embedded so far.
+        asked: Instructions of queries so far.
+        unhelped: Those of them that the generic vectors served, of some corpus, and why.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class MtebRetriever:
         self.reports: dict[str, FitReport] = {}
         self.unlearned: dict[str, str] = {}
         self.encoded = 0
+        self.asked: set[str] = set()
+        self.unhelped: dict[str, str] = {}
         self._corpus: ArrayCollection | None = None
         self._engine: InstructRetriever | None = None
 
@@ -170,7 +174,9 @@ class MtebRetriever:
         own = task_instruction(task_metadata, side, self.instructions)
         found = TaskInputs.of_rows(queries).under(own)
         vectors = self._embed(found.texts, encode_kwargs)
-        self._prepare([text for text in found.grouped() if text is not None])
+        instructions = [text for text in found.grouped() if text is not None]
+        self.asked.update(instructions)
+        self._prepare(instructions)
         asked = [None if text in self.unlearned else text for text in found.instructions]
         ids, top = list(queries["id"]), min(top_k, engine.collection.count())
         ranked: dict[str, dict[str, float]] = {}
@@ -211,9 +217,11 @@ class MtebRetriever:
     def _fit(self, engine: InstructRetriever, instruction: str) -> None:
         """A task goes on without a transform that cannot be fitted, and tells so."""
         try:
-            self.reports[instruction] = engine.transform(instruction).report
+            report = self.reports[instruction] = engine.transform(instruction).report
+            if not (report.helps or self.insist):
+                self.unhelped[instruction] = "its transform does not help on held-out documents"
         except _CANNOT_TEACH as exc:
-            self.unlearned[instruction] = str(exc)
+            self.unlearned[instruction] = self.unhelped[instruction] = str(exc)
             _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
 
     def _candidates(

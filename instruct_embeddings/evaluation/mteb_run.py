@@ -1,14 +1,16 @@
 """Runs tasks of mteb on several models, and keeps what was found."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.errors import DataError
+from instruct_embeddings.errors import DataError, TruncationWarning
 from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
 from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
 from instruct_embeddings.evaluation.tables import new_table
@@ -47,6 +49,8 @@ class TaskScore:
         seconds: Wall time.
         problem: Why there is no score.
         scores: All scores, by split.
+        instructions: Different instructions that were read.
+        remarks: What a reader of the score should know.
     """
 
     task: str
@@ -57,6 +61,8 @@ class TaskScore:
     seconds: float
     problem: str | None = None
     scores: Mapping[str, Any] = field(default_factory=dict)
+    instructions: int = 0
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -96,33 +102,75 @@ def run_task(task: "AbsTask", models: Mapping[str, MtebModel]) -> Iterator[TaskS
         A score for each model; with a `problem` in place of a score where the data cannot be
         reached, or the model does not do such tasks.
     """
-    mteb = require("mteb", extra="mteb")
     unreachable = _loaded(task)
     for method, model in models.items():
-        started = time.perf_counter()
-        score, scores, problem = None, {}, unreachable
+        problem = unreachable
         if isinstance(model, MtebRetriever) and not _ranks(task):
             problem = problem or "it ranks documents, and this task has none"
-        if problem is None:
-            try:
+        yield _scored(task, method, model, problem)
+    if task.data_loaded:
+        task.unload_data()
+
+
+def _scored(task: "AbsTask", method: str, model: MtebModel, problem: str | None) -> TaskScore:
+    """One model on one task, unless there is a problem already."""
+    mteb = require("mteb", extra="mteb")
+    started = time.perf_counter()
+    score, scores, cut = None, {}, list[str]()
+    model.asked.clear()
+    if isinstance(model, MtebRetriever):
+        model.unhelped.clear()
+    if problem is None:
+        try:
+            with _noticed(cut):
                 [result] = mteb.evaluate(
                     model, task, cache=None, co2_tracker=False, show_progress_bar=False
                 ).task_results
-                score, scores = float(result.get_score()), result.to_dict()["scores"]
-            except OSError as exc:  # Some tasks fetch more when they score.
-                problem = f"its data cannot be reached ({exc})"
-        yield TaskScore(
-            task=task.metadata.name,
-            kind=task.metadata.type,
-            measure=task.metadata.main_score,
-            method=method,
-            score=score,
-            seconds=round(time.perf_counter() - started, 2),
-            problem=problem,
-            scores=scores,
+            score, scores = float(result.get_score()), result.to_dict()["scores"]
+        except OSError as exc:  # Some tasks fetch more when they score.
+            problem = f"its data cannot be reached ({exc})"
+    return TaskScore(
+        task=task.metadata.name,
+        kind=task.metadata.type,
+        measure=task.metadata.main_score,
+        method=method,
+        score=score,
+        seconds=round(time.perf_counter() - started, 2),
+        problem=problem,
+        scores=scores,
+        instructions=len(model.asked),
+        remarks=() if score is None else (*_remarks(model), *cut),
+    )
+
+
+@contextmanager
+def _noticed(remarks: list[str]) -> Iterator[None]:
+    """Remark once that texts were cut; other warnings go their way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TruncationWarning)
+        yield
+    for one in caught:
+        if not issubclass(one.category, TruncationWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        elif not remarks:
+            remarks.append("some texts are longer than the model reads; their ends did not count")
+
+
+def _remarks(model: MtebModel) -> Iterator[str]:
+    """Where the score of a model that reads instructions is that of one that does not."""
+    if isinstance(model, MtebEncoder) and not model.instructed:
+        return
+    if not model.asked:
+        yield (
+            "there is no instruction for it, so none was read: the score says nothing about "
+            "instructions"
         )
-    if task.data_loaded:
-        task.unload_data()
+    elif isinstance(model, MtebRetriever) and (generic := model.asked & set(model.unhelped)):
+        why = model.unhelped[min(generic)]
+        yield (
+            f"{len(generic)} of {len(model.asked)} instructions were ranked by the generic "
+            f"vectors, {min(generic)!r} because {why}"
+        )
 
 
 def _loaded(task: "AbsTask") -> str | None:

@@ -3,6 +3,7 @@
 Importing this module needs mteb (extra `mteb`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -13,10 +14,13 @@ from instruct_embeddings.encoder.fingerprint import digest
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.jsonl_tasks import (
     CORPUS,
+    SENTENCES,
     LabelledTexts,
     RetrievalData,
+    SentencePairs,
     instruction_reranking,
     read_labelled,
+    read_pairs,
     read_retrieval,
 )
 
@@ -24,10 +28,12 @@ if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
     from mteb.abstasks.clustering import AbsTaskClustering
     from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.sts import AbsTaskSTS
     from mteb.abstasks.task_metadata import TaskMetadata
 else:
     AbsTaskClustering = require("mteb.abstasks.clustering", extra="mteb").AbsTaskClustering
     AbsTaskRetrieval = require("mteb.abstasks.retrieval", extra="mteb").AbsTaskRetrieval
+    AbsTaskSTS = require("mteb.abstasks.sts", extra="mteb").AbsTaskSTS
 
 _CLUSTERED = 2048
 
@@ -36,6 +42,7 @@ class _LocalRetrieval(AbsTaskRetrieval):
     """Retrieval, reranking where there are candidates, p-MRR where relevance changes."""
 
     data: RetrievalData
+    k_values = (1, 2, 3, 5, 10, 20, 100, 1000)
 
     def load_data(self, *_: Any, **__: Any) -> None:
         """Put the data where mteb looks for them."""
@@ -86,6 +93,21 @@ class _LocalClustering(AbsTaskClustering):
         self.data_loaded = True
 
 
+class _LocalSTS(AbsTaskSTS):
+    """Cosines against what people said, Spearman's correlation."""
+
+    data: SentencePairs
+
+    def load_data(self, *_: Any, **__: Any) -> None:
+        """Put the data where mteb looks for them."""
+        columns = dict(zip(self.column_names, (self.data.first, self.data.second), strict=True))
+        dataset = require("datasets", extra="mteb").Dataset
+        self.dataset = {"test": dataset.from_dict({**columns, "score": self.data.scores})}
+        self.min_score = math.floor(min(self.data.scores))
+        self.max_score = math.ceil(max(self.data.scores))
+        self.data_loaded = True
+
+
 def retrieval_task(name: str, data: RetrievalData, *, instruction: str | None = None) -> "AbsTask":
     """A task of retrieval (nDCG@10), or of instruction reranking (p-MRR) where relevance changes.
 
@@ -122,6 +144,18 @@ def clustering_task(
     return _made(_LocalClustering, metadata, data)
 
 
+def sts_task(name: str, data: SentencePairs, *, instruction: str | None = None) -> "AbsTask":
+    """A task of similarity (Spearman correlation of cosines and scores).
+
+    Args:
+        name: Name of the task.
+        data: Pairs of sentences.
+        instruction: Says in which respect they are compared.
+    """
+    metadata = _metadata(name, "STS", "cosine_spearman", "t2t", instruction, data)
+    return _made(_LocalSTS, metadata, data)
+
+
 def labelled_tasks(
     name: str, data: LabelledTexts, instructions: Mapping[str, str] | None = None
 ) -> list["AbsTask"]:
@@ -151,8 +185,9 @@ def labelled_tasks(
 def local_tasks(path: Path, instructions: Mapping[str, str] | None = None) -> list["AbsTask"]:
     """The tasks that a path holds.
 
-    A folder with `corpus.jsonl` is a task of retrieval, a JSONL file one of labelled texts; any
-    other folder is looked through for both, one level deep. `jsonl_tasks` describes the forms.
+    A folder with `corpus.jsonl` is a task of retrieval, a JSONL file one of labelled texts or of
+    pairs; any other folder is looked through for all, one level deep. `jsonl_tasks` describes the
+    forms.
 
     Args:
         path: A folder or a file.
@@ -162,28 +197,33 @@ def local_tasks(path: Path, instructions: Mapping[str, str] | None = None) -> li
         DataError: Nothing is found, or a file is malformed.
     """
     known = instructions or {}
+    if path.is_file() and _is_like(path, SENTENCES):
+        return [sts_task(path.stem, read_pairs(path), instruction=known.get(path.stem))]
     if path.is_file():
         return labelled_tasks(path.stem, read_labelled(path), known)
     if (path / CORPUS).is_file():
         data = read_retrieval(path)
         return [retrieval_task(path.name, data, instruction=known.get(path.name))]
     inside = sorted(path.iterdir()) if path.is_dir() else []
-    parts = [p for p in inside if (p / CORPUS).is_file() or _is_labelled(p)]
+    forms = [("text", "labels"), ("text", "tags"), SENTENCES]
+    parts = [
+        p for p in inside if (p / CORPUS).is_file() or any(_is_like(p, keys) for keys in forms)
+    ]
     if not parts:
         raise DataError(
             f"{path} holds no task. Name a folder with {CORPUS}, queries.jsonl and qrels.tsv, a "
-            "JSONL file of texts with labels, or a folder of these."
+            "JSONL file of texts with labels or of pairs of sentences, or a folder of these."
         )
     return [task for part in parts for task in local_tasks(part, known)]
 
 
-def _is_labelled(file: Path) -> bool:
-    """Whether the first line of a file has labels; others lie beside them, of other forms."""
+def _is_like(file: Path, keys: Sequence[str]) -> bool:
+    """Whether the first line of a JSONL file has some keys; others lie beside, of other forms."""
     if file.suffix != ".jsonl":
         return False
     with file.open(encoding="utf-8") as lines:
         first = lines.readline()
-    return '"text"' in first and ('"labels"' in first or '"tags"' in first)
+    return all(f'"{key}"' in first for key in keys)
 
 
 def _metadata(

@@ -4,11 +4,12 @@
 
 Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.awareness`), three
 wordings of each instruction, five seeds, gains over the generic vectors with the p-value of a
-paired bootstrap. No method sees a label.
+paired bootstrap. No method sees a label. `--quick` takes fewer texts, triplets and resamples.
 """
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ from tests.benchmarks.transform import GENERIC, PREFIX
 
 OURS, GUIDE = "ours, everything re-encoded", "ours as guide"
 SEEDS = range(5)
-_SAMPLE = 500
+# Encoding, k-means and the bootstrap each take minutes for all sets and wordings at these sizes.
+_TEXTS, _SIZES = 300, AwarenessSizes(rows=200, triplets=300, rounds=500)
+_QUICK_TEXTS, _QUICK_SIZES = 150, AwarenessSizes(rows=100, triplets=100, rounds=100)
+_SAMPLE = 200
 _MIN_ROWS_PER_LABEL = 10
 
 _AREA = (
@@ -90,6 +94,8 @@ SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
+_WORDINGS = len(_AREA)
+
 
 def main() -> None:
     """Measure, print a table for each set, keep the results."""
@@ -97,12 +103,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds dev/")
     parser.add_argument("--model", help="folder or hub id; by default the package's own model")
     parser.add_argument("--sets", nargs="*", choices=SETS, help="all by default")
-    parser.add_argument("--quick", action="store_true", help="fewer texts; keeps nothing")
+    parser.add_argument("--quick", action="store_true", help="less of everything; keeps nothing")
     arguments = parser.parse_args()
     generic = InstructEncoder.from_pretrained(BASE_MODEL)
     encoder = InstructEncoder.from_pretrained(arguments.model)
-    sizes = AwarenessSizes(150, 200, 200) if arguments.quick else AwarenessSizes(rows=400)
-    most = 300 if arguments.quick else 800
+    sizes, most = (_QUICK_SIZES, _QUICK_TEXTS) if arguments.quick else (_SIZES, _TEXTS)
     figures: list[dict[str, Any]] = []
     for name in track(arguments.sets or SETS, "sets", console=Console(stderr=True)):
         texts, aspects = read(name, arguments.data, most)
@@ -112,7 +117,9 @@ def main() -> None:
         Console(width=200).print(name, report.table())
         figures += [{"set": name, **figure} for figure in report.to_dict()["figures"]]
     if not (arguments.sets or arguments.quick):
-        kept = {"environment": environment(SEEDS[0]), "seeds": list(SEEDS), "figures": figures}
+        kept: dict[str, Any] = {"environment": environment(SEEDS[0]), "figures": figures}
+        kept["seeds"] = list(SEEDS)
+        kept |= {"texts": most, "sample": _SAMPLE, "sizes": asdict(sizes), "wordings": _WORDINGS}
         kept["model"] = {"name": encoder.name, "fingerprint": encoder.fingerprint(instruction="x")}
         Console().print(f"kept in {save('awareness', kept)}")
 

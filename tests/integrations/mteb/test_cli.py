@@ -69,6 +69,7 @@ def test_json_is_all_that_stands_on_stdout(run: Run, beir: Path) -> None:
     assert ran.exit_code == 0
     [score] = json.loads(ran.stdout)["scores"]
     assert (score["task"], score["method"], score["problem"]) == ("balls", "encoder", None)
+    assert "balls, encoder: there is no instruction for it" in ran.stderr
 
 
 def test_what_could_be_run_is_kept_when_the_hub_is_out_of_reach(

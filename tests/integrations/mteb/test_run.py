@@ -7,6 +7,7 @@ from mteb.mocks.mock_tasks import MockAggregatedTask, MockSTSTask
 
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.errors import DataError
+from instruct_embeddings.evaluation.jsonl_tasks import RetrievalData
 from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
 from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
 from instruct_embeddings.evaluation.mteb_run import (
@@ -16,8 +17,9 @@ from instruct_embeddings.evaluation.mteb_run import (
     run_task,
     score_table,
 )
+from instruct_embeddings.evaluation.mteb_tasks import retrieval_task
 from instruct_embeddings.evaluation.tables import as_text
-from instruct_embeddings.guides import EncoderGuide
+from instruct_embeddings.guides import EncoderGuide, LabelGuide
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 
 # Reading all tasks and benchmarks of mteb for the first time takes long on a busy machine.
@@ -86,6 +88,49 @@ def test_every_model_gets_a_score(beir: Path, encoder: InstructEncoder) -> None:
     # Neither reads an instruction here: both rank by the same vectors.
     assert found[0].score == pytest.approx(found[1].score)
     assert not task.data_loaded
+
+
+def test_a_task_without_an_instruction_is_told_of_methods_that_read_one(
+    beir: Path, encoder: InstructEncoder
+) -> None:
+    [task] = find_tasks([str(beir)])
+    models = {
+        "generic": MtebEncoder(encoder, instructed=False),
+        "encoder": MtebEncoder(encoder),
+        "transform": MtebRetriever(encoder, EncoderGuide(encoder)),
+    }
+    generic, *others = run_task(task, models)
+    assert generic.remarks == ()
+    for one in others:
+        assert (one.instructions, one.score) == (0, pytest.approx(generic.score))
+        assert one.remarks[0].startswith("there is no instruction for it")
+    asked = {"balls": "which colour is it"}
+    [found] = run_task(task, {"encoder": MtebEncoder(encoder, instructions=asked)})
+    assert (found.instructions, found.remarks) == (1, ())
+
+
+def test_instructions_that_nothing_could_be_learned_for_are_told(
+    toys: Path, encoder: InstructEncoder
+) -> None:
+    """Of all toys the guide knows one label alone."""
+    guide = LabelGuide({str(place): "toy" for place in range(90)})
+    task = find_tasks([str(toys)], INSTRUCTIONS)[-1]
+    [found] = run_task(task, {"transform": MtebRetriever(encoder, guide)})
+    assert (found.score, found.instructions) == (0, 2)
+    [remark] = found.remarks
+    assert remark.startswith("2 of 2 instructions were ranked by the generic vectors")
+    assert "'which colour is it' because" in remark
+    assert "at least two labels are needed" in remark
+
+
+def test_texts_that_were_cut_are_told_once(encoder: InstructEncoder) -> None:
+    rows = tuple({"id": str(i), "title": "", "text": "ball " * 200} for i in range(3))
+    query = ({"id": "q", "text": "cube " * 200},)
+    task = retrieval_task("long", RetrievalData(rows, query, {"q": {"0": 1}}))
+    [found] = run_task(task, {"generic": MtebEncoder(encoder, instructed=False)})
+    assert found.remarks == (
+        "some texts are longer than the model reads; their ends did not count",
+    )
 
 
 def test_a_search_model_says_what_it_does_not_do(encoder: InstructEncoder) -> None:

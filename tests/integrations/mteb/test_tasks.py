@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +124,38 @@ def test_a_folder_in_the_form_of_beir_makes_a_task_of_retrieval(
         hits.append(np.mean([rows[place]["_id"].startswith(colour) for place in best]))
     assert found["precision_at_3"] == pytest.approx(np.mean(hits), abs=1e-4)
     assert found["recall_at_10"] == 1
+    assert 0 < found["recall_at_2"] <= 2 / 3  # LIMIT's measure; three documents are relevant
 
 
-def test_a_folder_of_both_makes_the_tasks_of_all(toys: Path, beir: Path, tmp_path: Path) -> None:
+def test_a_file_of_pairs_makes_a_task_of_similarity(
+    encoder: InstructEncoder, tmp_path: Path
+) -> None:
+    """Scored by the encoder's own cosines, the ranks of which cannot differ from themselves."""
+    texts = ["the red ball", "a blue cube", "every green ring", "red paper"]
+    pairs = list(combinations(texts, 2))
+    under = encoder.encode(texts, instruction="which colour is it")
+    cosines = [float(under[i] @ under[j]) for i, j in combinations(range(len(texts)), 2)]
+    file = tmp_path / "pairs.jsonl"
+    rows = [
+        {"sentence1": one, "sentence2": other, "score": score}
+        for (one, other), score in zip(pairs, cosines, strict=True)
+    ]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    [task] = local_tasks(file, {"pairs": "which colour is it"})
+    assert (task.metadata.type, task.metadata.main_score) == ("STS", "cosine_spearman")
+    assert scores(MtebEncoder(encoder), task)["cosine_spearman"] == pytest.approx(1)
+    assert scores(MtebEncoder(encoder, instructed=False), task)["cosine_spearman"] < 1
+
+
+def test_a_folder_of_all_makes_the_tasks_of_all(toys: Path, beir: Path, tmp_path: Path) -> None:
     (tmp_path / "toys.jsonl").write_bytes(toys.read_bytes())
     (tmp_path / "balls").symlink_to(beir)
-    (tmp_path / "pairs.jsonl").write_text('{"sentence1": "a", "sentence2": "b"}\n')
+    rows = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (1, 2)]
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "other.jsonl").write_text('{"question": "a"}\n')
     (tmp_path / "README.md").write_text("Toys.")
     names = [task.metadata.name for task in local_tasks(tmp_path)]
-    assert names == ["balls", "toys.colour", "toys.shape"]
+    assert names == ["balls", "pairs", "toys.colour", "toys.shape"]
 
 
 def test_a_folder_without_a_task_is_refused(tmp_path: Path) -> None:

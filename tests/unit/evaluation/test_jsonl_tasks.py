@@ -7,8 +7,10 @@ from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.jsonl_tasks import (
     LabelledTexts,
     RetrievalData,
+    SentencePairs,
     instruction_reranking,
     read_labelled,
+    read_pairs,
     read_retrieval,
 )
 
@@ -128,6 +130,33 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "plain.jsonl", {"text": "a", "label": "b"})
     with pytest.raises(DataError, match=r"No line of .*plain.jsonl has labels"):
         read_labelled(tmp_path / "plain.jsonl")
+
+
+def test_pairs_are_read_with_their_scores(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    write(
+        file,
+        {"sentence1": "a", "sentence2": "b", "score": 4},
+        {"sentence1": "c", "sentence2": "d", "label": 0.5, "split": "test"},
+    )
+    assert read_pairs(file) == SentencePairs(("a", "c"), ("b", "d"), (4, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({}, "pairs.jsonl:1: the score of the pair is None, which is no number"),
+        ({"score": "much"}, "the score of the pair is 'much'"),
+        ({"score": float("nan")}, "the score of the pair is nan"),
+        ({"score": 1}, "1 pairs of .*pairs.jsonl have 1 different scores; at least two"),
+    ],
+)
+def test_pairs_without_scores_are_refused(
+    tmp_path: Path, more: dict[str, object], message: str
+) -> None:
+    write(tmp_path / "pairs.jsonl", {"sentence1": "a", "sentence2": "b", **more})
+    with pytest.raises(DataError, match=message):
+        read_pairs(tmp_path / "pairs.jsonl")
 
 
 def toys() -> LabelledTexts:
