@@ -90,5 +90,5 @@ class MetadataGuide:
 
 def _known_keys(metadatas: Sequence[Metadata]) -> str:
     counts = Counter(key for metadata in metadatas for key in metadata if not key.startswith("_"))
-    names = [key for key, _ in counts.most_common(_SHOWN_KEYS)]
+    names = sorted(counts, key=lambda key: (-counts[key], key))[:_SHOWN_KEYS]
     return ", ".join(map(repr, names)) or "none, the rows carry no metadata"

@@ -62,6 +62,14 @@ class LargerModel(TinyLangChainEmbeddings):
         return [0.1] * 384
 
 
+class NewerModel(TinyLangChainEmbeddings):
+    """A model that took the place of the first: the same texts are close, in longer vectors."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        turned = np.random.default_rng(0).normal(size=(ENCODER.dimension, 48))
+        return (ENCODER.encode(texts) @ turned).tolist()
+
+
 class TinyLlamaIndexEmbedding(BaseEmbedding):
     """The model that filled the collection, for LlamaIndex."""
 
@@ -122,6 +130,7 @@ def _plain(client: Any) -> dict[str, Any]:
         "client": client,
         "embeddings": TinyLangChainEmbeddings(),
         "larger_model": LargerModel(),
+        "new_model": NewerModel(),
         "ids": IDS,
         "np": np,
         "texts": TEXTS,
@@ -141,6 +150,7 @@ def _host_names(llama_index: bool) -> dict[str, Any]:
     llm = MockLLM() if llama_index else FakeListChatModel(responses=["They are gone [t0]."])
     return {
         "Chroma": Chroma,
+        "VectorStoreIndex": VectorStoreIndex,
         "chroma": chroma,
         "embed_model": embed_model,
         "index": index,

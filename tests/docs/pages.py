@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+    *sorted((ROOT / "instruct_embeddings" / "weights").rglob("*.md")),
+    ROOT / "tests" / "benchmarks" / "README.md",
+]
 # A block that cannot run offline says why, in its first line, to every reader.
 NOT_RUN = "# Not run here: "
 

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from instruct_embeddings import InstructEncoder
@@ -93,6 +95,19 @@ def python(words: list[str]) -> None:
     assert find_spec(words[1])
 
 
+# What follows a prompt needs a network, so it is only read as the command line would read it.
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
+def test_commands_that_need_a_network_are_understood(page: Path) -> None:
+    commands = get_group(app).commands
+    Path("instructions.json").write_text("{}", encoding="utf-8")
+    for block in blocks(page, "console"):
+        for line in block.code.splitlines():
+            prompt, program, name, *words = shlex.split(line)
+            assert (prompt, program) == ("$", "instruct-embeddings")
+            commands[name].make_context(name, words)
+
+
 KNOWN: dict[str, Callable[[list[str]], None]] = {
     "accelerate": launched,
     "instruct-embeddings": ours,
@@ -108,3 +123,5 @@ def test_data_files_of_a_page_can_be_read(page: Path) -> None:
         assert [json.loads(line) for line in block.code.splitlines()]
     for block in blocks(page, "toml"):
         assert TOML.loads(block.code)
+    for block in blocks(page, "yaml"):
+        assert yaml.safe_load(block.code)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants
+from llama_index.core import Document
 from typer.testing import CliRunner
 
 from chroma_instruct_embeddings import ChromaVectors
@@ -24,7 +25,7 @@ from tests.docs.pages import ROOT
 _PAGE = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
 _SECTION = _PAGE.partition("## Errors of the first five minutes\n")[2]
 _ENTRY = re.compile(
-    r"(?:<!-- without: (?P<without>\S+) -->\n)?"
+    r"(?:<!-- (?:without: (?P<without>\S+)|(?P<offline>HF_HUB_OFFLINE)) -->\n)?"
     r"(?:^```(?P<language>python|bash)\n(?P<code>.*?)^```\n\n)?"
     r"^```text\n(?P<message>.*?)^```$",
     re.DOTALL | re.MULTILINE,
@@ -43,6 +44,7 @@ class Quote:
     Attributes:
         heading: Of its section.
         without: Module that is not installed; empty for none.
+        offline: "HF_HUB_OFFLINE" where it is set; empty where the model hub is asked in vain.
         language: "python", "bash", or empty where the page shows no code.
         code: What the newcomer does.
         message: Quoted; "…" stands for anything.
@@ -50,13 +52,14 @@ class Quote:
 
     heading: str
     without: str
+    offline: str
     language: str
     code: str
     message: str
 
 
 QUOTES = [
-    Quote(heading, *(found[name] or "" for name in ("without", "language", "code", "message")))
+    Quote(heading, **{name: text or "" for name, text in found.groupdict().items()})
     for heading, body in re.findall(r"^### (.+?)\n(.*?)(?=^### |\Z)", _SECTION, re.DOTALL | re.M)
     for found in _ENTRY.finditer(body)
 ]
@@ -86,7 +89,10 @@ def test_the_message_is_what_python_raises(
     names["retriever"] = InstructionTransformRetriever(
         vectorstore=names["chroma"], guide=EncoderGuide()
     )
+    names["documents"] = [Document(text=text) for text in names["texts"]]
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", bool(quote.offline))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     if quote.without:
         monkeypatch.setitem(sys.modules, quote.without, None)
     raised = _raised(quote.code, names)
@@ -98,8 +104,10 @@ def test_the_message_is_what_python_raises(
     [quote for quote in QUOTES if quote.language == "bash"],
     ids=lambda quote: quote.heading,
 )
-@pytest.mark.usefixtures("folder")
-def test_the_message_is_what_the_command_prints(quote: Quote) -> None:
+def test_the_message_is_what_the_command_prints(
+    quote: Quote, granted: Callable[[str], dict[str, Any]]
+) -> None:
+    granted("docs/faq.md")
     ran = CliRunner().invoke(app, shlex.split(quote.code)[1:])
     assert ran.exit_code
     assert _same(quote.message, ran.stderr)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ _FOLDER = re.compile(r"(?<![\w./<])/(?:home|root|tmp|usr|work|Users|var|opt)/|[A
 
 def test_the_table_names_every_notebook() -> None:
     assert re.findall(r"\]\((\d-[\w-]+\.ipynb)\)", README) == [file.name for file in NOTEBOOKS]
+
+
+def test_the_picture_of_the_readme_is_what_a_notebook_drew() -> None:
+    [drawn] = [
+        output["data"]["image/png"]
+        for output in outputs(EXAMPLES / "5-labels-from-nobody.ipynb")
+        if "image/png" in output.get("data", {})
+    ]
+    assert b64decode("".join(drawn)) == (ROOT / "docs" / "images" / "map.png").read_bytes()
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
