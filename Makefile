@@ -168,6 +168,18 @@ bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=f
 		--target .venv/peers langchain-huggingface
 	@touch $@
 
+# LlamaIndex's adapter is no longer kept up: its metadata ask for older versions of what it builds on.
+.venv/.adapter: .venv/.bench
+	@$(PY) -m pip install --quiet --constraint constraints.txt --no-deps --upgrade --target .venv/adapter \
+		llama-index-finetuning llama-index-embeddings-adapter \
+		llama-index-postprocessor-cohere-rerank cohere
+	@touch $@
+
+.PHONY: evidence
+evidence: .venv/.adapter ## Measure anew what docs/evidence.md shows; DATA=folder; under an hour, ARGS=--quick minutes
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.evidence --data "$(DATA)" $(ARGS)
+
 # Sentences that stand in the sets to measure on are left out of the training data. Every shape of a
 # batch has kernels of its own on a processor: a larger cache of them trains about a tenth faster.
 .PHONY: weights

@@ -12,6 +12,7 @@ from statistics import mean
 from typing import Any
 
 from instruct_embeddings.encoder import DEFAULT_MODEL
+from tests.benchmarks import scale_page
 from tests.benchmarks.encode_report import encoding_figures, encoding_page
 from tests.benchmarks.encoder_quality_page import quality_figures, quality_page
 from tests.benchmarks.environment import load
@@ -52,19 +53,21 @@ def performance_page() -> str:
         "[tests/benchmarks](../tests/benchmarks/README.md).",
         "## Ranking quality",
         "`make bench-transform DATA=folder`",
-        _ran(quality["environment"]),
+        ran(quality["environment"]),
         "Every method ranks the same pool of at most 1,500 rows, apart from the labelled ones, for "
         "500 queries of that pool. Cells are precision@10 / V-measure of k-means, means over "
         f"{len(_tasks(quality))} tasks; the last column is the smallest gain in precision@10 over "
         "the generic vectors on any single task with up to 1,000 labels.",
-        _table(("method", *(f"{size:,} labels" for size in SIZES), "worst task"), _means(quality)),
+        tabulate(
+            ("method", *(f"{size:,} labels" for size in SIZES), "worst task"), _means(quality)
+        ),
         "By task with up to 1,000 labels. The posterior of a plain logistic regression is the "
         "strongest peer there and ahead on several tasks; it has to score every stored vector, and "
         "with 100 labels it falls behind the generic vectors:",
-        _table(("task", *_SHOWN), _by_task(quality)),
+        tabulate(("task", *_SHOWN), _by_task(quality)),
         "## Latency and recall",
         "`make bench-query DATA=folder`",
-        _ran(query["environment"])
+        ran(query["environment"])
         + f" Collections hold {query['vectors']:,} real vectors ({query['base']}) mixed in pairs "
         "and jittered, in a persistent Chroma with its default index settings.",
         "Plain is `collection.query` for ten rows with texts and metadata; adapted is a search "
@@ -72,7 +75,7 @@ def performance_page() -> str:
         "alternate in one loop. Recall compares the search with the same search over an exact "
         "index. First answer is the first search under a new instruction: sampling, fitting, "
         "searching.",
-        _table(
+        tabulate(
             (
                 "vectors",
                 "instruction asks for",
@@ -87,13 +90,16 @@ def performance_page() -> str:
         "### The default prefetch",
         f"Recall@10 of the folded query alone, and milliseconds of that index query, at "
         f"{largest['n']:,} vectors. The default is {largest['prefetch']}.",
-        _table(*_curve(largest)),
+        tabulate(*_curve(largest)),
         "### Against re-encoding",
         "Encoding the whole collection again with the same encoder, measured on a slice and "
         "scaled, beside the median first answer:",
-        _table(("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)),
-        *quality_page(_table, _ran),
-        *encoding_page(_table, _ran),
+        tabulate(
+            ("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)
+        ),
+        *quality_page(tabulate, ran),
+        *encoding_page(tabulate, ran),
+        *scale_page.section(tabulate, ran),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -124,12 +130,14 @@ def readme_figures() -> str:
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
         *quality_figures(),
         *encoding_figures(),
-        "Hardware, versions, every task, what is lost where: [performance](docs/performance.md).",
+        "Hardware, versions, every task, what is lost where: [performance](docs/performance.md). Beside "
+        "peers and the claims of papers: [evidence](docs/evidence.md).",
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
-def _ran(environment: dict[str, Any]) -> str:
+def ran(environment: dict[str, Any]) -> str:
+    """When and where something was measured, as pages say it."""
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
     return (
         f"Ran on {environment['date']} at commit {environment['commit']}, seed "
@@ -207,7 +215,8 @@ def _reencoding(query: dict[str, Any]) -> list[list[str]]:
     return lines
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def tabulate(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
