@@ -130,8 +130,8 @@ def readme_figures() -> str:
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
         *quality_figures(),
         *encoding_figures(),
-        "Hardware, versions, every task, what is lost where: [performance](docs/performance.md). Beside "
-        "peers and the claims of papers: [evidence](docs/evidence.md).",
+        "Hardware, versions, every task, what is lost where: [performance](docs/performance.md). "
+        "Beside peers and the claims of papers: [evidence](docs/evidence.md).",
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
