@@ -31,6 +31,7 @@ def test_embeddings_do_not_need_a_vector_store(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_public_names() -> None:
     assert dir(langchain_instruct_embeddings) == [
+        "BridgedEmbeddings",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
     ]

@@ -33,6 +33,7 @@ def test_the_embedding_model_needs_no_chroma(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_public_names() -> None:
     assert dir(llama_index_instruct_embeddings) == [
+        "BridgedEmbedding",
         "InstructEmbedding",
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
