@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGCHAIN_TRACING_V2"] = "false"
@@ -9,3 +11,11 @@ os.environ["ANONYMIZED_TELEMETRY"] = "False"
 # The networks of tests are tiny; on a busy machine, threads that wait for each other make a fit
 # many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process, whatever other tests have left to the garbage collector."""
+    from instruct_embeddings.encoder import registry
+
+    monkeypatch.setattr(registry, "shared", registry.Registry())

@@ -68,7 +68,7 @@ def many(client: ClientAPI) -> chromadb.Collection:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> Iterator[list[object]]:
     """One entry for each model that is loaded; functions that Chroma made hold none at first."""
     from chroma_instruct_embeddings.embedding_function import _kept
     from instruct_embeddings.encoder import loading

@@ -11,6 +11,7 @@ def test_exports() -> None:
         "ChromaVectors",
         "InstructEmbeddingFunction",
         "check_collection",
+        "http_client",
         "open_collection",
         "record_collection",
     ]

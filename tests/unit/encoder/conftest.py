@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from instruct_embeddings.encoder import InstructEncoder, loading, registry
+from instruct_embeddings.encoder import InstructEncoder, loading
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.settings import EncoderSettings, Pooling
@@ -180,12 +180,6 @@ def _stirred(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def encoder() -> Iterator[InstructEncoder]:
     with InstructEncoder.from_pretrained(tiny_checkpoint(), device="cpu") as found:
         yield found
-
-
-@pytest.fixture
-def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a new process, whatever other tests have left to the garbage collector."""
-    monkeypatch.setattr(registry, "shared", registry.Registry())
 
 
 @pytest.fixture
