@@ -100,7 +100,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     """The tokenizer of the backbone.
 
     Raises:
-        CheckpointError: The folder holds none.
+        CheckpointError: The folder holds none, or one that does not fit the model.
     """
     from transformers import AutoTokenizer
 
@@ -115,7 +115,14 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
             f"{str(source.base.path)!r} holds no vocabulary (tokenizer.json or what its tokenizer "
             "reads). Save the tokenizer beside the model, or fetch the model again."
         )
+    if not isinstance(found.model_max_length, int | float):
+        raise CheckpointError(
+            f"model_max_length in tokenizer_config.json of {str(source.base.path)!r} is "
+            f"{found.model_max_length!r:.60}, not a number. Mend it, or fetch the model again."
+        )
     used = {f"{kind}_token": getattr(found, f"{kind}_token_id") for kind in _USED_TOKENS}
+    # A text may hold any of the added ones.
+    used |= {f"the added {one.content!r}": n for n, one in found.added_tokens_decoder.items()}
     bounds.check_tokens(source.base.path, used)
     return found
 

@@ -106,6 +106,16 @@ def test_a_token_that_the_model_has_no_vector_for_is_refused(model: Path, name: 
     refused(model, rf"writes {name} as token \d+, and the model has \d+ tokens")
 
 
+def test_an_added_token_that_a_text_may_hold_needs_a_vector_too(model: Path) -> None:
+    change(model / "tokenizer_config.json", mask_token=" ")
+    refused(model, r"writes the added ' ' as token \d+, and the model has \d+ tokens")
+
+
+def test_a_length_that_is_no_number_is_refused(model: Path) -> None:
+    change(model / "tokenizer_config.json", model_max_length="long")
+    refused(model, r"model_max_length .* is 'long', not a number")
+
+
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_code_that_a_configuration_names_is_not_fetched(model: Path, key: str) -> None:
     change(model / "config.json", **{key: "somebody/kernel"})
