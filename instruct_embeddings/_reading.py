@@ -14,6 +14,7 @@ from typing import Any, AnyStr
 
 LONGEST_LINE = 8 * 1024 * 1024
 MOST_PARTS = 1_000_000
+MAX_HEADER_BYTES = 16 * 1024 * 1024
 _SHOWN = 200
 # Opening a pipe would wait for somebody to write to it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -87,6 +88,18 @@ def parse_json(
     except RecursionError as exc:
         raise ValueError("the JSON is nested too deeply") from exc
     return found
+
+
+def safetensors_header(data: bytes) -> Any:
+    """The JSON at the start of a safetensors file; no tensor is read.
+
+    Raises:
+        ValueError: It is longer than any that is meant, or no JSON.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
+    return parse_json(data[8 : 8 + length])
 
 
 def limited_lines(

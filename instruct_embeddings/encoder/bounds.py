@@ -11,13 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from instruct_embeddings._reading import brief, parse_json
+from instruct_embeddings._reading import MAX_HEADER_BYTES, brief, parse_json
 from instruct_embeddings.encoder.files import read_json
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import CheckpointError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_TOKENS = 2**20
 # Vocabularies of a quarter of a million tokens take some ten million bytes.
 MAX_TEXT_BYTES = 128 * 1024 * 1024

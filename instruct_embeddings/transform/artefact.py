@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from instruct_embeddings._reading import brief, parse_json
+from instruct_embeddings._reading import brief, parse_json, safetensors_header
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
@@ -26,14 +26,14 @@ FORMAT_VERSION = 2
 _READABLE = (1, 2)
 _LONGEST_QUERY = 1.01
 MAX_BYTES = 256 * 1024 * 1024
-MAX_HEADER_BYTES = 16 * 1024 * 1024
 # Of any axis of a map: small files with longer ones would ask for large arrays at every search.
 LONGEST_AXIS = 65_536
 # Of any number: products of larger ones would overflow.
 _LARGEST = 1e9
 _HEADER = "instruct_embeddings"
 _CORRECTION = tuple(field.name for field in fields(Correction))
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+# What reading a damaged description or its tensors may raise.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def to_bytes(transform: InstructionTransform) -> bytes:
@@ -56,7 +56,7 @@ def from_bytes(data: bytes) -> InstructionTransform:
     try:
         tensors = load(data)
         return _build(about, tensors)
-    except (SafetensorError, InstructEmbeddingsError, *_MALFORMED) as exc:
+    except (SafetensorError, InstructEmbeddingsError, *MALFORMED) as exc:
         raise ArtefactError(
             f"The artefact is damaged or incomplete ({brief(exc)}). "
             "Delete it; the next search under its instruction fits it again."
@@ -69,14 +69,11 @@ def read_description(data: bytes) -> dict[str, Any]:
     Raises:
         ArtefactError: There is none, it is too long, or its `format_version` is not known.
     """
-    length = int.from_bytes(data[:8], "little")
     try:
-        if length > MAX_HEADER_BYTES:
-            raise ValueError(f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
-        header = parse_json(data[8 : 8 + length])
+        header = safetensors_header(data)
         about = parse_json(header["__metadata__"][_HEADER])
         version = about["format_version"]
-    except _MALFORMED as exc:
+    except MALFORMED as exc:
         raise ArtefactError(
             f"The file is not a transform of this package, or it is cut off ({brief(exc)}). Delete "
             "it; the next search under its instruction fits it again."
@@ -109,7 +106,7 @@ def summarise(about: Mapping[str, Any]) -> tuple[str, str, CollectionInfo, FitRe
         str(report)
         _check_report(report)
         return instruction, guide, collection, report, created
-    except _MALFORMED as exc:
+    except MALFORMED as exc:
         raise ArtefactError(
             f"The description of the artefact is incomplete or wrong ({brief(exc)}). Delete it; "
             "the next search under its instruction fits it again."

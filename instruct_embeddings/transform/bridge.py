@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._reading import brief, parse_json
+from instruct_embeddings._reading import brief, parse_json, safetensors_header
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import (
@@ -19,8 +19,8 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.transform.artefact import (
     LONGEST_AXIS,
+    MALFORMED,
     MAX_BYTES,
-    MAX_HEADER_BYTES,
 )
 from instruct_embeddings.transform.bridge_report import BridgeReport
 from instruct_embeddings.transform.files import read_limited, write_whole
@@ -30,7 +30,6 @@ FORMAT_VERSION = 1
 _HEADER = "instruct_embeddings_bridge"
 # Products of larger numbers would overflow.
 _LARGEST = 1e9
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +161,7 @@ def from_bytes(data: bytes) -> QueryBridge:
             new_model=about["new_model"],
         )
         _check(bridge)
-    except (SafetensorError, *_MALFORMED) as exc:
+    except (SafetensorError, *MALFORMED) as exc:
         raise ArtefactError(
             f"The bridge is damaged or incomplete ({brief(exc)}). Fit it again with fit_bridge()."
         ) from exc
@@ -170,14 +169,11 @@ def from_bytes(data: bytes) -> QueryBridge:
 
 
 def _description(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
     try:
-        if length > MAX_HEADER_BYTES:
-            raise ValueError(f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
-        header = parse_json(data[8 : 8 + length])
+        header = safetensors_header(data)
         about = parse_json(header["__metadata__"][_HEADER])
         version = about["format_version"]
-    except _MALFORMED as exc:
+    except MALFORMED as exc:
         raise ArtefactError(
             f"The file is not a query bridge of this package, or it is cut off ({brief(exc)}). "
             "Pass what QueryBridge.save() wrote, or fit the bridge again with fit_bridge()."
