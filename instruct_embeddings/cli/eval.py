@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._reading import parse_json
 from instruct_embeddings._version import __version__
 from instruct_embeddings.cli.options import DebugOption, JsonOption
 from instruct_embeddings.cli.output import finish, note, progress, reported
@@ -121,7 +122,7 @@ def read_instructions(file: Path | None) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parse_json(file.read_bytes())
     except ValueError as exc:
         raise DataError(f"{file} is not JSON ({exc}). Mend the file.") from exc
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):

@@ -9,11 +9,10 @@ import httpx
 from chromadb.api import ClientAPI
 from chromadb.config import Settings
 
-from chroma_instruct_embeddings.translation import is_of_the_connection
+from chroma_instruct_embeddings.translation import is_of_the_connection, reason
 from instruct_embeddings.errors import ConfigError, UnreachableCollectionError
 
 DEFAULT_TIMEOUT = 120.0
-_SHOWN = 200
 
 
 def http_client(
@@ -76,9 +75,8 @@ def reachable(place: str, timeout: float | None = None) -> Iterator[None]:
     except Exception as error:
         if not is_of_the_connection(error):
             raise
-        why = " ".join(str(error).split())[:_SHOWN] or "no reason given"
         within = "" if timeout is None else f" within {timeout:g} seconds"
         raise UnreachableCollectionError(
-            f"No Chroma server answers at {place}{within} ({type(error).__name__}: {why}). Check "
+            f"No Chroma server answers at {place}{within} ({reason(error)}). Check "
             "host and port, start the server or wait for it, or allow a longer timeout."
         ) from error

@@ -45,10 +45,9 @@ def translated(collection: Collection) -> Iterator[None]:
     except Exception as error:
         if not is_of_the_connection(error):
             raise
-        shown = " ".join(str(error).split())[:_SHOWN] or "no reason given"
         raise UnreachableCollectionError(
             f"The server of the collection {collection.name!r} did not answer as Chroma does "
-            f"({type(error).__name__}: {shown}). Searching and fitting need a server that is up "
+            f"({reason(error)}). Searching and fitting need a server that is up "
             "and in order. Start it, or wait for it, and call again; nothing was changed."
         ) from error
 
@@ -69,8 +68,14 @@ def answered(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
         return ask()
 
 
+def reason(error: Exception) -> str:
+    """The class and the start of the message of an error, in one line."""
+    message = " ".join(str(error).split())[:_SHOWN] or "no reason given"
+    return f"{type(error).__name__}: {message}"
+
+
 def is_of_the_connection(error: Exception) -> bool:
-    """Whether an error says that no Chroma answered: httpx need not be declared to tell its own."""
+    """Whether an error says that no Chroma answered: any of httpx, whose classes share no base."""
     if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):
         return True
     # Chroma raises a bare exception for an error that is none of its own, such as a gateway's.

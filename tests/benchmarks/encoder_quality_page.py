@@ -114,19 +114,23 @@ def _ablation(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[
     results = load("ablation")
     if not results:
         return []
-    lines = [
-        [
-            name,
-            f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
-            f"{row['guide precision@10']:.3f} / {row['guide v_measure']:.3f}",
-        ]
-        for name, row in results["variants"].items()
-    ]
     return [
         "### What the parts contribute",
         "`make bench-ablation DATA=folder`",
         f"{ran(results['environment'])} Each variant was trained for {results['steps']} steps of "
         f"{results['batch_size']} examples and measured on pools of {results['pool']} rows; "
         "precision@10 / V-measure, means over the tasks.",
-        tabulate(("variant", "re-encoded", "as guide"), lines),
+        tabulate(("variant", "re-encoded", "as guide"), ablation_lines(results)),
+    ]
+
+
+def ablation_lines(results: dict[str, Any]) -> list[list[str]]:
+    """Precision@10 / V-measure of each variant, re-encoded and as guide."""
+    return [
+        [
+            name,
+            f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
+            f"{row['guide precision@10']:.3f} / {row['guide v_measure']:.3f}",
+        ]
+        for name, row in results["variants"].items()
     ]

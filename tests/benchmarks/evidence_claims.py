@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.benchmarks.encoder_quality_page import ablation_lines
 from tests.benchmarks.environment import load
 from tests.benchmarks.evidence_peers import Ran, Tabulate, cost
 from tests.benchmarks.peers import REENCODED
@@ -57,14 +58,7 @@ def ablation(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("ablation")
     if not results:
         return []
-    lines = [
-        [
-            name,
-            f"{row['precision@10']:.3f} / {row['v_measure']:.3f}",
-            f"{row['guide precision@10']:.3f} / {row['guide v_measure']:.3f}",
-        ]
-        for name, row in results["variants"].items()
-    ]
+    headings = ("variant", "re-encoded, precision@10 / V-measure", "as guide")
     return [
         "## InstEmb's ablation: anchors, distillation, number of soft prompts",
         "`make bench-ablation DATA=folder` (over two hours; not part of `make evidence`)",
@@ -72,7 +66,7 @@ def ablation(tabulate: Tabulate, ran: Ran) -> list[str]:
         f"and was trained for {results['steps']} steps of {results['batch_size']} examples; the "
         f"shipped encoder was trained far longer. Pools of {results['pool']} rows, means over the "
         "tasks, one seed. " + _told_apart(results["variants"]),
-        tabulate(("variant", "re-encoded, precision@10 / V-measure", "as guide"), lines),
+        tabulate(headings, ablation_lines(results)),
     ]
 
 

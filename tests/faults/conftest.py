@@ -15,6 +15,7 @@ from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.transform import TransformStore
 from tests.faults.ledger import Fault, Ledger
+from tests.faults.server import ChromaServer
 from tests.unit.conftest import Toys, make_toys
 
 COLOUR = "What colour is it?"
@@ -50,6 +51,14 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 def inject(ledger: Ledger) -> Inject:
     """Notes a fault under a name."""
     return ledger.fault
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

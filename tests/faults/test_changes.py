@@ -1,6 +1,5 @@
 """Another process adds, updates and deletes documents while queries run."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +41,6 @@ class Place:
     port: int
     name: str
     retriever: InstructRetriever
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -44,14 +44,6 @@ BREAKS: dict[str, Break] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
-    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def proxy(server: ChromaServer) -> Iterator[Proxy]:
     with proxy_before(server.port) as proxy:
