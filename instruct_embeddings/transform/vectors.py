@@ -28,14 +28,29 @@ def has_direction(vectors: FloatArray) -> BoolArray:
     return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
 
 
+def query_numbers(vector: ArrayLike) -> FloatArray:
+    """One query vector as float32, shape (d,).
+
+    Raises:
+        InvalidVectorsError: It is a text, or holds something else that is no number.
+    """
+    try:
+        return np.asarray(vector, dtype=np.float32).ravel()
+    except (TypeError, ValueError) as exc:
+        raise InvalidVectorsError(
+            f"The query is {repr(vector)[:60]}, and a vector of numbers is wanted. Embed the text "
+            "first, with the model that filled the collection."
+        ) from exc
+
+
 def query_row(vector: ArrayLike, dimension: int) -> FloatArray:
     """One query vector as a unit row of shape (1, d).
 
     Raises:
         CollectionMismatchError: It has another dimension than the stored vectors.
-        InvalidVectorsError: It is zero, or holds NaN or infinite numbers.
+        InvalidVectorsError: It is zero, or holds NaN, infinite numbers or no numbers at all.
     """
-    row = np.asarray(vector, dtype=np.float32).reshape(1, -1)
+    row = query_numbers(vector)[None]
     if row.shape[1] != dimension:
         raise CollectionMismatchError(
             f"The query vector has {row.shape[1]} dimensions, the stored vectors have {dimension}. "

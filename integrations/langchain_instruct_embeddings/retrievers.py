@@ -24,6 +24,7 @@ from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
+from instruct_embeddings.retrieval.parts import check_guide, open_store
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
@@ -170,11 +171,7 @@ class InstructionTransformRetriever(BaseRetriever):
     @field_validator("guide")
     @classmethod
     def _require_guide(cls, guide: Guide | None) -> Guide | None:
-        if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
-            raise ConfigError(
-                f"guide={guide!r} is not a guide: it has no judge() or no key. "
-                'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
-            )
+        check_guide(guide)
         return guide
 
     @field_validator("instruction")
@@ -185,7 +182,7 @@ class InstructionTransformRetriever(BaseRetriever):
     @field_validator("store", mode="before")
     @classmethod
     def _open_store(cls, store: object) -> object:
-        return TransformStore(store) if isinstance(store, str | Path) else store
+        return open_store(store)
 
     @model_validator(mode="after")
     def _share_engine(self) -> Self:

@@ -6,7 +6,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+from instruct_embeddings.errors import CollectionMismatchError
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -25,16 +25,9 @@ def build_engine(
     """An engine over the collection of a vector store; nothing is read or fitted yet.
 
     Raises:
-        ConfigError: The guide is not a guide.
+        ConfigError: The guide or the store is something else.
         UnsupportedCollectionError: The vector store is not backed by Chroma.
     """
-    if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
-        raise ConfigError(
-            f"guide={guide!r} is not a guide: it has no judge() or no key. "
-            'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
-        )
-    if isinstance(store, str | Path):
-        store = TransformStore(store)
     vectors = ChromaVectors(vector_store)
     same = None if reuse is None else Reuse(EncoderGuide(), reuse)
     return InstructRetriever(vectors, guide, store=store, fit=fit, insist=insist, reuse=same)

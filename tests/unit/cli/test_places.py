@@ -1,3 +1,4 @@
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def test_a_missing_collection_lists_the_others(tmp_path: Path) -> None:
     place = Place(tmp_path)
     new_collection(place.client(create=True), "apples", "tiny")
     with pytest.raises(CollectionError, match=r"no collection 'pears' .* It holds: apples\."):
+        place.collection("pears")
+
+
+def test_where_there_is_no_collection_the_command_for_one_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.client(create=True)
+    said = f"It holds none. Make one with: instruct-embeddings index FILE --path {tmp_path} "
+    with pytest.raises(CollectionError, match=re.escape(f"{said}--collection pears")):
         place.collection("pears")
 
 

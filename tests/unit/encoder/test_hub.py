@@ -92,6 +92,14 @@ def test_what_can_be_no_id_is_said_to_be_none(name: str, tmp_path: Path) -> None
     )
 
 
+def test_what_comes_with_the_package_is_listed_to_who_misspells_it(hub: FakeHub) -> None:
+    hub.answer = errors.LocalEntryNotFoundError("not here")
+    said = message("instruct-minilm-l6-v9")
+    assert said.endswith(f"With this package come {' and '.join(shipped())}.")
+    assert "instruct-minilm-l6-v1" in said
+    assert "With this package" not in message("toys/tiny")
+
+
 def test_every_reason_has_a_message_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
     place = str(tmp_path)
     hub.answer = errors.LocalEntryNotFoundError("not here")
