@@ -57,7 +57,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + _SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            chromadb.HttpClient(host=HOST, port=port).heartbeat()
+            close(chromadb.HttpClient(host=HOST, port=port))
         except ValueError:  # what chromadb makes of a refused connection
             time.sleep(0.1)
         else:

@@ -56,7 +56,7 @@ def plan_model(config: TrainingConfig) -> PlannedModel:
     name = str(backbone.start) if backbone.start else config.model.base_model
     base, found = _find(name, config.model.base_revision, backbone)
     causal = is_causal(name, base.to_dict())
-    model = _build(base, causal=causal, mlm=config.model.refinement.head == "mlm")
+    model = _build(base, found, causal=causal, mlm=config.model.refinement.head == "mlm")
     with torch.device("meta"):
         encoder = InstEmb(Backbone(model, causal=causal), config.model)
     linear = lora_layers(model, backbone) if backbone.train == "lora" else {}
@@ -174,12 +174,19 @@ def _from_hub(name: str, revision: str | None, backbone: BackboneConfig) -> "Pre
     return found
 
 
-def _build(config: "PretrainedConfig", *, causal: bool, mlm: bool) -> "PreTrainedModel":
+def _build(config: "PretrainedConfig", found: str, *, causal: bool, mlm: bool) -> "PreTrainedModel":
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
     kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM if mlm else AutoModel
-    with torch.device("meta"):
-        return kind.from_config(config)  # type: ignore[no-any-return]
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config)  # type: ignore[no-any-return]
+    except (ValueError, TypeError, AttributeError, RuntimeError) as exc:
+        # Values of the wrong type, which older versions of transformers read without a word.
+        raise ConfigError(
+            f"{found} is no configuration that transformers builds a model of: {exc} "
+            "Copy the values from the config.json of the model."
+        ) from exc
 
 
 def _shape(config: Any, model: nn.Module, causal: bool) -> Architecture:

@@ -10,7 +10,7 @@ import pytest
 from chromadb.api import ClientAPI
 
 from chroma_instruct_embeddings import InstructEmbeddingFunction
-from tests.chroma_server import HOST, chroma_server
+from tests.chroma_server import HOST, chroma_server, close
 from tests.integrations.chroma.hosts import HostEmbedding
 from tests.models import INSTRUCTION, tiny_checkpoint
 
@@ -25,10 +25,15 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="session", params=["embedded", "server"])
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClientAPI:
+def client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClientAPI]:
     if request.param == "embedded":
-        return chromadb.PersistentClient(str(tmp_path_factory.mktemp("embedded")))
-    return chromadb.HttpClient(host=HOST, port=request.getfixturevalue("port"))
+        yield chromadb.PersistentClient(str(tmp_path_factory.mktemp("embedded")))
+        return
+    served = chromadb.HttpClient(host=HOST, port=request.getfixturevalue("port"))
+    yield served
+    close(served)
 
 
 @pytest.fixture

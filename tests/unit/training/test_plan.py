@@ -202,6 +202,12 @@ def test_an_architecture_must_be_known_to_transformers(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"\[backbone.architecture\] is no configuration"):
         plan_model(config(settings("not/there"), backbone=wrong))
+    uneven = BackboneConfig(
+        cache_folder=str(tmp_path),
+        architecture={"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3},
+    )
+    with pytest.raises(ConfigError, match=r"builds a model of: .*multiple.* Copy the values"):
+        plan_model(config(settings("not/there"), backbone=uneven))
 
 
 def test_losses_that_do_not_fit_the_model_are_refused() -> None:
