@@ -57,7 +57,9 @@ def performance_page() -> str:
         "Every method ranks the same pool of at most 1,500 rows, apart from the labelled ones, for "
         "500 queries of that pool. Cells are precision@10 / V-measure of k-means, means over "
         f"{len(_tasks(quality))} tasks; the last column is the smallest gain in precision@10 over "
-        "the generic vectors on any single task with up to 1,000 labels.",
+        "the generic vectors on any single task with up to 1,000 labels. Rescoring moves no "
+        "vector: its V-measure here is that of the folded vectors, and in [evidence](evidence.md) "
+        "that of the space that it rescores in.",
         tabulate(
             ("method", *(f"{size:,} labels" for size in SIZES), "worst task"), _means(quality)
         ),
