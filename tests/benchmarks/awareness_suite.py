@@ -4,7 +4,8 @@
 
 Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.awareness`), three
 wordings of each instruction, five seeds, gains over the generic vectors with the p-value of a
-paired bootstrap. No method sees a label. `--quick` takes fewer texts, triplets and resamples.
+paired bootstrap. No method sees a label. `--quick` takes one set, fewer texts, triplets and
+resamples.
 """
 
 import argparse
@@ -36,6 +37,7 @@ SEEDS = range(5)
 # Encoding, k-means and the bootstrap each take minutes for all sets and wordings at these sizes.
 _TEXTS, _SIZES = 300, AwarenessSizes(rows=200, triplets=300, rounds=500)
 _QUICK_TEXTS, _QUICK_SIZES = 150, AwarenessSizes(rows=100, triplets=100, rounds=100)
+_QUICK_SETS = 1
 _SAMPLE = 200
 _MIN_ROWS_PER_LABEL = 10
 
@@ -109,7 +111,8 @@ def main() -> None:
     encoder = InstructEncoder.from_pretrained(arguments.model)
     sizes, most = (_QUICK_SIZES, _QUICK_TEXTS) if arguments.quick else (_SIZES, _TEXTS)
     figures: list[dict[str, Any]] = []
-    for name in track(arguments.sets or SETS, "sets", console=Console(stderr=True)):
+    chosen = arguments.sets or list(SETS)[: _QUICK_SETS if arguments.quick else None]
+    for name in track(chosen, "sets", console=Console(stderr=True)):
         texts, aspects = read(name, arguments.data, most)
         report = measure_awareness(
             aspects, methods(texts, generic, encoder), baseline=GENERIC, sizes=sizes, seeds=SEEDS
