@@ -237,8 +237,8 @@ def _teacher(config: TrainingConfig, model: nn.Module) -> int:
     """Parameters of a teacher in memory beside the student."""
     name = config.loss.distillation.teacher if config.loss.distillation else ""
     if name:
-        base, _ = _find(name, None, replace(config.backbone, architecture=None))
-        model = _build(base, causal=is_causal(name, base.to_dict()), mlm=False)
+        base, found = _find(name, None, replace(config.backbone, architecture=None))
+        model = _build(base, found, causal=is_causal(name, base.to_dict()), mlm=False)
     elif config.backbone.train != "full":
         return 0
     return sum(value.numel() for value in model.parameters())

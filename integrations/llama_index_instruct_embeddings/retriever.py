@@ -3,7 +3,6 @@
 import asyncio
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
-from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 from typing_extensions import Self
 
@@ -32,15 +30,7 @@ from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
 from llama_index_instruct_embeddings.engine import build_engine, check_shared
 from llama_index_instruct_embeddings.filters import to_where
 from llama_index_instruct_embeddings.nodes import to_nodes
-
-
-@dataclass(frozen=True)
-class _Source:
-    vector_store: BasePydanticVectorStore
-    embed_model: BaseEmbedding
-    docstore: BaseDocumentStore | None
-    callback_manager: CallbackManager | None
-    object_map: dict[str, Any] | None
+from llama_index_instruct_embeddings.source import find_source
 
 
 class InstructionTransformRetriever(BaseRetriever):
@@ -160,7 +150,7 @@ class InstructionTransformRetriever(BaseRetriever):
             InstructionError: The instruction is empty or too long.
             UnsupportedCollectionError: The vector store is not backed by Chroma.
         """
-        source = _source(index, vector_store, embed_model)
+        source = find_source(index, vector_store, embed_model)
         self._embed_model = source.embed_model
         self._docstore = source.docstore
         if engine is None:
@@ -267,37 +257,6 @@ class InstructionTransformRetriever(BaseRetriever):
         array = np.asarray(vector, dtype=np.float32)
         hits = self._engine.search(array, instruction=instruction, **self._options)
         return to_nodes(hits, self._docstore)
-
-
-def _source(
-    index: VectorStoreIndex | None,
-    vector_store: BasePydanticVectorStore | None,
-    embed_model: BaseEmbedding | None,
-) -> _Source:
-    if index is not None and vector_store is None:
-        host: Any = index.as_retriever()
-        return _Source(
-            index.vector_store,
-            _checked(embed_model or host._embed_model),
-            index.docstore,
-            host.callback_manager,
-            host.object_map,
-        )
-    if vector_store is not None and index is None:
-        return _Source(vector_store, _checked(embed_model), None, None, None)
-    raise ConfigError(
-        f"Got {'neither' if index is None else 'both'} of index and vector_store; exactly one is "
-        "wanted. Pass an index, or vector_store=ChromaVectorStore(...) with embed_model=..."
-    )
-
-
-def _checked(embed_model: object) -> BaseEmbedding:
-    if not isinstance(embed_model, BaseEmbedding):
-        raise ConfigError(
-            f"embed_model={embed_model!r} cannot embed a query. It has to be the BaseEmbedding "
-            "that made the stored vectors, for example embed_model=Settings.embed_model."
-        )
-    return embed_model
 
 
 def _strings(query_bundle: QueryBundle) -> list[str]:

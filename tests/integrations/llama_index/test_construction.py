@@ -40,6 +40,9 @@ def test_sources_are_checked(index: VectorStoreIndex, embed_model: Any) -> None:
         InstructionTransformRetriever(index, vector_store=store)
     with pytest.raises(ConfigError, match="embed_model=None"):
         InstructionTransformRetriever(vector_store=store)
+    other: Any = index.as_retriever()
+    with pytest.raises(ConfigError, match=r"is no VectorStoreIndex\. Pass an index over"):
+        InstructionTransformRetriever(other)
     with pytest.raises(UnsupportedCollectionError, match="ChromaVectorStore"):
         InstructionTransformRetriever(vector_store=SimpleVectorStore(), embed_model=embed_model)
 
