@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForCausalLM
 
 from instruct_embeddings.encoder.settings import EncoderSettings, RefinementSettings
 from instruct_embeddings.errors import ConfigError, DataError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
-from instruct_embeddings.training.config_loss import LossConfig, MatryoshkaConfig
+from instruct_embeddings.training.config_loss import (
+    DistillationConfig,
+    LossConfig,
+    MatryoshkaConfig,
+)
 from instruct_embeddings.training.config_model import BackboneConfig
 from instruct_embeddings.training.config_run import RunConfig
 from instruct_embeddings.training.plan import Plan, plan_training
@@ -208,6 +212,16 @@ def test_an_architecture_must_be_known_to_transformers(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"builds a model of: .*multiple.* Copy the values"):
         plan_model(config(settings("not/there"), backbone=uneven))
+
+
+def test_a_named_teacher_stands_beside_the_student() -> None:
+    student, teacher = str(tiny()), str(tiny("qwen2"))
+    named = LossConfig(distillation=DistillationConfig(teacher=teacher))
+    with quiet():
+        weights = AutoModelForCausalLM.from_pretrained(teacher)
+    counted = plan_model(config(settings(student), loss=named)).counts.teacher
+    assert counted == sum(value.numel() for value in weights.parameters()) > 0
+    assert plan_model(config(settings(student))).counts.teacher == 0
 
 
 def test_losses_that_do_not_fit_the_model_are_refused() -> None:
