@@ -111,11 +111,11 @@ def _how(peers: Results, scale: Results, ran: Ran) -> list[str]:
         "queries, and those that learn from labels get the same rows, at most 1,000. Our encoder "
         f"is {peers['model']}.",
         f"Costs at {SHOWN_N:,} stored vectors: {ran(scale['environment'])} Threads: "
-        f"{scale['threads']}. A new instruction: from nothing to the first query that can be "
-        "answered. A query: from its generic vector to ten rows. MB: growth of the process at its "
-        "peak, the index or the vectors that it searches included. Each method has a process of "
-        "its own. What changes every stored vector gets them as a file; reading them out of a "
-        "database comes on top. Encoding again is multiplied from "
+        f"{scale['threads']}. A new instruction: from a loaded index, or loaded vectors, to the "
+        "first query that can be answered. A query: from its generic vector to ten rows. MB: "
+        "growth of the process at its peak, the index or the vectors that it searches included. "
+        "Each method has a process of its own. What changes every stored vector gets them as a "
+        "file; reading them out of a database comes on top. Encoding again is multiplied from "
         f"{rates[REENCODED]} (our encoder) and {rates[PREFIX]} (instruction in front) texts a "
         "second; building its index comes on top.",
         *([f"**{scale['remark']}**"] if scale.get("remark") else []),
@@ -141,14 +141,17 @@ def growth(tabulate: Tabulate) -> list[str]:
         return []
     sizes = sorted({row["n"] for row in scale["rows"]})
     names = [name for name in _LEARNS if cost(scale, query, name, sizes[0])]
+    measured = {(row["n"], row["method"]) for row in scale["rows"]}
+    missing = (
+        " Empty where it was not measured: an index of a million vectors takes half an hour to "
+        "build; those figures come from `make bench-query`."
+    ) * any((size, name) not in measured for size in sizes for name in names)
     parts = [
         "## As a collection grows",
         "![Seconds of a new instruction and milliseconds of a query by number of "
         "vectors](images/evidence-growth.png)",
         f"{scale['vectors']:,} real vectors mixed in pairs; “{scale['instruction']}”, "
-        f"at most {scale['labels']:,} labelled rows. Empty where it was not measured: an "
-        "index of a million vectors takes half an hour to build; those figures come from "
-        "`make bench-query`.",
+        f"at most {scale['labels']:,} labelled rows.{missing}",
     ]
     for title, place in (("s a new instruction", 0), ("ms a query (p95)", 1), ("MB", 2)):
         lines = [
