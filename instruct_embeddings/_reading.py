@@ -120,6 +120,14 @@ def limited_lines(
 
 def brief(error: BaseException) -> str:
     """The class and the start of the message of an error that may quote what was read."""
-    text = " ".join(str(error).split()).rstrip(".")
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-    return f"{type(error).__name__}: {shown}"
+    return f"{type(error).__name__}: {cut(' '.join(str(error).split()).rstrip('.'))}"
+
+
+def shown(value: object) -> str:
+    """What was read, as a message quotes it: whole where it is short, or its start."""
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """A text that a message quotes: whole where it is short, or its start."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

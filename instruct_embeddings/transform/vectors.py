@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import BoolArray, FloatArray
 from instruct_embeddings.errors import CollectionMismatchError, InvalidVectorsError
 
@@ -38,7 +39,7 @@ def query_numbers(vector: ArrayLike) -> FloatArray:
         return np.asarray(vector, dtype=np.float32).ravel()
     except (TypeError, ValueError) as exc:
         raise InvalidVectorsError(
-            f"The query is {repr(vector)[:60]}, and a vector of numbers is wanted. Embed the text "
+            f"The query is {shown(vector)}, and a vector of numbers is wanted. Embed the text "
             "first, with the model that filled the collection."
         ) from exc
 

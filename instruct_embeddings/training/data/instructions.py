@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from instruct_embeddings._reading import cut, shown
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training._toml import read_toml
@@ -65,8 +66,8 @@ class InstructionTable:
                 f"the file {self.origin}" if self.origin else "data.instructions, which is none,"
             )
             raise ConfigError(
-                f"The set {source!r} has labels for the aspect {name!r}, and {table} has no "
-                f"instructions for it. Write [{source}.{name}] with instructions = "
+                f"The set {source!r} has labels for the aspect {shown(name)}, and {table} has no "
+                f"instructions for it. Write [{source}.{cut(name)}] with instructions = "
                 '["What ...?", ...] there, or with skip = true to leave the aspect out.'
             )
         return found
@@ -82,8 +83,8 @@ class InstructionTable:
             raise ConfigError(
                 f"[[data.sources]] {source} competing={list(names)} names {unknown}, which are no "
                 f"aspects of the set {source!r} in {self.origin or 'data.instructions'}; there are "
-                f"{known}. Correct the names, or write [{source}.{unknown[0]}] with instructions = "
-                '["What ...?", ...] there.'
+                f"{shown(known)}. Correct the names, or write [{source}.{unknown[0]}] with "
+                'instructions = ["What ...?", ...] there.'
             )
 
     def wordings(self, instruction: str) -> tuple[str, ...]:
@@ -118,10 +119,9 @@ def load_instructions(path: Path | None) -> InstructionTable:
         if source == _REWRITES:
             rewrites = _read_rewrites(table, str(path))
             continue
-        for name, entry in _as_table(table, f"{path}: [{source}]").items():
-            aspects[f"{source}/{name}"] = _read_aspect(
-                f"{source}/{name}", entry, f"{path}: [{source}.{name}]"
-            )
+        for name, entry in _as_table(table, f"{path}: [{cut(source)}]").items():
+            place = f"{path}: [{cut(f'{source}.{name}')}]"
+            aspects[f"{source}/{name}"] = _read_aspect(f"{source}/{name}", entry, place)
     return InstructionTable(str(path), aspects, rewrites)
 
 
@@ -130,14 +130,14 @@ def _read_aspect(name: str, entry: object, place: str) -> Aspect:
     _check_keys(table, ("answers", "instructions", "skip"), place)
     skip = table.get("skip", False)
     if not isinstance(skip, bool):
-        raise ConfigError(f"{place} skip={skip!r} is neither true nor false. Use one of them.")
+        raise ConfigError(f"{place} skip={shown(skip)} is neither true nor false. Use one of them.")
     if skip:
         return Aspect(name)
     answers = _as_table(table.get("answers", {}), f"{place} answers")
     for label, answer in answers.items():
         if not isinstance(answer, str) or not answer.strip():
             raise ConfigError(
-                f"{place} answers: the label {label!r} has {answer!r} instead of a text. "
+                f"{place} answers: the label {shown(label)} has {shown(answer)} instead of a text. "
                 'Write label = "answer".'
             )
     return Aspect(name, _read_wordings(table.get("instructions"), place), answers)
@@ -154,11 +154,11 @@ def _read_rewrites(entries: object, place: str) -> dict[str, tuple[str, ...]]:
         instruction = table.get("instruction")
         if not isinstance(instruction, str) or not instruction.strip():
             raise ConfigError(
-                f"{here} instruction={instruction!r} is not the instruction of any row. "
+                f"{here} instruction={shown(instruction)} is not the instruction of any row. "
                 "Copy it from the file of examples."
             )
         if instruction.strip() in rewrites:
-            raise ConfigError(f"{here} repeats the instruction {instruction!r}. Join the two.")
+            raise ConfigError(f"{here} repeats the instruction {shown(instruction)}. Join the two.")
         rewrites[instruction.strip()] = _read_wordings(table.get("instructions"), here)
     return rewrites
 
@@ -166,7 +166,7 @@ def _read_rewrites(entries: object, place: str) -> dict[str, tuple[str, ...]]:
 def _read_wordings(values: object, place: str) -> tuple[str, ...]:
     if not isinstance(values, list) or not values:
         raise ConfigError(
-            f"{place} instructions={values!r} is not a list of one or more instructions. "
+            f"{place} instructions={shown(values)} is not a list of one or more instructions. "
             'Write instructions = ["What ...?", ...].'
         )
     wordings: dict[str, str] = {}
@@ -177,8 +177,8 @@ def _read_wordings(values: object, place: str) -> tuple[str, ...]:
             raise ConfigError(f"{place} instructions: {exc}") from exc
         if wordings.setdefault(normalise_instruction(text), text) is not text:
             raise ConfigError(
-                f"{place} instructions: {text!r} stands there twice; case, spacing and end marks "
-                "do not count. Remove one."
+                f"{place} instructions: {shown(text)} stands there twice; case, spacing and end "
+                "marks do not count. Remove one."
             )
     return tuple(wordings.values())
 
@@ -186,7 +186,7 @@ def _read_wordings(values: object, place: str) -> tuple[str, ...]:
 def _as_table(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(
-            f"{place} is {type(value).__name__} {repr(value)[:60]}, not a table. "
+            f"{place} is {type(value).__name__} {shown(value)}, not a table. "
             "Write tables such as [clinc150.intent]."
         )
     return value
@@ -195,5 +195,6 @@ def _as_table(value: object, place: str) -> dict[str, Any]:
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
     if unknown := sorted(set(table) - set(known)):
         raise ConfigError(
-            f"{place} has the unknown keys {unknown}; known are {list(known)}. Correct the names."
+            f"{place} has the unknown keys {shown(unknown)}; known are {list(known)}. "
+            "Correct the names."
         )

@@ -87,3 +87,26 @@ def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None
 def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[{long}]]",
+        "[{long}.intent]\nskip = 1",
+        "[bank.{long}]\nskip = 1",
+        "[bank.intent]\nskip = '{long}'",
+        "[bank.intent]\n{long} = 1",
+        "[bank.intent]\ninstructions = '{long}'",
+        "[bank.intent]\ninstructions = ['W']\nanswers = { {long} = 3 }",
+        "[bank.intent]\ninstructions = ['W']\nanswers = { a = ['{long}'] }",
+        "[[rewrites]]\ninstruction = ['{long}']\ninstructions = ['b']",
+        "[bank.intent]\ninstructions = ['{half}', '{half}']",
+    ],
+)
+def test_what_is_long_is_quoted_by_its_start(tmp_path: Path, text: str) -> None:
+    """Found by fuzzing: the message was as long as the name."""
+    text = text.replace("{long}", "x" * 5000).replace("{half}", "x" * 1900)
+    with pytest.raises(ConfigError, match=r"\.\.\.") as caught:
+        load(tmp_path, text)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 800
