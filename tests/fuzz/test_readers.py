@@ -19,6 +19,8 @@ def test_a_few_damaged_inputs(target: Target, tmp_path: Path) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
+# Else the warning about a large example stands in place of what the example found.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
 @pytest.mark.usefixtures("limited_memory")
 def test_damaged_inputs_for_a_while(

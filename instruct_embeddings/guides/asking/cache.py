@@ -105,6 +105,9 @@ class AnswerCache:
             ) from exc
         except sqlite3.DatabaseError as exc:
             raise self._not_ours(str(exc)) from exc
+        except UnicodeDecodeError as exc:
+            # What SQLite says of a damaged schema quotes it, and Python cannot read that.
+            raise self._not_ours("its schema is no text") from exc
 
     def _check(self, connection: sqlite3.Connection) -> None:
         if _is_new(connection):

@@ -135,8 +135,28 @@ def _view(file: Path) -> None:
     )
 
 
+def _name_that_is_no_text(file: Path) -> None:
+    """Found by fuzzing: SQLite quotes the name in its complaint, which Python cannot decode."""
+    data = file.read_bytes()
+    assert data.count(b"tableanswersanswers") == 1
+    file.write_bytes(
+        data.replace(b"tableanswersanswers", b"tablea\x80swersanswers").replace(
+            b"CREATE TABLE", b"CREATE TXBLE"
+        )
+    )
+
+
 @pytest.mark.parametrize(
-    "damage", [_garbage, _half_of_it, _overwritten, _foreign_tables, _trigger, _view]
+    "damage",
+    [
+        _garbage,
+        _half_of_it,
+        _overwritten,
+        _foreign_tables,
+        _trigger,
+        _view,
+        _name_that_is_no_text,
+    ],
 )
 def test_a_damaged_or_foreign_file_is_an_error_that_names_it(
     filled: Path, damage: Callable[[Path], None]
