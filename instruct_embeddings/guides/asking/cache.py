@@ -59,16 +59,17 @@ class AnswerCache:
         found: dict[str, str] = {}
         with self._open() as connection:
             for start in range(0, len(keys), _KEYS_AT_ONCE):
-                some = keys[start : start + _KEYS_AT_ONCE]
+                some = {key.encode(): key for key in keys[start : start + _KEYS_AT_ONCE]}
                 rows = connection.execute(
                     "SELECT key, reply FROM answers WHERE length(CAST(reply AS BLOB)) <= ? "
                     f"AND key IN ({','.join('?' * len(some))})",
-                    [MAX_REPLY_BYTES, *some],
+                    [MAX_REPLY_BYTES, *some.values()],
                 )
                 for key, reply in rows:
-                    text = _decoded(reply)
+                    # A damaged file may answer with a row that nobody asked for.
+                    text = _decoded(reply) if key in some else None
                     if text is not None:
-                        found[key.decode("ascii")] = text
+                        found[some[key]] = text
         return found
 
     def put(self, key: str, reply: str) -> None:
