@@ -29,6 +29,8 @@ _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_expert
 _FEWEST_LAYERS = 256
 _WORDS = "vocab_size"
 _NUMBER = re.compile(r"^num_|_(eps|size|layers|heads|dim)$")
+# Sizes of windows may be negative, for none; these count something.
+_COUNT = re.compile(r"_(layers|heads)$|^n_(layer|head)s?$")
 _LARGEST_SCALE = 1_000_000
 _LEARNED = ("latent_attention", "multi_layer")
 _WHAT_TO_DO = "Fetch the model again, or use one from a source that you trust."
@@ -118,10 +120,12 @@ def _check_kernels(path: Path, config: Mapping[str, Any]) -> None:
 def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
     """Some versions of transformers find out only when a text is read."""
     for key, value in _entries(config):
-        if isinstance(value, str) and _NUMBER.search(key):
+        negative = isinstance(value, (int, float)) and value < 0 and _COUNT.search(key)
+        if negative or (isinstance(value, str) and _NUMBER.search(key)):
             raise CheckpointError(
                 f"The model in {str(path)!r} cannot be loaded: config.json says "
-                f"{key}={value!r:.80}, where a number belongs. {_WHAT_TO_DO}"
+                f"{key}={value!r:.80}, where a number {'from 0 on ' * bool(negative)}belongs. "
+                f"{_WHAT_TO_DO}"
             )
 
 

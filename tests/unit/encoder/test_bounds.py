@@ -85,6 +85,7 @@ def test_more_layers_than_tensors_are_not_made(model: Path) -> None:
     "changes",
     [
         {"num_attention_heads": 0},
+        {"num_attention_heads": -1},
         {"hidden_size": 10**30},
         {"hidden_act": "no such function"},
         {"model_type": ["bert"]},
