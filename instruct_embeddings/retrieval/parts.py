@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.transform.store import TransformStore
 
-_METHODS = ("info", "count", "page", "fetch", "search")
+_METHODS = [name for name in vars(VectorCollection) if not name.startswith("_")]
 
 
 def check_collection(collection: object) -> None:

@@ -6,6 +6,7 @@ from tests.benchmarks.encoder_quality_page import ablation_lines
 from tests.benchmarks.environment import load
 from tests.benchmarks.evidence_peers import Ran, Tabulate, cost
 from tests.benchmarks.peers import REENCODED
+from tests.benchmarks.peers_scale import SAMPLED
 from tests.benchmarks.transform import GSTRANSFORM, RESCORED
 
 
@@ -30,7 +31,7 @@ def ratios(tabulate: Tabulate) -> list[str]:
         "Seconds of encoding all texts again with our encoder, by those of a new instruction. The "
         "ratio is no property of a method: it grows with the collection, and falls with the "
         "sample. Below 1, encoding everything is faster. Seconds of the rows without labels were "
-        f"measured at {sizes[1]:,} vectors; reading a sample hardly depends on the size. "
+        f"measured at {SAMPLED:,} vectors; reading a sample hardly depends on the size. "
         "Precision@10: means over the tasks when exactly so many texts are read "
         "(`make bench-guides`).",
         tabulate(("way", "precision@10", *(f"{n:,} vectors" for n in sizes)), lines),
