@@ -3,7 +3,7 @@
 Everything is numpy and plain data, so that any vector store and any source of supervision fits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
@@ -207,5 +207,37 @@ class EncodingGuide(Guide, Protocol):
 
         Raises:
             GuideError: Nothing can be learned; the message says why and what to do.
+        """
+        ...
+
+
+class CollectionMoves(Protocol):
+    """Moves of query vectors in the space of one collection."""
+
+    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+        """What an instruction adds to query vectors, nothing fitted for it.
+
+        Args:
+            queries: Texts of n queries.
+            instruction: A plain sentence.
+            vectors: Their generic unit vectors, from the model of the collection, shape (n, d).
+
+        Returns:
+            Shape (n, d); folded queries are the unit rows of `vectors + moves`.
+        """
+        ...
+
+
+class InstantMover(Protocol):
+    """Moves query vectors by an instruction at once, in the space of any collection."""
+
+    def for_collection(self, sample: Callable[[int], Rows]) -> CollectionMoves:
+        """Moves in the space of a collection.
+
+        Args:
+            sample: Reads about so many rows of the collection, with vectors and texts.
+
+        Raises:
+            GuideError: The space cannot be reached from the rows that are there.
         """
         ...

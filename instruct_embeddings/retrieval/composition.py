@@ -11,6 +11,8 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.retrieval.hits import RankedBy
+from instruct_embeddings.retrieval.instant import InstantRanker
 from instruct_embeddings.transform.transform import InstructionTransform, Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -20,19 +22,26 @@ _MAX_INSTRUCTIONS = 16
 
 @dataclass(frozen=True)
 class Part:
-    """One transform of a composition.
+    """One instruction of a composition.
 
     Attributes:
-        transform: The transform.
+        transform: Ranks under it: a fitted transform, or the instant query.
         weight: Its share; those of all parts add up to 1.
         asked: The instruction that was asked for.
         adapts: Whether it is used; otherwise the generic vectors have its share.
     """
 
-    transform: InstructionTransform
+    transform: InstructionTransform | InstantRanker
     weight: float
     asked: str
     adapts: bool = True
+
+    @property
+    def ranked_by(self) -> RankedBy:
+        """What ranks under it."""
+        if not self.adapts:
+            return "generic"
+        return "instant" if isinstance(self.transform, InstantRanker) else "fitted"
 
     def fold(self, vectors: FloatArray, blend: float) -> FloatArray:
         """Its share of folded queries, shape (n, d) to (n, d)."""
@@ -45,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Composition:
-    """Weighted transforms of one collection that act as one.
+    """Weighted instructions of one collection that act as one.
 
     Folded queries are added up before the index is asked, so that there is still one request;
     scores of candidates are added up with the same weights.
@@ -75,6 +84,12 @@ class Composition:
     def mix(self) -> float:
         """The largest share of a rescoring space; 0 where none rescores."""
         return max(part.transform.mix for part in self.parts)
+
+    @property
+    def ranked_by(self) -> RankedBy:
+        """What ranks: that of all parts, or "mixed" where they differ."""
+        kinds = {part.ranked_by for part in self.parts}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
 
     @property
     def reused(self) -> tuple[str, ...]:

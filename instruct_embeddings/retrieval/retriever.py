@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.protocols import Guide, Rows, VectorCollection
+from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
-from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings.retrieval.hits import Hit, RankedBy
+from instruct_embeddings.retrieval.instant import InstantAnswers
 from instruct_embeddings.retrieval.library import TransformLibrary
 from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
 from instruct_embeddings.retrieval.ranking import (
@@ -33,9 +34,11 @@ from instruct_embeddings.transform.vectors import query_numbers, query_row
 class InstructRetriever:
     """Ranks the rows of one collection under any instruction.
 
-    The first search under an instruction fits a transform from a sample of the collection; later
-    ones reuse it, from memory or from the store. The collection itself is only read. Safe to share
-    between threads: searches under known instructions never wait for a fit.
+    An instruction that was never seen is answered by the instant query, at once. Where there is a
+    guide, a transform is fitted meanwhile from a sample of the collection, and serves from then on
+    if it ranks better on what can be measured; `Hit.ranked_by` says which one answered. Without an
+    instant query the first search waits for the fit. The collection itself is only read. Safe to
+    share between threads: searches under known instructions never wait for a fit.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class InstructRetriever:
         collection: VectorCollection,
         guide: Guide | None = None,
         *,
+        instant: InstantMover | None = None,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
@@ -52,7 +56,9 @@ class InstructRetriever:
 
         Args:
             collection: The collection to search.
-            guide: Teaches transforms; None limits searches to stored ones.
+            guide: Teaches transforms; None limits searches to stored ones and the instant query.
+            instant: Answers under instructions for which nothing is fitted; it reads the text of
+                the query, so it serves searches that give one. None: such searches wait for a fit.
             store: `TransformStore` or folder where transforms are kept between processes; None
                 keeps them in memory only.
             fit: How transforms are fitted.
@@ -69,6 +75,7 @@ class InstructRetriever:
             collection, guide, store=kept, fit=fit or FitConfig(), insist=insist, reuse=reuse
         )
         self._fits = SharedFits(self.transform, self._library.find)
+        self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._copy: VectorCopy | None = None
         self._copying = threading.Lock()
 
@@ -81,6 +88,11 @@ class InstructRetriever:
     def guide(self) -> Guide | None:
         """Teaches transforms; None limits searches to stored ones."""
         return self._library.guide
+
+    @property
+    def instant(self) -> InstantMover | None:
+        """Answers under instructions for which nothing is fitted."""
+        return self._instant and self._instant.mover
 
     @property
     def store(self) -> TransformStore | None:
@@ -144,6 +156,7 @@ class InstructRetriever:
         self,
         vector: ArrayLike,
         *,
+        query: str | None = None,
         instruction: Asked | None = None,
         k: int = 4,
         where: Where | None = None,
@@ -151,12 +164,14 @@ class InstructRetriever:
         blend: float = 1.0,
         prefetch: int | None = None,
         exact: bool = False,
+        wait: bool = False,
     ) -> list[Hit]:
         """The best rows for a query, best first.
 
         Args:
             vector: Generic vector of the query, shape (d,), from the model that filled the
                 collection.
+            query: Text of the query, for the instant query.
             instruction: Sentence that says in what respect rows should be similar; several with
                 weights, `{"What is it about?": 0.7, "How urgent is it?": 0.3}`, are searched for
                 at once; None is the plain generic search.
@@ -167,6 +182,8 @@ class InstructRetriever:
             prefetch: Candidates taken from the index before rescoring; None for the default.
             exact: Score every row instead of asking the index: of an in-memory copy, or where that
                 would take over 256 MB, page by page, which reads the collection each time.
+            wait: Wait for the fit of an instruction that is not known yet, rather than to let the
+                instant query answer.
 
         Raises:
             ConfigError: `k`, `prefetch`, `blend` or `instruction` is out of its range.
@@ -178,15 +195,15 @@ class InstructRetriever:
         row = query_numbers(vector)
         if instruction is None:
             return self._generic(row, request)
-        transform = self._composed(check_asked(instruction))
-        if transform is None:
+        unit = query_row(row, self.collection.info().dimension)
+        ranker = self._composed(check_asked(instruction), unit, query, wait)
+        if ranker.ranked_by == "generic":
             return self._generic(row, request)
-        query = query_row(row, transform.collection.dimension)
         if exact:
-            ranked = rank_exactly(self._pages(where, where_document), transform, query, request)
+            ranked = rank_exactly(self._pages(where, where_document), ranker, unit, request)
         else:
-            ranked = rank_by_index(self.collection, transform, query, request)
-        return self._hits(ranked, adapted=True, reused=transform.reused)
+            ranked = rank_by_index(self.collection, ranker, unit, request)
+        return self._hits(ranked, ranker.ranked_by, ranker.reused)
 
     def refresh(self) -> None:
         """Forget the in-memory copy of exact searches; the next one reads the collection again."""
@@ -201,26 +218,42 @@ class InstructRetriever:
             return []
         length = float(np.linalg.norm(row)) or 1.0
         scores = index_cosines(found.scores, self.collection.info().space, length)
-        return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), adapted=False)
+        return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), "generic")
 
     def _hits(
-        self, ranked: Sequence[tuple[str, float]], *, adapted: bool, reused: tuple[str, ...] = ()
+        self,
+        ranked: Sequence[tuple[str, float]],
+        ranked_by: RankedBy,
+        reused: tuple[str, ...] = (),
     ) -> list[Hit]:
         rows = self.collection.fetch([row for row, _ in ranked], records=True)
         scores = dict(ranked)
         return [
-            Hit(row, scores[row], text, metadata, adapted, reused)
+            Hit(row, scores[row], text, metadata, ranked_by, reused)
             for row, text, metadata in zip(rows.ids, rows.texts, rows.metadatas, strict=True)
         ]
 
-    def _composed(self, asked: Mapping[str, float]) -> Composition | None:
-        """The transforms asked for as one; None where none of them beats the generic vectors."""
-        transforms = self._library.get_all(list(asked))
-        parts = [
-            Part(transform, weight, text, transform.report.helps or self.insist)
-            for transform, (text, weight) in zip(transforms, asked.items(), strict=True)
-        ]
-        return Composition(tuple(parts)) if any(part.adapts for part in parts) else None
+    def _composed(
+        self, asked: Mapping[str, float], unit: FloatArray, query: str | None, wait: bool
+    ) -> Composition:
+        """What ranks under the instructions asked for, as one."""
+        if self._instant is None or query is None or wait:
+            self._library.get_all(list(asked))
+        return Composition(tuple(self._part(*one, unit, query) for one in asked.items()))
+
+    def _part(self, text: str, weight: float, unit: FloatArray, query: str | None) -> Part:
+        """What ranks under one instruction: what was fitted and serves, or the instant query."""
+        fitted = self._library.find(text)
+        if self._instant is not None and query is not None:
+            if fitted is None and self._library.guide_for(text) is not None:
+                self._fits.start(text)
+            if fitted is None or not self._serves(fitted):
+                return Part(self._instant.ranker(query, unit, text), weight, text)
+        known = fitted or self._library.get(text)
+        return Part(known, weight, text, self._serves(known))
+
+    def _serves(self, fitted: InstructionTransform) -> bool:
+        return fitted.report.helps or self.insist
 
     def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
         if fits_in_memory(self.collection):

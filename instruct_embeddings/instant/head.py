@@ -1,0 +1,144 @@
+"""The head of the instant query: from what the encoder read to a move of the query vector."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instruct_embeddings._reading import brief, parse_json, read_limited, safetensors_header
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings._version import __version__
+from instruct_embeddings.errors import CheckpointError
+
+HEAD_FILE = "instant_query.safetensors"
+FORMAT_VERSION = 1
+_HEADER = "instruct_embeddings_instant"
+_MAX_BYTES = 64 * 1024 * 1024
+_LARGEST = 1e6
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+@dataclass(frozen=True, eq=False)
+class MoveHead:
+    """Moves a query vector by what an encoder read of query and instruction.
+
+    With the embedding `z` of a query under its instruction and its generic unit vector `v`,
+
+        move = longest * trust(z, v) * tanh(|x|) / |x| * x,    x = W z + b,
+        trust(z, v) = sigmoid(u . tanh(T [z, v] + t) + c).
+
+    The length is bounded, and `trust` is learned: an instruction that asks for nothing that the
+    encoder has learned gives a short move, which leaves the ranking as it is.
+
+    Attributes:
+        weights: `W`, shape (d, e).
+        bias: `b`, shape (d,).
+        trust_weights: `T`, shape (h, e + d).
+        trust_bias: `t`, shape (h,).
+        trust_out: `u` with `c` at its end, shape (h + 1,).
+        longest: Longest move; the query vector has length 1.
+        space: Name of the model whose vectors are moved.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+    trust_weights: FloatArray
+    trust_bias: FloatArray
+    trust_out: FloatArray
+    longest: float
+    space: str
+
+    @property
+    def dimension(self) -> int:
+        """Length d of the vectors that are moved."""
+        return len(self.bias)
+
+    def moves(self, read: FloatArray, vectors: FloatArray) -> FloatArray:
+        """Moves to be added to query vectors.
+
+        Args:
+            read: Embeddings of the queries under their instruction, shape (n, e).
+            vectors: Generic unit vectors of the queries, shape (n, d).
+
+        Returns:
+            Shape (n, d), each of length at most `longest`.
+        """
+        found = read @ self.weights.T + self.bias
+        lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+        scale = self.longest * self._trust(read, vectors) * np.tanh(lengths) / lengths
+        return np.asarray(scale * found, dtype=np.float32)
+
+    def _trust(self, read: FloatArray, vectors: FloatArray) -> FloatArray:
+        hidden = np.tanh(np.hstack([read, vectors]) @ self.trust_weights.T + self.trust_bias)
+        logits = hidden @ self.trust_out[:-1] + self.trust_out[-1]
+        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)[:, None]
+
+    def to_bytes(self) -> bytes:
+        """As a file: safetensors with a description in the header."""
+        from safetensors.numpy import save
+
+        about = {
+            "format_version": FORMAT_VERSION,
+            "written_by": __version__,
+            "longest": self.longest,
+            "space": self.space,
+        }
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in _TENSORS}
+        return save(tensors, metadata={_HEADER: json.dumps(about)})
+
+    @classmethod
+    def read(cls, file: Path) -> "MoveHead":
+        """Read what `to_bytes` gave.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or written by a newer version.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            data = read_limited(file, _MAX_BYTES)
+            about = parse_json(safetensors_header(data)["__metadata__"][_HEADER])
+            _check_version(about, file)
+            head = cls(
+                **{name: load(data)[name] for name in _TENSORS},
+                longest=float(about["longest"]),
+                space=str(about["space"]),
+            )
+            head._check()
+        except (OSError, SafetensorError, *_MALFORMED) as exc:
+            if isinstance(exc, CheckpointError):
+                raise
+            raise CheckpointError(
+                f"{file} is no readable head of an instant query ({brief(exc)}). Pass the folder "
+                "of a whole checkpoint, or train it again."
+            ) from exc
+        return head
+
+    def _check(self) -> None:
+        """Refuse shapes and numbers that would fail, or mislead, only when a query is moved."""
+        arrays = [getattr(self, name) for name in _TENSORS]
+        if any(array.dtype != np.float32 for array in arrays):
+            raise ValueError("its maps are of another type than float32")
+        # Written so that it is refused where a comparison with NaN says no.
+        if not all(np.abs(array).max(initial=0.0) <= _LARGEST for array in arrays):
+            raise ValueError(f"it holds numbers that are not finite, or larger than {_LARGEST:g}")
+        d, e = self.weights.shape
+        h = len(self.trust_bias)
+        shapes = [array.shape for array in arrays]
+        if shapes != [(d, e), (d,), (h, e + d), (h,), (h + 1,)] or not 0 < self.longest <= 10:
+            raise ValueError(f"its maps have shapes {shapes}, which do not fit together")
+
+
+_TENSORS = ("weights", "bias", "trust_weights", "trust_bias", "trust_out")
+
+
+def _check_version(about: dict[str, Any], file: Path) -> None:
+    version = about["format_version"]
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise CheckpointError(
+            f"{file} has format_version {version!r:.60}; this version ({__version__}) reads "
+            f"{FORMAT_VERSION}. Upgrade the package."
+        )

@@ -1,0 +1,115 @@
+"""The space of a collection: the instant query's own, or another one that a map leads to."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.protocols import Rows
+from instruct_embeddings.transform.bridge import QueryBridge
+from instruct_embeddings.transform.bridge_fit import MIN_TEXTS, fit_bridge
+from instruct_embeddings.transform.vectors import unit_rows
+
+Sampler: TypeAlias = Callable[[int], Rows]
+"""Reads about so many rows of a collection, with vectors and texts."""
+
+_PROBES = 12
+# Two builds of one model differ by rounding, or by where long texts are cut; two models by far more.
+_SAME = 0.98
+MAP_TEXTS = 400
+_log = logging.getLogger(__name__)
+
+
+class Mover(Protocol):
+    """What moves query vectors in a space of its own."""
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors that are moved."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Generic unit vectors of its space, shape (n, d)."""
+        ...
+
+    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+        """What the instruction adds to query vectors, shape (n, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class CollectionMoves:
+    """Moves of query vectors in the space of one collection.
+
+    Attributes:
+        mover: Moves in its own space.
+        bridge: Leads from there to the space of the collection; None where they are the same. Its
+            report says what is lost on the way.
+    """
+
+    mover: Mover
+    bridge: QueryBridge | None = None
+
+    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+        """What the instruction adds to query vectors of the collection.
+
+        Args:
+            queries: Texts of n queries.
+            instruction: A plain sentence.
+            vectors: Generic unit vectors of the queries, from the model of the collection, (n, d).
+
+        Returns:
+            Shape (n, d).
+        """
+        if self.bridge is None:
+            return self.mover.moves(queries, instruction, vectors)
+        own = self.mover.embed(queries)
+        moved = self.mover.moves(queries, instruction, own)
+        return np.asarray(moved @ self.bridge.weights.T, dtype=np.float32)
+
+
+def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
+    """Recognise the space of a collection by some of its rows, or fit a map to it.
+
+    Args:
+        mover: Moves in its own space.
+        sample: Reads rows of the collection.
+
+    Raises:
+        GuideError: The spaces differ, and there are too few texts to fit a map.
+    """
+    probes = _with_texts(sample(_PROBES))
+    if probes.vectors.size and probes.vectors.shape[1] == mover.dimension:
+        if not len(probes):
+            return CollectionMoves(mover)
+        cosines = (mover.embed(_texts(probes)) * unit_rows(probes.vectors)).sum(1)
+        if float(np.median(cosines)) >= _SAME:
+            return CollectionMoves(mover)
+    rows = _with_texts(sample(MAP_TEXTS))
+    texts = _texts(rows)
+    if len(set(texts)) < MIN_TEXTS:
+        raise GuideError(
+            f"The collection was filled by another model than {mover.name} moves queries of, and "
+            f"only {len(set(texts))} of its sampled rows have a text; {MIN_TEXTS} different ones "
+            "are needed to find a map. Store texts with the vectors, or pass instant=None."
+        )
+    bridge = fit_bridge(rows.vectors, mover.embed(texts), texts, new_model=mover.name)
+    _log.info("A map into the space of the collection was fitted: %s", bridge.report)
+    return CollectionMoves(mover, bridge)
+
+
+def _with_texts(rows: Rows) -> Rows:
+    return rows.take([i for i, text in enumerate(rows.read_texts) if text and text.strip()])
+
+
+def _texts(rows: Rows) -> list[str]:
+    return [text or "" for text in rows.read_texts]

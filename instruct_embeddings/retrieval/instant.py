@@ -1,0 +1,108 @@
+"""Answers under an instruction that nothing was fitted for."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.protocols import (
+    CollectionInfo,
+    CollectionMoves,
+    InstantMover,
+    Rows,
+    VectorCollection,
+)
+from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.transform.transform import Norms
+from instruct_embeddings.transform.vectors import unit_rows
+
+_MEASURED_LENGTHS = 64
+
+
+@dataclass(frozen=True)
+class InstantRanker:
+    """Ranks the rows of a collection for one query: its vector, moved by the instruction.
+
+    Attributes:
+        instruction: The instruction.
+        collection: The collection.
+        norms: Lengths of its vectors.
+        move: What the instruction adds to the unit vector of the query, shape (d,).
+    """
+
+    instruction: str
+    collection: CollectionInfo
+    norms: Norms
+    move: FloatArray
+
+    @property
+    def order_is_exact(self) -> bool:
+        """Whether the index ranks a folded query by cosine."""
+        return self.collection.space == "cosine" or self.norms.constant
+
+    @property
+    def mix(self) -> float:
+        """0: nothing is rescored."""
+        return 0.0
+
+    def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Folded queries `unit(v + blend * move)`, shape (n, d) to (n, d)."""
+        return unit_rows(vectors + np.float32(blend) * self.move)
+
+    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Cosines with the folded query, shapes (1, d) and (n, d) to (n,)."""
+        scores = (self.fold(query, blend) @ documents.T)[0]
+        return np.asarray(np.clip(scores, -1.0, 1.0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """What is found once for a collection."""
+
+    moves: CollectionMoves
+    norms: Norms
+
+
+class InstantAnswers:
+    """Makes rankers for the queries of one collection.
+
+    The space of the collection is looked at once, before the first answer: a dozen of its texts are
+    embedded; where another model filled it, a few hundred, to find a map.
+    """
+
+    def __init__(self, collection: VectorCollection, mover: InstantMover) -> None:
+        """Nothing is read before the first answer."""
+        self._collection, self.mover = collection, mover
+        self._settled: dict[str, _Settled] = {}
+        self._settling = threading.Lock()
+
+    def ranker(self, query: str, vector: FloatArray, instruction: str) -> InstantRanker:
+        """The ranker of one query.
+
+        Args:
+            query: Its text.
+            vector: Its generic unit vector, shape (1, d).
+            instruction: A plain sentence.
+
+        Raises:
+            EmptyCollectionError: The collection is empty.
+            GuideError: Another model filled it, and it holds too few texts for a map.
+        """
+        info = self._collection.info()
+        settled = self.settle(info)
+        move = settled.moves.moves([query], instruction, vector)[0]
+        return InstantRanker(instruction, info, settled.norms, move)
+
+    def settle(self, info: CollectionInfo) -> _Settled:
+        """Look at the space of the collection, where that was not done yet."""
+        with self._settling:
+            known = self._settled.get(info.fingerprint)
+            if known is None:
+                lengths = Norms.of(self._sample(_MEASURED_LENGTHS).vectors)
+                known = _Settled(self.mover.for_collection(self._sample), lengths)
+                self._settled = {info.fingerprint: known}
+            return known
+
+    def _sample(self, size: int) -> Rows:
+        return sample_rows(self._collection, size, seed=0)

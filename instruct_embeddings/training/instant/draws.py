@@ -1,0 +1,283 @@
+"""Groups of queries with their instructions and right documents; each is drawn by seed and step."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from instruct_embeddings._types import BoolArray, FloatArray, IntArray
+from instruct_embeddings.training.instant.sets import Aspect, LabelledSet, Query, RetrievalSet
+from instruct_embeddings.training.instant.words import Kind, Words, chosen
+
+_BALANCED = 0.7  # share of rows drawn by label, not by text
+_TOPIC_IN_WORDS = 0.4
+_NEAR = (40, 80, 150)  # neighbours that count as on the topic of a query
+_CONSTRAINTS: dict[Kind, float] = {"only": 0.38, "no": 0.38, "prefer": 0.12, "both": 0.12}
+_UNKNOWN_OF_PLAIN, _PLAIN_OF_KEPT, _KEPT_OF_RETRIEVAL = 0.35, 0.65, 0.4
+_MOST_KEPT = 6000
+_TRIES = 400
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some queries of one set.
+
+    Attributes:
+        kind: How it was drawn; the loss weighs by it.
+        texts: b queries.
+        instructions: One for each.
+        vectors: Generic vectors of the queries, shape (b, d).
+        documents: Frozen vectors of the candidates, shape (n, d).
+        allowed: Candidates of each query, shape (b, n): not itself, nothing unjudged.
+        relevant: The right ones, shape (b, n); None where nothing is asked for.
+        keep: Whether the ranking must stay that of the generic vectors.
+        words: Vectors of the names of the labels, shape (c, d), where labels are asked for.
+        word: Label of each query, shape (b,).
+    """
+
+    kind: str
+    texts: list[str]
+    instructions: list[str]
+    vectors: FloatArray
+    documents: FloatArray
+    allowed: BoolArray
+    relevant: BoolArray | None = None
+    keep: bool = False
+    words: FloatArray | None = None
+    word: IntArray | None = None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws groups.
+
+    Attributes:
+        labelled: Sets of labelled texts.
+        relations: Retrieval sets under relations.
+        plain: Retrieval sets whose queries want nothing but what any search gives.
+        words: Makes instructions.
+        kinds: Share of each kind of group: `labels`, `relations`, `constraints`, `plain`, `keep`.
+        shares: Share of each retrieval set by name.
+    """
+
+    labelled: Sequence[LabelledSet]
+    relations: Sequence[RetrievalSet]
+    plain: Sequence[RetrievalSet]
+    words: Words
+    kinds: Mapping[str, float]
+    shares: Mapping[str, float]
+
+    def group(self, rng: random.Random, rows: int) -> Drawn:
+        """One group of `rows` queries."""
+        makers: dict[str, Callable[[random.Random, int], Drawn]] = {
+            "labels": self._labels,
+            "relations": self._relations,
+            "constraints": self._constraints,
+            "plain": self._plain,
+            "keep": self._keep,
+        }
+        return makers[chosen(rng, dict(self.kinds), list(makers))](rng, rows)
+
+    def _labels(self, rng: random.Random, rows: int) -> Drawn:
+        """Texts of one set: those with the same label are right."""
+        one = self._labelled(rng)
+        aspect = one.aspects[rng.choice(sorted(one.aspects))]
+        judged = np.flatnonzero(aspect.labels >= 0)
+        picked = [
+            int(rng.choice(aspect.rows[rng.choice(sorted(aspect.rows))]))
+            if rng.random() < _BALANCED
+            else int(rng.choice(judged))
+            for _ in range(rows)
+        ]
+        own = aspect.labels[picked]
+        allowed = np.repeat((aspect.labels >= 0)[None], rows, axis=0)
+        allowed[np.arange(rows), picked] = False
+        instructions = [
+            self.words.framed(rng, rng.choice(aspect.instructions)) for _ in range(rows)
+        ]
+        return Drawn(
+            kind="labels",
+            texts=[one.texts[i] for i in picked],
+            instructions=instructions,
+            vectors=one.vectors[picked],
+            documents=one.vectors,
+            allowed=allowed,
+            relevant=(aspect.labels[None] == own[:, None]) & allowed,
+            words=aspect.word_vectors,
+            word=own,
+        )
+
+    def _relations(self, rng: random.Random, rows: int) -> Drawn:
+        """Queries of one retrieval set, each under one of its relations."""
+        one = self._retrieval(rng, self.relations)
+        aspects = sorted(one.queries)
+        found: list[tuple[Query, str]] = []
+        while len(found) < rows:
+            aspect = rng.choice(aspects)
+            instruction = self._relation(rng, one.name, aspect)
+            found.append((rng.choice(one.queries[aspect]), instruction))
+        return self._asked("relations", one, [q for q, _ in found], [text for _, text in found])
+
+    def _relation(self, rng: random.Random, name: str, aspect: str) -> str:
+        if name == "siblings":
+            found = self.words.relation(rng, "medquad_train", aspect)
+            return self.words.sibling(rng, found or aspect)
+        return self.words.relation(rng, name, aspect) or aspect
+
+    def _plain(self, rng: random.Random, rows: int) -> Drawn:
+        """Questions and claims under instructions that ask for nothing else."""
+        one = self._retrieval(rng, self.plain)
+        kind = sorted(one.queries)[0]
+        unknown = rng.random() < _UNKNOWN_OF_PLAIN
+        instructions = [
+            self.words.unknown(rng) if unknown else self.words.plain(rng, kind) for _ in range(rows)
+        ]
+        queries = [rng.choice(one.queries[kind]) for _ in range(rows)]
+        return self._asked("plain", one, queries, instructions, keep=True)
+
+    def _keep(self, rng: random.Random, rows: int) -> Drawn:
+        """Queries of any set under what asks for nothing, or for what the texts do not hold."""
+        if rng.random() < _KEPT_OF_RETRIEVAL:
+            one = self._retrieval(rng, self.relations)
+            queries = [rng.choice(one.queries[rng.choice(sorted(one.queries))]) for _ in range(rows)]
+            drawn = self._asked("keep", one, queries, self._nothing(rng, rows), keep=True)
+        else:
+            texts = self._labelled(rng)
+            picked = [rng.randrange(len(texts.texts)) for _ in range(rows)]
+            allowed = np.ones((rows, len(texts.texts)), dtype=np.bool_)
+            allowed[np.arange(rows), picked] = False
+            drawn = Drawn(
+                kind="keep",
+                texts=[texts.texts[i] for i in picked],
+                instructions=self._nothing(rng, rows),
+                vectors=texts.vectors[picked],
+                documents=texts.vectors,
+                allowed=allowed,
+                keep=True,
+            )
+        some = slice(None)
+        if len(drawn.documents) > _MOST_KEPT:
+            start = rng.randrange(len(drawn.documents) - _MOST_KEPT)
+            some = slice(start, start + _MOST_KEPT)
+        return Drawn(
+            "keep",
+            drawn.texts,
+            drawn.instructions,
+            drawn.vectors,
+            drawn.documents[some],
+            drawn.allowed[:, some],
+            keep=True,
+        )
+
+    def _nothing(self, rng: random.Random, rows: int) -> list[str]:
+        return [
+            self.words.plain(rng, "any") if rng.random() < _PLAIN_OF_KEPT else self.words.unknown(rng)
+            for _ in range(rows)
+        ]
+
+    def _constraints(self, rng: random.Random, rows: int) -> Drawn:
+        """The topic in the query, what is wanted or not wanted of it in the instruction.
+
+        The generic neighbours of a query are on its topic; those of them that satisfy the
+        constraint are right. So the topic is kept while the aspect changes.
+        """
+        for _ in range(_TRIES):
+            one = self._labelled(rng)
+            aspect = one.aspects[rng.choice(sorted(one.aspects))]
+            cases: list[_Case] = []
+            for _ in range(6 * rows):
+                case = self._case(rng, one, aspect)
+                if case is not None:
+                    cases.append(case)
+                if len(cases) == rows:
+                    return Drawn(
+                        kind="constraints",
+                        texts=[case.text for case in cases],
+                        instructions=[case.instruction for case in cases],
+                        vectors=np.stack([case.vector for case in cases]),
+                        documents=one.vectors,
+                        allowed=np.stack([case.allowed for case in cases]),
+                        relevant=np.stack([case.relevant for case in cases]),
+                    )
+        raise RuntimeError("No labelled set has aspects that constraints can be made of.")
+
+    def _case(self, rng: random.Random, one: LabelledSet, aspect: Aspect) -> "_Case | None":
+        labels = aspect.labels
+        row = int(rng.choice(np.flatnonzero(labels >= 0)))
+        text, vector = one.texts[row], one.vectors[row]
+        allowed = labels >= 0
+        topic = one.aspects[rng.choice(sorted(one.aspects))]
+        if rng.random() < _TOPIC_IN_WORDS and topic.labels[row] >= 0:
+            number = int(topic.labels[row])
+            text, vector = topic.words[number], topic.word_vectors[number]
+        else:
+            allowed[row] = False
+        scores = np.where(allowed, one.vectors @ vector, -np.inf)
+        size = min(rng.choice(_NEAR), int(allowed.sum()) - 1)
+        near = np.argpartition(-scores, size)[:size]
+        counts = Counter(labels[near].tolist())
+        kinds = list(_CONSTRAINTS)
+        kind = rng.choices(kinds, [_CONSTRAINTS[name] for name in kinds])[0]
+        if kind == "no":
+            usable = [n for n, c in counts.items() if 0.12 * size <= c <= 0.85 * size]
+        else:
+            usable = [n for n, c in counts.items() if 2 <= c <= 0.7 * size]
+        others = sorted((n for n in counts if n not in usable[:1]), key=lambda n: -counts[n])
+        if not usable or (kind == "both" and len(counts) < 2):
+            return None
+        wanted = rng.choice(sorted(usable))
+        other = next((n for n in others if n != wanted), wanted)
+        holds = labels[near] == wanted
+        relevant = np.zeros(len(labels), dtype=np.bool_)
+        relevant[near[~holds if kind == "no" else holds]] = True
+        instruction = self.words.constraint(rng, kind, aspect.words[wanted], aspect.words[other])
+        return _Case(text, vector, instruction, allowed, relevant)
+
+    def _labelled(self, rng: random.Random) -> LabelledSet:
+        """A labelled set; those with several aspects come more often, small ones less."""
+        weights = [
+            (0.25 if set(one.aspects) == {"answer"} else 1.0) * min(2.0, len(one.aspects) ** 0.5)
+            for one in self.labelled
+        ]
+        return rng.choices(self.labelled, weights)[0]
+
+    def _retrieval(self, rng: random.Random, among: Sequence[RetrievalSet]) -> RetrievalSet:
+        by_name = {one.name: one for one in among}
+        return by_name[chosen(rng, dict(self.shares), list(by_name))]
+
+    @staticmethod
+    def _asked(
+        kind: str,
+        one: RetrievalSet,
+        queries: Sequence[Query],
+        instructions: list[str],
+        *,
+        keep: bool = False,
+    ) -> Drawn:
+        shape = (len(queries), len(one.documents))
+        allowed, relevant = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+        for row, query in enumerate(queries):
+            relevant[row, list(query.relevant)] = True
+            if query.own is not None:
+                allowed[row, query.own] = False
+        return Drawn(
+            kind=kind,
+            texts=[query.text for query in queries],
+            instructions=instructions,
+            vectors=one.query_vectors[[query.vector for query in queries]],
+            documents=one.documents,
+            allowed=allowed,
+            relevant=relevant & allowed,
+            keep=keep,
+        )
+
+
+@dataclass(frozen=True)
+class _Case:
+    text: str
+    vector: FloatArray
+    instruction: str
+    allowed: BoolArray
+    relevant: BoolArray

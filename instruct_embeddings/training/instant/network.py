@@ -1,0 +1,140 @@
+"""The encoder with its head, as torch trains them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from instruct_embeddings.encoder.batching import collate
+from instruct_embeddings.encoder.template import Frame
+from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
+from instruct_embeddings.training.student import Student
+from instruct_embeddings.transform.files import write_whole
+
+_KEPT_FRAMES = 20_000
+_START = 0.5
+_TOGETHER = 20
+
+
+class MoveNetwork(nn.Module):
+    """`MoveHead` in torch; see there for the formula."""
+
+    def __init__(self, read: int, dimension: int, *, hidden: int, longest: float) -> None:
+        """Start with moves that go along with what is read.
+
+        Args:
+            read: Length e of the encoder's embeddings.
+            dimension: Length d of the vectors that are moved.
+            hidden: Width of the trust.
+            longest: Longest move.
+        """
+        super().__init__()
+        self.longest = longest
+        self.direction = nn.Linear(read, dimension)
+        self.trust = nn.Linear(read + dimension, hidden)
+        self.out = nn.Linear(hidden, 1)
+        with torch.no_grad():
+            self.direction.weight.copy_(_START * torch.eye(dimension, read))
+            self.direction.bias.zero_()
+            self.out.weight.zero_()
+            self.out.bias.zero_()
+
+    def forward(self, read: Tensor, vectors: Tensor) -> Tensor:
+        """Moves, shapes (b, e) and (b, d) to (b, d)."""
+        found = self.direction(read)
+        length = found.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        trust = torch.sigmoid(self.out(torch.tanh(self.trust(torch.cat([read, vectors], 1)))))
+        moved: Tensor = self.longest * trust * torch.tanh(length) / length * found
+        return moved
+
+    @torch.no_grad()
+    def centre(self, read: Tensor) -> None:
+        """Take what all rows share out of the moves, shape (n, e)."""
+        self.direction.bias.copy_(-(read.mean(0) @ self.direction.weight.T))
+
+    def to_head(self, space: str) -> MoveHead:
+        """The same in numpy, for the space of a model."""
+
+        def array(value: Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+            return value.detach().cpu().float().numpy()
+
+        return MoveHead(
+            weights=array(self.direction.weight),
+            bias=array(self.direction.bias),
+            trust_weights=array(self.trust.weight),
+            trust_bias=array(self.trust.bias),
+            trust_out=np.append(array(self.out.weight)[0], array(self.out.bias)),
+            longest=self.longest,
+            space=space,
+        )
+
+
+@dataclass(frozen=True)
+class InstantStudent:
+    """What is trained.
+
+    Attributes:
+        student: The encoder with its trainable layers.
+        network: Its head.
+        frames: Of instructions that were read before.
+    """
+
+    student: Student
+    network: MoveNetwork
+    frames: dict[str, Frame]
+
+    def read(self, texts: Sequence[str], instructions: Sequence[str], text_tokens: int) -> Tensor:
+        """Embeddings of queries under their own instructions, not normalised, shape (b, e)."""
+        ids = self.student.template.tokenise([text[: 8 * text_tokens] for text in texts])
+        frames = [self._frame(text) for text in instructions]
+        rows = [frame.row(row[:text_tokens]) for frame, row in zip(frames, ids, strict=True)]
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+        parts = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
+        read = torch.cat([self._read([rows[place] for place in part]) for part in parts])
+        return read[np.argsort(order)]
+
+    def _read(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Rows of similar length, so that little padding is computed."""
+        batch = collate(
+            rows,
+            soft_prompts=self.student.model.settings.soft_prompts,
+            pad_id=self.student.template.pad_id,
+            side="right",
+            device=self.student.device,
+            multiple=4,
+        )
+        found: Tensor = self.student.model(batch)[-1]
+        return found
+
+    def moves(
+        self, texts: Sequence[str], instructions: Sequence[str], vectors: Tensor, text_tokens: int
+    ) -> Tensor:
+        """Moves of queries, shape (b, d)."""
+        moved: Tensor = self.network(self.read(texts, instructions, text_tokens), vectors)
+        return moved
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Parameters by name."""
+        own = {f"head.{name}": value for name, value in self.network.named_parameters()}
+        return self.student.trainable() | own
+
+    def save(self, folder: Path, space: str) -> None:
+        """Write a checkpoint that `InstantQuery.from_pretrained` loads."""
+        self.student.save(folder)
+        write_whole(folder / HEAD_FILE, self.network.to_head(space).to_bytes())
+
+    def _frame(self, instruction: str) -> Frame:
+        frame = self.frames.get(instruction)
+        if frame is None:
+            if len(self.frames) > _KEPT_FRAMES:
+                self.frames.clear()
+            settings = self.student.model.settings
+            frame = self.student.template.frame(
+                instruction, soft_prompts=settings.soft_prompts, max_tokens=settings.max_tokens
+            )
+            self.frames[instruction] = frame
+        return frame

@@ -1,0 +1,239 @@
+"""What the instant query is trained on, with the frozen vectors of the texts."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import DataError
+
+Embed: TypeAlias = Callable[[str, Sequence[str]], FloatArray]
+"""Generic unit vectors of texts, shape (n, d), kept under a name."""
+
+FEWEST_OF_A_LABEL = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Aspect:
+    """One question about the texts of a set, and its answers.
+
+    Attributes:
+        labels: Label of each text, -1 where it has none, shape (n,).
+        rows: Texts with each label that at least two have.
+        words: How the labels are called, in the order of their numbers.
+        word_vectors: Their generic vectors, shape (labels, d).
+        instructions: Wordings of the question.
+    """
+
+    labels: IntArray
+    rows: dict[int, IntArray]
+    words: tuple[str, ...]
+    word_vectors: FloatArray
+    instructions: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """Texts with labels.
+
+    Attributes:
+        name: Of its file.
+        texts: n texts.
+        vectors: Their generic vectors, shape (n, d).
+        aspects: By name.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    vectors: FloatArray
+    aspects: dict[str, Aspect]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of a retrieval set.
+
+    Attributes:
+        text: The text.
+        vector: Row of its vector.
+        relevant: Rows of the right documents.
+        own: Row of the document with the same text, which is no answer; None where there is none.
+    """
+
+    text: str
+    vector: int
+    relevant: tuple[int, ...]
+    own: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalSet:
+    """Queries with the right documents.
+
+    Attributes:
+        name: Of its folder.
+        documents: Generic vectors, shape (n, d).
+        query_vectors: Generic vectors of the different query texts, shape (q, d).
+        queries: By aspect, or by the kind of query where the set is plain.
+    """
+
+    name: str
+    documents: FloatArray
+    query_vectors: FloatArray
+    queries: dict[str, tuple[Query, ...]]
+
+
+def read_labelled(
+    file: Path, table: dict[str, Any], embed: Embed, *, most: int, longest: int, seed: int
+) -> LabelledSet | None:
+    """Some texts of a labelled file, each once; None where no aspect can be asked for.
+
+    Args:
+        file: JSON lines with `text` and `labels`, as `scripts/prepare_training_data.py` writes.
+        table: The table of instructions of the set: wordings and names of labels by aspect.
+        embed: Gives the vectors.
+        most: Texts at the most.
+        longest: Characters of a text at the most.
+        seed: Seed of the choice.
+
+    Raises:
+        DataError: A line cannot be read.
+    """
+    labelled: dict[str, dict[str, str]] = {}
+    for row in _rows(file):
+        if "labels" in row and len(row["text"]) < longest:
+            labelled.setdefault(row["text"], row["labels"])
+    order = np.random.default_rng(seed).permutation(len(labelled))[:most]
+    texts = tuple(list(labelled)[i] for i in order)
+    if not texts:
+        return None
+    rows = [labelled[text] for text in texts]
+    aspects: dict[str, Aspect] = {}
+    for name in sorted({aspect for row in rows for aspect in row}):
+        own = table.get(name, {})
+        found = [row.get(name) for row in rows]
+        if "instructions" in own:
+            names = {label: str(word) for label, word in own.get("answers", {}).items()}
+            aspect = _aspect(f"{file.stem}.{name}", found, own["instructions"], names, embed)
+            if aspect is not None:
+                aspects[name] = aspect
+    return LabelledSet(file.stem, texts, embed(file.stem, texts), aspects) if aspects else None
+
+
+def read_answered(
+    file: Path, wordings: dict[str, Sequence[str]], embed: Embed, *, most: int, longest: int
+) -> list[LabelledSet]:
+    """Texts whose answers under an instruction recur: those with the same answer are alike.
+
+    Args:
+        file: JSON lines with `text`, `instruction` and `answer`.
+        wordings: Ways to say each instruction.
+        embed: Gives the vectors.
+        most: Texts of an instruction at the most.
+        longest: Characters of a text at the most.
+
+    Raises:
+        DataError: A line cannot be read.
+    """
+    by_instruction: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in _rows(file):
+        if len(row["text"]) < longest:
+            by_instruction[row["instruction"]].append((row["text"], row["answer"].lower()))
+    sets = []
+    for number, instruction in enumerate(sorted(by_instruction)):
+        pairs = by_instruction[instruction]
+        counts = Counter(answer for _, answer in pairs)
+        kept = [pair for pair in pairs if counts[pair[1]] >= FEWEST_OF_A_LABEL][:most]
+        name = f"{file.stem}-{number}"
+        if len(kept) < most // 4 or instruction not in wordings:
+            continue
+        answers: list[str | None] = [answer for _, answer in kept]
+        aspect = _aspect(name, answers, wordings[instruction], {}, embed)
+        if aspect is not None:
+            texts = tuple(text for text, _ in kept)
+            sets.append(LabelledSet(name, texts, embed(name, texts), {"answer": aspect}))
+    return sets
+
+
+def read_retrieval(folder: Path, embed: Embed) -> RetrievalSet:
+    """A folder of `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`.
+
+    Raises:
+        DataError: A file is missing or cannot be read.
+    """
+    documents = {row["id"]: row["text"] for row in _rows(folder / "corpus.jsonl")}
+    places = {name: place for place, name in enumerate(documents)}
+    by_text = {text: place for place, text in enumerate(documents.values())}
+    relevant: dict[str, list[int]] = defaultdict(list)
+    for line in _lines(folder / "qrels.tsv")[1:]:
+        query, document, grade = line.split("\t")
+        if float(grade) > 0 and document in places:
+            relevant[query].append(places[document])
+    rows = [row for row in _rows(folder / "queries.jsonl") if relevant[row["id"]]]
+    texts = list(dict.fromkeys(row["text"] for row in rows))
+    vector = {text: place for place, text in enumerate(texts)}
+    queries: dict[str, list[Query]] = defaultdict(list)
+    for row in rows:
+        text, right = row["text"], tuple(relevant[row["id"]])
+        one = Query(text, vector[text], right, by_text.get(text))
+        queries[row.get("kind") or row.get("aspect") or "any"].append(one)
+    return RetrievalSet(
+        folder.name,
+        embed(f"{folder.name}-documents", list(documents.values())),
+        embed(f"{folder.name}-queries", texts),
+        {name: tuple(found) for name, found in queries.items()},
+    )
+
+
+def _aspect(
+    name: str,
+    found: Sequence[str | None],
+    instructions: Sequence[str],
+    names: dict[str, str],
+    embed: Embed,
+) -> Aspect | None:
+    """The labels that enough texts have; None for fewer than two."""
+    counts = Counter(label for label in found if label)
+    kept = sorted(label for label, count in counts.items() if count >= FEWEST_OF_A_LABEL)
+    if len(kept) < 2:
+        return None
+    numbers = {label: number for number, label in enumerate(kept)}
+    labels = np.array([numbers.get(label or "", -1) for label in found], dtype=np.int64)
+    words = tuple(names.get(label) or label.replace("_", " ").replace("-", " ") for label in kept)
+    rows = {number: np.flatnonzero(labels == number) for number in range(len(kept))}
+    return Aspect(labels, rows, words, embed(f"{name}-words", words), tuple(instructions))
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return [_parsed(line, file) for line in _lines(file)]
+
+
+def _parsed(line: str, file: Path) -> dict[str, Any]:
+    try:
+        row = parse_json(line)
+        if isinstance(row, dict):
+            return row
+        raise ValueError("it is no object")
+    except (ValueError, json.JSONDecodeError) as exc:
+        raise DataError(
+            f"{file} has a line that cannot be read ({exc}): {line[:80]!r}. Each line is a JSON "
+            "object. Mend it, or prepare the data again."
+        ) from exc
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        with file.open(encoding="utf-8") as stream:
+            lines = (line.rstrip("\n") for line in limited_lines(stream.readline, LONGEST_LINE))
+            return [line for line in lines if line]
+    except (OSError, ValueError) as exc:
+        raise DataError(
+            f"{file} cannot be read ({exc}). Prepare the data with "
+            "scripts/prepare_training_data.py, and pass its folder."
+        ) from exc
