@@ -28,11 +28,19 @@ if TYPE_CHECKING:
         LLMGuide,
         MetadataGuide,
     )
-    from instruct_embeddings.retrieval import Drift, Explanation, Hit, InstructRetriever, Reuse
+    from instruct_embeddings.retrieval import (
+        Drift,
+        Explanation,
+        Hit,
+        InstructRetriever,
+        Questions,
+        Reuse,
+    )
     from instruct_embeddings.transform import (
         FitReport,
         InstructionTransform,
         QueryBridge,
+        QuestionReport,
         TransformStore,
         fit_bridge,
     )
@@ -60,6 +68,8 @@ _EXPORTS = {
     "LabellingReport": "guides",
     "MetadataGuide": "guides",
     "QueryBridge": "transform",
+    "QuestionReport": "transform",
+    "Questions": "retrieval",
     "Reuse": "retrieval",
     "TransformStore": "transform",
     "TransformWarning": "errors",
@@ -90,6 +100,8 @@ __all__ = [
     "LabellingReport",
     "MetadataGuide",
     "QueryBridge",
+    "QuestionReport",
+    "Questions",
     "Reuse",
     "TransformStore",
     "TransformWarning",

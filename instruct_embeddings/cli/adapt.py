@@ -115,7 +115,9 @@ def run_adapt(
         "place": str(place),
         "store": str(store),
         "reused": known is not None,
-        "helps": transform.report.helps,
+        "gains": transform.report.gains,
+        "used": transform.report.used,
+        "blend": transform.report.blend,
         "report": transform.report.to_dict(),
     }
     return document, str(transform.report)
@@ -172,6 +174,6 @@ def _guide(
 def _screen(document: Mapping[str, Any], report: str) -> list[str]:
     found = "was stored already (--refit fits it again)" if document["reused"] else "is stored"
     lines = [f'"{document["instruction"]}" by {document["guide"]}', "", report, ""]
-    if not document["helps"]:
+    if not document["used"]:
         lines.append("Its gain may be chance, so queries keep the generic ranking.")
     return [*lines, f"The transform {found}: {document['key']} in {document['store']}"]

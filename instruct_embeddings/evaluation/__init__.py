@@ -14,7 +14,7 @@ from instruct_embeddings.evaluation.awareness_suite import (
 )
 from instruct_embeddings.evaluation.labelled import evaluate, evaluate_collection
 from instruct_embeddings.evaluation.report import Evaluation, EvaluationConfig, Scored
-from instruct_embeddings.evaluation.significance import (
+from instruct_embeddings.transform.significance import (
     Difference,
     Estimate,
     bootstrap,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.evaluation.clustering import codes, k_means, v_measure_of
 from instruct_embeddings.evaluation.metrics import closer
-from instruct_embeddings.evaluation.significance import Statistic, mean_of
+from instruct_embeddings.transform.significance import Statistic, mean_of
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from instruct_embeddings.evaluation.significance import signed
 from instruct_embeddings.evaluation.tables import as_text, new_table
+from instruct_embeddings.transform.significance import signed
 
 if TYPE_CHECKING:
     from rich.table import Table

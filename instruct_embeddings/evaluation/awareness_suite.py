@@ -20,7 +20,7 @@ from instruct_embeddings.evaluation.awareness import (
     triplet_accuracy,
 )
 from instruct_embeddings.evaluation.awareness_report import AwarenessFigure, AwarenessReport
-from instruct_embeddings.evaluation.significance import (
+from instruct_embeddings.transform.significance import (
     ROUNDS,
     Difference,
     Statistic,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.significance import Statistic
+from instruct_embeddings.transform.significance import Statistic
 
 _RESTARTS = 3
 

@@ -19,18 +19,18 @@ from instruct_embeddings.evaluation.report import (
     EvaluationConfig,
     Scored,
 )
-from instruct_embeddings.evaluation.significance import (
-    Statistic,
-    bootstrap,
-    mean_of,
-    paired_bootstrap,
-)
 from instruct_embeddings.guides.labels import LabelGuide
 from instruct_embeddings.guides.metadata import MetadataGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.quality import precision_at_k
+from instruct_embeddings.transform.significance import (
+    Statistic,
+    bootstrap,
+    mean_of,
+    paired_bootstrap,
+)
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -76,7 +76,7 @@ def evaluate(
     rows = _Labelled.of(vectors, labels, texts, chosen)
     taught = guide or LabelGuide({str(i): str(labels[i]) for i in rows.learn})
     transform = _taught(rows, instruction, taught, fit or FitConfig(seed=chosen.seed))
-    used = transform.report.helps or chosen.insist
+    used = transform.report.gains or chosen.insist
     pool = rows.vectors[rows.measure]
     spaces = {GENERIC: pool, ADAPTED: transform.space.encoder.encode(pool) if used else pool}
     ranked = {GENERIC: _cosines(pool, chosen), ADAPTED: _cosines(pool, chosen)}
@@ -198,7 +198,7 @@ class _Labelled:
 def _taught(
     rows: _Labelled, instruction: str, guide: Guide, fit: FitConfig
 ) -> InstructionTransform:
-    """What a guide teaches on the part to learn from; the report says whether it helps."""
+    """What a guide teaches on the part to learn from; the report says whether it gains."""
     collection = ArrayCollection(
         [str(i) for i in rows.learn], rows.vectors[rows.learn], [rows.texts[i] for i in rows.learn]
     )

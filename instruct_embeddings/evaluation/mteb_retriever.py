@@ -50,7 +50,7 @@ class MtebRetriever:
 
     The corpus is embedded once, without an instruction. Each different instruction costs one fit
     on a sample of the corpus; queries then cost what they cost in `InstructRetriever`. Where a
-    transform does not help on held-out rows, its queries are ranked by the generic vectors.
+    transform gains nothing on held-out rows, its queries are ranked by the generic vectors.
 
     Implements `mteb.SearchProtocol`, for tasks of retrieval and reranking.
 
@@ -218,8 +218,8 @@ class MtebRetriever:
         """A task goes on without a transform that cannot be fitted, and tells so."""
         try:
             report = self.reports[instruction] = engine.transform(instruction).report
-            if not (report.helps or self.insist):
-                self.unhelped[instruction] = "its transform does not help on held-out documents"
+            if not (report.used or self.insist):
+                self.unhelped[instruction] = "its transform gains nothing on held-out documents"
         except _CANNOT_TEACH as exc:
             self.unlearned[instruction] = self.unhelped[instruction] = str(exc)
             _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
@@ -234,7 +234,7 @@ class MtebRetriever:
         scores = documents @ query[0]
         if instruction is not None:
             transform = self._indexed().transform(instruction)
-            if transform.report.helps or self.insist:
+            if transform.report.used or self.insist:
                 scores = transform.score(query, documents)
         order = np.argsort(-scores, kind="stable")
         return ((ids[place], float(scores[place])) for place in order)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.significance import LEVEL, ROUNDS, Difference, Estimate
 from instruct_embeddings.evaluation.tables import as_text, new_table
 from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.significance import LEVEL, ROUNDS, Difference, Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,7 +77,7 @@ class Evaluation:
         measured: Rows apart from them, which were ranked and clustered.
         labels: Different labels among the measured rows.
         k: Results looked at for each query.
-        used: Whether the transform ranked; where it does not help on held-out rows of its own
+        used: Whether the transform ranked; where it gains nothing on held-out rows of its own
             sample, searches keep the generic ranking, and so does `adapted` here.
         methods: What was compared, generic first, then adapted, then others.
         fit: What the fit itself reports.

@@ -29,12 +29,14 @@ class Part:
         weight: Its share; those of all parts add up to 1.
         asked: The instruction that was asked for.
         adapts: Whether it is used; otherwise the generic vectors have its share.
+        blend: Share of the adapted score in it, where judged questions have chosen one.
     """
 
     transform: InstructionTransform | InstantRanker
     weight: float
     asked: str
     adapts: bool = True
+    blend: float = 1.0
 
     @property
     def ranked_by(self) -> RankedBy:
@@ -45,11 +47,14 @@ class Part:
 
     def fold(self, vectors: FloatArray, blend: float) -> FloatArray:
         """Its share of folded queries, shape (n, d) to (n, d)."""
-        return self.weight * self.transform.fold(vectors, blend if self.adapts else 0.0)
+        return self.weight * self.transform.fold(vectors, self._share(blend))
 
     def score(self, query: FloatArray, documents: FloatArray, blend: float) -> FloatArray:
         """Its share of the scores, shapes (1, d) and (n, d) to (n,)."""
-        return self.weight * self.transform.score(query, documents, blend if self.adapts else 0.0)
+        return self.weight * self.transform.score(query, documents, self._share(blend))
+
+    def _share(self, blend: float) -> float:
+        return blend * self.blend if self.adapts else 0.0
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def explain(
     seed: int = 1,
     where: Where | None = None,
     where_document: Where | None = None,
-    blend: float = 1.0,
+    blend: float | None = None,
     prefetch: int | None = None,
     exact: bool = False,
 ) -> Explanation:
@@ -68,7 +68,8 @@ def explain(
     after = _ranks(engine, vector, k, filters | adapted)
     rows = sample_rows(engine.collection, sample, seed=seed)
     results = engine.collection.fetch(_shown(before, after, k), vectors=True, records=True)
-    used = transform.report.helps or engine.insist
+    used = transform.report.used or engine.insist
+    share = (transform.report.blend or 1.0) if blend is None else blend
     sight = Sight.of(transform, rows, results, unit, seed)
     return Explanation(
         query=query,
@@ -86,7 +87,7 @@ def explain(
         query_probability=sight.probability(-1),
         k=k,
         depth=max(_DEPTH, k),
-        hits=_hits(results, before, after, sight, transform, blend if used else 0.0),
+        hits=_hits(results, before, after, sight, transform, share if used else 0.0),
         cloud=sight.cloud(rows, results, before, after, k),
     )
 

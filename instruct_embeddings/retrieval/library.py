@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
@@ -17,7 +18,9 @@ from instruct_embeddings.errors import (
 from instruct_embeddings.guides.by_instruction import chosen_guide
 from instruct_embeddings.guides.judgements import JudgementGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
+from instruct_embeddings.retrieval.answering import ask
 from instruct_embeddings.retrieval.learning import fit_all
+from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.from_judgements import MAX_PAIRS, refine
@@ -40,6 +43,7 @@ class TransformLibrary:
         fit_config: How transforms are fitted.
         insist: Whether a transform serves that does not beat the generic vectors.
         reuse: When the transform of another instruction serves; None for never.
+        questions: Judged questions that decide how a transform is used; None if there are none.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class TransformLibrary:
         fit: FitConfig,
         insist: bool,
         reuse: Reuse | None = None,
+        questions: Questions | None = None,
     ) -> None:
         """Put the parts together; nothing is read yet."""
         self.collection = collection
@@ -59,6 +64,7 @@ class TransformLibrary:
         self.fit_config = fit
         self.insist = insist
         self.reuse = reuse
+        self.questions = questions
         self._matcher = None if reuse is None else InstructionMatcher(collection, reuse)
         self._known: dict[_Key, InstructionTransform] = {}
         self._fitting: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
@@ -66,7 +72,11 @@ class TransformLibrary:
     def find(self, instruction: str) -> InstructionTransform | None:
         """The transform of an instruction where nothing has to be fitted for it."""
         key = self._key(instruction)
-        known = self._known.get(key) or self._stored(instruction)
+        known = self._known.get(key)
+        if known is None and (stored := self._stored(instruction)) is not None:
+            known = self._judged(stored)
+            if known is not stored:
+                self._keep(known)
         return known and self._remember(key, known)
 
     def get(self, instruction: str) -> InstructionTransform:
@@ -147,11 +157,20 @@ class TransformLibrary:
             guide = self._guide_or_fail(text)
             by_guide.setdefault(guide.key, (guide, []))[1].append(text)
         for guide, texts in by_guide.values():
-            for fitted in self._taught(guide, texts, afresh):
-                if not (fitted.report.helps or self.insist):
-                    _warn_that_it_does_not_help(fitted)
+            for taught in self._taught(guide, texts, afresh):
+                fitted = self._judged(taught)
+                if not (fitted.report.used or self.insist):
+                    _warn_that_it_gains_nothing(fitted)
                 self._keep(fitted)
                 self._remember(self._key(fitted.instruction), fitted)
+
+    def _judged(self, transform: InstructionTransform) -> InstructionTransform:
+        """The transform with what judged questions say about it, where some are asked under it."""
+        asked = self.questions.under(transform.instruction) if self.questions else []
+        if self.questions is None or not asked:
+            return transform
+        found = ask(self.collection, transform, asked, self.questions.vectors)
+        return replace(transform, report=replace(transform.report, questions=found))
 
     def _keep(self, fitted: InstructionTransform) -> None:
         """Store it; where that fails it serves from memory, rather than to be fitted each time."""
@@ -234,7 +253,7 @@ class TransformLibrary:
         return store.get(max(matching, key=lambda summary: summary.created).key)
 
 
-def _warn_that_it_does_not_help(transform: InstructionTransform) -> None:
+def _warn_that_it_gains_nothing(transform: InstructionTransform) -> None:
     warnings.warn(
         f"Instruction {transform.instruction!r}: {transform.report}",
         TransformWarning,

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
+from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS, check_instructed, evaluate
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
@@ -17,6 +19,7 @@ from instruct_embeddings.retrieval.hits import Hit, RankedBy
 from instruct_embeddings.retrieval.instant import InstantAnswers
 from instruct_embeddings.retrieval.library import TransformLibrary
 from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
+from instruct_embeddings.retrieval.questions import Embed, Queries, Questions, Relevant
 from instruct_embeddings.retrieval.ranking import (
     SearchRequest,
     index_cosines,
@@ -26,6 +29,7 @@ from instruct_embeddings.retrieval.ranking import (
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
+from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_numbers, query_row
@@ -51,6 +55,7 @@ class InstructRetriever:
         fit: FitConfig | None = None,
         insist: bool = False,
         reuse: Reuse | None = None,
+        questions: Questions | None = None,
     ) -> None:
         """Put the parts together; nothing is read until the first search.
 
@@ -64,6 +69,8 @@ class InstructRetriever:
             fit: How transforms are fitted.
             insist: Use a transform even where it does not beat the generic vectors.
             reuse: When the transform of another instruction serves; None for never.
+            questions: Judged questions. With them, the choice between the generic ranking, a blend
+                and the adapted one is made on them, for each instruction they are asked under.
 
         Raises:
             ConfigError: The collection, the guide or the store is something else.
@@ -72,7 +79,13 @@ class InstructRetriever:
         check_guide(guide)
         kept = open_store(store)
         self._library = TransformLibrary(
-            collection, guide, store=kept, fit=fit or FitConfig(), insist=insist, reuse=reuse
+            collection,
+            guide,
+            store=kept,
+            fit=fit or FitConfig(),
+            insist=insist,
+            reuse=reuse,
+            questions=questions,
         )
         self._fits = SharedFits(self.transform, self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
@@ -113,6 +126,11 @@ class InstructRetriever:
     def reuse(self) -> Reuse | None:
         """When the transform of another instruction serves; None for never."""
         return self._library.reuse
+
+    @property
+    def questions(self) -> Questions | None:
+        """Judged questions that decide how transforms are used."""
+        return self._library.questions
 
     def transform(self, instruction: str) -> InstructionTransform:
         """The transform of an instruction: from memory, from the store, or fitted now.
@@ -161,10 +179,11 @@ class InstructRetriever:
         k: int = 4,
         where: Where | None = None,
         where_document: Where | None = None,
-        blend: float = 1.0,
+        blend: float | None = None,
         prefetch: int | None = None,
         exact: bool = False,
         wait: bool = False,
+        insist: bool | None = None,
     ) -> list[Hit]:
         """The best rows for a query, best first.
 
@@ -178,12 +197,15 @@ class InstructRetriever:
             k: Results wanted; fewer come back only where fewer rows pass the filters.
             where: Metadata filter.
             where_document: Filter on the stored text.
-            blend: 0 gives the generic ranking, 1 the adapted one.
+            blend: 0 gives the generic ranking, 1 the adapted one; None is what judged questions
+                have chosen, 1 without any.
             prefetch: Candidates taken from the index before rescoring; None for the default.
             exact: Score every row instead of asking the index: of an in-memory copy, or where that
                 would take over 256 MB, page by page, which reads the collection each time.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer.
+            insist: Use a transform that does not beat the generic vectors; None for the setting of
+                the retriever.
 
         Raises:
             ConfigError: `k`, `prefetch`, `blend` or `instruction` is out of its range.
@@ -191,12 +213,13 @@ class InstructRetriever:
             CollectionError: The collection is empty, stale, or of another dimension.
             InvalidVectorsError: The query is a text, or a vector without a direction.
         """
-        request = SearchRequest(k, where, where_document, blend, prefetch)
+        request = SearchRequest(k, where, where_document, 1.0 if blend is None else blend, prefetch)
         row = query_numbers(vector)
         if instruction is None:
             return self._generic(row, request)
         unit = query_row(row, self.collection.info().dimension)
-        ranker = self._composed(check_asked(instruction), unit, query, wait)
+        asked = _Asked(unit, query, self.insist if insist is None else insist, blend is None)
+        ranker = self._composed(check_asked(instruction), asked, wait)
         if ranker.ranked_by == "generic":
             return self._generic(row, request)
         if exact:
@@ -204,6 +227,70 @@ class InstructRetriever:
         else:
             ranked = rank_by_index(self.collection, ranker, unit, request)
         return self._hits(ranked, ranker.ranked_by, ranker.reused)
+
+    def evaluate(
+        self,
+        queries: Queries,
+        relevant: Relevant,
+        *,
+        instruction: Asked | Sequence[Asked] | None,
+        k: int = 10,
+        blends: Sequence[float] = DEFAULT_BLENDS,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        prefetch: int | None = None,
+        exact: bool = False,
+        seed: int = 0,
+        embed: Embed | None = None,
+    ) -> QuestionReport:
+        """Answer judged questions without and under an instruction, and say which is better.
+
+        The transform is measured whether searches use it by themselves or not. Rows are taken as
+        they are ranked, equal scores included.
+
+            report = retriever.evaluate(vectors, [["row-17"], ["row-3", "row-9"]], instruction=...)
+            print(report)
+
+        Args:
+            queries: Generic vectors of the questions, shape (n, d), or a mapping from their ids;
+                texts with `embed`.
+            relevant: Ids of the rows that answer each question, aligned with `queries`; or by the
+                text or id of the query; or with grades, `{query_id: {row_id: grade}}`.
+            instruction: The instruction, several with weights, or one of these for each question.
+            k: Results looked at for each question.
+            blends: Shares of the adapted score to try, above 0 and at most 1.
+            where: As in a search; questions whose relevant rows it leaves out are left out too.
+            where_document: As in a search, likewise.
+            prefetch: As in a search.
+            exact: As in a search.
+            seed: Seed of the bootstrap.
+            embed: Makes generic vectors of texts.
+
+        Raises:
+            ConfigError: An argument is out of its range, queries and relevant do not fit together,
+                or no relevant row is in the collection.
+            GuideError: A transform has to be fitted and cannot be.
+            CollectionError: The collection is empty, stale, or of another dimension.
+        """
+        asked = Questions(queries, relevant, instruction, embed)
+        check_instructed(asked)
+        if self.guide is not None:  # several new instructions share one sample
+            texts = [text for one in asked.items for text in check_asked(one.instruction or "")]
+            self.prepare(list(dict.fromkeys(texts)))
+        return evaluate(
+            self.search,
+            self.collection,
+            asked,
+            k=k,
+            blends=blends,
+            where=where,
+            where_document=where_document,
+            seed=seed,
+            prefetch=prefetch,
+            exact=exact,
+            insist=True,
+            wait=self.guide is not None,
+        )
 
     def refresh(self) -> None:
         """Forget the in-memory copy of exact searches; the next one reads the collection again."""
@@ -234,26 +321,24 @@ class InstructRetriever:
         ]
 
     def _composed(
-        self, asked: Mapping[str, float], unit: FloatArray, query: str | None, wait: bool
+        self, instructions: Mapping[str, float], asked: "_Asked", wait: bool
     ) -> Composition:
         """What ranks under the instructions asked for, as one."""
-        if self._instant is None or query is None or wait:
-            self._library.get_all(list(asked))
-        return Composition(tuple(self._part(*one, unit, query) for one in asked.items()))
+        if wait or self._instant is None or asked.query is None:
+            self._library.get_all(list(instructions))
+        return Composition(tuple(self._part(*one, asked) for one in instructions.items()))
 
-    def _part(self, text: str, weight: float, unit: FloatArray, query: str | None) -> Part:
+    def _part(self, text: str, weight: float, asked: "_Asked") -> Part:
         """What ranks under one instruction: what was fitted and serves, or the instant query."""
         fitted = self._library.find(text)
-        if self._instant is not None and query is not None:
+        serves = fitted is not None and (fitted.report.used or asked.insist)
+        if not serves and self._instant is not None and asked.query is not None:
             if fitted is None and self._library.guide_for(text) is not None:
                 self._fits.start(text)
-            if fitted is None or not self._serves(fitted):
-                return Part(self._instant.ranker(query, unit, text), weight, text)
+            return Part(self._instant.ranker(asked.query, asked.unit, text), weight, text)
         known = fitted or self._library.get(text)
-        return Part(known, weight, text, self._serves(known))
-
-    def _serves(self, fitted: InstructionTransform) -> bool:
-        return fitted.report.helps or self.insist
+        blend = (known.report.blend or 1.0) if asked.own_blend else 1.0
+        return Part(known, weight, text, known.report.used or asked.insist, blend)
 
     def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
         if fits_in_memory(self.collection):
@@ -265,3 +350,20 @@ class InstructRetriever:
             if self._copy is None or not self._copy.is_current(self.collection):
                 self._copy = VectorCopy.read(self.collection)
             return self._copy
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a search brings along for its instructions.
+
+    Attributes:
+        unit: Unit vector of the query, shape (1, d).
+        query: Its text, where it is known.
+        insist: Use a transform that does not beat the generic vectors.
+        own_blend: Leave the blend to what judged questions have chosen.
+    """
+
+    unit: FloatArray
+    query: str | None
+    insist: bool
+    own_blend: bool

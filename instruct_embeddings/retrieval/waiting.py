@@ -1,7 +1,10 @@
 """Coroutines that wait for one fit together."""
 
 import asyncio
+import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -9,6 +12,8 @@ from contextvars import copy_context
 from instruct_embeddings.config import normalise_instruction
 
 _FITS_AT_ONCE = 4
+_TRY_AGAIN_AFTER = 60.0  # seconds
+_log = logging.getLogger(__name__)
 
 
 class SharedFits:
@@ -31,6 +36,7 @@ class SharedFits:
         self._find = find
         self._running: dict[str, Future[None]] = {}
         self._ready: set[str] = set()
+        self._failed: dict[str, float] = {}
         self._lock = threading.Lock()
         self._looking: ThreadPoolExecutor | None = None
         self._fitting: ThreadPoolExecutor | None = None
@@ -47,6 +53,23 @@ class SharedFits:
         new = [self._join(form, text) for form, text in forms.items() if form not in self._ready]
         for fitted in new:
             await asyncio.shield(_awaitable(fitted))
+
+    def start(self, instruction: str) -> None:
+        """Fit an instruction in the background, unless that is under way.
+
+        Where the last fit failed, it is tried again after a minute.
+        """
+        form = normalise_instruction(instruction)
+        if time.monotonic() - self._failed.get(form, -math.inf) >= _TRY_AGAIN_AFTER:
+            self._join(form, instruction).add_done_callback(lambda done: self._note(form, done))
+
+    def _note(self, form: str, done: "Future[None]") -> None:
+        problem = done.exception()
+        if problem is None:
+            self._failed.pop(form, None)
+        elif form not in self._failed or self._failed[form] < time.monotonic() - 1:
+            self._failed[form] = time.monotonic()
+            _log.warning("An instruction could not be fitted in the background: %s", problem)
 
     def _join(self, form: str, instruction: str) -> "Future[None]":
         with self._lock:

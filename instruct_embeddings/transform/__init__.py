@@ -6,18 +6,21 @@ from instruct_embeddings.transform.bridge_report import BridgeReport
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.from_judgements import refine
 from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.question_report import BlendFigures, QuestionReport
 from instruct_embeddings.transform.report import FitReport, JudgementReport
 from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.store import TransformStore, TransformSummary
 from instruct_embeddings.transform.transform import InstructionTransform, transform_key
 
 __all__ = [
+    "BlendFigures",
     "BridgeReport",
     "FitReport",
     "InstructionTransform",
     "JudgementReport",
     "QueryBridge",
     "QueryTransform",
+    "QuestionReport",
     "SpaceTransform",
     "TransformStore",
     "TransformSummary",

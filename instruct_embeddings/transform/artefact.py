@@ -21,9 +21,10 @@ from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
-# 2 added corrections by judgements. What was written as 1 reads as a 2 without them.
-FORMAT_VERSION = 2
-_READABLE = (1, 2)
+# 2 added corrections by judgements, 3 the report of judged questions. What was written as 1 or 2
+# reads as a 3 without them.
+FORMAT_VERSION = 3
+_READABLE = (1, 2, 3)
 _LONGEST_QUERY = 1.01
 MAX_BYTES = 256 * 1024 * 1024
 # Of any axis of a map: small files with longer ones would ask for large arrays at every search.
@@ -81,7 +82,7 @@ def read_description(data: bytes) -> dict[str, Any]:
     if version not in _READABLE or isinstance(version, bool):
         raise ArtefactError(
             f"The artefact has format_version {version!r:.60}; this version ({__version__}) reads "
-            f"{' and '.join(map(str, _READABLE))}. Upgrade the package, or delete the artefact to "
+            f"{_READABLE[0]} to {_READABLE[-1]}. Upgrade the package, or delete the artefact to "
             "fit it again."
         )
     return dict(about)
@@ -194,6 +195,8 @@ def _check_report(report: FitReport) -> None:
     numbers += [*report.label_counts.values(), *report.chosen.values(), *sum(report.growth, ())]
     if report.judgements is not None:
         numbers += asdict(report.judgements).values()
+    if report.questions is not None:
+        report.questions.check()
     if not isinstance(report.measure, str) or not all(map(math.isfinite, numbers)):
         raise ValueError("its report holds numbers that are not finite")
 

@@ -52,7 +52,7 @@ class BridgeReport:
         return 1.0 - self.agreement
 
     @property
-    def helps(self) -> bool:
+    def gains(self) -> bool:
         """Whether it beats queries without a bridge by more than the standard error."""
         return self.unbridged is None or self.agreement - self.unbridged > self.gain_error
 

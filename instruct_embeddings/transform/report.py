@@ -1,11 +1,19 @@
-"""What a fit learned and how much it helps, measured on rows it did not see."""
+"""What a fit learned, and how well it agrees with its guide on rows it did not see."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings.transform.question_report import QuestionReport
+
 PAIR_ACCURACY = "pair accuracy"
 _SHOWN_LABELS = 8
+_DERIVED = ("gains", "blend", "used")
+_FORMER = "helps"  # what `gains` was called up to format version 2
+_UNASKED = (
+    "this is agreement among documents, with the guide; what it does to questions of users was not "
+    "measured: evaluate(queries, relevant) does that"
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class JudgementReport:
         new_queries: Corrected, for queries of which nothing was judged.
         gain_error: Standard error of `same_queries - generic`.
         everywhere: Whether queries far from all judged ones are moved too.
-        used: Whether the transform was corrected; it is kept where that does not help.
+        used: Whether the transform was corrected; it is kept where that gains nothing.
     """
 
     judged: int
@@ -37,7 +45,7 @@ class JudgementReport:
     used: bool
 
     @property
-    def helps(self) -> bool:
+    def gains(self) -> bool:
         """Whether judged queries gain more over the generic vectors than the standard error."""
         return self.used and self.same_queries - self.generic > self.gain_error
 
@@ -53,7 +61,10 @@ class JudgementReport:
 
 @dataclass(frozen=True)
 class FitReport:
-    """Quality of a transform on held-out rows of its own sample.
+    """Agreement of a transform with its guide, on held-out rows of its own sample.
+
+    What is measured is how well *documents* find documents that the guide says belong together.
+    Questions of users are measured only where some were judged, in `questions`.
 
     Every figure is a mean over held-out units: each fold of the sample was ranked by transforms
     fitted on the other folds, with the settings that did best on those other folds.
@@ -72,6 +83,7 @@ class FitReport:
         growth: Where a guide encodes, each sample size tried, and how well its targets of held-out
             rows were told from their vectors (mean cosine).
         judgements: What judgements changed afterwards; None where there are none.
+        questions: What judged questions say about the transform; None where there are none.
     """
 
     rows: int
@@ -86,44 +98,66 @@ class FitReport:
     gain_error: float = 0.0
     growth: tuple[tuple[int, float], ...] = ()
     judgements: JudgementReport | None = None
+    questions: QuestionReport | None = None
 
     @property
-    def helps(self) -> bool:
-        """Whether the gain over the generic vectors exceeds its standard error.
+    def gains(self) -> bool:
+        """Whether agreement with the guide rose by more than its standard error.
 
         On labels that mean nothing many fits gain a little by chance, few gain that much. A
         stricter rule would refuse true gains from a few dozen labels.
         """
         return self.adapted - self.generic > self.gain_error or (
-            self.judgements is not None and self.judgements.helps
+            self.judgements is not None and self.judgements.gains
         )
 
+    @property
+    def blend(self) -> float:
+        """Share of the adapted score in searches that name none; 0 keeps the generic ranking.
+
+        Judged questions decide where there are some, else whether the transform `gains`.
+        """
+        return float(self.gains) if self.questions is None else self.questions.blend
+
+    @property
+    def used(self) -> bool:
+        """Whether searches use the transform."""
+        return self.blend > 0
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, with `helps` included."""
-        return {**asdict(self), "helps": self.helps}
+        """Plain data for JSON, with `gains`, `blend` and `used` included."""
+        questions = self.questions and self.questions.to_dict()
+        derived = {name: getattr(self, name) for name in _DERIVED}
+        return {**asdict(self), "questions": questions, **derived}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "FitReport":
         """The reverse of `to_dict`."""
-        values = {key: value for key, value in data.items() if key != "helps"}
+        values = {key: value for key, value in data.items() if key not in (*_DERIVED, _FORMER)}
         growth = tuple((int(size), float(agreement)) for size, agreement in data.get("growth", ()))
         judged = data.get("judgements")
         judgements = None if judged is None else JudgementReport(**judged)
-        return cls(**{**values, "growth": growth, "judgements": judgements})
+        asked = data.get("questions")
+        questions = None if asked is None else QuestionReport.from_dict(asked)
+        read = {"growth": growth, "judgements": judgements, "questions": questions}
+        return cls(**{**values, **read})
 
     def __str__(self) -> str:
         """A few readable lines."""
         verdict = (
             "the adapted ranking is used"
-            if self.helps
+            if self.gains
             else "the generic ranking is kept, since the gain may be chance"
         )
+        if self.questions is not None:
+            verdict = "judged questions decide"
         judged = f"{self.judged} judged pairs" if self.measure == PAIR_ACCURACY else self.judged
         lines = [
             f"{self.measure} on held-out rows: generic {self.generic:.3f}, "
             f"folded {self.folded:.3f}, folded and rescored {self.adapted:.3f} "
             f"(gain {self.adapted - self.generic:+.3f}, standard error {self.gain_error:.3f}): "
             f"{verdict}",
+            _UNASKED if self.questions is None else self.questions.verdict(),
             f"learned from {judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
         ]
         if self.judgements is not None:

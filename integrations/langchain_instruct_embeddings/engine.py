@@ -6,6 +6,7 @@ from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.transform.store import TransformStore
@@ -18,6 +19,7 @@ def build_engine(
     fit: FitConfig | None,
     insist: bool,
     reuse: float | None,
+    questions: Questions | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet."""
     return InstructRetriever(
@@ -27,6 +29,7 @@ def build_engine(
         fit=fit,
         insist=insist,
         reuse=None if reuse is None else Reuse(EncoderGuide(), reuse),
+        questions=questions,
     )
 
 
@@ -38,6 +41,7 @@ def serves(
     fit: FitConfig | None,
     insist: bool,
     reuse: float | None,
+    questions: Questions | None,
 ) -> bool:
     """Whether an engine does what a new one with these parts would do.
 
@@ -52,6 +56,7 @@ def serves(
         and (engine.fit_config or FitConfig()) == (fit or FitConfig())
         and engine.insist == insist
         and (engine.reuse.threshold if engine.reuse else None) == reuse
+        and _same_questions(engine.questions, questions)
     )
 
 
@@ -65,6 +70,10 @@ def _same_collection(engine: InstructRetriever, vectorstore: Chroma) -> bool:
 def _same_guide(one: Guide | None, other: Guide | None) -> bool:
     # Identity first: the key of a guide with many labels takes time.
     return one is other or (one is not None and other is not None and one.key == other.key)
+
+
+def _same_questions(one: Questions | None, other: Questions | None) -> bool:
+    return one is other or (one is not None and one.same_as(other))
 
 
 def _path(store: TransformStore | None) -> str | None:

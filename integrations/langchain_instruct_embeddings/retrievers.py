@@ -1,6 +1,6 @@
 """`InstructionTransformRetriever`: one Chroma collection, a different question at every call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +21,14 @@ from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.parts import check_guide, open_store
+from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -62,7 +65,8 @@ class InstructionTransformRetriever(BaseRetriever):
         filter, where_document:
             Chroma's filters on metadata and on text.
         blend:
-            Share of the adapted score, from 0 (generic) to 1 (adapted).
+            Share of the adapted score, from 0 (generic) to 1 (adapted); `None` is what judged
+            questions have chosen, 1 without any.
         prefetch:
             Candidates fetched before they are rescored; `None` chooses.
         exact:
@@ -81,10 +85,13 @@ class InstructionTransformRetriever(BaseRetriever):
             Least agreement, such as 0.925, at which the transform of another instruction serves
             that means the same for the texts of the collection; documents then carry it as
             `reused_instruction`. `None` never does that.
+        questions:
+            `Questions`: judged questions, texts with the ids of the documents that answer them.
+            With them, the choice between generic, blend and adapted is made on them.
         engine:
             The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
-            retrievers share fits. What it already knows (guide, store, fit, insist, reuse) need
-            not be repeated; a field that says otherwise gets an engine of its own.
+            retrievers share fits. What it already knows (guide, store, fit, insist, reuse,
+            questions) need not be repeated; a field that says otherwise gets an engine of its own.
 
     Instantiate:
         ```python
@@ -134,7 +141,7 @@ class InstructionTransformRetriever(BaseRetriever):
     instruction: str | dict[str, float] | None = None
     filter: dict[str, Any] | None = None
     where_document: dict[str, Any] | None = None
-    blend: float = Field(default=1.0, ge=0.0, le=1.0)
+    blend: float | None = Field(default=None, ge=0.0, le=1.0)
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
     score_key: str | None = "score"
@@ -142,6 +149,7 @@ class InstructionTransformRetriever(BaseRetriever):
     fit: FitConfig | None = Field(default=None, frozen=True)
     insist: bool = Field(default=False, frozen=True)
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
+    questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 
@@ -156,6 +164,7 @@ class InstructionTransformRetriever(BaseRetriever):
             values.setdefault("fit", engine.fit_config)
             values.setdefault("insist", engine.insist)
             values.setdefault("reuse", engine.reuse and engine.reuse.threshold)
+            values.setdefault("questions", engine.questions)
         return values
 
     @field_validator("vectorstore")
@@ -186,7 +195,8 @@ class InstructionTransformRetriever(BaseRetriever):
 
     @model_validator(mode="after")
     def _share_engine(self) -> Self:
-        learned = (self.guide, self._store, self.fit, self.insist, self.reuse)
+        asked = self.questions and self.questions.embedded_by(self._embed_queries)
+        learned = (self.guide, self._store, self.fit, self.insist, self.reuse, asked)
         wanted = (self.vectorstore, *learned)
         if self.engine is None or not serves(self.engine, *wanted):
             # The field is frozen for users, not for the validator that fills it.
@@ -226,12 +236,62 @@ class InstructionTransformRetriever(BaseRetriever):
         vector = self._embeddings.embed_query(query)
         return explain(self.engine, vector, query, sample=sample, **options)
 
+    def evaluate(
+        self,
+        queries: Sequence[str] | Mapping[str, str],
+        relevant: Relevant,
+        *,
+        instruction: Asked | Sequence[Asked] | None = None,
+        k: int = 10,
+        blends: Sequence[float] = DEFAULT_BLENDS,
+        filter: dict[str, Any] | Unset | None = UNSET,
+        where_document: dict[str, Any] | Unset | None = UNSET,
+        seed: int = 0,
+    ) -> QuestionReport:
+        """Does the instruction help these questions? Generic beside adapted, at several blends.
+
+            print(retriever.evaluate(["it ate my photos"], [["ticket-17", "ticket-3"]]))
+
+        Args:
+            queries: What users ask; or a mapping from ids of queries to what they ask.
+            relevant: Ids of the documents that answer each query, aligned with `queries`; or by the
+                query or its id; or with grades, `{query_id: {document_id: grade}}`.
+            instruction: One for all, or one for each query; `None` takes the retriever's own.
+            k: Results looked at for each query.
+            blends: Shares of the adapted score to try.
+            filter: Chroma's filter on metadata; by default the retriever's own.
+            where_document: Chroma's filter on texts; likewise.
+            seed: Seed of the bootstrap.
+
+        Raises:
+            ConfigError: Queries and relevant do not fit together, or none of the relevant ids is in
+                the collection.
+            InstructionError: There is no instruction.
+            GuideError: There is no guide, or it finds nothing to learn from.
+        """
+        return self.engine.evaluate(
+            queries,
+            relevant,
+            instruction=self.instruction if instruction is None else instruction,
+            k=k,
+            blends=blends,
+            where=given(filter, self.filter),
+            where_document=given(where_document, self.where_document),
+            prefetch=self.prefetch,
+            exact=self.exact,
+            seed=seed,
+            embed=self._embed_queries,
+        )
+
     @property
     def _embeddings(self) -> Embeddings:
         embeddings = self.vectorstore.embeddings
         if embeddings is None:
             raise ConfigError("The vector store has lost its embeddings object.")
         return embeddings
+
+    def _embed_queries(self, texts: Sequence[str]) -> list[list[float]]:
+        return [self._embeddings.embed_query(text) for text in texts]
 
     @property
     def _store(self) -> TransformStore | None:

@@ -9,6 +9,7 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import CollectionMismatchError
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.transform.store import TransformStore
@@ -21,6 +22,7 @@ def build_engine(
     fit: FitConfig | None,
     insist: bool,
     reuse: float | None,
+    questions: Questions | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet.
 
@@ -30,7 +32,9 @@ def build_engine(
     """
     vectors = ChromaVectors(vector_store)
     same = None if reuse is None else Reuse(EncoderGuide(), reuse)
-    return InstructRetriever(vectors, guide, store=store, fit=fit, insist=insist, reuse=same)
+    return InstructRetriever(
+        vectors, guide, store=store, fit=fit, insist=insist, reuse=same, questions=questions
+    )
 
 
 def check_shared(engine: InstructRetriever, vector_store: BasePydanticVectorStore) -> None:

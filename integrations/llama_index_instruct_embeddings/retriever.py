@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ from typing_extensions import Self
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
+from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -31,6 +34,9 @@ from llama_index_instruct_embeddings.engine import build_engine, check_shared
 from llama_index_instruct_embeddings.filters import to_where
 from llama_index_instruct_embeddings.nodes import to_nodes
 from llama_index_instruct_embeddings.source import find_source
+
+# What an evaluation shares with the searches of a retriever.
+_FOUND_BY = ("where", "where_document", "prefetch", "exact")
 
 
 class InstructionTransformRetriever(BaseRetriever):
@@ -102,13 +108,14 @@ class InstructionTransformRetriever(BaseRetriever):
         instruction: Asked | None = None,
         filters: MetadataFilters | None = None,
         where_document: dict[str, Any] | None = None,
-        blend: float = 1.0,
+        blend: float | None = None,
         prefetch: int | None = None,
         exact: bool = False,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
         reuse: float | None = None,
+        questions: Questions | None = None,
         engine: InstructRetriever | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -128,7 +135,8 @@ class InstructionTransformRetriever(BaseRetriever):
                 is the generic search.
             filters: Metadata filters, nested `and` and `or` included.
             where_document: Chroma's filter on texts, such as `{"$contains": "viewer"}`.
-            blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
+            blend: Share of the adapted score, from 0 (generic) to 1 (adapted); `None` is what
+                judged questions have chosen, 1 without any.
             prefetch: Candidates fetched before they are rescored; `None` chooses.
             exact: Rank all vectors instead of asking the index, for evaluation.
             store: `TransformStore` or directory where fitted transforms are kept and found again.
@@ -137,8 +145,11 @@ class InstructionTransformRetriever(BaseRetriever):
             reuse: Least agreement, such as 0.925, at which the transform of another instruction
                 serves that means the same for the texts of the collection; nodes then carry it as
                 `reused_instruction`. `None` never does that.
+            questions: Judged questions, texts with the ids of the nodes that answer them. With
+                them, the choice between generic, blend and adapted is made on them.
             engine: Engine of another retriever over the same collection, whose fits are shared;
-                instead of `guide`, `store`, `fit`, `insist` and `reuse`, which it has already.
+                instead of `guide`, `store`, `fit`, `insist`, `reuse` and `questions`, which it has
+                already.
             callback_manager: Callbacks; the index's own where there is one.
             object_map: Objects that index nodes lead to; the index's own where there is one.
             verbose: Print recursive retrieval, as every LlamaIndex retriever.
@@ -154,11 +165,12 @@ class InstructionTransformRetriever(BaseRetriever):
         self._embed_model = source.embed_model
         self._docstore = source.docstore
         if engine is None:
-            engine = build_engine(source.vector_store, guide, store, fit, insist, reuse)
-        elif insist or any(part is not None for part in (guide, store, fit, reuse)):
+            asked = questions and questions.embedded_by(self._embed_queries)
+            engine = build_engine(source.vector_store, guide, store, fit, insist, reuse, asked)
+        elif insist or any(part is not None for part in (guide, store, fit, reuse, questions)):
             raise ConfigError(
-                "Got engine= together with guide, store, fit, insist or reuse. A shared engine has "
-                "its own. Pass either the engine or the others."
+                "Got engine= together with guide, store, fit, insist, reuse or questions. A shared "
+                "engine has its own. Pass either the engine or the others."
             )
         else:
             check_shared(engine, source.vector_store)
@@ -230,6 +242,54 @@ class InstructionTransformRetriever(BaseRetriever):
         options = self._options | {"k": k, "instruction": asked}
         vector = self._embedded(bundle)
         return explain(self._engine, vector, bundle.query_str, sample=sample, **options)
+
+    def evaluate(
+        self,
+        queries: Sequence[str] | Mapping[str, str],
+        relevant: Relevant,
+        *,
+        instruction: Asked | Sequence[Asked] | None = None,
+        k: int = 10,
+        blends: Sequence[float] = DEFAULT_BLENDS,
+        filters: MetadataFilters | None = None,
+        seed: int = 0,
+    ) -> QuestionReport:
+        """Does the instruction help these questions? Generic beside adapted, at several blends.
+
+            print(retriever.evaluate(["it ate my photos"], [["node-17", "node-3"]]))
+
+        Args:
+            queries: What users ask; or a mapping from ids of queries to what they ask.
+            relevant: Ids of the nodes that answer each query, aligned with `queries`; or by the
+                query or its id; or with grades, `{query_id: {node_id: grade}}`.
+            instruction: One for all, or one for each query; `None` takes the retriever's own.
+            k: Results looked at for each query.
+            blends: Shares of the adapted score to try.
+            filters: Metadata filters; `None` takes the retriever's own.
+            seed: Seed of the bootstrap.
+
+        Raises:
+            ConfigError: Queries and relevant do not fit together, or none of the relevant ids is in
+                the collection.
+            InstructionError: There is no instruction.
+            GuideError: There is no guide, or it finds nothing to learn from.
+        """
+        own = {name: self._options[name] for name in _FOUND_BY}
+        if filters is not None:
+            own["where"] = to_where(filters)
+        return self._engine.evaluate(
+            queries,
+            relevant,
+            instruction=self._instruction if instruction is None else instruction,
+            k=k,
+            blends=blends,
+            seed=seed,
+            embed=self._embed_queries,
+            **own,
+        )
+
+    def _embed_queries(self, texts: Sequence[str]) -> list[list[float]]:
+        return [self._embed_model.get_agg_embedding_from_queries([text]) for text in texts]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return self._search(self._embedded(query_bundle), self._instruction_of(query_bundle))

@@ -113,7 +113,7 @@ def test_a_collection_that_changes_can_be_learned_from(place: Place, inject: Inj
     with inject(name) as fault, Writer(place.port, place.name) as writer:
         writer.wait_for(1)
         for _ in range(5):
-            fault.ask(lambda: place.retriever.refit(COLOUR).report.helps, True)
+            fault.ask(lambda: place.retriever.refit(COLOUR).report.gains, True)
             look(fault, place, writer, instruction=COLOUR)
 
 

@@ -82,14 +82,14 @@ class Hosts:
         instruction = self._aspect.instruction
         generic = self._langchain.invoke(text)
         adapted = self._langchain.invoke(text, instruction=instruction)
-        helps = self.engine.transform(instruction).report.helps
+        used = self.engine.transform(instruction).report.used
         same = _ids(generic) == self._nodes(text, None)
         same = same and _ids(adapted) == self._nodes(text, instruction)
         comparison = Comparison(
             text,
             instruction,
             [_hit(document, adapted=False) for document in generic],
-            [_hit(document, adapted=helps) for document in adapted],
+            [_hit(document, adapted=used) for document in adapted],
         )
         return comparison, same
 

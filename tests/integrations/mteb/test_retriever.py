@@ -106,7 +106,7 @@ def test_rankings_follow_the_instruction_of_each_query(scores: Any) -> None:
 def test_the_corpus_is_embedded_once_for_all_instructions(model: MtebRetriever) -> None:
     assert model.encoded == 90
     assert set(model.reports) == {COLOUR, SHAPE}
-    assert all(report.helps for report in model.reports.values())
+    assert all(report.gains for report in model.reports.values())
     assert model.unlearned == {}
 
 

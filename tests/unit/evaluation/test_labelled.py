@@ -159,7 +159,7 @@ def test_a_report_is_plain_data_and_a_table(report: Evaluation) -> None:
     data = json.loads(json.dumps(report.to_dict()))
     assert data["methods"][0]["precision_gain"] is None
     assert data["methods"][1]["precision_gain"]["p_value"] == pytest.approx(2 / 201)
-    assert data["fit"]["helps"] is True
+    assert data["fit"]["gains"] is True
     lines = str(report).splitlines()
     assert lines[0] == f'"{COLOUR}"'
     assert lines[1] == "120 rows with 3 labels, learned from 120 others"

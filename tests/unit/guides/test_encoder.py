@@ -83,6 +83,6 @@ def test_a_collection_is_adapted_without_labels(encoder: InstructEncoder) -> Non
     )
     retriever = InstructRetriever(collection, EncoderGuide(encoder), fit=FitConfig(folds=2))
     report = retriever.transform(INSTRUCTION).report
-    assert report.helps
+    assert report.gains
     assert report.adapted > report.generic + 0.1
     assert retriever.search(vectors[0], instruction=INSTRUCTION)[0].adapted

@@ -245,7 +245,7 @@ def test_a_search_by_names_finds_rows_and_names_categories(toys: Toys) -> None:
     guide = LabelNamesGuide(list(colours), ByHeart(colours, texts))  # type: ignore[arg-type]
     retriever = InstructRetriever(toys.collection(), guide, fit=FitConfig(folds=2))
     report = retriever.transform("What colour is it?").report
-    assert report.helps
+    assert report.gains
     assert report.label_counts == {"green": 34, "blue": 32, "red": 24}
     hits = retriever.search(toys.vectors[0], instruction="What colour is it?", k=10)
     same = [hit.metadata["colour"] == toys.colours[0] for hit in hits]

@@ -132,7 +132,7 @@ def test_a_transform_of_another_instruction_is_named(engine: InstructRetriever) 
 def test_plain_data_goes_through_json(engine: InstructRetriever) -> None:
     found = explain(engine, QUERY, "a query", SIDE, k=1)
     data = json.loads(json.dumps(found.to_dict()))
-    assert data["report"]["helps"] is True
+    assert data["report"]["gains"] is True
     assert [hit["id"] for hit in data["hits"]] == ["far", "same"]
     assert data["categories"][1] == {
         "name": "right",

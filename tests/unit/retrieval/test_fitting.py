@@ -220,7 +220,7 @@ def test_who_insists_gets_it_anyway_and_no_warning(clusters: InMemoryCollection)
         warnings.simplefilter("error")
         hits = retriever.search([0.9, 0.5, 0.1, 0.0], instruction=COLOUR)
     assert all(hit.adapted for hit in hits)
-    assert not retriever.transform(COLOUR).report.helps
+    assert not retriever.transform(COLOUR).report.gains
 
 
 def test_each_instruction_has_its_own_guide(toys: Toys) -> None:

@@ -14,6 +14,7 @@ from instruct_embeddings.transform.artefact import from_bytes, read_description,
 from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.space import SpaceTransform
 from tests.unit.conftest import Toys, hand_made
+from tests.unit.transform.test_report import asked
 
 WHOLE = to_bytes(hand_made())
 HEADER = 8 + int.from_bytes(WHOLE[:8], "little")
@@ -58,7 +59,7 @@ def test_instructions_in_any_script_come_back() -> None:
 
 def test_the_description_is_plain_json_in_the_header() -> None:
     about = read_description(WHOLE)
-    assert about["format_version"] == 2
+    assert about["format_version"] == 3
     assert about["instruction"] == "Left or right?"
     assert about["collection"] == {
         "name": "plane",
@@ -101,9 +102,9 @@ def test_safetensors_files_of_others_are_refused(metadata: dict[str, str] | None
         from_bytes(foreign)
 
 
-@pytest.mark.parametrize("version", [3, 0, "1", True, None])
+@pytest.mark.parametrize("version", [4, 0, "1", True, None])
 def test_other_format_versions_are_refused(version: object) -> None:
-    with pytest.raises(ArtefactError, match=r"format_version .* reads 1 and 2\. Upgrade"):
+    with pytest.raises(ArtefactError, match=r"format_version .* reads 1 to 3\. Upgrade"):
         from_bytes(rewritten({"format_version": version}))
 
 
@@ -114,6 +115,33 @@ def test_artefacts_of_the_first_format_are_read() -> None:
     old = from_bytes(rewritten({"format_version": 1, "report": report}))
     assert old.report == hand_made().report
     assert to_bytes(replace(old, created=hand_made().created)) == WHOLE
+
+
+def test_artefacts_of_the_second_format_are_read() -> None:
+    """It called the property that is `gains` today `helps`, and knew no judged questions."""
+    report = read_description(WHOLE)["report"]
+    for new in ("gains", "blend", "used", "questions"):
+        del report[new]
+    old = from_bytes(rewritten({"format_version": 2, "report": {**report, "helps": True}}))
+    assert old.report == hand_made().report
+
+
+def test_reports_of_questions_come_back_and_damaged_ones_are_refused() -> None:
+    whole = replace(hand_made(), report=replace(hand_made().report, questions=asked(0.2, 0.01)))
+    assert from_bytes(to_bytes(whole)).report == whole.report
+    report = whole.report.to_dict()
+    good = report["questions"]
+    for bad in (
+        {**good, "k": float("nan")},
+        {**good, "rankings": good["rankings"][:1]},
+        {**good, "instructions": [3]},
+        {**good, "questions": "many"},
+        {**good, "unknown": 1},
+        {**good, "rankings": [{**one, "blend": 2.0} for one in good["rankings"]]},
+        [],
+    ):
+        with pytest.raises(ArtefactError, match="Delete it"):
+            from_bytes(rewritten({"report": {**report, "questions": bad}}))
 
 
 def corrected() -> InstructionTransform:

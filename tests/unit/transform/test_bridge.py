@@ -73,7 +73,7 @@ def test_a_rotation_loses_nothing_in_any_dimension(dimension: int) -> None:
     assert report.agreement > 0.99
     assert report.lost < 0.01
     assert report.cosine == pytest.approx(1.0, abs=1e-4)
-    assert report.helps
+    assert report.gains
     np.testing.assert_allclose(bridge.map(Y @ rotation(OLD, dimension)), Y, atol=1e-3)
 
 
@@ -106,7 +106,7 @@ def test_queries_of_the_same_model_pass_unchanged() -> None:
     bridge = fit_bridge(Y, 3 * Y, TEXTS)
     assert bridge.report.method == "identity"
     assert bridge.report.agreement == bridge.report.unbridged == 1.0
-    assert not bridge.report.helps
+    assert not bridge.report.gains
     np.testing.assert_allclose(bridge.map(Y), Y, atol=1e-6)
 
 

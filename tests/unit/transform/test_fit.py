@@ -140,7 +140,7 @@ def test_the_report_says_what_was_learned_and_how_well(by_colour: InstructionTra
     assert (report.rows, report.judged, report.measure) == (90, 90, "precision@10")
     assert report.label_counts == {"green": 34, "blue": 32, "red": 24}
     assert 0.3 < report.generic < 0.5 < 0.6 < report.folded <= 0.75 < report.adapted <= 1
-    assert report.helps
+    assert report.gains
     assert set(report.chosen) == {"strength", "residual", "weight", "mix"}
     assert report.chosen["residual"] == by_colour.query.residual
     assert report.chosen["weight"] == by_colour.space.weight
@@ -161,7 +161,7 @@ def test_thirty_labelled_rows_are_enough_to_see_that_it_helps(new: Toys) -> None
     few = make_toys(30)
     transform = fit(few.vectors, Labels.single(few.colours))
     assert transform.report.measure == "precision@4"
-    assert transform.report.helps
+    assert transform.report.gains
     folded, adapted = folded_and_adapted(transform, new)
     assert folded > 0.65
     assert adapted > 0.75
@@ -171,7 +171,7 @@ def test_what_the_generic_vectors_do_perfectly_cannot_be_helped() -> None:
     vectors = np.repeat(np.eye(4, dtype=np.float32), 15, axis=0)
     report = fit(vectors, Labels.single([label for label in "abcd" for _ in range(15)])).report
     assert report.generic == pytest.approx(report.adapted)
-    assert not report.helps
+    assert not report.gains
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -207,7 +207,7 @@ def test_one_seed_gives_one_transform_to_the_bit(toys: Toys) -> None:
 def test_when_time_is_up_the_most_likely_strength_is_taken(toys: Toys) -> None:
     hasty = fit(toys.vectors, Labels.single(toys.colours), time_budget=1e-9)
     assert hasty.report.chosen["strength"] == 10.0
-    assert hasty.report.helps
+    assert hasty.report.gains
 
 
 def test_lengths_of_stored_vectors_are_measured_and_change_nothing_else(toys: Toys) -> None:

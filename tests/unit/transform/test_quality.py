@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from instruct_embeddings.transform.problem import depth, ranking_quality
-from instruct_embeddings.transform.quality import label_matches, leave_self_out, precision_at_k
+from instruct_embeddings.transform.quality import (
+    label_matches,
+    leave_self_out,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, [1, 0]), (2, [0.5, 0.5]), (4, [0.5, 0.5])])
@@ -44,3 +50,32 @@ def test_ranking_quality_is_the_mean_over_rows_that_have_an_answer() -> None:
     assert not ranking_quality(lambda q, x: -np.abs(q - x.T), vectors, relevant).any()
     assert ranking_quality(lambda q, x: np.abs(q - x.T), vectors, relevant).all()
     assert not ranking_quality(lambda q, x: q @ x.T, vectors, np.zeros_like(relevant)).size
+
+
+def test_ndcg_counts_what_comes_first_most() -> None:
+    one = {"a": 1.0}
+    assert ndcg_at_k(["a", "b", "c"], one, 3) == 1.0
+    assert ndcg_at_k(["b", "a", "c"], one, 3) == pytest.approx(1 / np.log2(3))
+    assert ndcg_at_k(["b", "c", "a"], one, 3) == 0.5
+    assert ndcg_at_k(["b", "c", "a"], one, 2) == 0.0
+    assert ndcg_at_k([], one, 3) == 0.0
+
+
+def test_ndcg_reads_grades_and_compares_with_the_best_order() -> None:
+    grades = {"a": 3.0, "b": 1.0, "c": 2.0}
+    log3 = np.log2(3)
+    found = 1 + 3 / log3 + 2 / 2
+    assert ndcg_at_k(["b", "a", "c"], grades, 3) == pytest.approx(found / (3 + 2 / log3 + 1 / 2))
+    # Of two places the best order fills both: a, then c.
+    assert ndcg_at_k(["b", "a", "c"], grades, 2) == pytest.approx((1 + 3 / log3) / (3 + 2 / log3))
+
+
+def test_recall_is_the_share_of_the_relevant_rows() -> None:
+    two = {"a": 1.0, "b": 5.0}
+    assert [recall_at_k(["c", "a", "b"], two, k) for k in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+def test_a_row_found_twice_counts_once() -> None:
+    two = {"a": 1.0, "b": 1.0}
+    assert recall_at_k(["a", "a", "b"], two, 2) == 1.0
+    assert ndcg_at_k(["a", "a", "b"], two, 2) == 1.0

@@ -61,5 +61,5 @@ def test_labels_that_mean_nothing_seldom_pass_for_help() -> None:
             collection=INFO,
             config=FitConfig(seed=seed),
         )
-        claims += fitted.report.helps
+        claims += fitted.report.gains
     assert claims <= 5

@@ -42,7 +42,7 @@ def test_the_model_teaches_a_ranking_by_colour(
     assert generic < 0.5
     assert adapted > 0.8
     report = retriever.transform(COLOUR).report
-    assert report.helps
+    assert report.gains
     assert sum(report.label_counts.values()) == 90
     assert set(report.label_counts) == {"red", "green", "blue"}
     asked = len(model.prompts)
