@@ -13,7 +13,7 @@ The words of topics and constraints are in `constraints_words`.
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -140,11 +140,11 @@ def _packages(data: Path, part: str, seed: int) -> ConstraintCollection:
     name = f"debian_packages/{part}"
     cases: list[ConstraintCase] = []
     for topic in words.topics:
-        on_topic = np.array([_has(facets, topic.facets) for _, facets in rows])
+        on_topic = _flags(_has(facets, topic.facets) for _, facets in rows)
         for constraint in words.constraints:
             if _overlap(topic.facets, constraint.facets):
                 continue
-            holds = np.array([_has(facets, constraint.facets) for _, facets in rows])
+            holds = _flags(_has(facets, constraint.facets) for _, facets in rows)
             for kind, wordings in constraint.wordings.items():
                 satisfied = ~holds if kind == "no" else holds
                 if telling(satisfied, on_topic):
@@ -217,6 +217,10 @@ def _has(facets: Facets, wanted: Facets) -> bool:
     return any(
         value in values for facet, values in wanted.items() for value in facets.get(facet, ())
     )
+
+
+def _flags(found: Iterable[bool]) -> BoolArray:
+    return np.fromiter(found, dtype=np.bool_)
 
 
 def _overlap(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
