@@ -50,8 +50,8 @@ def measure_constraints(
                 scores = contestant(asked, stored)
                 if scores is not None:
                     by_case = obeyed(scores, [case])
-                    shares = (by_case.satisfied, by_case.on_topic, by_case.both)
-                    found.setdefault(name, []).append(np.concatenate(shares))
+                    row = np.concatenate([by_case.satisfied, by_case.on_topic, by_case.both])
+                    found.setdefault(name, []).append(row)
     shares = {name: np.stack(rows) for name, rows in found.items()}
     shares[CHANCE] = np.stack(chance)
     return [

@@ -100,11 +100,13 @@ def gain(
     sizes = np.bincount(places)
     if len(sizes) < 2:
         return None
-    one, other = (_mean_over(np.bincount(places, weights=each), sizes) for each in (ours, base))
+    one, other = (_mean_over(each, places, sizes) for each in (ours, base))
     return paired_bootstrap(one, other, len(sizes), rounds=rounds, seed=seed)
 
 
-def _mean_over(sums: NDArray[np.float64], sizes: IntArray) -> Statistic:
+def _mean_over(values: FloatArray, places: IntArray, sizes: IntArray) -> Statistic:
+    sums: NDArray[np.float64] = np.zeros(len(sizes))
+    np.add.at(sums, places, values)
     return lambda units: float(sums[units].sum() / sizes[units].sum())
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import constraints_suite as suite
+from tests.benchmarks.constraints_words import COMMANDS
 
 
 def case(satisfied: list[int], on_topic: list[int]) -> suite.ConstraintCase:
@@ -43,7 +44,7 @@ def data(tmp_path: Path) -> Path:
     intents = {"massive_en": ("alarm set", "alarm query"), "mtop_en": ("get event", "weather")}
     files = {"debian_packages": packages}
     for name, pair in intents.items():
-        domain = suite.COMMANDS[name]
+        domain = COMMANDS[name]
         files[name] = [
             {"text": f"{name} {n}", "labels": {domain: "area", "intent": pair[n % 2]}}
             for n in range(suite.MOST_ROWS + 100)
@@ -85,7 +86,7 @@ def test_no_is_the_reverse_of_only(data: Path) -> None:
 
 
 def test_a_command_that_is_asked_is_not_stored(data: Path) -> None:
-    commands = [own for own in suite.load_cases(data, seed=0) if own.name in suite.COMMANDS]
+    commands = [own for own in suite.load_cases(data, seed=0) if own.name in COMMANDS]
     assert all(own.cases for own in commands)
     for own in commands:
         assert not {c.query for c in own.cases} & set(own.texts)
