@@ -48,12 +48,14 @@ def measure_constraints(
             chance.append(hits.mean(axis=1))
             for name, contestant in table.items():
                 scores = contestant(asked, stored)
+                row = np.full(3, np.nan, dtype=np.float32)
                 if scores is not None:
                     by_case = obeyed(scores, [case])
                     row = np.concatenate([by_case.satisfied, by_case.on_topic, by_case.both])
-                    found.setdefault(name, []).append(row)
-    shares = {name: np.stack(rows) for name, rows in found.items()}
-    shares[CHANCE] = np.stack(chance)
+                found.setdefault(name, []).append(row)
+    # Who does not compete in every case is not compared.
+    stacked = {name: np.stack(rows) for name, rows in (found | {CHANCE: chance}).items()}
+    shares = {name: rows for name, rows in stacked.items() if not np.isnan(rows).any()}
     return [
         _constrained(part, of, name, figures[where], shares[GENERIC][where], seed)
         for part, of, where in _constraint_parts(labels)
