@@ -102,6 +102,11 @@ bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.transform --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-retrieval
+bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.retrieval --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
 	@$(PY) -m tests.benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)

@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from instruct_embeddings.encoder import DEFAULT_MODEL
-from tests.benchmarks import scale_page
+from tests.benchmarks import retrieval_page, scale_page
 from tests.benchmarks.encode_report import encoding_figures, encoding_page
 from tests.benchmarks.encoder_quality_page import quality_figures, quality_page
 from tests.benchmarks.environment import load
@@ -99,6 +99,7 @@ def performance_page() -> str:
         tabulate(
             ("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)
         ),
+        *retrieval_page.section(tabulate, ran),
         *quality_page(tabulate, ran),
         *encoding_page(tabulate, ran),
         *scale_page.section(tabulate, ran),

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import awareness_page, environment, limit_page, mteb_page
+from tests.benchmarks import (
+    awareness_page,
+    environment,
+    limit_page,
+    mteb_page,
+    retrieval_page,
+)
 from tests.benchmarks.report import tabulate
 
 ENVIRONMENT = {"seed": 0}
@@ -22,7 +28,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [awareness_page, limit_page, mteb_page])
+@pytest.mark.parametrize("page", [awareness_page, limit_page, mteb_page, retrieval_page])
 def test_what_was_not_measured_has_no_section(page: Any) -> None:
     assert page.section(tabulate, ran) == []
 
@@ -127,3 +133,53 @@ def test_the_bound_is_shown_with_what_was_published() -> None:
     assert "| orthogonal | 46 | 1.000 | 0.71 |" in found
     assert "finds 0.100 of the answers among two, not above the generic vectors (0.170)" in found
     assert "brings 0.900 of the answers among ten" in found
+
+
+def test_questions_are_shown_by_set_aspect_and_constraint() -> None:
+    gain = {"value": 0.1, "low": 0.05, "high": 0.15, "level": 0.95, "p_value": 0.01}
+
+    def row(method: str, part: str, of: str, ndcg: float) -> dict[str, Any]:
+        return {
+            "set": "toys",
+            "kind": "instructed",
+            "documents": 30,
+            "part": part,
+            "of": of,
+            "method": method,
+            "queries": 20,
+            "ndcg@10": ndcg,
+            "recall@100": 0.9,
+            "generic ndcg@10": 0.4,
+            "generic recall@100": 0.9,
+            **({"right order": 0.75, "groups": 4} if part == "all" else {}),
+            **({"gain": gain, "recall gain": gain} if method != "generic" else {}),
+        }
+
+    def constraint(method: str, part: str, of: str) -> dict[str, Any]:
+        shares = {"satisfied": 0.5, "on topic": 0.75, "both": 0.25}
+        gains = {f"{share} gain": gain for share in shares} if method != "generic" else {}
+        return {"part": part, "of": of, "method": method, "cases": 9, **shares, **gains}
+
+    methods = {"generic": 0.4, "instant query": 0.5}
+    parts = [("all", ""), ("aspect", "colour")]
+    found = section(
+        retrieval_page,
+        "retrieval",
+        {
+            "models": {"generic": "a", "encoder": "b"},
+            "sizes": {"sample": 500, "fitted": 3},
+            "retrieval": [row(m, *part, ndcg) for part in parts for m, ndcg in methods.items()],
+            "constraints": [
+                constraint(m, *part)
+                for part in [("all", ""), ("kind", "no"), ("collection", "toys")]
+                for m in methods
+            ],
+        },
+    )
+    assert (
+        "| sets under instructions | instant query | 1 | 0.500 | 0.900 | +0.100 | +0.100 |" in found
+    )
+    assert "| instant query | 20 | 0.500 | +0.100 [+0.050, +0.150] |" in found
+    assert "| colour | 20 | 0.400 | 0.500 (+0.100) |" in found
+    assert "| instant query | 0.500 +0.100 [+0.050, +0.150] |" in found
+    assert "| no | 9 | 0.50 / 0.75 / 0.25 | 0.50 / 0.75 / 0.25 |" in found

@@ -1,0 +1,34 @@
+"""The part of docs/performance.md about questions under instructions."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from tests.benchmarks.environment import load
+from tests.benchmarks.retrieval_report import sections
+
+Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
+
+
+def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+    """Paragraphs and tables; nothing where it was not measured."""
+    results = load("retrieval")
+    if not results:
+        return []
+    names, sizes = results["models"], results["sizes"]
+    parts = [
+        "## Questions under instructions",
+        "`make bench-retrieval DATA=folder`",
+        f"{ran(results['environment'])} Models: {', '.join(names.values())}. All contestants rank "
+        "the same generic vectors of the documents. Right order: of a document that answers the "
+        "query under this instruction and one that answers it under another, how often the first "
+        "stands first, mean over groups; one half for whoever ignores the instruction. Transforms "
+        f"are fitted on {sizes['sample']} texts under the {sizes['fitted']} commonest instructions "
+        "of each set, score every row, and are used whether they help on their own sample or not; "
+        "their gains are over the generic vectors on the same queries. Intervals are 95 % of a "
+        "paired bootstrap over groups.",
+        "In constraints the query says the topic and the instruction what is wanted or unwanted; "
+        "cases are chosen by how many rows satisfy them, never by results.",
+    ]
+    for one in sections(results):
+        parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]
+    return parts
