@@ -227,9 +227,22 @@ class CollectionMoves(Protocol):
         """
         ...
 
+    def directions(self, phrases: Sequence[str]) -> FloatArray:
+        """Generic unit vectors of phrases, such as "games", in the same space, shape (n, d)."""
+        ...
+
+    def level(self, cosine: float) -> float:
+        """What a cosine of the mover's own space amounts to between vectors of this one."""
+        ...
+
 
 class InstantMover(Protocol):
     """Moves query vectors by an instruction at once, in the space of any collection."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+        ...
 
     def for_collection(self, sample: Callable[[int], Rows]) -> CollectionMoves:
         """Moves in the space of a collection.

@@ -33,7 +33,9 @@ class InstantQuery:
         ```python
         instant = InstantQuery.from_pretrained()  # comes with the package
         retriever = InstructRetriever(collection, instant=instant)
-        retriever.search(vector, query="Gaucher disease", instruction="What can be done against it?")
+        retriever.search(
+            vector, query="Gaucher disease", instruction="What can be done against it?"
+        )
         ```
     """
 

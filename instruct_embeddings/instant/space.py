@@ -18,7 +18,7 @@ Sampler: TypeAlias = Callable[[int], Rows]
 """Reads about so many rows of a collection, with vectors and texts."""
 
 _PROBES = 12
-# Two builds of one model differ by rounding, or by where long texts are cut; two models by far more.
+# Two builds of one model differ by rounding, or by where long texts are cut; two models by more.
 _SAME = 0.98
 MAP_TEXTS = 400
 _log = logging.getLogger(__name__)
@@ -54,10 +54,12 @@ class CollectionMoves:
         mover: Moves in its own space.
         bridge: Leads from there to the space of the collection; None where they are the same. Its
             report says what is lost on the way.
+        likeness: Mean cosine of two texts, in the mover's own space and in that of the collection.
     """
 
     mover: Mover
     bridge: QueryBridge | None = None
+    likeness: tuple[float, float] = (0.0, 0.0)
 
     def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
         """What the instruction adds to query vectors of the collection.
@@ -76,6 +78,20 @@ class CollectionMoves:
         moved = self.mover.moves(queries, instruction, own)
         return np.asarray(moved @ self.bridge.weights.T, dtype=np.float32)
 
+    def directions(self, phrases: Sequence[str]) -> FloatArray:
+        """Generic unit vectors of phrases in the space of the collection, shape (n, d)."""
+        own = self.mover.embed(phrases)
+        return own if self.bridge is None else self.bridge.map(own)
+
+    def level(self, cosine: float) -> float:
+        """What a cosine of the mover's own space amounts to in the space of the collection.
+
+        In some spaces all texts are alike. So levels are measured from the mean cosine of two
+        texts, where 1 stays 1.
+        """
+        own, there = self.likeness
+        return there + (cosine - own) / (1 - own) * (1 - there)
+
 
 def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
     """Recognise the space of a collection by some of its rows, or fit a map to it.
@@ -87,9 +103,10 @@ def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
     Raises:
         GuideError: The spaces differ, and there are too few texts to fit a map.
     """
-    probes = _with_texts(sample(_PROBES))
-    if probes.vectors.size and probes.vectors.shape[1] == mover.dimension:
-        if not len(probes):
+    found = sample(_PROBES)
+    probes = _with_texts(found)
+    if found.vectors.shape[1] == mover.dimension:
+        if not len(probes):  # nothing speaks against it
             return CollectionMoves(mover)
         cosines = (mover.embed(_texts(probes)) * unit_rows(probes.vectors)).sum(1)
         if float(np.median(cosines)) >= _SAME:
@@ -102,9 +119,17 @@ def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
             f"only {len(set(texts))} of its sampled rows have a text; {MIN_TEXTS} different ones "
             "are needed to find a map. Store texts with the vectors, or pass instant=None."
         )
-    bridge = fit_bridge(rows.vectors, mover.embed(texts), texts, new_model=mover.name)
+    own = mover.embed(texts)
+    bridge = fit_bridge(rows.vectors, own, texts, new_model=mover.name)
     _log.info("A map into the space of the collection was fitted: %s", bridge.report)
-    return CollectionMoves(mover, bridge)
+    return CollectionMoves(mover, bridge, (_likeness(own), _likeness(unit_rows(rows.vectors))))
+
+
+def _likeness(vectors: FloatArray) -> float:
+    """Mean cosine of two different rows of unit length."""
+    count = len(vectors)
+    total = np.square(vectors.astype(np.float64).sum(0)).sum()
+    return float((total - count) / max(1, count * (count - 1)))
 
 
 def _with_texts(rows: Rows) -> Rows:

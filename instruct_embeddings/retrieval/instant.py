@@ -1,6 +1,7 @@
 """Answers under an instruction that nothing was fitted for."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from instruct_embeddings.protocols import (
     Rows,
     VectorCollection,
 )
+from instruct_embeddings.retrieval.constrained import SEEN, Direction
+from instruct_embeddings.retrieval.constraints import Constraint
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
@@ -93,6 +96,19 @@ class InstantAnswers:
         settled = self.settle(info)
         move = settled.moves.moves([query], instruction, vector)[0]
         return InstantRanker(instruction, info, settled.norms, move)
+
+    def directions(self, constraints: Sequence[Constraint]) -> list[Direction]:
+        """What constraints name, in the space of the collection.
+
+        Raises:
+            EmptyCollectionError, GuideError: See `ranker`.
+        """
+        if not constraints:
+            return []
+        moves = self.settle(self._collection.info()).moves
+        vectors = moves.directions([one.phrase for one in constraints])
+        seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
+        return [Direction(one, row, seen) for one, row in zip(constraints, vectors, strict=True)]
 
     def settle(self, info: CollectionInfo) -> _Settled:
         """Look at the space of the collection, where that was not done yet."""

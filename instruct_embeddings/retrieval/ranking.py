@@ -1,7 +1,7 @@
 """From a folded query to ranked candidates: prefetch from the index, then rescore."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,11 @@ class SearchRequest:
             raise ConfigError(
                 f"blend={self.blend!r} is outside [0, 1]: 0 is the generic ranking, 1 the adapted."
             )
+
+    def widened(self, count: int) -> "SearchRequest":
+        """The same search for so many results, which are reordered afterwards."""
+        k = max(self.k, count)
+        return replace(self, k=k, prefetch=max(k, self.prefetch or DEFAULT_PREFETCH))
 
     @property
     def candidates(self) -> int:

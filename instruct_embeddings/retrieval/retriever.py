@@ -13,6 +13,8 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS, check_instructed, evaluate
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
+from instruct_embeddings.retrieval.constrained import CANDIDATES, Direction, reorder
+from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
 from instruct_embeddings.retrieval.hits import Hit, RankedBy
@@ -161,13 +163,22 @@ class InstructRetriever:
         """What a transform gains on a fresh sample, beside its report; see `find_drift`."""
         return find_drift(self.collection, self.guide, self.transform(instruction), seed=seed)
 
-    async def aprepare(self, asked: Asked | None) -> None:
+    async def aprepare(
+        self, asked: Asked | None, *, query: str | None = None, wait: bool = False
+    ) -> None:
         """Wait until instructions are fitted, without a thread of the event loop.
+
+        Nothing is waited for where the instant query answers meanwhile.
+
+        Args:
+            asked: The instruction, or several with weights.
+            query: Text of the query that will be asked under it.
+            wait: Wait also where the instant query could answer.
 
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
-        if asked is not None:
+        if asked is not None and (wait or self._instant is None or query is None):
             await self._fits.wait(check_asked(asked))
 
     def search(
@@ -219,13 +230,18 @@ class InstructRetriever:
             return self._generic(row, request)
         unit = query_row(row, self.collection.info().dimension)
         asked = _Asked(unit, query, self.insist if insist is None else insist, blend is None)
-        ranker = self._composed(check_asked(instruction), asked, wait)
-        if ranker.ranked_by == "generic":
+        texts = check_asked(instruction)
+        ranker = self._composed(texts, asked, wait)
+        directions = self._directions(list(texts))
+        if ranker.ranked_by == "generic" and not directions:
             return self._generic(row, request)
+        wanted = request.widened(CANDIDATES) if directions else request
         if exact:
-            ranked = rank_exactly(self._pages(where, where_document), ranker, unit, request)
+            ranked = rank_exactly(self._pages(where, where_document), ranker, unit, wanted)
         else:
-            ranked = rank_by_index(self.collection, ranker, unit, request)
+            ranked = rank_by_index(self.collection, ranker, unit, wanted)
+        if directions:
+            ranked = reorder(self.collection, ranked, directions, k=k, blend=request.blend)
         return self._hits(ranked, ranker.ranked_by, ranker.reused)
 
     def evaluate(
@@ -339,6 +355,13 @@ class InstructRetriever:
         known = fitted or self._library.get(text)
         blend = (known.report.blend or 1.0) if asked.own_blend else 1.0
         return Part(known, weight, text, known.report.used or asked.insist, blend)
+
+    def _directions(self, instructions: Sequence[str]) -> list[Direction]:
+        """What the constraints of instructions name; none without an instant query to embed it."""
+        if self._instant is None:
+            return []
+        found = [one for text in instructions for one in find_constraints(text)]
+        return self._instant.directions(list(dict.fromkeys(found)))
 
     def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
         if fits_in_memory(self.collection):

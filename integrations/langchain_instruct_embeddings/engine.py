@@ -5,7 +5,7 @@ from langchain_chroma import Chroma
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.guides.encoder import EncoderGuide
-from instruct_embeddings.protocols import Guide
+from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
@@ -15,6 +15,7 @@ from instruct_embeddings.transform.store import TransformStore
 def build_engine(
     vectorstore: Chroma,
     guide: Guide | None,
+    instant: InstantMover | None,
     store: TransformStore | None,
     fit: FitConfig | None,
     insist: bool,
@@ -25,6 +26,7 @@ def build_engine(
     return InstructRetriever(
         ChromaVectors(vectorstore),
         guide,
+        instant=instant,
         store=store,
         fit=fit,
         insist=insist,
@@ -37,6 +39,7 @@ def serves(
     engine: InstructRetriever,
     vectorstore: Chroma,
     guide: Guide | None,
+    instant: InstantMover | None,
     store: TransformStore | None,
     fit: FitConfig | None,
     insist: bool,
@@ -45,13 +48,14 @@ def serves(
 ) -> bool:
     """Whether an engine does what a new one with these parts would do.
 
-    Guides count as the same when their keys are equal, stores when their paths are, and vector
-    stores when they show the same collection. An engine over a collection that is not read
-    through Chroma is the user's own affair.
+    Guides count as the same when their keys are equal, instant queries when their names are, stores
+    when their paths are, and vector stores when they show the same collection. An engine over a
+    collection that is not read through Chroma is the user's own affair.
     """
     return (
         _same_collection(engine, vectorstore)
         and _same_guide(engine.guide, guide)
+        and _name(engine.instant) == _name(instant)
         and _path(engine.store) == _path(store)
         and (engine.fit_config or FitConfig()) == (fit or FitConfig())
         and engine.insist == insist
@@ -74,6 +78,10 @@ def _same_guide(one: Guide | None, other: Guide | None) -> bool:
 
 def _same_questions(one: Questions | None, other: Questions | None) -> bool:
     return one is other or (one is not None and one.same_as(other))
+
+
+def _name(instant: InstantMover | None) -> str | None:
+    return None if instant is None else instant.name
 
 
 def _path(store: TransformStore | None) -> str | None:

@@ -20,7 +20,8 @@ from typing_extensions import Self
 from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import Guide
+from instruct_embeddings.instant import find_instant
+from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
@@ -42,9 +43,10 @@ class InstructionTransformRetriever(BaseRetriever):
     """Retriever that asks the vectors of an existing Chroma collection different questions.
 
     The generic vectors that the collection holds are adapted to an instruction, a plain sentence
-    that says in what respect texts should be similar. Nothing is re-encoded and nothing in the
-    collection changes. The first call under a new instruction learns from a sample of the
-    collection (seconds); every later one takes milliseconds.
+    that says what is wanted. Nothing is re-encoded and nothing in the collection changes. A new
+    instruction is answered at once by the instant query. Where there is a guide, a transform is
+    fitted from a sample of the collection in the background, and serves from then on if it ranks
+    better on what can be measured.
 
     Setup:
         ```bash
@@ -55,8 +57,11 @@ class InstructionTransformRetriever(BaseRetriever):
         vectorstore:
             `langchain_chroma.Chroma` with the embeddings that made its vectors.
         guide:
-            Where supervision comes from: `EncoderGuide()` needs no labels. No guide is needed for
-            instructions whose transforms are already in `store`.
+            Where supervision of a transform comes from: `MetadataGuide("language")` takes labels,
+            `EncoderGuide()` needs none. No guide: the instant query, and what is in `store`.
+        instant:
+            What answers at once. `True` takes the one that comes with the package, `None` none:
+            then the first call under a new instruction waits for the fit.
         instruction:
             Instruction of calls that give none, or several with weights; `None` is the plain
             generic search.
@@ -71,6 +76,9 @@ class InstructionTransformRetriever(BaseRetriever):
             Candidates fetched before they are rescored; `None` chooses.
         exact:
             Rank all vectors instead of asking the index, for evaluation and small collections.
+        wait:
+            Wait for the fit of an instruction that is not known yet, rather than to let the instant
+            query answer meanwhile.
         score_key:
             Metadata key that receives the score, a similarity in [-1, 1] where higher is closer:
             the adapted cosine, or the generic similarity in a search without an instruction. It
@@ -137,6 +145,9 @@ class InstructionTransformRetriever(BaseRetriever):
 
     vectorstore: Chroma = Field(frozen=True)
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
+    instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(
+        default=True, frozen=True
+    )
     k: int = Field(default=4, gt=0)
     instruction: str | dict[str, float] | None = None
     filter: dict[str, Any] | None = None
@@ -144,6 +155,7 @@ class InstructionTransformRetriever(BaseRetriever):
     blend: float | None = Field(default=None, ge=0.0, le=1.0)
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
+    wait: bool = False
     score_key: str | None = "score"
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
@@ -160,6 +172,7 @@ class InstructionTransformRetriever(BaseRetriever):
         engine = values.get("engine")
         if isinstance(engine, InstructRetriever):
             values.setdefault("guide", engine.guide)
+            values.setdefault("instant", engine.instant)
             values.setdefault("store", engine.store)
             values.setdefault("fit", engine.fit_config)
             values.setdefault("insist", engine.insist)
@@ -183,6 +196,11 @@ class InstructionTransformRetriever(BaseRetriever):
         check_guide(guide)
         return guide
 
+    @field_validator("instant")
+    @classmethod
+    def _own_instant(cls, instant: InstantMover | bool | None) -> InstantMover | None:
+        return find_instant(instant)
+
     @field_validator("instruction")
     @classmethod
     def _check_instruction(cls, instruction: Asked | None) -> str | dict[str, float] | None:
@@ -196,7 +214,8 @@ class InstructionTransformRetriever(BaseRetriever):
     @model_validator(mode="after")
     def _share_engine(self) -> Self:
         asked = self.questions and self.questions.embedded_by(self._embed_queries)
-        learned = (self.guide, self._store, self.fit, self.insist, self.reuse, asked)
+        instant = None if isinstance(self.instant, bool) else self.instant
+        learned = (self.guide, instant, self._store, self.fit, self.insist, self.reuse, asked)
         wanted = (self.vectorstore, *learned)
         if self.engine is None or not serves(self.engine, *wanted):
             # The field is frozen for users, not for the validator that fills it.
@@ -233,6 +252,7 @@ class InstructionTransformRetriever(BaseRetriever):
         """
         own = UNSET if instruction is None else instruction
         options = self._options(k, own, UNSET, UNSET, None, UNSET)
+        del options["wait"]
         vector = self._embeddings.embed_query(query)
         return explain(self.engine, vector, query, sample=sample, **options)
 
@@ -314,9 +334,10 @@ class InstructionTransformRetriever(BaseRetriever):
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
+        wait: bool | None = None,
     ) -> list[Document]:
-        options = self._options(k, instruction, filter, where_document, blend, prefetch)
-        return self._search(self._embeddings.embed_query(query), options)
+        options = self._options(k, instruction, filter, where_document, blend, prefetch, wait)
+        return self._search(query, self._embeddings.embed_query(query), options)
 
     async def _aget_relevant_documents(
         self,
@@ -329,11 +350,12 @@ class InstructionTransformRetriever(BaseRetriever):
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
+        wait: bool | None = None,
     ) -> list[Document]:
-        options = self._options(k, instruction, filter, where_document, blend, prefetch)
+        options = self._options(k, instruction, filter, where_document, blend, prefetch, wait)
         vector = await self._embeddings.aembed_query(query)
-        await self.engine.aprepare(options["instruction"])
-        return await run_in_executor(None, self._search, vector, options)
+        await self.engine.aprepare(options["instruction"], query=query, wait=options["wait"])
+        return await run_in_executor(None, self._search, query, vector, options)
 
     def _options(
         self,
@@ -343,6 +365,7 @@ class InstructionTransformRetriever(BaseRetriever):
         where_document: dict[str, Any] | Unset | None,
         blend: float | None,
         prefetch: int | Unset | None,
+        wait: bool | None = None,
     ) -> dict[str, Any]:
         return {
             "k": self.k if k is None else k,
@@ -352,8 +375,10 @@ class InstructionTransformRetriever(BaseRetriever):
             "blend": self.blend if blend is None else blend,
             "prefetch": given(prefetch, self.prefetch),
             "exact": self.exact,
+            "wait": self.wait if wait is None else wait,
         }
 
-    def _search(self, vector: list[float], options: dict[str, Any]) -> list[Document]:
-        hits = self.engine.search(np.asarray(vector, dtype=np.float32), **options)
+    def _search(self, query: str, vector: list[float], options: dict[str, Any]) -> list[Document]:
+        row = np.asarray(vector, dtype=np.float32)
+        hits = self.engine.search(row, query=query, **options)
         return to_documents(hits, self.score_key)

@@ -8,7 +8,8 @@ from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import CollectionMismatchError
 from instruct_embeddings.guides.encoder import EncoderGuide
-from instruct_embeddings.protocols import Guide
+from instruct_embeddings.instant import find_instant
+from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
@@ -18,6 +19,7 @@ from instruct_embeddings.transform.store import TransformStore
 def build_engine(
     vector_store: BasePydanticVectorStore,
     guide: Guide | None,
+    instant: InstantMover | bool | None,
     store: TransformStore | str | Path | None,
     fit: FitConfig | None,
     insist: bool,
@@ -33,7 +35,14 @@ def build_engine(
     vectors = ChromaVectors(vector_store)
     same = None if reuse is None else Reuse(EncoderGuide(), reuse)
     return InstructRetriever(
-        vectors, guide, store=store, fit=fit, insist=insist, reuse=same, questions=questions
+        vectors,
+        guide,
+        instant=find_instant(instant),
+        store=store,
+        fit=fit,
+        insist=insist,
+        reuse=same,
+        questions=questions,
     )
 
 

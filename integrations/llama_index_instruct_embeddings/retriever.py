@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import Guide
+from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
@@ -104,6 +104,7 @@ class InstructionTransformRetriever(BaseRetriever):
         vector_store: BasePydanticVectorStore | None = None,
         embed_model: BaseEmbedding | None = None,
         guide: Guide | None = None,
+        instant: InstantMover | bool | None = True,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         instruction: Asked | None = None,
         filters: MetadataFilters | None = None,
@@ -111,6 +112,7 @@ class InstructionTransformRetriever(BaseRetriever):
         blend: float | None = None,
         prefetch: int | None = None,
         exact: bool = False,
+        wait: bool = False,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
@@ -128,8 +130,11 @@ class InstructionTransformRetriever(BaseRetriever):
             vector_store: `ChromaVectorStore`, instead of an index.
             embed_model: Model of the query vectors: the one that made the stored vectors. Taken
                 from the index where there is one.
-            guide: Where supervision comes from: `EncoderGuide()` needs no labels. No guide is
-                needed for instructions whose transforms are already in `store`.
+            guide: Where supervision of a transform comes from: `MetadataGuide("language")` takes
+                labels, `EncoderGuide()` needs none. None: the instant query, and what is in
+                `store`.
+            instant: What answers at once, while a transform is fitted: True takes the one that
+                comes with the package. None: the first query under a new instruction waits.
             similarity_top_k: Number of nodes wanted.
             instruction: Instruction of queries that carry none, or several with weights; `None`
                 is the generic search.
@@ -139,6 +144,8 @@ class InstructionTransformRetriever(BaseRetriever):
                 judged questions have chosen, 1 without any.
             prefetch: Candidates fetched before they are rescored; `None` chooses.
             exact: Rank all vectors instead of asking the index, for evaluation.
+            wait: Wait for the fit of an instruction that is not known yet, rather than to let the
+                instant query answer meanwhile.
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.
@@ -166,7 +173,9 @@ class InstructionTransformRetriever(BaseRetriever):
         self._docstore = source.docstore
         if engine is None:
             asked = questions and questions.embedded_by(self._embed_queries)
-            engine = build_engine(source.vector_store, guide, store, fit, insist, reuse, asked)
+            engine = build_engine(
+                source.vector_store, guide, instant, store, fit, insist, reuse, asked
+            )
         elif insist or any(part is not None for part in (guide, store, fit, reuse, questions)):
             raise ConfigError(
                 "Got engine= together with guide, store, fit, insist, reuse or questions. A shared "
@@ -184,6 +193,7 @@ class InstructionTransformRetriever(BaseRetriever):
             "prefetch": prefetch,
             "exact": exact,
         }
+        self._wait = wait
         super().__init__(
             callback_manager=callback_manager or source.callback_manager,
             object_map=object_map or source.object_map,
@@ -292,7 +302,10 @@ class InstructionTransformRetriever(BaseRetriever):
         return [self._embed_model.get_agg_embedding_from_queries([text]) for text in texts]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._search(self._embedded(query_bundle), self._instruction_of(query_bundle))
+        instruction = self._instruction_of(query_bundle)
+        return self._search(
+            query_bundle.query_str or None, self._embedded(query_bundle), instruction
+        )
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         vector = query_bundle.embedding
@@ -300,8 +313,9 @@ class InstructionTransformRetriever(BaseRetriever):
             strings = _strings(query_bundle)
             vector = await self._embed_model.aget_agg_embedding_from_queries(strings)
         instruction = self._instruction_of(query_bundle)
-        await self._engine.aprepare(instruction)
-        return await asyncio.to_thread(self._search, vector, instruction)
+        text = query_bundle.query_str or None
+        await self._engine.aprepare(instruction, query=text, wait=self._wait)
+        return await asyncio.to_thread(self._search, text, vector, instruction)
 
     def _embedded(self, query_bundle: QueryBundle) -> list[float]:
         if query_bundle.embedding is not None:
@@ -313,9 +327,12 @@ class InstructionTransformRetriever(BaseRetriever):
             return query_bundle.instruction
         return self._instruction
 
-    def _search(self, vector: Sequence[float], instruction: Asked | None) -> list[NodeWithScore]:
+    def _search(
+        self, text: str | None, vector: Sequence[float], instruction: Asked | None
+    ) -> list[NodeWithScore]:
         array = np.asarray(vector, dtype=np.float32)
-        hits = self._engine.search(array, instruction=instruction, **self._options)
+        options = self._options | {"instruction": instruction, "wait": self._wait}
+        hits = self._engine.search(array, query=text, **options)
         return to_nodes(hits, self._docstore)
 
 

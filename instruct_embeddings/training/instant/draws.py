@@ -141,7 +141,9 @@ class Draws:
         """Queries of any set under what asks for nothing, or for what the texts do not hold."""
         if rng.random() < _KEPT_OF_RETRIEVAL:
             one = self._retrieval(rng, self.relations)
-            queries = [rng.choice(one.queries[rng.choice(sorted(one.queries))]) for _ in range(rows)]
+            queries = [
+                rng.choice(one.queries[rng.choice(sorted(one.queries))]) for _ in range(rows)
+            ]
             drawn = self._asked("keep", one, queries, self._nothing(rng, rows), keep=True)
         else:
             texts = self._labelled(rng)
@@ -173,7 +175,9 @@ class Draws:
 
     def _nothing(self, rng: random.Random, rows: int) -> list[str]:
         return [
-            self.words.plain(rng, "any") if rng.random() < _PLAIN_OF_KEPT else self.words.unknown(rng)
+            self.words.plain(rng, "any")
+            if rng.random() < _PLAIN_OF_KEPT
+            else self.words.unknown(rng)
             for _ in range(rows)
         ]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from instruct_embeddings.encoder.batching import collate
 from instruct_embeddings.encoder.template import Frame

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.encoder import InstructEncoder
+from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.errors import CheckpointError, ConfigError
@@ -117,9 +118,23 @@ def make(config: InstantConfig, device: str, seed: int) -> InstantStudent:
     settings = find_source(EncoderOptions(model=config.start)).settings
     backbone = BackboneConfig(start=Path(config.start), train="lora", attention="sdpa")
     student = make_student(settings, backbone, device=device, seed=seed)
+    freeze_below(student.model, config.layers)
     width = student.model.backbone.hidden_size
     network = MoveNetwork(width, width, hidden=config.hidden, longest=config.longest_move)
     return InstantStudent(student, network.to(device), {})
+
+
+def freeze_below(model: InstEmb, layers: int) -> None:
+    """Train the last layers only; soft prompts stand below them and stay as they are."""
+    kept = {f".layer.{number}." for number in range(model.backbone.depth - layers)}
+    kept |= {f".layers.{number}." for number in range(model.backbone.depth - layers)}
+    for name, value in model.named_parameters():
+        if name == "soft_prompts" or any(part in name for part in kept):
+            value.requires_grad_(False)
+    for name, layer in model.named_modules():
+        # What is not trained need not be computed apart from the weights under it.
+        if any(part in f"{name}." for part in kept) and hasattr(layer, "lora_A"):
+            layer.merge()
 
 
 def open_draws(
@@ -244,9 +259,7 @@ def _centre(student: InstantStudent, draws: Draws, config: InstantTraining) -> N
     student.network.centre(torch.cat(read))
 
 
-def _optimiser(
-    config: InstantTraining, named: Mapping[str, nn.Parameter]
-) -> torch.optim.Optimizer:
+def _optimiser(config: InstantTraining, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
     """AdamW; the head learns faster than the encoder, biases do not decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, value in named.items():

@@ -1,0 +1,154 @@
+"""Constraints in an instruction: what has to be there, what must not, what is preferred."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["only", "no", "prefer"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One constraint, as an instruction states it.
+
+    Attributes:
+        kind: "only" for what has to be there, "no" for what must not, "prefer" for a wish.
+        phrase: What is named, such as "games".
+    """
+
+    kind: Kind
+    phrase: str
+
+
+_PLEASE = r"(?:(?:please|kindly|and|but|or)\s+)*"
+_NOT = r"(?:do(?:es)?\s*n[o']?t|don'?t|not|never|should\s*n[o']?t|must\s*n[o']?t|can\s*not|can'?t)"
+_SHOW = r"(?:show|include|return|give|list|find|want|need|bring|mention|use|contain|be)"
+# What opens a clause, and what it says of the rest. The first that fits counts.
+_OPENINGS: tuple[tuple[Kind | None, str], ...] = (
+    # "nothing else", "ignore everything else": they repeat what was said before.
+    (None, r"(?:nothing|ignore\s+everything|no(?:thing)?\s+others?)\s+else$"),
+    # About the answer, not about what is looked for.
+    (None, r"(?:only|just)\s+(?:use|answer|cite|quote|tell|look|search|respond|reply|say|write)\b"),
+    (None, rf"{_NOT}\s+(?:make|invent|guess|explain|repeat|answer|use|worry|forget|assume)\b"),
+    ("only", r"(?:nothing|none|no\s+others?|not(?:hing)?)\s+(?:but|except|other\s+than|than)\b"),
+    ("no", r"(?:anything|everything|all|any|everyone)\s+(?:but|except(?:\s+for)?|other\s+than)\b"),
+    ("no", r"(?:everything|anything|all)\s+(?:that|which)\s+(?:is|are|does|do)\s*n(?:o|')t\b"),
+    (
+        "no",
+        r"(?:nothing|none)\s*(?:(?:to\s+do|that\s+has\s+to\s+do)\s+with|about|on|for|from|with|of"
+        r"|that|which)?\b",
+    ),
+    ("no", r"(?:i|we)\s+(?:am|are|'m|'re)\s+not\s+interested\s+in\b|not\s+interested\s+in\b"),
+    ("no", rf"(?:(?:i|we|you|it|they|results?)\s+)?{_NOT}\s+(?:{_SHOW}\b\s*)?(?:me\s+)?"),
+    (
+        "no",
+        r"(?:no|without|exclud(?:e|ing)|except(?:\s+for)?|avoid|skip|omit|drop|hide|remove|ignore"
+        r"|discard|reject|ban|leave\s+out|leave\s+away|filter\s+out|rule\s+out|keep\s+out|get\s+rid\s+of"
+        r"|other\s+than|apart\s+from|rather\s+not|minus)\b",
+    ),
+    (
+        "only",
+        r"(?:(?:show|find|give\s+me|return|list|keep|include|i\s+want|i\s+need|we\s+need|search|i)\s+)?"
+        r"(?:only|just|exclusively|solely|nothing\s+but|strictly)\b"
+        r"(?:\s+(?:show|find|return|list|include|give|want|need|if\s+(?:it|they)\s+(?:is|are))\b"
+        r"(?:\s+me\b)?)?",
+    ),
+    (
+        "only",
+        r"(?:restrict|limit|narrow|confine)\s+(?:(?:it|this|them|the\s+\w+|results?)\s+)?(?:down\s+)?to\b"
+        r"|(?:it|they|results?|this)?\s*(?:must|has\s+to|have\s+to|should|needs?\s+to)\s+(?:be|have|"
+        r"concern|contain|come\s+from|support|use)\b|stick\s+to\b|filter\s+(?:for|by|on)\b|require\b",
+    ),
+    (
+        "prefer",
+        r"(?:i|we)?\s*(?:'d|would)?\s*(?:prefer(?:ably|red)?|rather|favou?r|ideally|prioriti[sz]e"
+        r"|if\s+possible|best\s+if|mostly|mainly|like\s+best)\b",
+    ),
+    (
+        "only",
+        r"(?:(?:written|made|meant|intended|designed|suitable|built|good|fit|aimed)\s+(?:for|at|in|with)"
+        r"|aimed\s+at|for\s+use\s+(?:in|with|on|over))\b",
+    ),
+)
+# "For KDE" on its own; "for a question, find ..." says what queries are.
+_FOR = re.compile(_PLEASE + r"for\s+(?P<x>.+)$")
+_PATTERNS = [(kind, re.compile(_PLEASE + opening)) for kind, opening in _OPENINGS]
+_CLOSINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("only", re.compile(r"^(?P<x>.{2,60}?)\s+(?:only|exclusively|alone)$")),
+    (
+        "prefer",
+        re.compile(
+            r"^(?P<x>.{2,60}?)\s+(?:first|preferred|on\s+top|if\s+there\s+(?:is|are)\s+any)$"
+        ),
+    ),
+    ("no", re.compile(r"^(?P<x>.{2,60}?)\s+(?:excluded|unwanted)$")),
+)
+_CLAUSES = re.compile(
+    r"[.;!?\n]+|,\s*(?:and|but)?\s*|\s*:\s*|\s+and\s+(?=not\b|no\b|without\b)"
+    r"|(?<!anything)(?<!everything)(?<!nothing)(?<!none)(?<!\ball)(?<!\bany)\s+but\s+(?!not\b)"
+)
+# "A rather than B"; after a word such as "only" also "A without B".
+_RATHER = re.compile(r"\s+(?:rather\s+than|instead\s+of|but\s+not)\s+")
+_VERSUS = re.compile(
+    r"\s+(?:rather\s+than|instead\s+of|over|without|except(?:\s+for)?|but\s+not|not)\s+"
+)
+_FILLER = re.compile(
+    r"^(?:(?:please|any|anything|everything|something|results?|those|ones?|things?|texts?|entries|"
+    r"documents?|items?|all|the|a|an|to\s+be|what|else)\s+)*"
+    r"(?:(?:that|which|who)\s+(?:is|are|has|have|uses?|needs?|deals?\s+with)\s+)?"
+    r"(?:(?:about|on|concerning|regarding|related\s+to|to\s+do\s+with|dealing\s+with|from|with|in|for|"
+    r"of|is|are)\s+)*(?:(?:a|an|the|any)\s+)?"
+)
+_TRAILING = re.compile(r"(?:,?\s*(?:please|only|at\s+all|either|from\s+the\s+results?))+$")
+_LONGEST = 80  # characters
+_SHORT = 6  # words
+
+
+def find_constraints(instruction: str) -> tuple[Constraint, ...]:
+    """The constraints that an instruction states, in their order; none in most instructions.
+
+    English only. A sentence that states none, such as "What is it about?" or "Find the abstract
+    that supports the claim", gives an empty tuple.
+
+    Args:
+        instruction: A plain sentence.
+    """
+    found: list[Constraint] = []
+    parts = _CLAUSES.split(instruction.casefold().replace("\u2019", "'"))
+    clauses = [clause.strip() for clause in parts if clause.strip()]
+    for clause in clauses:
+        found += _read(clause)
+    if len(clauses) == 1 and not found and (match := _FOR.match(clauses[0])):
+        found += _split("only", match["x"])
+    return tuple(dict.fromkeys(found))
+
+
+def _read(clause: str) -> Iterator[Constraint]:
+    for kind, pattern in _PATTERNS:
+        if match := pattern.match(clause):
+            if kind is not None:
+                yield from _split(kind, clause[match.end() :])
+            return
+    for kind, pattern in _CLOSINGS:
+        if match := pattern.match(_TRAILING.sub("", clause) if kind != "only" else clause):
+            yield from _split(kind, match["x"])
+            return
+    if _RATHER.search(clause) and len(clause.split()) <= _SHORT:
+        yield from _split("prefer", clause)
+
+
+def _split(kind: Kind, rest: str) -> Iterator[Constraint]:
+    """What is named; "A rather than B" names what is not wanted too."""
+    named, *unwanted = _VERSUS.split(rest, maxsplit=1)
+    if phrase := _tidy(named):
+        yield Constraint(kind, phrase)
+    if kind != "no" and unwanted and (phrase := _tidy(unwanted[0])):
+        yield Constraint("no", phrase)
+
+
+def _tidy(phrase: str) -> str:
+    """The words that name something."""
+    text = _TRAILING.sub("", phrase.strip(" '\"()-"))
+    text = _FILLER.sub("", text).strip(" '\"()-")
+    return text if len(text) <= _LONGEST else ""
