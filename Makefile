@@ -196,6 +196,8 @@ weights: .venv/.ready ## Train the encoders that come with the package; DATA=fol
 	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-v1/checkpoint instruct-minilm-l6-v1
 	@.venv/bin/instruct-embeddings train instruct-minilm-l6-refine-v1 --data runs/data --resume $(ARGS)
 	@$(PY) -m scripts.pack_weights runs/instruct-minilm-l6-refine-v1/checkpoint instruct-minilm-l6-refine-v1
+	@$(PY) -m scripts.train_instant instant-minilm-l6-v1 --data runs/data --resume
+	@$(PY) -m scripts.pack_weights runs/instant-minilm-l6-v1/checkpoint instant-minilm-l6-v1
 
 .venv/.docs: .venv/.ready
 	@echo "==> Installing what builds the site and runs the notebooks"

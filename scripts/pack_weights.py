@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from instruct_embeddings.instant.head import HEAD_FILE
+
 WEIGHTS = Path(__file__).parents[1] / "instruct_embeddings" / "weights"
 MOST_BYTES = 8_000_000
 # What every version of peft knows; the rest are its defaults.
@@ -50,6 +52,8 @@ def pack(checkpoint: Path, folder: Path) -> Path:
     shutil.copyfile(settings, folder / settings.name)
     own = load_file(checkpoint / "instruct_encoder.safetensors")
     write(own, folder / "instruct_encoder.safetensors")
+    if (head := checkpoint / HEAD_FILE).is_file():
+        write_bytes(head.read_bytes(), folder / HEAD_FILE)
     adapter = load_file(checkpoint / "adapter" / "adapter_model.safetensors")
     halves = {name: value.astype(np.float16) for name, value in adapter.items()}
     write(halves, folder / "adapter" / "adapter_model.safetensors")
@@ -59,6 +63,12 @@ def pack(checkpoint: Path, folder: Path) -> Path:
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / "adapter" / "adapter_config.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def write_bytes(data: bytes, file: Path) -> None:
+    """Write a file that everybody may read."""
+    file.write_bytes(data)
+    file.chmod(0o644)
 
 
 def write(tensors: dict[str, np.ndarray], file: Path) -> None:

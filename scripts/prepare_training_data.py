@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from instruct_embeddings.training._toml import read_toml
-from scripts.training_data import derived, entities, genres, pairs, sets
+from scripts.training_data import derived, entities, genres, instant, pairs, sets
 from scripts.training_data.source import Row, Source, texts_of
 
 TABLE = Path(__file__).parents[1] / "instruct_embeddings/training/recipes/minilm-instructions.toml"
@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--without", type=Path, nargs="*", default=[], help="JSON lines whose texts must not occur"
     )
+    parser.add_argument(
+        "--without-folders", action="store_true", help="leave out what the instant query is taught"
+    )
     args = parser.parse_args(arguments)
     table, without = read_toml(args.instructions), texts_of(args.without)
     source = Source(args.data / "train", table, seed=args.seed, without=without)
@@ -68,6 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         count = write(args.out / f"{name}.jsonl", checked(name, maker(source), source))
         print(f"{name}: {count} rows")
+    if not args.without_folders:
+        for path, folder in instant.folders(source):
+            folder.write(args.out / path)
+            print(f"{path}: {len(folder.documents)} documents, {len(folder.queries)} queries")
     return 0
 
 

@@ -208,6 +208,8 @@ PLAIN: dict[str, Callable[[Source], Folder]] = {
 def folders(source: Source) -> Iterator[tuple[str, Folder]]:
     """All sets by the path that they are written to."""
     stored = source.folder / "retrieval"
+    if not stored.is_dir():
+        return
     for path in sorted(stored.iterdir()):
         name = path.name
         yield f"relations/{name}", part_of(path, GROUPS.get(name), source.random("part", name))
