@@ -30,7 +30,7 @@ OnBatch = Callable[[int], None]
 
 
 class InstructEncoder:
-    """Embeds texts under an instruction, with any Hugging Face backbone.
+    """Embeds texts under an instruction, with a causal or bidirectional backbone of Hugging Face.
 
     Input `[text] [instruction] [soft prompts]` and dual-anchor pooling (InstEmb, ICML 2026),
     generative refinement (GIRCSE, ICLR 2026). Without an instruction it gives the backbone's own
@@ -77,7 +77,7 @@ class InstructEncoder:
     @property
     def max_tokens(self) -> int:
         """Longest row, instruction and soft prompts included."""
-        longest = self._lease.source.settings.max_tokens
+        longest = self._lease.source.settings.longest(instructed=True)
         return min(self.options.max_tokens or longest, longest)
 
     def encode(
