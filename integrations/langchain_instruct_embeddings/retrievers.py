@@ -146,7 +146,7 @@ class InstructionTransformRetriever(BaseRetriever):
     vectorstore: Chroma = Field(frozen=True)
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
     instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(
-        default=True, frozen=True
+        default=True, frozen=True, validate_default=True
     )
     k: int = Field(default=4, gt=0)
     instruction: str | dict[str, float] | None = None
@@ -214,6 +214,7 @@ class InstructionTransformRetriever(BaseRetriever):
     @model_validator(mode="after")
     def _share_engine(self) -> Self:
         asked = self.questions and self.questions.embedded_by(self._embed_queries)
+        # The validator has made one of True.
         instant = None if isinstance(self.instant, bool) else self.instant
         learned = (self.guide, instant, self._store, self.fit, self.insist, self.reuse, asked)
         wanted = (self.vectorstore, *learned)
