@@ -13,7 +13,7 @@ from langchain_core.callbacks.manager import (
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.config import RunnableConfig, run_in_executor
 from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 from typing_extensions import Self
 
@@ -29,7 +29,7 @@ from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from langchain_instruct_embeddings.documents import to_documents
+from langchain_instruct_embeddings.documents import collected_scores, to_documents
 from langchain_instruct_embeddings.engine import build_engine, serves
 
 _MADE_WHEN_ABSENT: Any = None
@@ -68,9 +68,9 @@ class InstructionTransformRetriever(BaseRetriever):
         exact:
             Rank all vectors instead of asking the index, for evaluation and small collections.
         score_key:
-            Metadata key that receives the score, a similarity in [-1, 1] where higher is closer:
-            the adapted cosine, or the generic similarity in a search without an instruction. It
-            replaces a stored value of that name, with a warning. `None` adds nothing.
+            Metadata key that receives the score. `None` leaves the metadata as they are stored, so
+            that a document which several queries find is one document to LangChain: see
+            `invoke_with_scores`. A score replaces a stored value of that name, with a warning.
         store:
             `TransformStore` or directory where fitted transforms are kept and found again.
         fit:
@@ -79,8 +79,9 @@ class InstructionTransformRetriever(BaseRetriever):
             Use a transform that does not beat the generic vectors on held-out rows.
         reuse:
             Least agreement, such as 0.925, at which the transform of another instruction serves
-            that means the same for the texts of the collection; documents then carry it as
-            `reused_instruction`. `None` never does that.
+            that means the same for the texts of the collection. `transform_for(...).instruction`
+            says whose serves, as does `reused_instruction` in metadata that carry a score. `None`
+            never does that.
         engine:
             The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
             retrievers share fits. What it already knows (guide, store, fit, insist, reuse) need
@@ -109,6 +110,8 @@ class InstructionTransformRetriever(BaseRetriever):
         retriever.invoke("image viewer", k=3, filter={"section": "graphics"})
         retriever.invoke("viewer", instruction={"What is it for?": 0.7, "What language?": 0.3})
         print(retriever.report("What programming language is it written in?"))
+        for document, score in retriever.invoke_with_scores("image viewer", k=3):
+            print(f"{score:.2f} {document.page_content}")
         ```
 
         `configurable_fields` and `bind` never fit again, except where they change the guide,
@@ -137,7 +140,7 @@ class InstructionTransformRetriever(BaseRetriever):
     blend: float = Field(default=1.0, ge=0.0, le=1.0)
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
-    score_key: str | None = "score"
+    score_key: str | None = None
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
     insist: bool = Field(default=False, frozen=True)
@@ -194,6 +197,32 @@ class InstructionTransformRetriever(BaseRetriever):
         if not self.tags:
             self.tags = [type(self.vectorstore).__name__, type(self._embeddings).__name__]
         return self
+
+    def invoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """`invoke` with the score of each document beside it, as vector stores give it.
+
+        Args:
+            input: The query.
+            config: Callbacks, tags, metadata of the run.
+            arguments: Those of a call, such as `instruction` and `k`.
+
+        Returns:
+            Documents, best first, each with a similarity in [-1, 1] where higher is closer: the
+            adapted cosine, or the generic similarity in a search without an instruction.
+        """
+        with collected_scores() as scores:
+            documents = self.invoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
+
+    async def ainvoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """The same as `invoke_with_scores` without blocking the event loop."""
+        with collected_scores() as scores:
+            documents = await self.ainvoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
 
     def transform_for(self, instruction: str | None = None) -> InstructionTransform:
         """The transform of an instruction; fits it now if it is not known yet.

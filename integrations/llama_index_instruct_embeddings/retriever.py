@@ -135,8 +135,8 @@ class InstructionTransformRetriever(BaseRetriever):
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.
             reuse: Least agreement, such as 0.925, at which the transform of another instruction
-                serves that means the same for the texts of the collection; nodes then carry it as
-                `reused_instruction`. `None` never does that.
+                serves that means the same for the texts of the collection;
+                `transform_for(...).instruction` says whose. `None` never does that.
             engine: Engine of another retriever over the same collection, whose fits are shared;
                 instead of `guide`, `store`, `fit`, `insist` and `reuse`, which it has already.
             callback_manager: Callbacks; the index's own where there is one.
