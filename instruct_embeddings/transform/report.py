@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings._printable import printed
+
 PAIR_ACCURACY = "pair accuracy"
 _SHOWN_LABELS = 8
 
@@ -41,6 +43,7 @@ class JudgementReport:
         """Whether judged queries gain more over the generic vectors than the standard error."""
         return self.used and self.same_queries - self.generic > self.gain_error
 
+    @printed
     def __str__(self) -> str:
         """One line."""
         verdict = "the transform is corrected" if self.used else "the transform is kept as it was"
@@ -111,6 +114,7 @@ class FitReport:
         judgements = None if judged is None else JudgementReport(**judged)
         return cls(**{**values, "growth": growth, "judgements": judgements})
 
+    @printed
     def __str__(self) -> str:
         """A few readable lines."""
         verdict = (
