@@ -2,11 +2,11 @@
 
 import logging
 import threading
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
     ArtefactError,
@@ -235,8 +235,4 @@ class TransformLibrary:
 
 
 def _warn_that_it_does_not_help(transform: InstructionTransform) -> None:
-    warnings.warn(
-        f"Instruction {transform.instruction!r}: {transform.report}",
-        TransformWarning,
-        stacklevel=6,
-    )
+    warn(f"Instruction {transform.instruction!r}: {transform.report}", TransformWarning)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
@@ -138,7 +139,8 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None:
-            await self._fits.wait(check_asked(asked))
+            with from_here():
+                await self._fits.wait(check_asked(asked))
 
     def search(
         self,

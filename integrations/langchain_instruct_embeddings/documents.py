@@ -1,6 +1,5 @@
 """Hits of a search as LangChain documents."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,6 +7,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.retrieval.hits import Hit
 
 # Says that the transform of another instruction served, and of which.
@@ -54,11 +54,10 @@ def _to_document(hit: Hit, score_key: str | None) -> Document:
     metadata = _without_node(hit.metadata)
     if score_key is not None:
         if score_key in metadata:
-            warnings.warn(
+            warn(
                 f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
                 "of the search replaces it in the returned document. Pass another score_key, "
-                "or score_key=None to keep the metadata as it is stored.",
-                stacklevel=2,
+                "or score_key=None to keep the metadata as it is stored."
             )
         metadata[score_key] = float(hit.score)
         if hit.reused:

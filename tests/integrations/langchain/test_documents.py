@@ -49,8 +49,9 @@ def test_the_score_has_a_name_of_your_choice_or_none(small: Chroma) -> None:
 
 def test_a_stored_value_under_the_score_key_is_not_replaced_in_silence(small: Chroma) -> None:
     small.add_documents([Document(id="a", page_content="paper jam", metadata={"score": 5})])
-    with pytest.warns(UserWarning, match="already has the key 'score'"):
+    with pytest.warns(UserWarning, match="already has the key 'score'") as found:
         assert first(small, score_key="score").metadata["score"] == pytest.approx(1.0, abs=1e-5)
+    assert found[0].filename == __file__
     assert first(small).metadata == {"score": 5}
 
 
