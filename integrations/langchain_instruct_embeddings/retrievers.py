@@ -18,9 +18,11 @@ from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_v
 from typing_extensions import Self
 
 from instruct_embeddings._arguments import UNSET, Unset, given
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide
+from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
@@ -67,6 +69,12 @@ class InstructionTransformRetriever(BaseRetriever):
             Candidates fetched before they are rescored; `None` chooses.
         exact:
             Rank all vectors instead of asking the index, for evaluation and small collections.
+        score_threshold:
+            Least score of a document, in [-1, 1]; fewer than `k` may come back.
+        lambda_mult, fetch_k:
+            Maximal marginal relevance, so that copies of one text do not fill the results: among
+            `fetch_k` candidates (20, or 5 for each result), 1 looks at scores alone, 0 only at how
+            different documents are. `None` keeps the plain order.
         score_key:
             Metadata key that receives the score. `None` leaves the metadata as they are stored, so
             that a document which several queries find is one document to LangChain: see
@@ -140,6 +148,9 @@ class InstructionTransformRetriever(BaseRetriever):
     blend: float = Field(default=1.0, ge=0.0, le=1.0)
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
+    score_threshold: float | None = Field(default=None, ge=-1.0, le=1.0)
+    lambda_mult: float | None = Field(default=None, ge=0.0, le=1.0)
+    fetch_k: int | None = Field(default=None, gt=0)
     score_key: str | None = None
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
@@ -283,9 +294,13 @@ class InstructionTransformRetriever(BaseRetriever):
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
+        score_threshold: float | Unset | None = UNSET,
+        lambda_mult: float | Unset | None = UNSET,
+        fetch_k: int | Unset | None = UNSET,
     ) -> list[Document]:
         options = self._options(k, instruction, filter, where_document, blend, prefetch)
-        return self._search(self._embeddings.embed_query(query), options)
+        choice = self._choice(options["k"], score_threshold, lambda_mult, fetch_k)
+        return self._search(self._embeddings.embed_query(query), options, choice)
 
     async def _aget_relevant_documents(
         self,
@@ -298,11 +313,16 @@ class InstructionTransformRetriever(BaseRetriever):
         where_document: dict[str, Any] | Unset | None = UNSET,
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
+        score_threshold: float | Unset | None = UNSET,
+        lambda_mult: float | Unset | None = UNSET,
+        fetch_k: int | Unset | None = UNSET,
     ) -> list[Document]:
         options = self._options(k, instruction, filter, where_document, blend, prefetch)
-        vector = await self._embeddings.aembed_query(query)
-        await self.engine.aprepare(options["instruction"])
-        return await run_in_executor(None, self._search, vector, options)
+        choice = self._choice(options["k"], score_threshold, lambda_mult, fetch_k)
+        with from_here():
+            vector = await self._embeddings.aembed_query(query)
+            await self.engine.aprepare(options["instruction"])
+            return await run_in_executor(None, self._search, vector, options, choice)
 
     def _options(
         self,
@@ -323,6 +343,23 @@ class InstructionTransformRetriever(BaseRetriever):
             "exact": self.exact,
         }
 
-    def _search(self, vector: list[float], options: dict[str, Any]) -> list[Document]:
-        hits = self.engine.search(np.asarray(vector, dtype=np.float32), **options)
-        return to_documents(hits, self.score_key)
+    def _choice(
+        self,
+        k: int,
+        score_threshold: float | Unset | None,
+        lambda_mult: float | Unset | None,
+        fetch_k: int | Unset | None,
+    ) -> Choice:
+        return Choice(
+            k,
+            given(score_threshold, self.score_threshold),
+            given(lambda_mult, self.lambda_mult),
+            given(fetch_k, self.fetch_k),
+        )
+
+    def _search(
+        self, vector: list[float], options: dict[str, Any], choice: Choice
+    ) -> list[Document]:
+        wanted = options | {"k": choice.wanted(options["prefetch"])}
+        hits = self.engine.search(np.asarray(vector, dtype=np.float32), **wanted)
+        return to_documents(choice.of(hits, self.engine.collection), self.score_key)
