@@ -23,11 +23,21 @@ class Words:
     def for_collection(self, sample: Callable[[int], Rows]) -> "Words":
         return self
 
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+    def moves(
+        self,
+        queries: Sequence[str],
+        instruction: str,
+        vectors: FloatArray,
+        *,
+        centred: bool = False,
+    ) -> FloatArray:
         return np.repeat(2 * TinyEncoder().encode([instruction]), len(queries), axis=0)
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:
         return TinyEncoder().encode(phrases)
+
+    def is_like_its_texts(self, query: str) -> bool:
+        return False
 
     def level(self, cosine: float) -> float:
         return cosine

@@ -82,3 +82,18 @@ def test_another_space_without_texts_is_out_of_reach() -> None:
 def test_rows_without_texts_are_taken_for_its_own() -> None:
     vectors = np.random.default_rng(0).normal(size=(120, 32)).astype(np.float32)
     assert find_space(TinyMover(), sampler(vectors, [None] * 120)).bridge is None
+
+
+def test_centred_moves_leave_out_what_all_texts_share() -> None:
+    found = find_space(TinyMover(), sampler(TinyEncoder().encode(TEXTS), TEXTS))
+    query = TinyEncoder().encode(["cat"])
+    assert np.abs(found.moves(["cat"], "Dogs.", query)).max() > 0.05
+    # This mover moves all texts alike.
+    assert np.abs(found.moves(["cat"], "Dogs.", query, centred=True)).max() < 1e-6
+
+
+def test_a_query_is_like_texts_of_its_length() -> None:
+    found = find_space(TinyMover(), sampler(TinyEncoder().encode(TEXTS), TEXTS))
+    assert found.is_like_its_texts("eleven two nine")
+    assert not found.is_like_its_texts("cat")
+    assert not found.is_like_its_texts("many words " * 20)

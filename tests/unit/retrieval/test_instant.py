@@ -31,13 +31,23 @@ class Axes:
         assert 0 < len(sample(12)) <= 12
         return self
 
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+    def moves(
+        self,
+        queries: Sequence[str],
+        instruction: str,
+        vectors: FloatArray,
+        *,
+        centred: bool = False,
+    ) -> FloatArray:
         self.asked += [(query, instruction) for query in queries]
         found = [AXES.get(query.split()[0], (0.0, 0.0, 0.0, 0.0)) for query in queries]
         return np.array(found, dtype=np.float32)
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:
         return np.array([AXES[phrase] for phrase in phrases], dtype=np.float32)
+
+    def is_like_its_texts(self, query: str) -> bool:
+        return False
 
     def level(self, cosine: float) -> float:
         return cosine
