@@ -68,7 +68,7 @@ class Sizes:
     sample: int = 500
 
 
-QUICK = Sizes(60, 300, 24, 300, 1, 150)
+QUICK = Sizes(24, 100, 12, 120, 1, 100)
 
 
 @dataclass

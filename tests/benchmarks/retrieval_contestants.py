@@ -193,7 +193,7 @@ def _transformed(
         instruction=asked.instruction,
         guide=f"encoder:{stored.name}",
         collection=CollectionInfo(stored.name, stored.name, stored.vectors.shape[1], "cosine"),
-        config=FitConfig(seed=seed),
+        config=FitConfig(seed=seed, time_budget=600),
     )
     folded = transform.fold(asked.vectors) @ stored.vectors.T
     space = transform.space.score(asked.vectors, stored.vectors)
