@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         LLMGuide,
         MetadataGuide,
     )
+    from instruct_embeddings.instant import InstantQuery
     from instruct_embeddings.retrieval import (
         Drift,
         Explanation,
@@ -56,6 +57,7 @@ _EXPORTS = {
     "FitReport": "transform",
     "GuideByInstruction": "guides",
     "Hit": "retrieval",
+    "InstantQuery": "instant",
     "InstructEmbeddingsError": "errors",
     "InstructEncoder": "encoder",
     "InstructRetriever": "retrieval",
@@ -88,6 +90,7 @@ __all__ = [
     "FitReport",
     "GuideByInstruction",
     "Hit",
+    "InstantQuery",
     "InstructEmbeddingsError",
     "InstructEncoder",
     "InstructRetriever",

@@ -24,6 +24,7 @@ EXPORTED: dict[str, list[str]] = {
         "FitReport",
         "GuideByInstruction",
         "Hit",
+        "InstantQuery",
         "InstructEmbeddingsError",
         "InstructEncoder",
         "InstructRetriever",
