@@ -7,7 +7,8 @@ import typer
 from instruct_embeddings._version import __version__
 from instruct_embeddings.cli.adapt import adapt
 from instruct_embeddings.cli.demo.command import demo
-from instruct_embeddings.cli.eval import evaluate
+from instruct_embeddings.cli.eval import evaluate as evaluate_tasks
+from instruct_embeddings.cli.evaluate import evaluate
 from instruct_embeddings.cli.explain import explain
 from instruct_embeddings.cli.index import index
 from instruct_embeddings.cli.query import query
@@ -26,7 +27,8 @@ app.command()(index)
 app.command()(adapt)
 app.command()(query)
 app.command()(explain)
-app.command("eval")(evaluate)
+app.command()(evaluate)
+app.command("eval")(evaluate_tasks)
 app.command()(train)
 app.add_typer(transforms_app, name="transforms")
 

@@ -42,7 +42,7 @@ def explain(
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results to compare.", min=1)] = 10,
     where: WhereOption = None,
-    blend: BlendOption = 1.0,
+    blend: BlendOption = None,
     exact: ExactOption = False,
     sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,

@@ -66,7 +66,13 @@ WhereOption: TypeAlias = Annotated[
     str | None, typer.Option(help='Chroma filter on metadata, such as \'{"area": "billing"}\'.')
 ]
 BlendOption: TypeAlias = Annotated[
-    float, typer.Option(help="From 0 (generic) to 1 (adapted).", min=0.0, max=1.0)
+    float | None,
+    typer.Option(
+        help="From 0 (generic) to 1 (adapted). By default what judged questions have chosen, or 1.",
+        min=0.0,
+        max=1.0,
+        show_default=False,
+    ),
 ]
 ExactOption: TypeAlias = Annotated[
     bool, typer.Option("--exact", help="Rank all rows, not those that the index finds.")

@@ -34,7 +34,7 @@ def query(
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results wanted.", min=1)] = 5,
     where: WhereOption = None,
-    blend: BlendOption = 1.0,
+    blend: BlendOption = None,
     prefetch: Annotated[
         int | None, typer.Option(help="Candidates fetched before they are rescored.", min=1)
     ] = None,

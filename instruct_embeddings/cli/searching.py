@@ -1,4 +1,4 @@
-"""What `query` and `explain` share: opening a collection with its stored transforms."""
+"""What `query`, `explain` and `evaluate` share: opening a collection with its stored transforms."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def open_retriever(
-    place: Place, name: str, store: Path, model: str | None, instruction: str | None
+    place: Place, name: str, store: Path, model: str | None, *instructions: str | None
 ) -> tuple["InstructRetriever", TextEncoder]:
     """A retriever of stored transforms, and the encoder of its queries.
 
@@ -29,7 +29,7 @@ def open_retriever(
         name: Name of the collection.
         store: Folder of the transforms.
         model: Name of the sentence encoder, None for the default one.
-        instruction: An instruction whose transform has to be stored, or None.
+        instructions: Instructions whose transforms have to be stored; None is none.
 
     Raises:
         EmptyCollectionError: Nothing is stored.
@@ -44,8 +44,9 @@ def open_retriever(
     opened = place.collection(name)
     vectors = ChromaVectors(opened)
     info = vectors.info()
-    if instruction is not None:
-        _check_stored(kept, instruction, info, place)
+    for instruction in instructions:
+        if instruction is not None:
+            _check_stored(kept, instruction, info, place)
     encoder = encoders.load_encoder(model)
     if not check_model(opened.metadata, name, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")

@@ -4,12 +4,14 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from instruct_embeddings.encoder.heads import masked_lm_head
+from instruct_embeddings.encoder.trial import Positions, count_positions
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Backbone(nn.Module):
     Attributes:
         causal: Whether a position sees only those before it.
         hidden_size: Width d of the hidden states.
+        input_size: Width of the input embeddings, which some models widen.
         depth: Number of layers.
     """
 
@@ -51,16 +54,16 @@ class Backbone(nn.Module):
         self.model = model
         self.causal = causal
         self.hidden_size: int = self.body.config.hidden_size
-        parent, name = _layers_of(self.body)
-        self._layers = (parent, name)
-        self.depth = len(getattr(parent, name))
+        table: Any = self.body.get_input_embeddings()
+        self.input_size: int = table.weight.shape[1]
+        self.depth: int = self.body.config.num_hidden_layers
+        self._layers = _layers_of(self.body)
         known = inspect.signature(self.body.forward).parameters
-        self._takes_positions = "position_ids" in known
+        # A bidirectional model counts them itself, from wherever it counts: rows begin at the left
+        # edge. A causal one is told, as a cache and padding at the left ask for it.
+        self._takes_positions = causal and "position_ids" in known
         self._takes_types = "token_type_ids" in known and not causal
         self._head = masked_lm_head(model) if head == "mlm" else None
-        # RoBERTa counts positions from behind the padding id.
-        padding = getattr(getattr(self.body, "embeddings", None), "padding_idx", -1)
-        self._first_position: int = padding + 1
 
     @property
     def body(self) -> "PreTrainedModel":
@@ -87,6 +90,15 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.body.device
+
+    @cached_property
+    def _counted(self) -> Positions:
+        return count_positions(self.body, self._layers, told=self._takes_positions)
+
+    @property
+    def positions(self) -> int | None:
+        """Most positions that it can read; None where nothing in it is a table of them."""
+        return self._counted.most
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids, shape (b, t) -> (b, t, d)."""
@@ -117,7 +129,7 @@ class Backbone(nn.Module):
             arguments["inputs_embeds"] = inputs.to(self.body.dtype)
         if self._takes_positions:
             positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -steps:]
-            arguments["position_ids"] = positions + self._first_position
+            arguments["position_ids"] = positions + self._counted.first
         if self._takes_types:
             arguments["token_type_ids"] = torch.zeros_like(mask[:, -steps:])
         if self.causal:
@@ -141,6 +153,12 @@ class Backbone(nn.Module):
         """
         table: Any = self.body.get_input_embeddings()
         weights: Tensor = table.weight
+        if self._head is None and self.input_size != self.hidden_size:
+            raise ConfigError(
+                f"{type(self.body).__name__} has input embeddings of {self.input_size} dimensions "
+                f"and hidden states of {self.hidden_size}, so soft tokens cannot be generated with "
+                'head="tied". Use head="mlm" in the refinement settings, or refine_steps=0.'
+            )
         logits = self._logits(hidden.to(weights.dtype), weights)
         chances = torch.softmax(logits.float() / temperature, dim=-1).to(weights.dtype)
         scale = getattr(table, "embed_scale", 1.0)
@@ -173,6 +191,11 @@ class Backbone(nn.Module):
                 f"truncate_layers={layers}, and the backbone has {self.depth} layers. "
                 f"Use a number from 1 to {self.depth}."
             )
+        if self._layers is None:
+            raise ConfigError(
+                f"truncate_layers={layers}, and {type(self.body).__name__} has no list of "
+                f"{self.depth} layers that could be cut. Leave truncate_layers out."
+            )
         parent, name = self._layers
         full = getattr(parent, name)
         try:
@@ -192,14 +215,11 @@ class Backbone(nn.Module):
             yield
 
 
-def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str]:
-    """Parent and name of the list of layers."""
+def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str] | None:
+    """Parent and name of the list of layers; None where one layer runs again and again."""
     wanted = body.config.num_hidden_layers
     for parent in body.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == wanted:
                 return parent, name
-    raise ConfigError(
-        f"{type(body).__name__} has no list of {wanted} layers that could be found. "
-        "Use a BERT-like encoder or a Llama-like causal model of transformers."
-    )
+    return None

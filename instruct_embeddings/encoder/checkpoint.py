@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings.encoder.files import replacing
+from instruct_embeddings.encoder.folder import files_of
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
@@ -55,7 +56,9 @@ def new_model(
     source = replace(find_source(asked), settings=settings)
     model = load_model(source, asked)
     return (
-        InstEmb(model.backbone, settings, seed=seed).eval().to(model.backbone.device),
+        InstEmb(model.backbone, settings, seed=seed, folder=source.folder)
+        .eval()
+        .to(model.backbone.device),
         source,
         load_tokenizer(source, asked),
     )
@@ -163,7 +166,8 @@ def _copy_backbone(folder: Path, model: InstEmb, source: ModelSource, loaded: Lo
     else:
         adapted.save_pretrained(folder, safe_serialization=True)
     loaded.template.save_tokenizer(folder)
-    for name in ("sentence_bert_config.json", "1_Pooling/config.json"):
-        if (source.base.path / name).is_file():
-            (folder / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(source.base.path / name, folder / name)
+    # Whatever says how its own embeddings are made.
+    for file in files_of(source.base.path):
+        copy = folder / file.relative_to(source.base.path)
+        copy.parent.mkdir(exist_ok=True, parents=True)
+        shutil.copyfile(file, copy)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.encoder.calls import Calls
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.identity import Identity
@@ -30,7 +31,7 @@ OnBatch = Callable[[int], None]
 
 
 class InstructEncoder:
-    """Embeds texts under an instruction, with any Hugging Face backbone.
+    """Embeds texts under an instruction, with a causal or bidirectional backbone of Hugging Face.
 
     Input `[text] [instruction] [soft prompts]` and dual-anchor pooling (InstEmb, ICML 2026),
     generative refinement (GIRCSE, ICLR 2026). Without an instruction it gives the backbone's own
@@ -77,7 +78,7 @@ class InstructEncoder:
     @property
     def max_tokens(self) -> int:
         """Longest row, instruction and soft prompts included."""
-        longest = self._lease.source.settings.max_tokens
+        longest = self._lease.source.settings.longest(instructed=True)
         return min(self.options.max_tokens or longest, longest)
 
     def encode(
@@ -134,7 +135,8 @@ class InstructEncoder:
             self._calls.prepare, texts, instruction, refine_steps
         )
         slot = await asyncio.to_thread(self._lease.slot)
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        with from_here():
+            loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         advance = partial(next, self._calls.run(request, out), None)
         with progress(len(request.texts), show_progress, on_batch) as report:
             while True:

@@ -1,11 +1,9 @@
 """Hugging Face models that are no checkpoints of ours: what their files say."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-from instruct_embeddings._reading import brief
-from instruct_embeddings.encoder.files import read_json, read_json_value
+from instruct_embeddings.encoder.folder import Folder, is_count
 from instruct_embeddings.encoder.hub import Location
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.settings import (
@@ -16,15 +14,9 @@ from instruct_embeddings.encoder.settings import (
 )
 from instruct_embeddings.errors import CheckpointError
 
+# Where no file of the model says how long a text may be.
 _LONGEST = 8192
-# As sentence-transformers writes them, today and formerly.
-_POOLINGS: dict[str, GenericPooling] = {
-    "mean": "mean",
-    "mean_tokens": "mean",
-    "cls": "cls",
-    "cls_token": "cls",
-    "lasttoken": "last_token",
-}
+_MOST_TOKENS = 2**20
 
 
 def is_causal(name: str, config: Mapping[str, Any]) -> bool:
@@ -71,27 +63,43 @@ def _check_types(name: str, config: Mapping[str, Any]) -> None:
 
 
 def plain_settings(
-    model: Location, options: EncoderOptions, config: Mapping[str, Any], *, causal: bool
+    model: Location,
+    options: EncoderOptions,
+    config: Mapping[str, Any],
+    folder: Folder,
+    *,
+    causal: bool,
 ) -> EncoderSettings:
     """Settings of a Hugging Face model that is no checkpoint of ours.
 
-    Pooling and sequence length are those of sentence-transformers where the folder has them.
-
-    Raises:
-        CheckpointError: It has modules that are not known here.
+    Pooling and length are those that sentence-transformers would take. A model may have fewer
+    positions than its files say; what is loaded is asked for that (`Backbone.positions`).
     """
-    _check_modules(model.path)
     positions = _positions(config)
-    pooling = _saved_pooling(model.path) or ("last_token" if causal else "mean")
+    pooling = folder.pooling or _usual_pooling(config, causal=causal)
+    longest = folder.max_tokens or positions or _LONGEST
+    if not folder.max_tokens_are_meant:
+        longest = min(longest, positions or longest)
+    longest = min(longest, _MOST_TOKENS)
     return EncoderSettings(
         base_model=model.name if model.on_hub else str(model.path),
         base_revision=options.revision,
         pooling=pooling,
         generic_pooling=pooling,
-        max_tokens=positions,
-        generic_max_tokens=min(_saved_length(model.path) or positions, positions),
+        max_tokens=max(longest, min(positions or _LONGEST, _LONGEST)),
+        generic_max_tokens=longest,
+        # Where vectors are compared by anything but their directions, lengths count.
+        normalize=folder.similarity == "cosine",
         template=_plain_template(options.template, causal),
+        plain=True,
     )
+
+
+def _usual_pooling(config: Mapping[str, Any], *, causal: bool) -> GenericPooling:
+    """What sentence-transformers takes where a folder says nothing."""
+    names = config.get("architectures") or ["ForCausalLM"]
+    last = causal and isinstance(names, list) and str(names[0]).endswith("ForCausalLM")
+    return "last_token" if last else "mean"
 
 
 def _plain_template(asked: str | None, causal: bool) -> TemplateSettings:
@@ -100,60 +108,7 @@ def _plain_template(asked: str | None, causal: bool) -> TemplateSettings:
     return TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings()
 
 
-def _positions(config: Mapping[str, Any]) -> int:
+def _positions(config: Mapping[str, Any]) -> int | None:
+    """What a configuration says; None where it knows no limit."""
     keys = ("max_position_embeddings", "n_positions", "n_ctx")
-    known = next((config[key] for key in keys if _is_number(config.get(key))), 512)
-    # RoBERTa and MPNet count positions from behind the padding id.
-    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        padding = config.get("pad_token_id")
-        known -= (padding if _is_number(padding) else 1) + 1
-    return max(1, min(known, _LONGEST))
-
-
-def _is_number(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _check_modules(path: Path) -> None:
-    """Refuse layers behind the pooling: embeddings without them would be others."""
-    file = path / "modules.json"
-    if not file.is_file():
-        return
-    try:
-        names = [str(module["type"]).rpartition(".")[2] for module in read_json_value(file)]
-    except (TypeError, KeyError) as exc:
-        raise CheckpointError(
-            f"{str(file)!r} is no list of modules ({brief(exc)}). Fetch the model again, or save "
-            "it again."
-        ) from exc
-    if unknown := sorted(set(names) - {"Transformer", "Pooling", "Normalize"}):
-        raise CheckpointError(
-            f"{str(file)!r} has the modules {unknown}, which are not known here; known are "
-            "Transformer, Pooling and Normalize. Use another model."
-        )
-
-
-def _saved_length(path: Path) -> int | None:
-    file = path / "sentence_bert_config.json"
-    found = read_json(file).get("max_seq_length") if file.is_file() else None
-    return found if _is_number(found) else None
-
-
-def _saved_pooling(path: Path) -> GenericPooling | None:
-    file = path / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return None
-    saved = read_json(file)
-    # Newer files name the mode or several, older ones have a flag for each.
-    modes = saved.get("pooling_mode")
-    if modes is None:
-        prefix = "pooling_mode_"
-        modes = [key.removeprefix(prefix) for key in saved if key.startswith(prefix) and saved[key]]
-    modes = modes if isinstance(modes, list) else [modes]
-    modes = modes or ["mean"]
-    if len(modes) == 1 and isinstance(modes[0], str) and modes[0] in _POOLINGS:
-        return _POOLINGS[modes[0]]
-    raise CheckpointError(
-        f"{str(file)!r} asks for the pooling {modes!s:.80}; known here is one of "
-        f"{sorted(_POOLINGS)}. Use another model."
-    )
+    return next((config[key] for key in keys if is_count(config.get(key))), None)

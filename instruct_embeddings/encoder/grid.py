@@ -64,7 +64,7 @@ class SharedTexts:
             generated = continue_cached(
                 self.model.backbone, cache, mask, tail.last[:, -1], self.refine_steps, settings
             )
-            return refinement_pool(generated, settings.pooling)[-1]
+            return self.model.finish(refinement_pool(generated, settings.pooling)[-1])
         soft_prompts = len(self.model.soft_prompts)
         last = torch.full((len(mask),), mask.shape[1] - soft_prompts - 1, device=mask.device)
         pairs = zip(text.layers, tail.layers, strict=True)
@@ -75,5 +75,4 @@ class SharedTexts:
             soft_prompts,
             tuple(torch.cat(pair, dim=1) for pair in pairs),
         )
-        out: Tensor = self.model.pooler(inputs)
-        return out
+        return self.model.pool(inputs)

@@ -19,6 +19,7 @@ from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
 from instruct_embeddings.encoder.template import Template
+from instruct_embeddings.encoder.trial import check_reading
 from instruct_embeddings.errors import CheckpointError, ConfigError, InstructEmbeddingsError
 
 if TYPE_CHECKING:
@@ -72,22 +73,40 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
         if source.adapter is not None:
             backbone = _with_adapter(backbone, source.adapter.path)
     head = source.settings.refinement.head
-    wrapped = Backbone(backbone, causal=source.causal, head=head)
+    wrapped = _wrapped(backbone, source, head)
     if source.checkpoint:
         weights = source.model.path / WEIGHTS_FILE
-        bounds.check_settings(weights, source.settings, wrapped.hidden_size)
+        bounds.check_settings(weights, source.settings, wrapped.input_size)
     model = _put_together(wrapped, source)
     if source.checkpoint:
         load_own_weights(model, source.model.path / WEIGHTS_FILE)
     model.to(device).eval().requires_grad_(False)
+    check_reading(wrapped, source.base.path)
     if options.compile:
         wrapped.body.compile(dynamic=True)
     return model
 
 
+def _wrapped(model: "PreTrainedModel", source: ModelSource, head: str) -> Backbone:
+    """One face for it.
+
+    Raises:
+        CheckpointError: It is built in a way that is not known here.
+    """
+    try:
+        return Backbone(model, causal=source.causal, head=head)
+    except (AttributeError, NotImplementedError, TypeError) as exc:
+        kind = model.config.model_type
+        raise CheckpointError(
+            f"The model in {str(source.base.path)!r} (model type {kind!r}) is built in a way that "
+            f"is not known here ({brief(exc)}). Use a BERT-like encoder or a Llama-like causal "
+            "model of transformers."
+        ) from exc
+
+
 def _put_together(backbone: Backbone, source: ModelSource) -> InstEmb:
     try:
-        return InstEmb(backbone, source.settings)
+        return InstEmb(backbone, source.settings, folder=source.folder)
     except ConfigError as exc:
         if not source.checkpoint:
             raise
@@ -120,11 +139,50 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
             f"model_max_length in tokenizer_config.json of {str(source.base.path)!r} is "
             f"{found.model_max_length!r:.60}, not a number. Mend it, or fetch the model again."
         )
+    if source.folder.lower_case:
+        _lower_case(found, source.base.path)
+    _check_types(found, source.base.path)
     used = {f"{kind}_token": getattr(found, f"{kind}_token_id") for kind in _USED_TOKENS}
     # A text may hold any of the added ones.
     used |= {f"the added {one.content!r}": n for n, one in found.added_tokens_decoder.items()}
     bounds.check_tokens(source.base.path, used)
     return found
+
+
+def _lower_case(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
+    """Read texts in lower case, as sentence_bert_config.json asks for.
+
+    Raises:
+        CheckpointError: The tokenizer has no normaliser that this could be put in front of.
+    """
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise CheckpointError(
+            f"sentence_bert_config.json of {str(place)!r} says do_lower_case=true, and its "
+            f"tokenizer ({type(tokenizer).__name__}) is none of the tokenizers library, where that "
+            "can be set. Save the model with a fast tokenizer, or pass texts in lower case and "
+            "remove that line."
+        )
+    first, old = Lowercase(), backend.normalizer
+    if not isinstance(old, Lowercase):
+        backend.normalizer = first if old is None else Sequence([first, old])
+
+
+def _check_types(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
+    """Refuse token types other than 0 in a single text, which nothing here would pass on.
+
+    Raises:
+        CheckpointError: The tokenizer writes some.
+    """
+    types = tokenizer("a").get("token_type_ids") or []
+    if any(types):
+        raise CheckpointError(
+            f"The tokenizer in {str(place)!r} gives the tokens of a single text the types "
+            f"{sorted(set(types))}, as XLNet and Funnel do; known here is 0 alone. Use another "
+            "model, such as a BERT, RoBERTa or ModernBERT."
+        )
 
 
 def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> Template:
@@ -133,6 +191,8 @@ def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> 
         tokenizer,
         source.settings.template,
         pairs=not source.causal and source.settings.template.pair,
+        prompt=source.folder.prompt,
+        pools_prompt=source.folder.include_prompt,
     )
 
 

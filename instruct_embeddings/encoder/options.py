@@ -67,7 +67,8 @@ class EncoderOptions:
         template: How a model that is no checkpoint of ours reads instructions, where it was trained
             to: "{instruction} {text}" for those that expect a prefix, such as "query:". By default
             the instruction follows the text.
-        normalize: Scale embeddings to unit length.
+        normalize: Scale embeddings to unit length, unless the folder of the model says that they
+            are compared by something else than cosine.
         truncate_dim: Keep the first dimensions only (Matryoshka).
         truncate_layers: Run the first layers only (two-dimensional Matryoshka, Starbucks).
         precision: Numbers of the result. "int8" has a scale for each row: compare by cosine.

@@ -20,9 +20,12 @@ from instruct_embeddings.encoder.pooling import (
     dual_anchor_gate,
     last_token_pool,
     latent_attention_pool,
+    max_pool,
     mean_pool,
+    mean_sqrt_len_pool,
     multi_layer_attention,
     soft_prompt_pool,
+    weighted_mean_pool,
 )
 from instruct_embeddings.encoder.settings import Pooling as Pooling
 from instruct_embeddings.errors import ConfigError
@@ -39,6 +42,8 @@ class PoolInputs:
         soft_prompts: Number p of soft prompts.
         layers: States of every layer, each of shape (b, t, d), the last layer's at the end; only
             for poolers with `needs_layers`.
+        prompt: Number of the first positions of each row that "mean", "cls" and their like leave
+            out: those of a prompt that only the model is to read.
     """
 
     hidden: Tensor
@@ -46,6 +51,12 @@ class PoolInputs:
     last: Tensor
     soft_prompts: int
     layers: tuple[Tensor, ...] = ()
+    prompt: int = 0
+
+    @property
+    def pooled(self) -> Tensor:
+        """1 at positions that are pooled, shape (b, t)."""
+        return self.mask * (self.mask.cumsum(1) > self.prompt) if self.prompt else self.mask
 
 
 @dataclass(frozen=True)
@@ -106,12 +117,27 @@ class _LastToken(Pooler):
 
 class _Mean(Pooler):
     def forward(self, inputs: PoolInputs) -> Tensor:
-        return mean_pool(inputs.hidden, inputs.mask)
+        return mean_pool(inputs.hidden, inputs.pooled)
+
+
+class _MeanSqrtLen(Pooler):
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        return mean_sqrt_len_pool(inputs.hidden, inputs.pooled)
+
+
+class _WeightedMean(Pooler):
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        return weighted_mean_pool(inputs.hidden, inputs.pooled, inputs.mask)
+
+
+class _Max(Pooler):
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        return max_pool(inputs.hidden, inputs.pooled)
 
 
 class _Cls(Pooler):
     def forward(self, inputs: PoolInputs) -> Tensor:
-        return cls_pool(inputs.hidden, inputs.mask)
+        return cls_pool(inputs.hidden, inputs.pooled)
 
 
 class _SoftPrompt(Pooler):
@@ -220,6 +246,9 @@ _POOLERS: Mapping[str, type[Pooler]] = {
     "last_token": _LastToken,
     "mean": _Mean,
     "cls": _Cls,
+    "max": _Max,
+    "mean_sqrt_len": _MeanSqrtLen,
+    "weighted_mean": _WeightedMean,
     "soft_prompt_mean": _SoftPrompt,
     "dual_anchor": _DualAnchor,
     "dual_anchor_concat": _DualAnchorConcat,

@@ -42,6 +42,49 @@ def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     return total / real.sum(1, keepdim=True).clamp(min=1)
 
 
+def mean_sqrt_len_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the real positions, divided by the square root of their number.
+
+    Args:
+        hidden: Shape (b, t, d).
+        mask: Shape (b, t).
+
+    Returns:
+        Shape (b, d), not normalised.
+    """
+    return mean_pool(hidden, mask) * mask.bool().sum(1, keepdim=True).sqrt()
+
+
+def weighted_mean_pool(hidden: Tensor, mask: Tensor, read: Tensor) -> Tensor:
+    """Mean over the real positions, each with its place in the row for a weight (SGPT).
+
+    Args:
+        hidden: Shape (b, t, d).
+        mask: Shape (b, t).
+        read: 1 at every position that was read, shape (b, t); places are counted over these.
+
+    Returns:
+        Shape (b, d), not normalised; zeros for a row that has none.
+    """
+    real = mask.bool()
+    weights = (read.bool().cumsum(1) * real).to(_wide_type(hidden))
+    total = torch.einsum("btd,bt->bd", _wide(_real_only(hidden, real)), weights)
+    return total / weights.sum(1, keepdim=True).clamp(min=1)
+
+
+def max_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Largest value of each dimension over the real positions.
+
+    Args:
+        hidden: Shape (b, t, d).
+        mask: Shape (b, t).
+
+    Returns:
+        Shape (b, d), not normalised.
+    """
+    return _wide(hidden).masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(1)
+
+
 def cls_pool(hidden: Tensor, mask: Tensor) -> Tensor:
     """State of the first real position.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,10 @@ class Session:
             instructed=request.instruction is not None,
             refine_steps=request.refine_steps,
             every_step=request.every_step,
+            prompt=frame.prompt,
         )
-        cut = 0
-        for start, ids in self._windows(request.texts, frame.front):
+        instructed, cut = request.instruction is not None, 0
+        for start, ids in self._windows(request.texts, frame.room, frame.front):
             cut += sum(len(text) > frame.room for text in ids)
             for places, found in self._engine().run(
                 [frame.row(text) for text in ids],
@@ -72,7 +74,8 @@ class Session:
                 soft_prompts=frame.soft_prompts,
                 extra=request.refine_steps,
             ):
-                out[:, [start + place for place in places]] = self._finish(found)
+                columns = [start + place for place in places]
+                out[:, columns] = self._finish(found, instructed=instructed)
                 yield len(places)
         warn_of_cut_texts(cut, len(request.texts), frame.room)
 
@@ -92,22 +95,27 @@ class Session:
             return
         tight = min(frames, key=lambda frame: frame.room)
         cut = 0
-        for start, ids in self._windows(texts):
+        for start, ids in self._windows(texts, max(frame.room for frame in frames)):
             cut += sum(len(text) > tight.room for text in ids)
             share = self._shared if self.loaded.model.backbone.causal else self._apart
             for cells, places, found in share(ids, frames, refine_steps):
                 columns = [start + place for place in places]
-                out[cells, columns] = self._finish(found)
+                out[cells, columns] = self._finish(found, instructed=True)
                 yield found[..., 0].size
         warn_of_cut_texts(cut, len(texts), tight.room)
 
-    def _windows(self, texts: Sequence[str], front: str = "") -> Iterator[tuple[int, list[Ids]]]:
-        """First place and token ids of each window; the next one is tokenised meanwhile."""
+    def _windows(
+        self, texts: Sequence[str], room: int, front: str = ""
+    ) -> Iterator[tuple[int, list[Ids]]]:
+        """First place and token ids of each window; the next one is tokenised meanwhile.
+
+        Of texts that are longer than `room` tokens, no more is read than shows it.
+        """
 
         def tokenised(start: int) -> list[Ids]:
             window = texts[start : start + WINDOW]
             written = [front + text for text in window] if front else window
-            return self.loaded.template.tokenise(written, first=start)
+            return self.loaded.template.tokenise(written, first=start, room=room)
 
         with ThreadPoolExecutor(1, thread_name_prefix="instruct-embeddings-tokens") as ahead:
             coming = None
@@ -152,7 +160,7 @@ class Session:
 
     def _frame(self, instruction: str | None, refine_steps: int) -> Frame:
         settings = self.loaded.model.settings
-        saved = settings.generic_max_tokens if instruction is None else settings.max_tokens
+        saved = settings.longest(instructed=instruction is not None)
         asked = self.options.max_tokens or saved
         return self.loaded.template.frame(
             instruction,
@@ -173,13 +181,14 @@ class Session:
         )
 
     def _forward(
-        self, *, instructed: bool, refine_steps: int, every_step: bool = False
+        self, *, instructed: bool, refine_steps: int, every_step: bool = False, prompt: int = 0
     ) -> Callable[[TokenBatch], Tensor]:
         model = self.loaded.model
         if not instructed:
-            return self._truncated(model.generic)
+            return self._truncated(partial(model.generic, prompt=prompt))
         kept = slice(None) if every_step else slice(-1, None)
-        return self._truncated(lambda batch: model(batch, refine_steps=refine_steps)[kept])
+        read = partial(model, refine_steps=refine_steps, prompt=prompt)
+        return self._truncated(lambda batch: read(batch)[kept])
 
     def _truncated(self, forward: Callable[[TokenBatch], Tensor]) -> Callable[[TokenBatch], Tensor]:
         backbone, layers = self.loaded.model.backbone, self.options.truncate_layers
@@ -190,9 +199,12 @@ class Session:
 
         return run
 
-    def _finish(self, found: Array) -> Array:
+    def _finish(self, found: Array, *, instructed: bool) -> Array:
         """Dimension, length and type of the numbers that were asked for."""
-        kept = torch.from_numpy(found)[..., : self.options.truncate_dim]
+        model, dimension = self.loaded.model, self.options.truncate_dim
+        if model.follows_folder(instructed=instructed):
+            dimension = dimension or model.folder.truncate_dim
+        kept = torch.from_numpy(found)[..., :dimension]
         if self.options.normalize and self.loaded.model.settings.normalize:
             kept = torch.nn.functional.normalize(kept, dim=-1)
         rows = kept.reshape(-1, kept.shape[-1]).numpy()

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from instruct_embeddings._reading import brief
@@ -12,11 +12,16 @@ from instruct_embeddings.encoder.options import is_bool, one_of
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
 FORMAT_VERSION = 1
-GenericPooling: TypeAlias = Literal["mean", "cls", "last_token"]
+GenericPooling: TypeAlias = Literal[
+    "mean", "cls", "last_token", "max", "mean_sqrt_len", "weighted_mean"
+]
 Pooling: TypeAlias = Literal[
     "last_token",
     "mean",
     "cls",
+    "max",
+    "mean_sqrt_len",
+    "weighted_mean",
     "soft_prompt_mean",
     "dual_anchor",
     "dual_anchor_concat",
@@ -113,6 +118,8 @@ class EncoderSettings:
         max_tokens: Longest row of an embedding under an instruction, all its parts included.
         generic_max_tokens: Longest row without an instruction.
         normalize: Whether embeddings have unit length.
+        plain: A model of others: what its folder says of lengths, layers behind the pooling and
+            dimensions holds under an instruction too, not for generic embeddings alone.
         template: What is written around text and instruction.
         refinement: Generative refinement.
         latents: Trainable vectors of latent attention or queries of multi-layer pooling.
@@ -135,6 +142,7 @@ class EncoderSettings:
     heads: int = 4
     adapter: bool = False
     backbone: bool = False
+    plain: bool = False
 
     def __post_init__(self) -> None:
         _is_text("base_model", self.base_model, empty=False)
@@ -143,7 +151,7 @@ class EncoderSettings:
         at_least("soft_prompts", self.soft_prompts, 0, optional=False)
         for name in ("max_tokens", "generic_max_tokens", "latents", "heads"):
             at_least(name, getattr(self, name), 1, optional=False)
-        for name in ("normalize", "adapter", "backbone"):
+        for name in ("normalize", "adapter", "backbone", "plain"):
             is_bool(name, getattr(self, name))
         one_of("pooling", self.pooling, get_args(Pooling))
         one_of("generic_pooling", self.generic_pooling, get_args(GenericPooling))
@@ -152,6 +160,24 @@ class EncoderSettings:
                 f"pooling={self.pooling!r} pools soft prompts, and soft_prompts=0. "
                 "Use at least one soft prompt, or another pooling."
             )
+
+    def longest(self, *, instructed: bool) -> int:
+        """Most tokens of a row, where nobody asks for fewer.
+
+        A prefix belongs to the text for the models that expect one: they read no more with it.
+        """
+        own = instructed and not (self.plain and self.template.instruction_first)
+        return self.max_tokens if own else self.generic_max_tokens
+
+    def within(self, positions: int | None) -> "EncoderSettings":
+        """The same for a backbone that has so many positions; None for any number."""
+        if positions is None or max(self.max_tokens, self.generic_max_tokens) <= positions:
+            return self
+        return replace(
+            self,
+            max_tokens=min(self.max_tokens, positions),
+            generic_max_tokens=min(self.generic_max_tokens, positions),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""

@@ -39,7 +39,8 @@ class Shapes:
             ConfigError: They cannot be cut or packed as asked.
         """
         full = self.source.width(instructed=instructed, refine_steps=refine_steps)
-        wanted = self.options.truncate_dim or full
+        saved = self.source.dimensions_kept(instructed=instructed)
+        wanted = self.options.truncate_dim or min(saved or full, full)
         if wanted > full:
             raise ConfigError(
                 f"truncate_dim={wanted}, and the embeddings of {self.source.model.name!r} have "

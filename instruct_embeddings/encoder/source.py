@@ -1,10 +1,11 @@
 """What a model is, told from its files alone: nothing heavy is loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from instruct_embeddings.encoder.files import read_json
+from instruct_embeddings.encoder.folder import WIDEST, Folder, read_folder
 from instruct_embeddings.encoder.foreign import is_causal, plain_settings
 from instruct_embeddings.encoder.hub import Location, locate, require_safetensors
 from instruct_embeddings.encoder.options import EncoderOptions
@@ -13,8 +14,6 @@ from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFou
 
 SETTINGS_FILE = "instruct_encoder.json"
 WEIGHTS_FILE = "instruct_encoder.safetensors"
-# Results are allocated before the model is loaded.
-_WIDEST = 65_536
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class ModelSource:
         causal: Whether the backbone is a causal language model.
         hidden_size: Width of its hidden states.
         adapter: The LoRA adapter.
+        folder: What the folder of the backbone says of its own embeddings.
     """
 
     model: Location
@@ -38,11 +38,20 @@ class ModelSource:
     causal: bool
     hidden_size: int
     adapter: Location | None
+    folder: Folder = field(default_factory=Folder)
 
     def width(self, *, instructed: bool, refine_steps: int) -> int:
-        """Length of an embedding before it is truncated."""
+        """Length of an embedding before it is truncated by the options."""
         wide = instructed and not refine_steps and self.settings.pooling == "dual_anchor_concat"
-        return self.hidden_size * (2 if wide else 1)
+        pooled = self.hidden_size * (2 if wide else 1)
+        return self.folder.width(pooled) if self._follows_folder(instructed) else pooled
+
+    def dimensions_kept(self, *, instructed: bool) -> int | None:
+        """First dimensions that the folder of the backbone keeps; None for all of them."""
+        return self.folder.truncate_dim if self._follows_folder(instructed) else None
+
+    def _follows_folder(self, instructed: bool) -> bool:
+        return self.settings.plain or not instructed
 
 
 def find_source(options: EncoderOptions) -> ModelSource:
@@ -57,7 +66,8 @@ def find_source(options: EncoderOptions) -> ModelSource:
     base = model if saved is None else _base_of(model, saved, options)
     config = _config(base)
     causal = is_causal(base.name, config)
-    settings = saved or plain_settings(model, options, config, causal=causal)
+    folder = read_folder(base.path)
+    settings = saved or plain_settings(model, options, config, folder, causal=causal)
     return ModelSource(
         model=model,
         base=base,
@@ -66,6 +76,7 @@ def find_source(options: EncoderOptions) -> ModelSource:
         causal=causal,
         hidden_size=_hidden_size(base, config),
         adapter=_adapter(options, model, settings),
+        folder=folder,
     )
 
 
@@ -132,10 +143,10 @@ def _config(base: Location) -> dict[str, Any]:
 def _hidden_size(base: Location, config: Mapping[str, Any]) -> int:
     keys = ("hidden_size", "n_embd", "d_model", "dim")
     size = next((config[key] for key in keys if key in config), None)
-    if not isinstance(size, int) or not 0 < size <= _WIDEST:
+    if not isinstance(size, int) or not 0 < size <= WIDEST:
         raise CheckpointError(
             f"The configuration of {base.name!r} (model type {config.get('model_type')!r}) "
-            f"names no hidden size of 1 to {_WIDEST:,}. Use a BERT-like encoder or a Llama-like "
+            f"names no hidden size of 1 to {WIDEST:,}. Use a BERT-like encoder or a Llama-like "
             "causal model."
         )
     return size

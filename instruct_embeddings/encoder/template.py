@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from instruct_embeddings.encoder.cutting import Cutter
 from instruct_embeddings.encoder.settings import TemplateSettings
 from instruct_embeddings.encoder.texts import check_surrogates
 from instruct_embeddings.errors import InstructionError
@@ -30,6 +31,8 @@ class Frame:
         room: Most tokens of a text.
         filler: Stands for a row that would have no token at all.
         front: Written in front of each text before it is tokenised.
+        prompt: Number of the first tokens of a row that are read and not pooled.
+        from_left: Texts that are too long are cut at their beginning.
     """
 
     head: tuple[int, ...]
@@ -38,17 +41,26 @@ class Frame:
     room: int
     filler: int
     front: str = ""
+    prompt: int = 0
+    from_left: bool = False
 
     def row(self, text: Sequence[int]) -> Ids:
         """Token ids of one row, without soft prompts; the text is cut to `room` tokens."""
-        return [*self.head, *text[: self.room], *self.tail] or [self.filler]
+        kept = text[-self.room :] if self.from_left else text[: self.room]
+        return [*self.head, *kept, *self.tail] or [self.filler]
 
 
 class Template:
     """Tokenises texts and instructions for one backbone."""
 
     def __init__(
-        self, tokenizer: "PreTrainedTokenizerBase", settings: TemplateSettings, *, pairs: bool
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        settings: TemplateSettings,
+        *,
+        pairs: bool,
+        prompt: str = "",
+        pools_prompt: bool = True,
     ) -> None:
         """Learn the special tokens from the tokenizer.
 
@@ -57,8 +69,13 @@ class Template:
             settings: What is written around text and instruction.
             pairs: Put the special tokens of a pair of sentences between text and instruction, as
                 bidirectional encoders know them.
+            prompt: Stands in front of every text that has no instruction.
+            pools_prompt: Whether what stands in front of texts is pooled with them.
         """
         self._tokenizer, self._settings = tokenizer, settings
+        self._prompt, self._pools_prompt = prompt, pools_prompt
+        self._from_left = tokenizer.truncation_side == "left"
+        self._cutter = Cutter(tokenizer)
         self._before, self._between, self._after = self.tokenise(
             [settings.before, settings.between, settings.after]
         )
@@ -73,12 +90,16 @@ class Template:
         pad = self._tokenizer.pad_token_id
         return pad if isinstance(pad, int) else self._filler
 
-    def tokenise(self, texts: Sequence[str], *, first: int = 0) -> list[Ids]:
+    def tokenise(
+        self, texts: Sequence[str], *, first: int = 0, room: int | None = None
+    ) -> list[Ids]:
         """Token ids of each text, no special tokens added and nothing cut.
 
         Args:
             texts: Texts.
             first: Place of the first one, for messages.
+            room: Tokens that will be kept of a text. Of a longer one there are more than these,
+                and not necessarily all.
 
         Raises:
             TextError: A text holds a lone surrogate.
@@ -87,6 +108,11 @@ class Template:
             return []
         for position, text in enumerate(texts, first):
             check_surrogates(f"Text {position}", text)
+        if room is None or self._from_left:
+            return self._ids(texts)
+        return self._cutter.ids(texts, room, self._ids)
+
+    def _ids(self, texts: Sequence[str]) -> list[Ids]:
         # Neither padding nor truncation is ever asked for: both would change the tokenizer, which
         # other threads may be using.
         return self._tokenizer(  # type: ignore[no-any-return]
@@ -123,6 +149,7 @@ class Template:
         front, leading = "", 0
         if instruction is None:
             head, tail, soft_prompts = self._prefix, self._suffix, 0
+            front = self._prompt
         elif self._settings.instruction_first:
             head, tail = self._prefix, self._after + self._suffix
             front = f"{self._settings.before}{instruction}{self._settings.between}"
@@ -139,7 +166,22 @@ class Template:
                 f"{taken + leading} of {max_tokens} tokens and leave no room for a text. Shorten "
                 "the instruction, use fewer refine_steps, or raise max_tokens."
             )
-        return Frame(tuple(head), tuple(tail), soft_prompts, room, self._filler, front)
+        unpooled = 0 if self._pools_prompt or not front else self._length_alone(front)
+        return Frame(
+            tuple(head),
+            tuple(tail),
+            soft_prompts,
+            room,
+            self._filler,
+            front,
+            unpooled,
+            self._from_left,
+        )
+
+    def _length_alone(self, prompt: str) -> int:
+        """Tokens of a prompt with the special ones in front, as sentence-transformers counts."""
+        ids = list(self._tokenizer(prompt)["input_ids"])
+        return len(ids) - (ids[-1] in self._tokenizer.all_special_ids if ids else 0)
 
     def _specials_of_one(self) -> tuple[Ids, Ids]:
         bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a")["input_ids"])

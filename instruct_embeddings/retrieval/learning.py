@@ -110,16 +110,19 @@ def _grow(
         guide: Its work grows with the rows.
         instructions: Asked in one pass over the texts.
         rows: The largest sample, in random order.
-        deadline: `time.perf_counter()` after which no further rows are asked about.
+        deadline: `time.perf_counter()` after which no further rows are asked about; looked at
+            within a doubling too, whose rows so far then count.
     """
     found: list[Targets] = []
     growth: list[list[tuple[int, float]]] = [[] for _ in instructions]
     size = 0
     while size < len(rows):
-        further = rows.take(np.arange(size, min(len(rows), max(FIRST_ROWS, 2 * size))))
-        new = guide.judge_grid(instructions, further)
-        found = [a.joined(b) for a, b in zip(found, new, strict=True)] if found else new
-        size += len(further)
+        wanted = min(len(rows), max(FIRST_ROWS, 2 * size))
+        while size < wanted and not (found and time.perf_counter() > deadline):
+            further = rows.take(np.arange(size, min(wanted, size + FIRST_ROWS)))
+            new = guide.judge_grid(instructions, further)
+            found = [a.joined(b) for a, b in zip(found, new, strict=True)] if found else new
+            size += len(further)
         vectors = rows.vectors[:size]
         for curve, targets in zip(growth, found, strict=True):
             curve.append((size, round(held_out_agreement(vectors, targets), 4)))

@@ -108,7 +108,9 @@ class RowMaker:
         frame = self._template.frame(
             None, soft_prompts=0, max_tokens=self._settings.generic_max_tokens
         )
-        return [frame.row(text) for text in self._template.tokenise(texts)]
+        written = [frame.front + text for text in texts] if frame.front else texts
+        found = self._template.tokenise(written, room=frame.room)
+        return [frame.row(text) for text in found]
 
     def answered(self, examples: Sequence[Example], most: int) -> tuple[list[Ids], list[int]]:
         """Token ids of text, instruction and answer, for a teacher that may see the answer.

@@ -86,7 +86,7 @@ def make_student(
     torch.manual_seed(seed)
     model = load_model(source, options)
     if not source.checkpoint:
-        model = InstEmb(model.backbone, source.settings, seed=seed).to(device)
+        model = InstEmb(model.backbone, source.settings, seed=seed, folder=source.folder).to(device)
     model.requires_grad_(False)
     _open_backbone(model, backbone)
     model.soft_prompts.requires_grad_(True)

@@ -39,8 +39,13 @@ EXAMPLES = [
 def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what the commands read, and tiny models."""
     rows = zip(TEXTS, METADATA, strict=True)
-    lines = [json.dumps({"text": text, **metadata}) for text, metadata in rows]
+    lines = [
+        json.dumps({"id": f"t{place}", "text": text, **metadata})
+        for place, (text, metadata) in enumerate(rows)
+    ]
     Path("tickets.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    asked = {"query": "it ate my photos", "relevant": ["t0", "t2"]}
+    Path("questions.jsonl").write_text(json.dumps(asked), encoding="utf-8")
     Path("FOLDER").mkdir()
     train = [json.dumps(example) for example in EXAMPLES]
     (Path("FOLDER") / "train.jsonl").write_text("\n".join(train), encoding="utf-8")

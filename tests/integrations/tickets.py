@@ -19,6 +19,8 @@ KINDS = {
     "failure": "broken error",
 }
 
+KIND = "What does the customer want?"
+
 
 def ticket_rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Id, text, metadata: eight tickets for each pair of area and kind, mostly about the area."""
@@ -27,6 +29,17 @@ def ticket_rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
             for n in range(8):
                 text = f"{subject} {verb} case{area}{kind}{n}"
                 yield f"{area}-{kind}-{n}", text, {"area": area, "kind": kind, "n": n}
+
+
+def asked_tickets() -> tuple[list[str], list[list[str]]]:
+    """A ticket of each pair of area and kind, and the others of its kind in all areas."""
+    rows = list(ticket_rows())
+    asked = [row for row in rows if row[2]["n"] == 0]
+    relevant = [
+        [other for other, _, found in rows if found["kind"] == own["kind"] and other != row]
+        for row, _, own in asked
+    ]
+    return [text for _, text, _ in asked], relevant
 
 
 class CountingGuide:

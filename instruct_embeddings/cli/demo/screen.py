@@ -93,7 +93,6 @@ def _search_table(asked: Asked, search: Search) -> "Table":
 
 def _summary(demo: Demo) -> "Table":
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_edge=False)
@@ -113,7 +112,7 @@ def _summary(demo: Demo) -> "Table":
         }
         report = asked.transform.report
         table.add_row(
-            escape(asked.aspect.instruction),
+            asked.aspect.instruction,
             shares["generic"],
             shares["adapted"],
             f"{report.generic:.2f} → {report.adapted:.2f}",

@@ -3,7 +3,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AlbertConfig, AlbertModel, DynamicCache, PreTrainedModel
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    DynamicCache,
+    OPTConfig,
+    OPTModel,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.batching import collate
@@ -139,10 +148,11 @@ def test_layers_are_cut_within_a_context_only(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_a_model_that_takes_no_positions_counts_them_from_the_left_edge(
+def test_bidirectional_models_count_positions_themselves_from_the_left_edge(
     shelf: Shelf, kind: str
 ) -> None:
-    assert backbone(shelf, kind).needs_right_padding == (kind == "bloom")
+    counts = kind in BIDIRECTIONAL or kind == "bloom"
+    assert backbone(shelf, kind).needs_right_padding == counts
 
 
 @pytest.mark.parametrize("kind", BIDIRECTIONAL)
@@ -154,9 +164,52 @@ def test_a_model_without_an_adapter_has_none_to_switch_off(shelf: Shelf, kind: s
     torch.testing.assert_close(inside, model(batch.ids, batch.mask).last)
 
 
-def test_a_model_whose_layers_are_not_in_a_list_is_refused() -> None:
-    """ALBERT has one layer and runs it again and again."""
-    config = AlbertConfig(vocab_size=9, embedding_size=8, hidden_size=8, num_attention_heads=1)
+def test_a_model_whose_layers_are_not_in_a_list_is_read_and_not_cut() -> None:
+    """ALBERT has one layer and runs it again and again, on widened input embeddings."""
+    config = AlbertConfig(vocab_size=30, embedding_size=4, hidden_size=8, num_attention_heads=1)
     config.num_hidden_layers = 3
-    with pytest.raises(ConfigError, match=r"AlbertModel has no list of 3 layers.*BERT-like"):
-        Backbone(AlbertModel(config), causal=False)
+    raw = AlbertModel(config).eval()
+    model = Backbone(raw, causal=False)
+    assert (model.depth, model.input_size, model.hidden_size) == (3, 4, 8)
+    ids = torch.tensor([ROWS[0]])
+    found = model(ids, torch.ones_like(ids), all_layers=True)
+    assert len(found.layers) == 3
+    torch.testing.assert_close(found.last, raw(input_ids=ids).last_hidden_state)
+    with pytest.raises(ConfigError, match=r"AlbertModel has no list of 3 layers .* be cut"):
+        model.truncated(2).__enter__()
+    with pytest.raises(ConfigError, match=r"of 4 dimensions and hidden states of 8"):
+        model.soft_token(found.last[:, -1], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("bert", 128), ("roberta", 127), ("mpnet", 126), ("distilbert", 128), ("gpt2", 128)],
+)
+def test_positions_are_counted_by_the_model_itself(shelf: Shelf, kind: str, most: int) -> None:
+    assert backbone(shelf, kind).positions == most
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "llama", "bloom", "gemma"])
+def test_computed_positions_have_no_end(shelf: Shelf, kind: str) -> None:
+    assert backbone(shelf, kind).positions is None
+
+
+def test_a_causal_model_is_told_positions_from_where_it_would_begin_itself() -> None:
+    """OPT keeps two rows for itself, and adds them; RoBERTa as a decoder wants them added."""
+    ids = torch.tensor([[7, 11, 14]])
+    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    opt = OPTModel(OPTConfig(**sizes, ffn_dim=8, word_embed_proj_dim=8, max_position_embeddings=20))
+    roberta = RobertaModel(
+        RobertaConfig(
+            **sizes,
+            intermediate_size=8,
+            max_position_embeddings=20,
+            pad_token_id=1,
+            is_decoder=True,
+        )
+    )
+    for raw, most in ((opt, 20), (roberta, 18)):
+        model = Backbone(raw.eval(), causal=True)
+        assert model.positions == most
+        expected = raw(input_ids=ids).last_hidden_state
+        torch.testing.assert_close(model(ids, torch.ones_like(ids)).last, expected)

@@ -56,9 +56,15 @@ def test_a_checkpoint_has_another_folder_for_its_backbone() -> None:
     assert found.settings.soft_prompts == 3
 
 
-def test_positions_of_roberta_start_behind_the_padding() -> None:
-    found = source(tiny("roberta"))
-    assert found.settings.max_tokens < 128
+@pytest.mark.parametrize(("kind", "positions"), [("bert", 128), ("roberta", 127), ("mpnet", 126)])
+def test_the_loaded_model_says_how_many_positions_it_has(kind: str, positions: int) -> None:
+    """RoBERTa counts from behind the padding id, here 0; MPNet always from 2."""
+    with InstructEncoder.from_pretrained(tiny(kind)) as encoder:
+        settings = encoder._lease.session().loaded.model.settings
+        assert (settings.max_tokens, settings.generic_max_tokens) == (positions,) * 2
+        with pytest.warns(TruncationWarning):
+            cut, whole = encoder.encode(["red " * 200, "red " * (positions - 2)])
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,9 @@ def test_positions_of_roberta_start_behind_the_padding() -> None:
         ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
         ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
         ({"word_embedding_dimension": 32, "pooling_mode_lasttoken": True}, "last_token"),
+        ({"pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_weightedmean_tokens": True}, "weighted_mean"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len"),
         ({"pooling_mode": "cls"}, "cls"),
         ({"pooling_mode": "mean", "embedding_dimension": 32}, "mean"),
         ({"pooling_mode": ["lasttoken"]}, "last_token"),
@@ -85,13 +94,13 @@ def test_the_pooling_of_a_sentence_transformers_folder_is_kept(
 @pytest.mark.parametrize(
     ("written", "named"),
     [
-        ({"pooling_mode": "max"}, "['max']"),
+        ({"pooling_mode": "median"}, "['median']"),
         ({"pooling_mode": ["mean", "max"]}, "['mean', 'max']"),
-        ({"pooling_mode_max_tokens": True}, "['max_tokens']"),
+        ({"pooling_mode": 3}, "[3]"),
         # Two modes are two embeddings, one after the other.
         (
             {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
-            "['mean_tokens', 'cls_token']",
+            "['cls', 'mean']",
         ),
     ],
 )
@@ -132,7 +141,8 @@ def test_the_saved_length_limits_generic_embeddings_alone(tmp_path: Path) -> Non
     write(tmp_path / "sentence_bert_config.json", {"max_seq_length": None})
     assert source(tmp_path).settings.generic_max_tokens == 128
     write(tmp_path / "sentence_bert_config.json", {"max_seq_length": 9999})
-    assert source(tmp_path).settings.generic_max_tokens == 128
+    with InstructEncoder.from_pretrained(tmp_path) as encoder:
+        assert encoder._lease.session().loaded.model.settings.generic_max_tokens == 128
 
 
 def test_a_model_that_is_neither_causal_nor_an_encoder_is_refused(tmp_path: Path) -> None:
@@ -169,11 +179,12 @@ def test_a_type_with_code_of_its_own_says_what_it_is(
 
 def test_layers_behind_the_pooling_are_never_left_out_silently(tmp_path: Path) -> None:
     folder, prefix = copy(tmp_path / "dense"), "sentence_transformers.models."
-    known = [{"type": prefix + name} for name in ("Transformer", "Pooling", "Normalize")]
+    names = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    known = [{"type": prefix + name, "path": path} for name, path in names.items()]
     write(folder / "modules.json", known)
     assert source(folder).settings.pooling == "mean"
-    write(folder / "modules.json", [*known, {"type": prefix + "Dense"}])
-    with pytest.raises(CheckpointError, match=r"\['Dense'\], which are not known here"):
+    write(folder / "modules.json", [*known, {"type": prefix + "WordWeights", "path": "3"}])
+    with pytest.raises(CheckpointError, match=r"the modules .*'WordWeights'\]; known here is Tr"):
         source(folder)
     write(folder / "modules.json", {"type": "Dense"})
     with pytest.raises(CheckpointError, match="no list of modules"):

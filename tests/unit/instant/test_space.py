@@ -13,9 +13,20 @@ from instruct_embeddings.testing import TinyEncoder
 from instruct_embeddings.transform.vectors import unit_rows
 
 WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve red blue green dog cat".split()
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "dog",
+    "cat",
 )
-TEXTS = [f"{WORDS[i % 17]} {WORDS[(i * i) % 13]} {WORDS[(3 * i) % 11]}" for i in range(120)]
+TEXTS = [f"{WORDS[i % 12]} {WORDS[(i * i) % 11]} {WORDS[(i // 12) % 12]}" for i in range(120)]
 
 
 class TinyMover:

@@ -8,7 +8,7 @@ import pytest
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import EncodingGuide, Rows
-from instruct_embeddings.retrieval import InstructRetriever
+from instruct_embeddings.retrieval import InstructRetriever, learning
 from instruct_embeddings.retrieval.learning import FIRST_ROWS
 from instruct_embeddings.supervision import Supervision, Targets
 from instruct_embeddings.testing import InMemoryCollection
@@ -84,6 +84,27 @@ def test_the_sample_size_and_the_budget_end_the_growth(many: InMemoryCollection)
         found = InstructRetriever(many, guide, fit=config, insist=True).transform(COLOUR)
         assert found.report.rows <= rows
         assert len(found.report.growth) <= 2
+
+
+def test_the_budget_ends_a_doubling_that_has_begun(
+    many: InMemoryCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third part of a doubling from 500 to 1,000 rows is not begun after the deadline."""
+    guide, seconds = ToyEncoder(), [0.0]
+    monkeypatch.setattr(learning, "_still_rises", lambda curve: True)
+    monkeypatch.setattr(learning.time, "perf_counter", lambda: seconds[0])
+    judge = guide.judge_grid
+
+    def slow(instructions: Sequence[str], sample: Rows) -> list[Targets]:
+        seconds[0] += 10
+        return judge(instructions, sample)
+
+    monkeypatch.setattr(guide, "judge_grid", slow)
+    fit = FitConfig(folds=2, guide_budget=25)
+    report = InstructRetriever(many, guide, fit=fit, insist=True).transform(COLOUR).report
+    assert [rows for _, rows in guide.read] == [250, 250, 250]
+    assert [rows for rows, _ in report.growth] == [250, 500, 750]
+    assert report.rows == 750
 
 
 def test_instructions_prepared_together_are_read_in_one_pass(many: InMemoryCollection) -> None:

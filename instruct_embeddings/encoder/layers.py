@@ -1,0 +1,129 @@
+"""Layers behind the pooling, as sentence-transformers saves them: Dense, LayerNorm, Normalize."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from instruct_embeddings._reading import brief
+from instruct_embeddings.encoder.bounds import shapes_of
+from instruct_embeddings.encoder.folder import Layer
+from instruct_embeddings.errors import CheckpointError
+
+_WEIGHTS = "model.safetensors"
+_WHAT_TO_DO = "Fetch the model again, or save it again with sentence-transformers."
+
+
+class Normalize(nn.Module):
+    """Rows of unit length."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Shape (..., d) to the same."""
+        return functional.normalize(rows, dim=-1)
+
+
+class Dense(nn.Module):
+    """A linear layer, an activation, and what came in where asked for."""
+
+    def __init__(self, sizes: tuple[int, int], layer: Layer, *, bias: bool) -> None:
+        """Build it empty.
+
+        Args:
+            sizes: Lengths of what it gets and gives.
+            layer: What its files say.
+            bias: Whether the linear layer has one.
+        """
+        super().__init__()
+        self.linear = nn.Linear(*sizes, bias=bias)
+        self.activation: nn.Module = getattr(nn, layer.activation)()
+        self.adds = layer.residual
+        if self.adds and sizes[0] != sizes[1]:
+            self.residual = nn.Linear(*sizes, bias=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Shape (..., in) to (..., out)."""
+        out: Tensor = self.activation(self.linear(rows))
+        if not self.adds:
+            return out
+        kept: Tensor = self.residual(rows) if hasattr(self, "residual") else rows
+        return out + kept
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation."""
+
+    def __init__(self, size: int) -> None:
+        """Build it empty."""
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Shape (..., d) to the same."""
+        out: Tensor = self.norm(rows)
+        return out
+
+
+def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
+    """Load them in their order.
+
+    Args:
+        layers: What their files say.
+        width: Length of what is pooled.
+
+    Raises:
+        CheckpointError: Weights are missing, damaged, no safetensors, or do not fit.
+    """
+    made: list[nn.Module] = []
+    for layer in layers:
+        made.append(_load(layer, width))
+        width = layer.width or width
+    return nn.Sequential(*made).float()
+
+
+def _load(layer: Layer, width: int) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if layer.kind == "normalize":
+        return Normalize()
+    file, out = layer.path / _WEIGHTS, layer.width or width
+    if not file.is_file():
+        others = sorted(one.name for one in layer.path.glob("*.bin"))
+        raise CheckpointError(
+            f"The layer behind the pooling in {str(layer.path)!r} has no {_WEIGHTS}, but {others}. "
+            "Only safetensors are read: save it again with safe_serialization."
+        )
+    # Sizes come from the weights first: nothing is allocated that they could not fill.
+    shapes = shapes_of(file)
+    if layer.kind == "layer_norm":
+        wanted = {"norm.weight": (out,), "norm.bias": (out,)}
+    else:
+        wanted = {"linear.weight": (out, width)}
+        if "linear.bias" in shapes:
+            wanted["linear.bias"] = (out,)
+        if layer.residual and out != width:
+            wanted["residual.weight"] = (out, width)
+    if shapes != wanted or (layer.kind == "layer_norm" and out != width):
+        raise CheckpointError(
+            f"{str(file)!r} holds {shapes}; what is pooled has {width} dimensions, and its "
+            f"config.json asks for {wanted}. {_WHAT_TO_DO}"
+        )
+    made: nn.Module = (
+        LayerNorm(out)
+        if layer.kind == "layer_norm"
+        else Dense((width, out), layer, bias="linear.bias" in shapes)
+    )
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as exc:
+        raise CheckpointError(
+            f"{str(file)!r} cannot be read as safetensors: {brief(exc)}. {_WHAT_TO_DO}"
+        ) from exc
+    for name, value in found.items():
+        if not value.isfinite().all():
+            raise CheckpointError(
+                f"{name} in {str(file)!r} holds numbers that are not finite, which weights never "
+                f"do. {_WHAT_TO_DO}"
+            )
+    made.load_state_dict(found)
+    return made

@@ -1,0 +1,205 @@
+"""What a model does with a few tokens, found by letting it read them.
+
+Model types are many and new ones come with every release. So no list says how one of them counts
+positions or treats padding: it is looked at once, when the model is loaded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from instruct_embeddings._reading import brief
+from instruct_embeddings.errors import CheckpointError, InstructEmbeddingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from instruct_embeddings.encoder.backbone import Backbone
+
+_LENGTH = 5
+_LONG = 9
+# Half precision and the kernels of a GPU differ by less, models that mix padding in by more.
+_SAME, _SAME_IN_HALF = 0.01, 0.2
+
+
+class _EnoughSeenError(Exception):
+    """The first layer was reached."""
+
+
+class _Lookups(TorchFunctionMode):
+    """Keeps the tables that are looked up, and the rows that are asked of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is nn.functional.embedding:
+            named = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
+            self.seen.append((named["input"], named["weight"]))
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How a model counts positions.
+
+    Attributes:
+        most: Positions that it can read; None where they are computed, and have no end.
+        first: What it gives the first token, where it takes positions from its caller.
+    """
+
+    most: int | None = None
+    first: int = 0
+
+
+def count_positions(
+    body: "PreTrainedModel", layers: tuple[nn.Module, str] | None, *, told: bool
+) -> Positions:
+    """Find out how a model counts positions.
+
+    A table that is asked for rows one after the other, while the tokens are all the same, counts
+    positions: from its first row, from behind a padding id, or from wherever the model begins.
+
+    Args:
+        body: The transformer.
+        layers: Parent and name of its layers; it is not run beyond the first of them.
+        told: Whether it will be told positions; otherwise it counts by itself.
+    """
+    if body.device.type == "meta":
+        return Positions()
+    counted = _tables(body, layers)
+    if not counted:
+        return Positions()
+    most = min(size - first for first, size in counted)
+    if not told:
+        return Positions(most)
+    ids = torch.arange(_LENGTH, device=body.device)[None]
+    from_zero = _tables(body, layers, position_ids=ids)
+    return Positions(most, counted[0][0] - from_zero[0][0] if from_zero else 0)
+
+
+def _tables(
+    body: "PreTrainedModel", layers: tuple[nn.Module, str] | None, **arguments: Any
+) -> list[tuple[int, int]]:
+    """First row and number of rows of every table that counts positions."""
+    ids = torch.full((1, _LENGTH), _some_tokens(body, 1)[0], device=body.device)
+    lookups = _Lookups()
+    try:
+        with _until(layers), lookups, torch.no_grad():
+            body(input_ids=ids, attention_mask=torch.ones_like(ids), **arguments)
+    except _EnoughSeenError:
+        pass
+    except Exception:
+        # Whatever it is, the first text meets it too; `check_reading` gives it a name.
+        return []
+    return [
+        (int(rows.flatten()[0]), len(table))
+        for rows, table in lookups.seen
+        # One row of tokens, which some models fill up; relative distances are a square of them.
+        if rows.dim()
+        and rows.numel() == rows.shape[-1] >= _LENGTH
+        and bool((rows.flatten()[:_LENGTH].diff() == 1).all())
+    ]
+
+
+@contextmanager
+def _until(layers: tuple[nn.Module, str] | None) -> Iterator[None]:
+    """Stop a model at its first layer."""
+    if layers is None:
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise _EnoughSeenError
+
+    handle = getattr(*layers)[0].register_forward_pre_hook(stop)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def check_reading(backbone: "Backbone", place: Path) -> None:
+    """Refuse a model whose embedding of a text depends on other texts.
+
+    A row is read alone, and padded beside a longer one.
+
+    Args:
+        backbone: Ready for inference.
+        place: Named in errors.
+
+    Raises:
+        CheckpointError: It cannot read rows of token ids, or reads them differently.
+    """
+    device, length = backbone.device, min(_LONG, backbone.positions or _LONG)
+    long, count = _some_tokens(backbone.body, length), max(1, length // 2)
+    short, free = long[:count], length - count
+    left = not backbone.needs_right_padding
+    pad = [_padding(backbone.body, long[-1])] * free
+    ids = torch.tensor([long, [*pad, *short] if left else [*short, *pad]], device=device)
+    mask = torch.ones_like(ids)
+    inside = slice(free, None) if left else slice(None, count)
+    mask[1] = 0
+    mask[1, inside] = 1
+    alone = torch.tensor([short], device=device)
+    before = _plain_state(backbone.body)
+    try:
+        with torch.no_grad():
+            expected = backbone(alone, torch.ones_like(alone)).last
+            found = backbone(ids, mask).last
+        if expected.shape != (1, count, backbone.hidden_size):
+            raise ValueError(f"{count} tokens have states of the shape {tuple(expected.shape)}")
+        found = found[1:, inside]
+        off = float((found.float() - expected.float()).norm() / expected.float().norm())
+    except (InstructEmbeddingsError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as exc:
+        _refuse(backbone, place, f"It cannot read plain rows of tokens ({brief(exc)})")
+    # Damaged weights give numbers that are none; that is told elsewhere.
+    if off > (_SAME if expected.dtype == torch.float32 else _SAME_IN_HALF):
+        _refuse(backbone, place, "A text that is padded gets other states than one that is not")
+    if _plain_state(backbone.body) != before:
+        _refuse(backbone, place, "Reading a short text changes how it reads the next one")
+
+
+def _refuse(backbone: "Backbone", place: Path, why: str) -> None:
+    config = backbone.body.config
+    raise CheckpointError(
+        f"The model in {str(place)!r} (model type {config.model_type!r}) cannot be used for "
+        f"embeddings here. {why}; allowed are models that give a text the same states in every "
+        "batch. Use another one, such as a BERT, RoBERTa, ModernBERT, Qwen, Llama or Gemma."
+    )
+
+
+def _plain_state(body: "PreTrainedModel") -> list[Any]:
+    """The ways that its parts have chosen; BigBird turns to another attention for short texts."""
+    return [
+        {key: value for key, value in vars(part).items() if isinstance(value, str)}
+        for part in body.modules()
+    ]
+
+
+def _padding(body: "PreTrainedModel", other: int) -> int:
+    found = getattr(body.config, "pad_token_id", None)
+    table: Any = body.get_input_embeddings()
+    return found if isinstance(found, int) and 0 <= found < len(table.weight) else other
+
+
+def _some_tokens(body: "PreTrainedModel", count: int) -> list[int]:
+    """Ordinary tokens, different ones where the vocabulary has so many."""
+    table: Any = body.get_input_embeddings()
+    size: int = table.weight.shape[0]
+    config = body.config
+    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "mask")}
+    start = size // 3
+    usable = [i for i in (*range(start, size), *range(start)) if i not in special][: 4 * count]
+    return [(usable or [0])[i * 3 % len(usable or [0])] for i in range(count)]
