@@ -79,7 +79,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
             instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
-        query_instruction: What queries get instead, None included.
+        query_instruction: What queries get instead, None included. Where documents have none, the
+            default model moves the generic vector of the query among those of the documents.
         document_instruction: What documents get instead, None included.
         show_progress: Show a bar on stderr while documents are embedded.
         options: Every further field of `EncoderOptions`.

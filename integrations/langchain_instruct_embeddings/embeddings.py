@@ -42,7 +42,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
             this package. Also `model_name`.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
-            hidden default, and neither stands in for the other.
+            hidden default, and neither stands in for the other. With one for queries alone, the
+            default model moves the generic vector of the query among those of the documents.
         show_progress:
             A bar on stderr for documents, never for a query.
         device, devices, dtype, attn_implementation, compile:

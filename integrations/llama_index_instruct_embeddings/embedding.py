@@ -40,7 +40,8 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
             instruct-minilm-l6-v1, which comes with this package.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
-            hidden default, and neither stands in for the other.
+            hidden default, and neither stands in for the other. With one for queries alone, the
+            default model moves the generic vector of the query among those of the documents.
         show_progress:
             A bar on stderr for documents, never for a query.
         embed_batch_size:
