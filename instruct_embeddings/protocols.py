@@ -214,17 +214,29 @@ class EncodingGuide(Guide, Protocol):
 class CollectionMoves(Protocol):
     """Moves of query vectors in the space of one collection."""
 
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+    def moves(
+        self,
+        queries: Sequence[str],
+        instruction: str,
+        vectors: FloatArray,
+        *,
+        centred: bool = False,
+    ) -> FloatArray:
         """What an instruction adds to query vectors, nothing fitted for it.
 
         Args:
             queries: Texts of n queries.
             instruction: A plain sentence.
             vectors: Their generic unit vectors, from the model of the collection, shape (n, d).
+            centred: Take out what it adds to any text of the collection.
 
         Returns:
             Shape (n, d); folded queries are the unit rows of `vectors + moves`.
         """
+        ...
+
+    def is_like_its_texts(self, query: str) -> bool:
+        """Whether a query looks like the texts of the collection, so that it is one of a kind."""
         ...
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:

@@ -47,14 +47,13 @@ class Comparison:
             heads: Headers of these texts.
         """
         from rich.box import SIMPLE_HEAD
-        from rich.markup import escape
         from rich.table import Table
 
         sides = [("generic", self.generic)]
         if self.instruction is not None:
             sides.append(("adapted", self.adapted))
         table = Table(
-            title=escape(title),
+            title=title,
             title_justify="left",
             title_style="bold",
             box=SIMPLE_HEAD,
@@ -76,7 +75,7 @@ class Comparison:
             row: list[str] = []
             for _, hits in sides:
                 if rank < len(hits):
-                    row += [f"{hits[rank].score:.3f}", *map(escape, cell(hits[rank]))]
+                    row += [f"{hits[rank].score:.3f}", *cell(hits[rank])]
                 else:
                     row += [""] * (1 + len(heads))
             table.add_row(*row)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -10,6 +11,10 @@ from typing import IO, TypeAlias
 
 from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
 from instruct_embeddings.errors import DataError
+
+_DELIMITERS = (",", ";", "\t", "|")
+# What spreadsheets write and read as a first line.
+_SEPARATOR_LINE = re.compile("sep=(.)", re.IGNORECASE)
 
 Decode: TypeAlias = Callable[[], dict[str, object]]
 Rows: TypeAlias = Iterator[tuple[int, Decode]]
@@ -77,15 +82,39 @@ def _refuse_constant(name: str) -> None:
 
 
 def _csv_rows(file: Path, text_key: str, lines: Iterable[str]) -> Rows:
-    del text_key
-    reader = csv.reader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
+    rest = iter(lines)
+    first = next(rest, "")
+    said = _SEPARATOR_LINE.fullmatch(first.strip("\r\n"))
+    if said:
+        delimiter, before = said[1], 1
+    else:
+        rest, before = chain([first], rest), 0
+        delimiter = _delimiter(first, text_key, "\t" if file.suffix.lower() == ".tsv" else ",")
+    reader = csv.reader(rest, delimiter=delimiter)
     try:
         header = next(reader, [])
         for cells in reader:
             if cells:
-                yield reader.line_num, partial(_csv_row, header, cells)
+                yield before + reader.line_num, partial(_csv_row, header, cells)
     except csv.Error as exc:
-        raise DataError(f"{file}:{reader.line_num}: {exc}. Mend the file.") from exc
+        raise DataError(f"{file}:{before + reader.line_num}: {exc}. Mend the file.") from exc
+
+
+def _delimiter(header: str, text_key: str, usual: str) -> str:
+    """What stands between the cells: spreadsheets of many countries write semicolons into CSV.
+
+    The one under which the header names the text column, else the one that makes most cells; of
+    equals the usual one of the ending.
+    """
+
+    def fits(delimiter: str) -> tuple[bool, int, bool]:
+        try:
+            cells = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            return False, 0, False
+        return text_key in cells, len(cells), delimiter == usual
+
+    return max(_DELIMITERS, key=fits)
 
 
 def _csv_row(header: Sequence[str], cells: Sequence[str]) -> dict[str, object]:

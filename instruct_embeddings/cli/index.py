@@ -9,7 +9,7 @@ import typer
 
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.encoders import TextEncoder
-from instruct_embeddings.cli.indexing import fill
+from instruct_embeddings.cli.indexing import Target, fill
 from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
@@ -18,13 +18,14 @@ from instruct_embeddings.cli.options import (
 )
 from instruct_embeddings.cli.output import finish, note, progress, reported
 from instruct_embeddings.cli.placed import placed
-from instruct_embeddings.cli.places import Place, check_model, new_collection
-from instruct_embeddings.cli.records import Reader
+from instruct_embeddings.cli.places import Place, check_model, existing_collection, new_collection
+from instruct_embeddings.cli.records import Reader, is_made
 from instruct_embeddings.cli.restoring import is_damaged, restore, set_aside
 from instruct_embeddings.errors import CollectionMismatchError
 
 if TYPE_CHECKING:
     from chromadb import Collection
+    from chromadb.api import ClientAPI
 
 _SHOWN = 20
 
@@ -45,18 +46,25 @@ def index(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Count bad lines instead of stopping.")
     ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Store rows anew that have changed in the files.")
+    ] = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Embed the rows of files and store them in a collection.
 
-    Run it again to continue after an interruption: rows whose id is stored are skipped. What a row
-    holds beside text and id becomes metadata; nested keys are joined by dots, lists by "|".
+    Run it again to continue after an interruption: rows whose id is stored are skipped. Those that
+    have changed since are counted, and stored anew with --update: text, vector and metadata are
+    then as in the file. What a row holds beside text and id becomes metadata; nested keys are
+    joined by dots, lists by "|".
     Each paragraph of a text file is a row.
     """
     reader = Reader(text_key, id_key, skip_bad)
-    document = run_index(place, collection, list(dict.fromkeys(files)), reader, model)
+    document = run_index(
+        place, collection, list(dict.fromkeys(files)), reader, model, update=update
+    )
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
     if len(reader.bad) > _SHOWN:
@@ -65,7 +73,13 @@ def index(
 
 
 def run_index(
-    place: Place, name: str, files: list[Path], reader: Reader, model: str | None
+    place: Place,
+    name: str,
+    files: list[Path],
+    reader: Reader,
+    model: str | None,
+    *,
+    update: bool = False,
 ) -> dict[str, Any]:
     """Index files; what happened, as plain data.
 
@@ -79,36 +93,54 @@ def run_index(
     encoder = encoders.load_encoder(model)
     client = place.client(create=True)
     with place.reached():
-        collection = new_collection(client, name, encoder.name)
+        found = existing_collection(client, name)
         largest = client.get_max_batch_size()
-    if not check_model(collection.metadata, name, encoder.name) and model is None:
+    recorded = found is None or check_model(found.metadata, name, encoder.name)
+    if not recorded and model is None:
         raise CollectionMismatchError(
             f"The collection {name!r} exists and does not record which model filled it. Name a new "
             "collection, or name the model that filled this one with --model."
         )
     started = time.perf_counter()
-    restored = _restore(place, collection, encoder)
+    restored = 0 if found is None else _restore(place, found, encoder)
+    target = Target(found, lambda: _made(place, client, name, encoder.name))
     with progress(f"Indexing into {name}", total) as advance:
         counts = fill(
-            collection,
+            target,
             reader.read(files),
             encoder,
             largest_batch=largest,
             on_rows=advance,
+            update=update,
         )
     with place.reached():
-        rows = collection.count()
+        rows = 0 if target.found is None else target.found.count()
+        gone = 0 if target.found is None else _gone(target.found, reader)
     return {
         "collection": name,
         "place": str(place),
         "model": encoder.name,
         **asdict(counts),
+        "unmatched": gone,
         "restored": restored,
         "bad": len(reader.bad),
         "bad_lines": reader.bad,
         "rows": rows,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _made(place: Place, client: "ClientAPI", name: str, model: str) -> "Collection":
+    with place.reached():
+        return new_collection(client, name, model)
+
+
+def _gone(collection: "Collection", reader: Reader) -> int:
+    """Stored rows without an id of their own that no row of the files has."""
+    if not reader.made_ids:
+        return 0
+    names = collection.get(include=[])["ids"]
+    return sum(is_made(name) and not reader.has(name) for name in names)
 
 
 def _restore(place: Place, collection: "Collection", encoder: TextEncoder) -> int:
@@ -122,8 +154,22 @@ def _restore(place: Place, collection: "Collection", encoder: TextEncoder) -> in
 
 
 def _summary(document: dict[str, Any]) -> str:
-    return (
+    updated = f"{document['updated']:,} updated, " if document["updated"] else ""
+    lines = [
         f"{document['collection']} in {document['place']}: {document['added']:,} rows added, "
-        f"{document['skipped']:,} were stored already, {document['bad']:,} bad; "
+        f"{updated}{document['skipped']:,} were stored already, {document['bad']:,} bad; "
         f"{document['rows']:,} rows in all ({document['seconds']:.1f} s)."
-    )
+    ]
+    if document["changed"]:
+        lines.append(
+            f"{document['changed']:,} of those stored have changed in the files, such as "
+            f"{document['examples'][0]!r}: their old texts and vectors were kept. Add --update to "
+            "store them anew."
+        )
+    if document["unmatched"]:
+        lines.append(
+            f"{document['unmatched']:,} stored rows without an id of their own are not in these "
+            "files: they are of other files, or were edited, and the new text is a row of its own. "
+            "Give rows an id (--id-key) to have edited ones found."
+        )
+    return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Records into a collection, so that an interrupted run can be continued."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
 
 _BATCH = 512
+_EXAMPLES = 3
 
 
 @dataclass
@@ -25,29 +26,71 @@ class Counts:
 
     Attributes:
         added: Stored now.
-        skipped: Not stored, because their id already was.
+        updated: Stored under their id with another text or other metadata, and stored anew.
+        changed: Stored so too, and left as they were.
+        skipped: Not written, because their id was stored, the changed ones among them.
+        examples: Ids of some that were changed and left.
     """
 
     added: int = 0
+    updated: int = 0
+    changed: int = 0
     skipped: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+class Target:
+    """A collection that comes to be with its first rows: what fails before leaves no empty one."""
+
+    def __init__(
+        self, found: "chromadb.Collection | None", make: "Callable[[], chromadb.Collection]"
+    ) -> None:
+        """Nothing is made yet.
+
+        Args:
+            found: The collection, if there is one.
+            make: Makes it.
+        """
+        self.found, self._make = found, make
+
+    def collection(self) -> "chromadb.Collection":
+        """The collection, made now if there is none."""
+        if self.found is None:
+            self.found = self._make()
+        return self.found
+
+    def stored(self, names: Sequence[str]) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+        """Text and metadata of those of some rows that are stored."""
+        if self.found is None:
+            return {}
+        with _reaching(self.found, names):
+            rows = self.found.get(ids=list(names), include=["documents", "metadatas"])
+        texts, metadatas = rows["documents"] or [], rows["metadatas"] or []
+        entries = zip(texts, (one or {} for one in metadatas), strict=True)
+        return dict(zip(rows["ids"], entries, strict=True))
 
 
 def fill(
-    collection: "chromadb.Collection",
+    target: Target,
     records: Iterable[Record],
     encoder: TextEncoder,
     *,
     largest_batch: int,
     on_rows: Callable[[int], None],
+    update: bool = False,
 ) -> Counts:
-    """Encode and store the records whose ids are not stored yet.
+    """Encode and store the records that are not stored yet, and find those that have changed.
+
+    Texts and metadata themselves are compared, so that it does not matter who stored them and when.
 
     Args:
-        collection: Where to.
+        target: Where to.
         records: What to store; read lazily, batch by batch.
         encoder: Encodes the texts.
         largest_batch: Most rows that the client writes at once.
         on_rows: Called with the number of rows done.
+        update: Store changed records anew: text, vector and metadata are then as in the record.
+            Where the text is the same, nothing is encoded.
 
     Raises:
         CollectionError: The store refused a batch.
@@ -55,16 +98,34 @@ def fill(
     """
     counts = Counts()
     for batch in _batches(records, min(_BATCH, largest_batch)):
-        with _reaching(collection, batch):
-            known = set(collection.get(ids=list(batch), include=[])["ids"])
+        known = target.stored(list(batch))
         new = [record for name, record in batch.items() if name not in known]
-        on_rows(len(known))
-        counts.skipped += len(known)
+        differ = [batch[name] for name, row in known.items() if _differs(batch[name], *row)]
+        edited = [record for record in differ if known[record.id][0] != record.text]
+        encoded = [*new, *edited] if update else new
+        on_rows(len(batch) - len(encoded))
+        vectors = encoder.encode([one.text for one in encoded], on_batch=on_rows) if encoded else ()
         if new:
-            vectors = encoder.encode([record.text for record in new], on_batch=on_rows)
-            _store(collection, new, vectors)
+            _store(target.collection(), new, vectors[: len(new)])
             counts.added += len(new)
+        if update and differ:
+            _replace(target.collection(), edited, vectors[len(new) :])
+            _describe(target.collection(), differ, known)
+            counts.updated += len(differ)
+        elif differ:
+            counts.changed += len(differ)
+            counts.examples += [one.id for one in differ][: _EXAMPLES - len(counts.examples)]
+        counts.skipped += len(known) - (len(differ) if update else 0)
     return counts
+
+
+def _differs(record: Record, text: str | None, metadata: Mapping[str, Any]) -> bool:
+    return text != record.text or _typed(metadata) != _typed(record.metadata)
+
+
+def _typed(metadata: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
+    """Metadata to compare: true is not 1, and 1.0 is."""
+    return {key: (isinstance(value, bool), value) for key, value in metadata.items()}
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]]:
@@ -75,18 +136,48 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]
 
 
 def _store(collection: "chromadb.Collection", records: list[Record], vectors: "FloatArray") -> None:
-    errors = require("chromadb.errors", extra="chroma")
     # Chroma takes None for "no metadata", and no empty mapping.
     metadatas: Any = [record.metadata or None for record in records]
     names = [record.id for record in records]
+    texts = [record.text for record in records]
+    with _writing(collection, names):
+        collection.add(ids=names, embeddings=vectors, documents=texts, metadatas=metadatas)
+
+
+def _replace(
+    collection: "chromadb.Collection", records: list[Record], vectors: "FloatArray"
+) -> None:
+    """Text and vector of stored rows."""
+    names = [record.id for record in records]
+    texts = [record.text for record in records]
+    if names:
+        with _writing(collection, names):
+            collection.update(ids=names, embeddings=vectors, documents=texts)
+
+
+def _describe(
+    collection: "chromadb.Collection",
+    records: list[Record],
+    stored: Mapping[str, tuple[str | None, Mapping[str, Any]]],
+) -> None:
+    """Metadata of stored rows; Chroma keeps what is not named, and drops what is None."""
+    changes: dict[str, dict[str, Any]] = {}
+    for record in records:
+        before = stored[record.id][1]
+        if _typed(before) != _typed(record.metadata):
+            changes[record.id] = dict.fromkeys(before) | dict(record.metadata)
+    if changes:
+        with _writing(collection, list(changes)):
+            collection.update(ids=list(changes), metadatas=list(changes.values()))
+
+
+@contextmanager
+def _writing(collection: "chromadb.Collection", names: list[str]) -> Iterator[None]:
+    """Say which rows were refused, and why."""
+    errors = require("chromadb.errors", extra="chroma")
     try:
         with _reaching(collection, names):
-            collection.add(
-                ids=names,
-                embeddings=vectors,
-                documents=[record.text for record in records],
-                metadatas=metadatas,
-            )
+            yield
     except (ValueError, TypeError, errors.ChromaError) as exc:
         raise CollectionError(
             f"The collection {collection.name!r} refused {len(names)} rows, {names[0]!r} "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
-from instruct_embeddings.cli.printable import Printable, printable
+from instruct_embeddings._printable import escaped, literal_console, printable
+from instruct_embeddings.cli.printable import Printable
 from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             with warnings.catch_warnings():
                 # The commands print the report, which says the same.
                 warnings.simplefilter("ignore", TransformWarning)
+                # Others are for the reader; lines of code are not.
+                warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
                 command(*args, **kwargs)
         except (InstructEmbeddingsError, OSError) as exc:
             if kwargs.get("debug"):
                 raise
-            _console(stderr=True).print(printable(f"Error: {exc}"), style="red", markup=False)
+            _console(stderr=True).print(printable(f"Error: {exc}"), style="red")
             raise typer.Exit(1) from exc
         except KeyboardInterrupt:
             note("Interrupted. What was stored so far is kept.")
@@ -48,13 +51,13 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 def note(message: str) -> None:
     """Print a message for the reader, on stderr."""
-    _console(stderr=True).print(printable(message), style="dim", markup=False)
+    _console(stderr=True).print(printable(message), style="dim")
 
 
 def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool) -> None:
     """Print a result on stdout: the document as JSON, or its parts for a reader."""
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        typer.echo(escaped(json.dumps(document, ensure_ascii=False, indent=2)))
         return
     from rich.text import Text
 
@@ -63,7 +66,7 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
         # Lines to be copied, and all sentences in a file or a pipe, are not broken.
         whole = isinstance(part, Text) or (isinstance(part, str) and not console.is_terminal)
         shown = printable(part) if isinstance(part, str) else Printable(part)
-        console.print(shown, markup=False, soft_wrap=whole)
+        console.print(shown, soft_wrap=whole)
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     )
 
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -92,8 +95,6 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    console = literal_console(stderr=stderr, soft_wrap=stderr)
     console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDTH_WITHOUT_TERMINAL
     return console

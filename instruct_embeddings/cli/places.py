@@ -206,6 +206,15 @@ class Place:
         return found
 
 
+def existing_collection(client: "ClientAPI", name: str) -> "Collection | None":
+    """A collection, if there is one of that name."""
+    errors = require("chromadb.errors", extra="chroma")
+    try:
+        return client.get_collection(name, embedding_function=None)
+    except errors.NotFoundError:
+        return None
+
+
 def new_collection(client: "ClientAPI", name: str, model: str) -> "Collection":
     """Open a collection, or create one for cosine similarity that records its model.
 

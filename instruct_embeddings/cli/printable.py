@@ -1,19 +1,12 @@
-"""Texts of a collection on a terminal: shown, never obeyed."""
+"""What is printed of a collection: its texts are shown, never obeyed."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from instruct_embeddings._printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-
-# All control characters but tab and line feed: an escape begins what drives a terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def printable(text: str) -> str:
-    """A text with its control characters replaced."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Records to store; a line that cannot be read is named by file and number."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -9,6 +10,9 @@ from pathlib import Path
 from instruct_embeddings.cli.files import Decode, split
 from instruct_embeddings.cli.flatten import Scalar, flatten
 from instruct_embeddings.errors import DataError
+
+_DIGEST = 16
+_MADE = re.compile(rf"[0-9a-f]{{{_DIGEST}}}-[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class Reader:
         id_key: Key (or CSV column) of the identifier, where a row has one.
         skip_bad: Collect the lines that cannot be read instead of stopping at the first.
         bad: What was skipped: one message a line.
+        made_ids: Whether a row had no id of its own.
     """
 
     text_key: str = "text"
     id_key: str = "id"
     skip_bad: bool = False
     bad: list[str] = field(default_factory=list)
+    made_ids: bool = False
     _seen: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def read(self, files: Iterable[Path]) -> Iterator[Record]:
@@ -66,6 +72,10 @@ class Reader:
         """
         return sum(1 for file in files for _ in split(file, self.text_key))
 
+    def has(self, name: str) -> bool:
+        """Whether a row of this id was read."""
+        return name in self._seen
+
     def _report(self, problem: str) -> None:
         if not self.skip_bad:
             raise DataError(
@@ -86,11 +96,17 @@ class Reader:
         given = row.pop(self.id_key, None)
         metadata = flatten(row)
         content = _digest(given, text, metadata)
-        name = f"{content[:16]}-{line}" if given is None else _checked_id(given)
+        name = f"{content[:_DIGEST]}-{line}" if given is None else _checked_id(given)
+        self.made_ids |= given is None
         first, same = self._seen.setdefault(name, (place, content))
         if same != content:
             raise ValueError(f"the id {name!r:.60} was used for another text, at {first}")
         return Record(name, text, metadata)
+
+
+def is_made(name: str) -> bool:
+    """Whether an id looks like those of rows that have none of their own."""
+    return _MADE.fullmatch(name) is not None
 
 
 def _digest(*parts: object) -> str:

@@ -140,20 +140,20 @@ def _named(store: "TransformStore", key: str) -> "TransformSummary":
 
 def _table(summaries: list["TransformSummary"]) -> "Table":
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, show_edge=False)
     for head in ("key", "instruction", "guide", "collection", "created", "on held-out rows"):
         table.add_column(head, overflow="fold")
     for one in summaries:
         if one.problem:
-            table.add_row(one.key[:12], f"[red]damaged:[/red] {escape(one.problem)}")
+            table.add_row(one.key[:12], Text.assemble(("damaged:", "red"), f" {one.problem}"))
             continue
         table.add_row(
             one.key[:12],
-            escape(one.instruction or ""),
-            escape(one.guide or ""),
+            one.instruction or "",
+            one.guide or "",
             one.collection.name if one.collection else "",
             one.created,
             f"{one.report.generic:.2f} → {one.report.adapted:.2f}" if one.report else "",

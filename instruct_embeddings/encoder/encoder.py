@@ -11,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.encoder.calls import Calls
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.identity import Identity
@@ -134,7 +135,8 @@ class InstructEncoder:
             self._calls.prepare, texts, instruction, refine_steps
         )
         slot = await asyncio.to_thread(self._lease.slot)
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        with from_here():
+            loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         advance = partial(next, self._calls.run(request, out), None)
         with progress(len(request.texts), show_progress, on_batch) as report:
             while True:

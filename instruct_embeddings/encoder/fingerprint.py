@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.errors import CollectionMismatchError
 
 _KEY = "instruct_embeddings:"
@@ -76,6 +77,7 @@ class EmbeddingRecord:
             "that filled it, or fill another collection."
         )
 
+    @printed
     def __str__(self) -> str:
         """Model, instruction and dimension in words; a piece of the fingerprint tells versions."""
         under = "no instruction" if self.instruction is None else f"{self.instruction!r}"

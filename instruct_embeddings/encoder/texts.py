@@ -1,10 +1,10 @@
 """Checks of what callers pass in, and the warning about texts that were cut."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import TextError, TruncationWarning
 
@@ -115,12 +115,11 @@ def warn_of_cut_texts(cut: int, total: int, room: int) -> None:
     if cuts is not None:
         cuts.append((cut, room))
         return
-    warnings.warn(
+    warn(
         f"{cut:,} of {total:,} texts are longer than the {room:,} tokens that are left for a text "
         "beside instruction and special tokens; their ends were not embedded. Split them, or raise "
         "max_tokens where the model allows it.",
         TruncationWarning,
-        stacklevel=2,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.evaluation.tables import as_text, new_table
 from instruct_embeddings.transform.significance import signed
 
@@ -37,6 +38,7 @@ class AwarenessFigure:
     gain: float | None
     p_value: float | None
 
+    @printed
     def __str__(self) -> str:
         """The mean with its spread; the gain with its p-value."""
         own = f"{self.mean:.3f} ±{self.spread:.3f}"
@@ -71,5 +73,6 @@ class AwarenessReport:
         title = f"mean ± spread over {len(self.seeds)} seeds (gain over {self.baseline}, p)"
         return new_table(title, ["figure", *methods], [[k, *v] for k, v in lines.items()])
 
+    @printed
     def __str__(self) -> str:
         return as_text(self.table())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from instruct_embeddings._extras import require
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.evaluation.report import Evaluation
+from instruct_embeddings.retrieval.map_fonts import Fonts, find_fonts, warn_of_missing
 from instruct_embeddings.transform.significance import Estimate
 
 if TYPE_CHECKING:
@@ -46,15 +47,24 @@ def picture(evaluation: Evaluation) -> "Figure":
     figure: Figure = require("matplotlib.figure", extra="eval").Figure(
         figsize=(10, height), facecolor="white", layout="constrained"
     )
-    head = "\n".join(fill(line, _HEAD) for line in evaluation.headline().splitlines())
+    names = [one.method for one in evaluation.methods]
+    fonts = find_fonts([evaluation.headline(), *names])
+    warn_of_missing(fonts, "they are left out")
+    with fonts.used():
+        _fill(figure, evaluation, fonts)
+    return figure
+
+
+def _fill(figure: "Figure", evaluation: Evaluation, fonts: Fonts) -> None:
+    lines = fonts.writable(evaluation.headline()).splitlines()
+    head = "\n".join(fill(line, _HEAD) for line in lines)
     figure.suptitle(head, x=0.01, ha="left", color=_INK, fontsize=11, parse_math=False)
     left, right = figure.subplots(1, 2, sharey=True)
-    names = [one.method for one in evaluation.methods]
+    names = [fonts.writable(one.method) for one in evaluation.methods]
     precision = [one.precision for one in evaluation.methods]
     v_measure = [one.v_measure for one in evaluation.methods]
     _panel(left, f"precision@{evaluation.k}", names, precision)
     _panel(right, "V-measure", names, v_measure)
-    return figure
 
 
 def _panel(axes: "Axes", title: str, names: Sequence[str], figures: Sequence[Estimate]) -> None:

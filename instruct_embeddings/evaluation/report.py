@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.evaluation.tables import as_text, new_table
@@ -145,5 +146,6 @@ class Evaluation:
 
         return draw(self, Path(file))
 
+    @printed
     def __str__(self) -> str:
         return as_text(self.table())

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from instruct_embeddings._printable import literal_console
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -27,12 +29,8 @@ def new_table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) 
 
 def as_text(part: "RenderableType", width: int = _WIDTH) -> str:
     """A part as plain text, `width` characters wide."""
-    from rich.console import Console
-
     page = StringIO()
     # In a notebook rich would display the pieces instead of writing them.
-    console = Console(
-        file=page, width=width, color_system=None, highlight=False, force_jupyter=False
-    )
-    console.print(part, markup=False)
+    console = literal_console(file=page, width=width, color_system=None, force_jupyter=False)
+    console.print(part)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

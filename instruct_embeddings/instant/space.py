@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +21,10 @@ _PROBES = 12
 # Two builds of one model differ by rounding, or by where long texts are cut; two models by more.
 _SAME = 0.98
 MAP_TEXTS = 400
+_CENTRED_ON = 8  # texts, of which so many characters are read
+_READ = 200
+_KEPT_MEANS = 256
+_SHORTEST = 0.3  # of the median length of the texts of a collection
 _log = logging.getLogger(__name__)
 
 
@@ -55,28 +59,60 @@ class CollectionMoves:
         bridge: Leads from there to the space of the collection; None where they are the same. Its
             report says what is lost on the way.
         likeness: Mean cosine of two texts, in the mover's own space and in that of the collection.
+        texts: Some texts of the collection.
     """
 
     mover: Mover
     bridge: QueryBridge | None = None
     likeness: tuple[float, float] = (0.0, 0.0)
+    texts: tuple[str, ...] = ()
+    _means: dict[str, FloatArray] = field(default_factory=dict, compare=False, repr=False)
 
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
+    def moves(
+        self,
+        queries: Sequence[str],
+        instruction: str,
+        vectors: FloatArray,
+        *,
+        centred: bool = False,
+    ) -> FloatArray:
         """What the instruction adds to query vectors of the collection.
 
         Args:
             queries: Texts of n queries.
             instruction: A plain sentence.
             vectors: Generic unit vectors of the queries, from the model of the collection, (n, d).
+            centred: Take out what the instruction adds to any text of the collection. What is left
+                says in what respect a text differs from others, not what kind of text is wanted.
 
         Returns:
             Shape (n, d).
         """
-        if self.bridge is None:
-            return self.mover.moves(queries, instruction, vectors)
-        own = self.mover.embed(queries)
+        own = vectors if self.bridge is None else self.mover.embed(queries)
         moved = self.mover.moves(queries, instruction, own)
-        return np.asarray(moved @ self.bridge.weights.T, dtype=np.float32)
+        if centred and self.texts:
+            moved = moved - self._shared(instruction)
+        if self.bridge is not None:
+            moved = moved @ self.bridge.weights.T
+        return np.asarray(moved, dtype=np.float32)
+
+    def is_like_its_texts(self, query: str) -> bool:
+        """Whether a query is about as long as the texts of the collection."""
+        if not self.texts:
+            return False
+        median = float(np.median([len(text) for text in self.texts]))
+        return _SHORTEST * median <= len(query) <= median / _SHORTEST
+
+    def _shared(self, instruction: str) -> FloatArray:
+        """Mean move of some texts of the collection, shape (d,); kept for the last instructions."""
+        known = self._means.get(instruction)
+        if known is None:
+            texts = [text[:_READ] for text in self.texts[:_CENTRED_ON]]
+            moves = self.mover.moves(texts, instruction, self.mover.embed(texts))
+            known = self._means[instruction] = np.asarray(moves.mean(0), dtype=np.float32)
+            for oldest in list(self._means)[:-_KEPT_MEANS]:
+                self._means.pop(oldest, None)
+        return known
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:
         """Generic unit vectors of phrases in the space of the collection, shape (n, d)."""
@@ -110,7 +146,7 @@ def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
             return CollectionMoves(mover)
         cosines = (mover.embed(_texts(probes)) * unit_rows(probes.vectors)).sum(1)
         if float(np.median(cosines)) >= _SAME:
-            return CollectionMoves(mover)
+            return CollectionMoves(mover, texts=tuple(_texts(probes)))
     rows = _with_texts(sample(MAP_TEXTS))
     texts = _texts(rows)
     if len(set(texts)) < MIN_TEXTS:
@@ -122,7 +158,9 @@ def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
     own = mover.embed(texts)
     bridge = fit_bridge(rows.vectors, own, texts, new_model=mover.name)
     _log.info("A map into the space of the collection was fitted: %s", bridge.report)
-    return CollectionMoves(mover, bridge, (_likeness(own), _likeness(unit_rows(rows.vectors))))
+    return CollectionMoves(
+        mover, bridge, (_likeness(own), _likeness(unit_rows(rows.vectors))), tuple(texts)
+    )
 
 
 def _likeness(vectors: FloatArray) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError, TransformMismatchError
 from instruct_embeddings.guides.by_instruction import chosen_guide
@@ -78,6 +79,7 @@ class Drift:
         derived = {"lost": self.lost, "lost_error": self.lost_error, "refit": self.refit}
         return {**asdict(self), "report": self.report.to_dict(), **derived}
 
+    @printed
     def __str__(self) -> str:
         """A few readable lines."""
         verdict = "refit() is due" if self.refit else "this may be chance, it can stay"

@@ -1,17 +1,19 @@
 """The picture of an explanation: one sample, as it is stored and under the instruction."""
 
-import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._printable import printable
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.layout import map_points
+from instruct_embeddings.retrieval.map_fonts import Fonts, find_fonts, warn_of_missing
 from instruct_embeddings.retrieval.map_labels import name_groups
 
 if TYPE_CHECKING:
@@ -57,17 +59,17 @@ def draw(explanation: Explanation, file: Path) -> Path:
         ConfigError: The name ends in something else.
     """
     check_picture(file)
-    with warnings.catch_warnings():
-        # Letters that the font lacks are drawn as boxes.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure = picture(explanation)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=_DPI)
+    figure = picture(explanation)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=_DPI)
     return file
 
 
 def picture(explanation: Explanation) -> "Figure":
     """The map as a figure of matplotlib.
+
+    Letters that the usual font lacks are written with another that is installed. Where none has
+    them, a category has its number in place of its name, with a warning.
 
     Raises:
         MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
@@ -76,10 +78,31 @@ def picture(explanation: Explanation) -> "Figure":
     figure: Figure = require("matplotlib.figure", extra="eval").Figure(
         figsize=_SIZE, facecolor="white"
     )
-    _draw_panels(figure, explanation)
-    _write_texts(figure, explanation)
-    _legend(figure, explanation)
+    names = [category.name for category in explanation.categories]
+    fonts = find_fonts([explanation.instruction, explanation.query, *names])
+    warn_of_missing(fonts, "categories have numbers, in the order of the table that `print` shows")
+    drawn = _writable(explanation, fonts)
+    with fonts.used():
+        _draw_panels(figure, drawn)
+        _write_texts(figure, drawn)
+        _legend(figure, drawn)
     return figure
+
+
+def _writable(explanation: Explanation, fonts: Fonts) -> Explanation:
+    """The explanation in letters that can be drawn."""
+    names = {
+        one.name: printable(one.name) if fonts.writes(one.name) else f"category {number}"
+        for number, one in enumerate(explanation.categories, 1)
+    }
+    query = explanation.query_category
+    return replace(
+        explanation,
+        instruction=fonts.writable(explanation.instruction),
+        query=fonts.writable(explanation.query),
+        categories=tuple(replace(one, name=names[one.name]) for one in explanation.categories),
+        query_category=names.get(query) or fonts.writable(query),
+    )
 
 
 def check_picture(file: Path) -> None:

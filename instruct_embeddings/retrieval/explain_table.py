@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from instruct_embeddings._printable import literal_console
 from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.retrieval.explanation import Explanation, Moved
 
@@ -17,15 +18,11 @@ _MOST_CATEGORIES = 12
 
 def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
     """The tables as plain text, `width` characters wide."""
-    from rich.console import Console
-
     page = StringIO()
     # In a notebook rich would display the pieces instead of writing them.
-    console = Console(
-        file=page, width=width, color_system=None, highlight=False, force_jupyter=False
-    )
+    console = literal_console(file=page, width=width, color_system=None, force_jupyter=False)
     for part in tables(explanation):
-        console.print(part, markup=False)
+        console.print(part)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 

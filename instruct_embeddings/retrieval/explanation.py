@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.transform.report import FitReport
 
@@ -164,6 +165,7 @@ class Explanation:
 
         return draw(self, Path(file))
 
+    @printed
     def __str__(self) -> str:
         """Tables for a reader."""
         from instruct_embeddings.retrieval.explain_table import as_text

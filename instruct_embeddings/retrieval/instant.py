@@ -16,6 +16,7 @@ from instruct_embeddings.protocols import (
 )
 from instruct_embeddings.retrieval.constrained import SEEN, Direction
 from instruct_embeddings.retrieval.constraints import Constraint
+from instruct_embeddings.retrieval.kinds import kind_of
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
@@ -94,7 +95,10 @@ class InstantAnswers:
         """
         info = self._collection.info()
         settled = self.settle(info)
-        move = settled.moves.moves([query], instruction, vector)[0]
+        # "Which language is it written in?", asked of a text: more like this, in one respect. To
+        # a short question, or under "Find the cause", the kind of text wanted matters as well.
+        alike = kind_of(instruction) == "aspect" and settled.moves.is_like_its_texts(query)
+        move = settled.moves.moves([query], instruction, vector, centred=alike)[0]
         return InstantRanker(instruction, info, settled.norms, move)
 
     def directions(self, constraints: Sequence[Constraint]) -> list[Direction]:

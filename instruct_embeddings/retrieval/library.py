@@ -2,12 +2,12 @@
 
 import logging
 import threading
-import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
     ArtefactError,
@@ -254,8 +254,4 @@ class TransformLibrary:
 
 
 def _warn_that_it_gains_nothing(transform: InstructionTransform) -> None:
-    warnings.warn(
-        f"Instruction {transform.instruction!r}: {transform.report}",
-        TransformWarning,
-        stacklevel=6,
-    )
+    warn(f"Instruction {transform.instruction!r}: {transform.report}", TransformWarning)

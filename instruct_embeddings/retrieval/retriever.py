@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS, check_instructed, evaluate
@@ -179,7 +180,8 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None and (wait or self._instant is None or query is None):
-            await self._fits.wait(check_asked(asked))
+            with from_here():
+                await self._fits.wait(check_asked(asked))
 
     def search(
         self,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings._printable import printed
+
 _NO_NUMBERS = ("method", "tried")
 _OPTIONAL = ("strength", "unbridged", "unbridged_cosine")
 
@@ -79,6 +81,7 @@ class BridgeReport:
         if not all(isinstance(name, str) for name in (self.method, *self.tried)):
             raise ValueError("names of maps are text")
 
+    @printed
     def __str__(self) -> str:
         """Three readable lines."""
         if self.unbridged is None:

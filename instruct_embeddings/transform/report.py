@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.question_report import QuestionReport
 
 PAIR_ACCURACY = "pair accuracy"
@@ -49,6 +50,7 @@ class JudgementReport:
         """Whether judged queries gain more over the generic vectors than the standard error."""
         return self.used and self.same_queries - self.generic > self.gain_error
 
+    @printed
     def __str__(self) -> str:
         """One line."""
         verdict = "the transform is corrected" if self.used else "the transform is kept as it was"
@@ -142,6 +144,7 @@ class FitReport:
         read = {"growth": growth, "judgements": judgements, "questions": questions}
         return cls(**{**values, **read})
 
+    @printed
     def __str__(self) -> str:
         """A few readable lines."""
         verdict = (

@@ -8,7 +8,7 @@ from chromadb import Collection, GetResult
 from numpy.typing import ArrayLike
 
 from chroma_instruct_embeddings.embedded import embedded_texts
-from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings._types import FloatArray, Metadata, Space
 from instruct_embeddings.errors import EmptyCollectionError, UnsupportedCollectionError
 from instruct_embeddings.protocols import Rows
 
@@ -83,9 +83,14 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
         rows["vectors"] = np.asarray(answer["embeddings"], dtype=np.float32)
     if records:
         rows["texts"] = tuple(answer["documents"] or [None] * len(ids))
-        rows["metadatas"] = tuple(entry or {} for entry in answer["metadatas"] or [{}] * len(ids))
+        rows["metadatas"] = tuple(map(_steady, answer["metadatas"] or [{}] * len(ids)))
         rows["embedded"] = embedded_texts(rows["texts"], rows["metadatas"])
     return Rows(ids, **rows)
+
+
+def _steady(metadata: Metadata | None) -> Metadata:
+    """Metadata in one order: Chroma gives another at every read, and hosts hash them."""
+    return dict(sorted(metadata.items())) if metadata else {}
 
 
 def in_order(rows: Rows, ids: Sequence[str]) -> Rows:

@@ -32,6 +32,11 @@ class BridgedEmbeddings(Embeddings):
         self.embeddings = embeddings
         self.bridge = bridge
 
+    @property
+    def model_name(self) -> str | None:
+        """Name of the new model: as the bridge has it, else as the model says."""
+        return self.bridge.new_model or getattr(self.embeddings, "model_name", None)
+
     def embed_query(self, text: str) -> list[float]:
         """One query in the space of the old model."""
         found: list[float] = self.bridge.query(self.embeddings.embed_query(text)).tolist()

@@ -1,44 +1,67 @@
 """Hits of a search as LangChain documents."""
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.documents import Document
 
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.retrieval.hits import Hit
 
 # Says that the transform of another instruction served, and of which.
 REUSED = "reused_instruction"
 _LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
+_scores: ContextVar[list[float] | None] = ContextVar("scores", default=None)
 
-def to_documents(hits: Iterable[Hit], score_key: str | None) -> list[Document]:
-    """Documents in the order of the hits.
+
+@contextmanager
+def collected_scores() -> Iterator[list[float]]:
+    """The scores of the documents that a search within makes, in their order."""
+    found: list[float] = []
+    token = _scores.set(found)
+    try:
+        yield found
+    finally:
+        _scores.reset(token)
+
+
+def to_documents(hits: Sequence[Hit], score_key: str | None) -> list[Document]:
+    """Documents in the order of the hits, as they are stored.
+
+    What a search finds out about a document is not part of it: LangChain takes two documents for
+    the same where text and metadata are equal (`MultiQueryRetriever`, the indexing API), and a
+    score would make one document that several queries find many.
 
     As `Chroma` itself does, a row that was stored without a text is left out: a document has none
     to show. What LlamaIndex stores to rebuild its nodes is left out of the metadata.
 
     Args:
         hits: Hits, best first.
-        score_key: Metadata key that receives the score; `None` leaves the metadata as stored.
+        score_key: Metadata key that receives the score all the same, and beside it is said where
+            the transform of another instruction served; `None` leaves the metadata as stored.
     """
-    return [_to_document(hit, score_key) for hit in hits if hit.text is not None]
+    shown = [hit for hit in hits if hit.text is not None]
+    scores = _scores.get()
+    if scores is not None:
+        scores[:] = [float(hit.score) for hit in shown]
+    return [_to_document(hit, score_key) for hit in shown]
 
 
 def _to_document(hit: Hit, score_key: str | None) -> Document:
     metadata = _without_node(hit.metadata)
     if score_key is not None:
         if score_key in metadata:
-            warnings.warn(
+            warn(
                 f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
                 "of the search replaces it in the returned document. Pass another score_key, "
-                "or score_key=None to keep the metadata as it is stored.",
-                stacklevel=2,
+                "or score_key=None to keep the metadata as it is stored."
             )
         metadata[score_key] = float(hit.score)
-    if hit.reused:
-        metadata[REUSED] = ", ".join(hit.reused)
+        if hit.reused:
+            metadata[REUSED] = ", ".join(hit.reused)
     return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)
 
 

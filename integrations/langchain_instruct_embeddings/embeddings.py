@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder.encoder import InstructEncoder
+from instruct_embeddings.encoder.hub import DEFAULT_MODEL
 from instruct_embeddings.encoder.options import DataType, EncoderOptions, Precision, Side
 from instruct_embeddings.encoder.precision import to_floats
 from instruct_embeddings.encoder.share import Share
@@ -38,7 +39,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     Key init args:
         model:
             Hub id, folder of a Hugging Face model, or a folder written by
-            `InstructEncoder.save_pretrained`; `None` is instruct-minilm-l6-v1, which comes with
+            `InstructEncoder.save_pretrained`. By default instruct-minilm-l6-v1, which comes with
             this package. Also `model_name`.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
@@ -121,7 +122,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=()
     )
 
-    model_name: str | None = Field(default=None, alias="model")
+    model_name: str = Field(default=DEFAULT_MODEL, alias="model")
     query_instruction: str | None = None
     document_instruction: str | None = None
     show_progress: bool = False
@@ -153,6 +154,11 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     def _accept_paths(cls, value: object) -> object:
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
+    @field_validator("model_name", mode="before")
+    @classmethod
+    def _default_model(cls, value: object) -> object:
+        return DEFAULT_MODEL if value is None else value
+
     @field_validator(*_INSTRUCTIONS)
     @classmethod
     def _check_instruction(cls, instruction: str | None) -> str | None:
@@ -163,7 +169,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         options = {
             f.name: getattr(self, f.name) for f in fields(EncoderOptions) if f.name != "model"
         }
-        self._share = Share(InstructEncoder(EncoderOptions(model=self.model_name, **options)))
+        model = None if self.model_name == DEFAULT_MODEL else self.model_name
+        self._share = Share(InstructEncoder(EncoderOptions(model=model, **options)))
         return self
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -13,16 +13,18 @@ from langchain_core.callbacks.manager import (
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.config import RunnableConfig, run_in_executor
 from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 from typing_extensions import Self
 
 from instruct_embeddings._arguments import UNSET, Unset, given
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.instant import find_instant
 from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
+from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
@@ -33,7 +35,7 @@ from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from langchain_instruct_embeddings.documents import to_documents
+from langchain_instruct_embeddings.documents import collected_scores, to_documents
 from langchain_instruct_embeddings.engine import build_engine, serves
 
 _MADE_WHEN_ABSENT: Any = None
@@ -79,10 +81,16 @@ class InstructionTransformRetriever(BaseRetriever):
         wait:
             Wait for the fit of an instruction that is not known yet, rather than to let the instant
             query answer meanwhile.
+        score_threshold:
+            Least score of a document, in [-1, 1]; fewer than `k` may come back.
+        lambda_mult, fetch_k:
+            Maximal marginal relevance, so that copies of one text do not fill the results: among
+            `fetch_k` candidates (20, or 5 for each result), 1 looks at scores alone, 0 only at how
+            different documents are. `None` keeps the plain order.
         score_key:
-            Metadata key that receives the score, a similarity in [-1, 1] where higher is closer:
-            the adapted cosine, or the generic similarity in a search without an instruction. It
-            replaces a stored value of that name, with a warning. `None` adds nothing.
+            Metadata key that receives the score. `None` leaves the metadata as they are stored, so
+            that a document which several queries find is one document to LangChain: see
+            `invoke_with_scores`. A score replaces a stored value of that name, with a warning.
         store:
             `TransformStore` or directory where fitted transforms are kept and found again.
         fit:
@@ -91,8 +99,9 @@ class InstructionTransformRetriever(BaseRetriever):
             Use a transform that does not beat the generic vectors on held-out rows.
         reuse:
             Least agreement, such as 0.925, at which the transform of another instruction serves
-            that means the same for the texts of the collection; documents then carry it as
-            `reused_instruction`. `None` never does that.
+            that means the same for the texts of the collection. `transform_for(...).instruction`
+            says whose serves, as does `reused_instruction` in metadata that carry a score. `None`
+            never does that.
         questions:
             `Questions`: judged questions, texts with the ids of the documents that answer them.
             With them, the choice between generic, blend and adapted is made on them.
@@ -124,6 +133,8 @@ class InstructionTransformRetriever(BaseRetriever):
         retriever.invoke("image viewer", k=3, filter={"section": "graphics"})
         retriever.invoke("viewer", instruction={"What is it for?": 0.7, "What language?": 0.3})
         print(retriever.report("What programming language is it written in?"))
+        for document, score in retriever.invoke_with_scores("image viewer", k=3):
+            print(f"{score:.2f} {document.page_content}")
         ```
 
         `configurable_fields` and `bind` never fit again, except where they change the guide,
@@ -146,7 +157,7 @@ class InstructionTransformRetriever(BaseRetriever):
     vectorstore: Chroma = Field(frozen=True)
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
     instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(
-        default=True, frozen=True
+        default=True, frozen=True, validate_default=True
     )
     k: int = Field(default=4, gt=0)
     instruction: str | dict[str, float] | None = None
@@ -156,7 +167,10 @@ class InstructionTransformRetriever(BaseRetriever):
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
     wait: bool = False
-    score_key: str | None = "score"
+    score_threshold: float | None = Field(default=None, ge=-1.0, le=1.0)
+    lambda_mult: float | None = Field(default=None, ge=0.0, le=1.0)
+    fetch_k: int | None = Field(default=None, gt=0)
+    score_key: str | None = None
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
     insist: bool = Field(default=False, frozen=True)
@@ -214,6 +228,7 @@ class InstructionTransformRetriever(BaseRetriever):
     @model_validator(mode="after")
     def _share_engine(self) -> Self:
         asked = self.questions and self.questions.embedded_by(self._embed_queries)
+        # The validator has made one of True.
         instant = None if isinstance(self.instant, bool) else self.instant
         learned = (self.guide, instant, self._store, self.fit, self.insist, self.reuse, asked)
         wanted = (self.vectorstore, *learned)
@@ -223,6 +238,32 @@ class InstructionTransformRetriever(BaseRetriever):
         if not self.tags:
             self.tags = [type(self.vectorstore).__name__, type(self._embeddings).__name__]
         return self
+
+    def invoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """`invoke` with the score of each document beside it, as vector stores give it.
+
+        Args:
+            input: The query.
+            config: Callbacks, tags, metadata of the run.
+            arguments: Those of a call, such as `instruction` and `k`.
+
+        Returns:
+            Documents, best first, each with a similarity in [-1, 1] where higher is closer: the
+            adapted cosine, or the generic similarity in a search without an instruction.
+        """
+        with collected_scores() as scores:
+            documents = self.invoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
+
+    async def ainvoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """The same as `invoke_with_scores` without blocking the event loop."""
+        with collected_scores() as scores:
+            documents = await self.ainvoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
 
     def transform_for(self, instruction: str | None = None) -> InstructionTransform:
         """The transform of an instruction; fits it now if it is not known yet.
@@ -335,9 +376,13 @@ class InstructionTransformRetriever(BaseRetriever):
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
         wait: bool | None = None,
+        score_threshold: float | Unset | None = UNSET,
+        lambda_mult: float | Unset | None = UNSET,
+        fetch_k: int | Unset | None = UNSET,
     ) -> list[Document]:
         options = self._options(k, instruction, filter, where_document, blend, prefetch, wait)
-        return self._search(query, self._embeddings.embed_query(query), options)
+        choice = self._choice(options["k"], score_threshold, lambda_mult, fetch_k)
+        return self._search(query, self._embeddings.embed_query(query), options, choice)
 
     async def _aget_relevant_documents(
         self,
@@ -351,11 +396,16 @@ class InstructionTransformRetriever(BaseRetriever):
         blend: float | None = None,
         prefetch: int | Unset | None = UNSET,
         wait: bool | None = None,
+        score_threshold: float | Unset | None = UNSET,
+        lambda_mult: float | Unset | None = UNSET,
+        fetch_k: int | Unset | None = UNSET,
     ) -> list[Document]:
         options = self._options(k, instruction, filter, where_document, blend, prefetch, wait)
-        vector = await self._embeddings.aembed_query(query)
-        await self.engine.aprepare(options["instruction"], query=query, wait=options["wait"])
-        return await run_in_executor(None, self._search, query, vector, options)
+        choice = self._choice(options["k"], score_threshold, lambda_mult, fetch_k)
+        with from_here():
+            vector = await self._embeddings.aembed_query(query)
+            await self.engine.aprepare(options["instruction"], query=query, wait=options["wait"])
+            return await run_in_executor(None, self._search, query, vector, options, choice)
 
     def _options(
         self,
@@ -378,7 +428,23 @@ class InstructionTransformRetriever(BaseRetriever):
             "wait": self.wait if wait is None else wait,
         }
 
-    def _search(self, query: str, vector: list[float], options: dict[str, Any]) -> list[Document]:
-        row = np.asarray(vector, dtype=np.float32)
-        hits = self.engine.search(row, query=query, **options)
-        return to_documents(hits, self.score_key)
+    def _choice(
+        self,
+        k: int,
+        score_threshold: float | Unset | None,
+        lambda_mult: float | Unset | None,
+        fetch_k: int | Unset | None,
+    ) -> Choice:
+        return Choice(
+            k,
+            given(score_threshold, self.score_threshold),
+            given(lambda_mult, self.lambda_mult),
+            given(fetch_k, self.fetch_k),
+        )
+
+    def _search(
+        self, query: str, vector: list[float], options: dict[str, Any], choice: Choice
+    ) -> list[Document]:
+        wanted = options | {"k": choice.wanted(options["prefetch"])}
+        hits = self.engine.search(np.asarray(vector, dtype=np.float32), query=query, **wanted)
+        return to_documents(choice.of(hits, self.engine.collection), self.score_key)

@@ -1,17 +1,23 @@
-"""A query that carries its own instruction."""
+"""A query that carries what is asked of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from llama_index.core.schema import QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from instruct_embeddings._arguments import UNSET, Unset
+from instruct_embeddings.retrieval.choosing import Choice
+from llama_index_instruct_embeddings.filters import to_where
 
 
 @dataclass
 class InstructionQueryBundle(QueryBundle):
-    """Query with an instruction of its own, for one call of `InstructionTransformRetriever`.
+    """Query with arguments of its own, for one call of `InstructionTransformRetriever`.
 
     It can be passed wherever LlamaIndex takes a query, to a retriever or to a query engine. Query
-    transforms such as HyDE make plain bundles and so lose the instruction; use
+    transforms such as HyDE make plain bundles and so lose the arguments; use
     `InstructionTransformRetriever.with_instruction` there.
 
     Usage:
@@ -21,9 +27,52 @@ class InstructionQueryBundle(QueryBundle):
         engine.query(InstructionQueryBundle("image viewer", instruction="What is it for?"))
         ```
 
+        Where several users ask one retriever, each with what they may see:
+
+        ```python
+        from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
+
+        own = MetadataFilters(filters=[MetadataFilter(key="team", value="support")])
+        asked = InstructionQueryBundle("image viewer", filters=own, similarity_top_k=3)
+        ```
+
+    Attributes that are left out are those of the retriever. `None` has a meaning of its own.
+
     Attributes:
         instruction: The plain sentence to search under, or several with weights. `None` asks for
             the generic search, also where the retriever has an instruction.
+        filters: Metadata filters, in place of the retriever's; `None` lifts them.
+        similarity_top_k: Number of nodes wanted.
+        where_document: Chroma's filter on texts; `None` lifts the retriever's.
+        blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
+        prefetch: Candidates fetched before they are rescored; `None` chooses.
+        similarity_cutoff: Least score of a node; `None` shows all.
+        mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone);
+            `None` keeps the plain order.
     """
 
-    instruction: str | Mapping[str, float] | None = None
+    instruction: str | Mapping[str, float] | Unset | None = UNSET
+    filters: MetadataFilters | Unset | None = UNSET
+    similarity_top_k: int | Unset = UNSET
+    where_document: dict[str, Any] | Unset | None = UNSET
+    blend: float | Unset = UNSET
+    prefetch: int | Unset | None = UNSET
+    similarity_cutoff: float | Unset | None = UNSET
+    mmr_threshold: float | Unset | None = UNSET
+
+    def options(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of a search: those of a retriever, with what the query says otherwise."""
+        asked: dict[str, Any] = {
+            "k": self.similarity_top_k,
+            "where_document": self.where_document,
+            "blend": self.blend,
+            "prefetch": self.prefetch,
+        }
+        if not isinstance(self.filters, Unset):
+            asked["where"] = to_where(self.filters)
+        return {**own, **{k: value for k, value in asked.items() if not isinstance(value, Unset)}}
+
+    def choice(self, own: Choice) -> Choice:
+        """What is chosen of the results, likewise."""
+        asked = {"least": self.similarity_cutoff, "relevance": self.mmr_threshold}
+        return replace(own, **{k: v for k, v in asked.items() if not isinstance(v, Unset)})

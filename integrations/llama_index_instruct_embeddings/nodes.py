@@ -9,12 +9,12 @@ from llama_index.core.vector_stores.utils import (
 
 from instruct_embeddings.retrieval.hits import Hit
 
-# Says that the transform of another instruction served, and of which.
-REUSED = "reused_instruction"
-
 
 def to_nodes(hits: list[Hit], docstore: BaseDocumentStore | None = None) -> list[NodeWithScore]:
     """Nodes with scores, in the order of the hits.
+
+    What a search finds out about a node is not part of it: LlamaIndex takes nodes for the same by
+    a hash of text and metadata (`QueryFusionRetriever`, its own recursion).
 
     Args:
         hits: Hits, best first.
@@ -25,19 +25,9 @@ def to_nodes(hits: list[Hit], docstore: BaseDocumentStore | None = None) -> list
     if docstore is not None:
         nodes = _from_docstore(nodes, docstore)
     return [
-        NodeWithScore(node=_noted(node, hit), score=float(hit.score))
+        NodeWithScore(node=node, score=float(hit.score))
         for node, hit in zip(nodes, hits, strict=True)
     ]
-
-
-def _noted(node: BaseNode, hit: Hit) -> BaseNode:
-    """The node; a copy that says so where the transform of another instruction served."""
-    if not hit.reused:
-        return node
-    keys = ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
-    hidden = {key: [*getattr(node, key), REUSED] for key in keys}
-    metadata = {**node.metadata, REUSED: ", ".join(hit.reused)}
-    return node.model_copy(update={"metadata": metadata, **hidden})
 
 
 def to_node(hit: Hit) -> BaseNode:

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 from typing_extensions import Self
 
+from instruct_embeddings._arguments import given
+from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
+from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
@@ -113,6 +117,9 @@ class InstructionTransformRetriever(BaseRetriever):
         prefetch: int | None = None,
         exact: bool = False,
         wait: bool = False,
+        similarity_cutoff: float | None = None,
+        mmr_threshold: float | None = None,
+        mmr_prefetch_k: int | None = None,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
         insist: bool = False,
@@ -146,12 +153,17 @@ class InstructionTransformRetriever(BaseRetriever):
             exact: Rank all vectors instead of asking the index, for evaluation.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer meanwhile.
+            similarity_cutoff: Least score of a node, in [-1, 1]; fewer may come back.
+            mmr_threshold: Maximal marginal relevance, so that copies of one text do not fill the
+                results: 1 looks at scores alone, 0 only at how different nodes are. `None` keeps
+                the plain order.
+            mmr_prefetch_k: Candidates for that; by default 20, or 5 for each node wanted.
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
             insist: Use a transform that does not beat the generic vectors on held-out rows.
             reuse: Least agreement, such as 0.925, at which the transform of another instruction
-                serves that means the same for the texts of the collection; nodes then carry it as
-                `reused_instruction`. `None` never does that.
+                serves that means the same for the texts of the collection;
+                `transform_for(...).instruction` says whose. `None` never does that.
             questions: Judged questions, texts with the ids of the nodes that answer them. With
                 them, the choice between generic, blend and adapted is made on them.
             engine: Engine of another retriever over the same collection, whose fits are shared;
@@ -194,6 +206,7 @@ class InstructionTransformRetriever(BaseRetriever):
             "exact": exact,
         }
         self._wait = wait
+        self._choice = Choice(similarity_top_k, similarity_cutoff, mmr_threshold, mmr_prefetch_k)
         super().__init__(
             callback_manager=callback_manager or source.callback_manager,
             object_map=object_map or source.object_map,
@@ -249,7 +262,7 @@ class InstructionTransformRetriever(BaseRetriever):
         """
         bundle = QueryBundle(query) if isinstance(query, str) else query
         asked = self._instruction_of(bundle) if instruction is None else instruction
-        options = self._options | {"k": k, "instruction": asked}
+        options = self._options_of(bundle) | {"k": k, "instruction": asked}
         vector = self._embedded(bundle)
         return explain(self._engine, vector, bundle.query_str, sample=sample, **options)
 
@@ -302,20 +315,18 @@ class InstructionTransformRetriever(BaseRetriever):
         return [self._embed_model.get_agg_embedding_from_queries([text]) for text in texts]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        instruction = self._instruction_of(query_bundle)
-        return self._search(
-            query_bundle.query_str or None, self._embedded(query_bundle), instruction
-        )
+        return self._search(self._embedded(query_bundle), query_bundle)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        vector = query_bundle.embedding
-        if vector is None:
-            strings = _strings(query_bundle)
-            vector = await self._embed_model.aget_agg_embedding_from_queries(strings)
         instruction = self._instruction_of(query_bundle)
-        text = query_bundle.query_str or None
-        await self._engine.aprepare(instruction, query=text, wait=self._wait)
-        return await asyncio.to_thread(self._search, text, vector, instruction)
+        with from_here():
+            vector = query_bundle.embedding
+            if vector is None:
+                strings = _strings(query_bundle)
+                vector = await self._embed_model.aget_agg_embedding_from_queries(strings)
+            text = query_bundle.query_str or None
+            await self._engine.aprepare(instruction, query=text, wait=self._wait)
+            return await asyncio.to_thread(self._search, vector, query_bundle)
 
     def _embedded(self, query_bundle: QueryBundle) -> list[float]:
         if query_bundle.embedding is not None:
@@ -324,16 +335,30 @@ class InstructionTransformRetriever(BaseRetriever):
 
     def _instruction_of(self, query_bundle: QueryBundle) -> Asked | None:
         if isinstance(query_bundle, InstructionQueryBundle):
-            return query_bundle.instruction
+            return given(query_bundle.instruction, self._instruction)
         return self._instruction
 
-    def _search(
-        self, text: str | None, vector: Sequence[float], instruction: Asked | None
-    ) -> list[NodeWithScore]:
-        array = np.asarray(vector, dtype=np.float32)
-        options = self._options | {"instruction": instruction, "wait": self._wait}
-        hits = self._engine.search(array, query=text, **options)
-        return to_nodes(hits, self._docstore)
+    def _options_of(self, query_bundle: QueryBundle) -> dict[str, Any]:
+        if isinstance(query_bundle, InstructionQueryBundle):
+            return query_bundle.options(self._options)
+        return self._options
+
+    def _choice_of(self, query_bundle: QueryBundle) -> Choice:
+        if isinstance(query_bundle, InstructionQueryBundle):
+            return query_bundle.choice(self._choice)
+        return self._choice
+
+    def _search(self, vector: Sequence[float], query_bundle: QueryBundle) -> list[NodeWithScore]:
+        options = self._options_of(query_bundle)
+        choice = replace(self._choice_of(query_bundle), k=options["k"])
+        options = options | {
+            "k": choice.wanted(options["prefetch"]),
+            "query": query_bundle.query_str or None,
+            "instruction": self._instruction_of(query_bundle),
+            "wait": self._wait,
+        }
+        hits = self._engine.search(np.asarray(vector, dtype=np.float32), **options)
+        return to_nodes(choice.of(hits, self._engine.collection), self._docstore)
 
 
 def _strings(query_bundle: QueryBundle) -> list[str]:

@@ -60,15 +60,15 @@ class Sizes:
         sample: Texts that a transform is fitted on.
     """
 
-    queries: int = 100_000
+    queries: int = 330
     documents: int = 100_000
     cases: int = 100_000
-    rows: int = 100_000
-    fitted: int = 3
+    rows: int = 1000
+    fitted: int = 2
     sample: int = 500
 
 
-QUICK = Sizes(60, 300, 24, 300, 1, 150)
+QUICK = Sizes(24, 100, 12, 120, 1, 100)
 
 
 @dataclass
@@ -109,7 +109,7 @@ def main() -> None:
     }
     sets = [own for own in load_sets(arguments.data) if not names or own.name in names]
     for own in track(sets, "sets", console=Console(stderr=True)):
-        small = cut(own, sizes.queries, sizes.documents, seed) if arguments.quick else own
+        small = cut(own, sizes.queries, sizes.documents, seed)
         results["retrieval"] += measure_set(small, models, table, sizes, seed)
     if not names or CONSTRAINTS in names:
         results["constraints"] = measure_constraints(

@@ -17,7 +17,11 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.errors import InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.retrieval.constrained import CANDIDATES, obey
+from instruct_embeddings.retrieval.constraints import find_constraints
+from instruct_embeddings.retrieval.instant import InstantAnswers
 from instruct_embeddings.supervision import Targets
+from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import fit_transform
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.benchmarks.tasks import embed, embed_under
@@ -158,8 +162,21 @@ def _added(encoder: InstructEncoder, asked: Asked, stored: Stored) -> FloatArray
 
 
 def _instant(instant: Any, asked: Asked, stored: Stored) -> FloatArray:
-    moves = instant.moves(asked.texts, asked.instruction, asked.vectors)
-    return unit_rows(asked.vectors + moves) @ stored.vectors.T
+    """As a retriever answers: every row scored, the best reordered where there are constraints."""
+    collection = InMemoryCollection(stored.vectors, texts=stored.texts, name=stored.name)
+    answers = InstantAnswers(collection, instant)
+    directions = answers.directions(find_constraints(asked.instruction))
+    rows = []
+    for text, vector in zip(asked.texts, asked.vectors, strict=True):
+        ranker = answers.ranker(text, vector[None], asked.instruction)
+        scores = ranker.score(vector[None], stored.vectors)
+        if directions:
+            best = np.argsort(-scores, kind="stable")[:CANDIDATES]
+            obeyed = obey(scores[best], stored.vectors[best], directions)
+            scores = scores - 10  # behind all candidates
+            scores[best] = obeyed
+        rows.append(scores)
+    return np.stack(rows)
 
 
 def _transformed(
@@ -176,7 +193,7 @@ def _transformed(
         instruction=asked.instruction,
         guide=f"encoder:{stored.name}",
         collection=CollectionInfo(stored.name, stored.name, stored.vectors.shape[1], "cosine"),
-        config=FitConfig(seed=seed),
+        config=FitConfig(seed=seed, time_budget=600),
     )
     folded = transform.fold(asked.vectors) @ stored.vectors.T
     space = transform.space.score(asked.vectors, stored.vectors)

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from instruct_embeddings.evaluation.significance import signed
 from tests.benchmarks.encoder_quality_report import Section
 from tests.benchmarks.retrieval_contestants import GENERIC
 
@@ -45,10 +46,13 @@ def means(rows: Sequence[Row]) -> Section:
         for name in distinct(rows, "method"):
             own = pick(rows, kind=kind, method=name, part="all")
             gains = [row["ndcg@10"] - row["generic ndcg@10"] for row in own]
-            figures = [f"{mean(row[key] for row in own):.3f}" for key in ("ndcg@10", "recall@100")]
-            shown = [f"{mean(gains):+.3f}", f"{min(gains):+.3f}"] if name != GENERIC else ["", ""]
+            keys = ("ndcg@10", "generic ndcg@10", "recall@100")
+            figures = [f"{mean(row[key] for row in own):.3f}" for key in keys]
+            shown = [signed(mean(gains)), signed(min(gains))] if name != GENERIC else ["", ""]
             lines.append([KINDS[kind], name, str(len(own)), *figures, *shown])
-    headings = ["", "method", "sets", "nDCG@10", "recall@100", "gain in nDCG", "worst set"]
+    # Who sits out some instructions is compared on the others.
+    compared = ("generic there", "recall@100", "gain in nDCG", "worst set")
+    headings = ["", "method", "sets", "nDCG@10", *compared]
     return Section("means over sets", headings, lines)
 
 
@@ -112,7 +116,8 @@ def interval(difference: Mapping[str, float] | None) -> str:
     """A difference with its interval; empty where there is none."""
     if difference is None:
         return ""
-    return f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    value, low, high = (signed(difference[key]) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def distinct(rows: Sequence[Row], key: str) -> list[str]:
@@ -128,4 +133,4 @@ def pick(rows: Sequence[Row], **wanted: str) -> list[Row]:
 def _gained(row: Row) -> str:
     if row["method"] == GENERIC:
         return f"{row['ndcg@10']:.3f}"
-    return f"{row['ndcg@10']:.3f} ({row['ndcg@10'] - row['generic ndcg@10']:+.3f})"
+    return f"{row['ndcg@10']:.3f} ({signed(row['ndcg@10'] - row['generic ndcg@10'])})"

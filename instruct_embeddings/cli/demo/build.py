@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from instruct_embeddings.cli.demo.corpus import Corpus
 from instruct_embeddings.cli.encoders import TextEncoder
-from instruct_embeddings.cli.indexing import fill
+from instruct_embeddings.cli.indexing import Target, fill
 from instruct_embeddings.cli.output import progress
 from instruct_embeddings.cli.places import Place, check_model, new_collection
 
@@ -46,7 +46,7 @@ def build(place: Place, corpus: Corpus, encoder: TextEncoder) -> Built:
         return Built(client, collection, 0, 0.0)
     with progress(f"Encoding {len(corpus.records):,} texts", len(corpus.records)) as advance:
         counts = fill(
-            collection,
+            Target(collection, lambda: collection),
             corpus.records,
             encoder,
             largest_batch=client.get_max_batch_size(),

@@ -83,7 +83,7 @@ def _precision(demo: Demo) -> "Table":
     for one in demo.taught:
         if one.precision is not None:
             figures = [f"{one.precision[side]:.3f}" for side in _SIDES]
-            table.add_row(_plain(one.aspect.instruction), _plain(one.aspect.key or ""), *figures)
+            table.add_row(one.aspect.instruction, one.aspect.key or "", *figures)
     return table
 
 
@@ -114,11 +114,9 @@ def _hits(
     width = max((len(label(hit)) for hits in shown for hit in hits), default=0)
     for row in zip(*shown, strict=False):
         marks = ["✓" if judge(hit.metadata) else " " for hit in row]
+        cells = zip(marks, row, strict=True)
         table.add_row(
-            *(
-                _plain(f"{mark} {label(hit):<{width}} {one_line(hit.text)}")
-                for mark, hit in zip(marks, row, strict=True)
-            )
+            *(f"{mark} {label(hit):<{width}} {one_line(hit.text)}" for mark, hit in cells)
         )
     return table
 
@@ -135,7 +133,7 @@ def _constraints(constraints: Sequence[Obeyed]) -> "Table":
     for one in constraints:
         counts = [one.counts(one.asked.satisfied), one.counts(one.asked.on_topic)]
         shown = [f"{each['generic']} → {each['instant']}" for each in counts]
-        table.add_row(_plain(one.asked.text), _plain(one.asked.instruction), *shown)
+        table.add_row(one.asked.text, one.asked.instruction, *shown)
     return table
 
 
@@ -171,24 +169,17 @@ def _closing(demo: Demo) -> "Text":
 
 def _table(title: str, *heads: str) -> "Table":
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
 
     return Table(
         *heads,
-        title=escape(title),
+        title=title,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
         show_edge=False,
         width=_WIDTH,
     )
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _program() -> str:

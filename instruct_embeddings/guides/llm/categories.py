@@ -8,6 +8,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
@@ -74,6 +75,7 @@ class Categories:
         descriptions = given if isinstance(given, Mapping) else {}
         return cls(instruction, tuple(given), descriptions)
 
+    @printed
     def __str__(self) -> str:
         """One line a category."""
         return "\n".join(self.lines())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.guides.asking import Cost
 
 _SHOWN = 12
@@ -36,6 +37,7 @@ class LabellingReport:
     cost: Cost
     categories: Mapping[str, int] = field(default_factory=dict)
 
+    @printed
     def __str__(self) -> str:
         """A few readable lines."""
         shown = [f"{name} {count}" for name, count in list(self.categories.items())[:_SHOWN]]

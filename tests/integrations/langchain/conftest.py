@@ -99,7 +99,9 @@ def make_retriever(
 
     def make(**fields: Any) -> InstructionTransformRetriever:
         parts: dict[str, Any] = {"guide": guide, "fit": fit, "store": known}
-        return InstructionTransformRetriever(**({"vectorstore": chroma} | parts | fields))
+        # What answers at once has tests of its own.
+        own = {"vectorstore": chroma, "instant": None}
+        return InstructionTransformRetriever(**(own | parts | fields))
 
     return make
 

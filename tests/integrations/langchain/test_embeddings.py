@@ -20,7 +20,7 @@ from langchain_core.stores import InMemoryByteStore
 from pydantic import ValidationError
 
 from chroma_instruct_embeddings import check_collection
-from instruct_embeddings.encoder import EncoderOptions, InstructEncoder
+from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, InstructEncoder
 from instruct_embeddings.errors import ClosedEncoderError, TextError, TruncationWarning
 from langchain_instruct_embeddings import InstructEmbeddings
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
@@ -45,7 +45,18 @@ def test_there_is_a_field_for_every_option_of_the_encoder_with_the_same_default(
         for name, field in InstructEmbeddings.model_fields.items()
         if name not in own
     }
-    assert here == {field.name: field.default for field in fields(EncoderOptions)}
+    wanted = {field.name: field.default for field in fields(EncoderOptions)}
+    assert here == wanted | {"model": DEFAULT_MODEL}
+
+
+def test_the_default_model_has_a_name() -> None:
+    plain = InstructEmbeddings()
+    assert plain.model_name == InstructEncoder().name == DEFAULT_MODEL
+    assert InstructEmbeddings(model=None).model_name == DEFAULT_MODEL
+    assert plain.with_instruction("Which colour?").model_name == DEFAULT_MODEL
+    assert plain.model_copy(update={"model": None}) == plain
+    assert f"model_name={DEFAULT_MODEL!r}" in repr(plain)
+    assert plain.encoder.options == EncoderOptions()
 
 
 def test_every_option_reaches_the_encoder() -> None:

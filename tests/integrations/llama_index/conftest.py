@@ -116,7 +116,8 @@ def make_retriever(
 
     def make(**arguments: Any) -> InstructionTransformRetriever:
         parts: dict[str, Any] = {"guide": guide, "fit": fit, "store": known}
-        return InstructionTransformRetriever(index, **(parts | arguments))
+        # What answers at once has tests of its own.
+        return InstructionTransformRetriever(index, **({"instant": None} | parts | arguments))
 
     return make
 

@@ -176,9 +176,7 @@ def test_questions_are_shown_by_set_aspect_and_constraint() -> None:
             ],
         },
     )
-    assert (
-        "| sets under instructions | instant query | 1 | 0.500 | 0.900 | +0.100 | +0.100 |" in found
-    )
+    assert "| instant query | 1 | 0.500 | 0.400 | 0.900 | +0.100 | +0.100 |" in found
     assert "| instant query | 20 | 0.500 | +0.100 [+0.050, +0.150] |" in found
     assert "| colour | 20 | 0.400 | 0.500 (+0.100) |" in found
     assert "| instant query | 0.500 +0.100 [+0.050, +0.150] |" in found

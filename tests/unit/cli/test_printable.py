@@ -3,7 +3,8 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from instruct_embeddings.cli.printable import Printable, printable
+from instruct_embeddings._printable import printable
+from instruct_embeddings.cli.printable import Printable
 
 
 def test_control_characters_are_replaced_and_all_else_stays() -> None:

@@ -13,9 +13,20 @@ from instruct_embeddings.testing import TinyEncoder
 from instruct_embeddings.transform.vectors import unit_rows
 
 WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve red blue green dog cat".split()
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "dog",
+    "cat",
 )
-TEXTS = [f"{WORDS[i % 17]} {WORDS[(i * i) % 13]} {WORDS[(3 * i) % 11]}" for i in range(120)]
+TEXTS = [f"{WORDS[i % 12]} {WORDS[(i * i) % 11]} {WORDS[(i // 12) % 12]}" for i in range(120)]
 
 
 class TinyMover:
@@ -71,3 +82,18 @@ def test_another_space_without_texts_is_out_of_reach() -> None:
 def test_rows_without_texts_are_taken_for_its_own() -> None:
     vectors = np.random.default_rng(0).normal(size=(120, 32)).astype(np.float32)
     assert find_space(TinyMover(), sampler(vectors, [None] * 120)).bridge is None
+
+
+def test_centred_moves_leave_out_what_all_texts_share() -> None:
+    found = find_space(TinyMover(), sampler(TinyEncoder().encode(TEXTS), TEXTS))
+    query = TinyEncoder().encode(["cat"])
+    assert np.abs(found.moves(["cat"], "Dogs.", query)).max() > 0.05
+    # This mover moves all texts alike.
+    assert np.abs(found.moves(["cat"], "Dogs.", query, centred=True)).max() < 1e-6
+
+
+def test_a_query_is_like_texts_of_its_length() -> None:
+    found = find_space(TinyMover(), sampler(TinyEncoder().encode(TEXTS), TEXTS))
+    assert found.is_like_its_texts("eleven two nine")
+    assert not found.is_like_its_texts("cat")
+    assert not found.is_like_its_texts("many words " * 20)

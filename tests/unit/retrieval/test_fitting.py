@@ -1,12 +1,14 @@
 """When a transform is fitted, by whom, and what becomes of it."""
 
+import asyncio
 import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from linecache import getline
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +267,23 @@ def test_what_cannot_be_learned_is_said(toys: Toys) -> None:
     one.delete(["0", "1", "2", "3"])
     with pytest.raises(EmptyCollectionError):
         InstructRetriever(one, CountingGuide()).transform(COLOUR)
+
+
+def test_the_warning_points_at_the_line_that_asked(clusters: InMemoryCollection) -> None:
+    query = [0.9, 0.5, 0.1, 0.0]
+
+    def asked(ask: Callable[[InstructRetriever], object]) -> str:
+        retriever = InstructRetriever(clusters, MetadataGuide("colour"), fit=QUICK)
+        with pytest.warns(TransformWarning) as found:
+            ask(retriever)
+        assert found[0].filename == __file__
+        return getline(__file__, found[0].lineno).strip()
+
+    assert "by search" in asked(lambda r: r.search(query, instruction=COLOUR))  # by search
+    assert "by prepare" in asked(lambda r: r.prepare([COLOUR, "Shape?"]))  # by prepare
+    assert "by transform" in asked(lambda r: r.transform(COLOUR))  # by transform
+    assert "await" in asked(lambda r: asyncio.run(prepared(r)))
+
+
+async def prepared(retriever: InstructRetriever) -> None:
+    await retriever.aprepare(COLOUR)

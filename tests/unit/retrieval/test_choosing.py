@@ -1,0 +1,88 @@
+"""Results that are near enough and not all alike."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.retrieval import InstructRetriever
+from instruct_embeddings.retrieval.choosing import Choice
+from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings.testing import InMemoryCollection
+
+# Six copies of one text, and four others that are less and less like the query.
+COPY = [1.0, 0.0, 0.0, 0.0, 0.0]
+OTHERS = [[0.8, 0.6, 0, 0, 0], [0.7, 0, 0.7, 0, 0], [0.6, 0, 0, 0.8, 0], [0.5, 0, 0, 0, 0.87]]
+ROWS = InMemoryCollection(np.array([COPY] * 6 + OTHERS, dtype=np.float32))
+
+
+def asked(choice: Choice) -> list[Hit]:
+    hits = InstructRetriever(ROWS).search(COPY, k=choice.wanted())
+    return choice.of(hits, ROWS)
+
+
+def copies(hits: list[Hit]) -> int:
+    return sum(hit.score > 0.999 for hit in hits)
+
+
+def test_copies_fill_the_results_unless_they_must_differ() -> None:
+    assert copies(asked(Choice(5))) == 5
+    spread = asked(Choice(5, relevance=0.5))
+    assert (len(spread), copies(spread)) == (5, 1)
+    assert spread[0].score == pytest.approx(1)
+    assert copies(asked(Choice(5, relevance=1.0))) == 5
+    assert copies(asked(Choice(5, relevance=0.0))) == 1
+
+
+def test_the_order_is_that_of_the_formula() -> None:
+    units = np.array(COPY)[None] @ np.array(OTHERS).T / np.linalg.norm(OTHERS, axis=1)
+    [first, *rest] = asked(Choice(3, relevance=0.4, candidates=10))
+    chosen = [np.array(COPY)]
+    for hit in rest:
+        vectors = np.array(OTHERS) / np.linalg.norm(OTHERS, axis=1, keepdims=True)
+        values = 0.4 * units[0] - 0.6 * np.max([vectors @ one for one in chosen], axis=0)
+        free = [i for i in range(4) if not any(np.allclose(vectors[i], one) for one in chosen)]
+        best = max(free, key=lambda i: values[i])
+        assert hit.score == pytest.approx(units[0][best], abs=1e-5)
+        chosen.append(vectors[best])
+    assert first.score == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("least", "count"), [(None, 10), (-1.0, 10), (0.75, 7), (0.999, 6), (0.55, 9)]
+)
+def test_only_what_is_near_enough_is_shown(least: float | None, count: int) -> None:
+    found = asked(Choice(10, least=least))
+    assert len(found) == count
+    assert all(hit.score >= (least or -1) for hit in found)
+    together = asked(Choice(10, least=least, relevance=0.5))
+    assert {hit.id for hit in together} == {hit.id for hit in found}
+
+
+def test_as_many_hits_are_asked_for_as_are_chosen_among() -> None:
+    assert Choice(3).wanted() == 3
+    assert Choice(3, relevance=0.5).wanted() == 20
+    assert Choice(30, relevance=0.5).wanted() == 150
+    assert Choice(3, relevance=0.5, candidates=7).wanted() == 7
+    assert Choice(9, relevance=0.5, candidates=7).wanted() == 9
+    assert Choice(3, relevance=0.5).wanted(10) == 10
+    assert Choice(3).wanted(2) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 0}, "k=0 is not a whole number"),
+        ({"k": "3"}, "k='3' is not a whole number"),
+        ({"k": 3, "least": 1.5}, r"similarity_cutoff\)=1.5 is not a number in \[-1, 1\]"),
+        ({"k": 3, "least": "high"}, "'high' is not a number"),
+        ({"k": 3, "least": float("nan")}, "nan is not a number"),
+        ({"k": 3, "relevance": -0.1}, r"mmr_threshold\)=-0.1 is not a number in \[0, 1\]"),
+        ({"k": 3, "relevance": True}, "True is not a number"),
+        ({"k": 3, "candidates": 0}, r"mmr_prefetch_k\)=0 is not a whole number"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Choice(**arguments)
