@@ -30,6 +30,10 @@ demo: .venv/.ready ## The whole journey on the sample corpus; ARGS="--help" show
 	@echo "==> Running: instruct-embeddings demo $(ARGS)"
 	@.venv/bin/instruct-embeddings demo $(ARGS)
 
+.PHONY: demo-kept
+demo-kept: .venv/.ready ## Run the demo anew and keep what the README shows of it
+	@$(PY) -m tests.docs.demo
+
 .PHONY: test
 test: .venv/.ready ## The default tests: no network, no GPU, no model weights
 	@echo "==> Running the default tests"

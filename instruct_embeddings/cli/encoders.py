@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
+    from instruct_embeddings.protocols import InstantMover
 
 
 class TextEncoder(Protocol):
@@ -39,3 +40,10 @@ def load_instructed(model: str | None = None) -> "InstructEncoder":
     # Looked for now, so that a model that is not there stops a command before it starts.
     _ = encoder.name
     return encoder
+
+
+def load_instant() -> "InstantMover":
+    """Load the instant query that comes with the package."""
+    from instruct_embeddings.instant import InstantQuery
+
+    return InstantQuery.from_pretrained()

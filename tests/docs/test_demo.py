@@ -1,33 +1,30 @@
-"""The table at the top of the README is what the demo finds, with real weights."""
+"""The README shows what the default demo prints, and the demo still prints it."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from instruct_embeddings.cli.app import app
-from tests.docs.pages import ROOT, blocks
+from tests.docs.demo import KEPT, README, printed, shortened, with_demo
+from tests.docs.pages import blocks
 
-_HIT = re.compile(r"(-?\d\.\d{3}) +(\w+) +(\S.*?)…")
+_FIGURE = re.compile(r"(\d\.\d{3})")
+_COUNT = re.compile(r"(\d+) → (\d+)")
+
+
+def test_the_readme_shows_what_the_demo_printed() -> None:
+    readme = README.read_text(encoding="utf-8")
+    assert readme == with_demo(readme)
+    assert blocks(README, "text")[0].code == shortened()
+    assert all(part in shortened() for part in ("generic", "instant", "fitted", "satisfied"))
 
 
 @pytest.mark.slow
-def test_the_readme_shows_what_the_demo_finds(tmp_path: Path) -> None:
-    [table] = blocks(ROOT / "README.md", "text")
-    words = ["demo", "--guide", "labels", "--path", str(tmp_path / "demo"), "--json"]
-    ran = CliRunner().invoke(app, words)
-    assert ran.exit_code == 0, ran.output
-    query, _, sides, *rows = table.code.splitlines()
-    [asked] = [
-        one for one in json.loads(ran.stdout)["instructions"] if f'"{one["instruction"]}"' in sides
-    ]
-    [search] = [one for one in asked["searches"] if one["query"] == query]
-    shown = [_HIT.findall(row) for row in rows]
-    for column, side in enumerate(("generic", "adapted")):
-        for hit, row in zip(search[side], shown, strict=True):
-            score, label, start = row[column]
-            assert hit["score"] == pytest.approx(float(score), abs=0.005)
-            assert hit["metadata"]["tone"] == label
-            assert hit["text"].startswith(start)
+def test_the_demo_still_prints_that(tmp_path: Path) -> None:
+    kept, now = KEPT.read_text(encoding="utf-8"), printed(tmp_path / ".demo")
+    assert _numbers(_FIGURE, now) == pytest.approx(_numbers(_FIGURE, kept), abs=0.01)
+    assert _numbers(_COUNT, now) == pytest.approx(_numbers(_COUNT, kept), abs=1)
+
+
+def _numbers(pattern: re.Pattern[str], text: str) -> list[float]:
+    return [float(number) for match in pattern.finditer(text) for number in match.groups()]

@@ -31,7 +31,7 @@ def demo(
         typer.Option(
             help="Key that holds labels, nested ones with a dot; can be given several times. "
             "By default up to three keys with 2 to 50 different values. With the encoder as "
-            "guide they only mark the hits.",
+            "guide they only judge the hits.",
             show_default=False,
         ),
     ] = None,
@@ -55,12 +55,10 @@ def demo(
 ) -> None:
     """Build a collection, ask it under several instructions, show what changes.
 
-    Everything is real: a Chroma collection, a sentence encoder, both retrievers. A second run
-    reuses the collection and the transforms.
+    Everything is real: a Chroma collection, a sentence encoder, the retriever that the classes for
+    LangChain and LlamaIndex wrap. A second run reuses the collection and the transforms.
     """
     require("chromadb", extra="chroma")
-    require("langchain_chroma", extra="langchain")
-    require("llama_index.vector_stores.chroma", extra="llama-index")
     from instruct_embeddings.cli.demo.run import run_demo
     from instruct_embeddings.cli.demo.screen import screen
 

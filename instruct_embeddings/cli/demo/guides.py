@@ -1,6 +1,6 @@
 """What teaches the demo's instructions."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,20 +19,22 @@ class GuideName(str, Enum):
     LABELS = "labels"
 
 
-def guide_of_aspects(name: GuideName) -> "Callable[[Aspect], Guide]":
-    """What teaches an aspect, by the name of a kind of guide."""
-    from instruct_embeddings.guides import EncoderGuide, MetadataGuide
+def guide_of(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
+    """What teaches some aspects, by the name of a kind of guide.
+
+    Raises:
+        ConfigError: Labels shall teach, and an aspect has none.
+    """
+    from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, MetadataGuide
 
     if name is GuideName.ENCODER:
-        guide = EncoderGuide(encoders.load_instructed())
-        return lambda aspect: guide
-
-    def by_labels(aspect: Aspect) -> "Guide":
+        return EncoderGuide(encoders.load_instructed())
+    guides = {}
+    for aspect in aspects:
         if aspect.key is None:
             raise ConfigError(
                 "--guide labels needs labels, and an --instruction names none. Leave out "
                 "--instruction, or take --guide encoder."
             )
-        return MetadataGuide(aspect.key, separator=aspect.separator)
-
-    return by_labels
+        guides[aspect.instruction] = MetadataGuide(aspect.key, separator=aspect.separator)
+    return GuideByInstruction(guides)

@@ -40,6 +40,33 @@ class Question:
     metadata: Mapping[str, object]
 
 
+@dataclass(frozen=True)
+class Constrained:
+    """A question whose instruction states a constraint, and how a hit is judged.
+
+    Attributes:
+        text: What is asked.
+        topic: Key and label of what it is about.
+        instruction: The constraint.
+        named: Key and label of what the constraint names.
+        unwanted: Whether that is excluded.
+    """
+
+    text: str
+    topic: tuple[str, str]
+    instruction: str
+    named: tuple[str, str]
+    unwanted: bool = False
+
+    def on_topic(self, metadata: Mapping[str, object]) -> bool:
+        """Whether a row is about what was asked."""
+        return metadata.get(self.topic[0]) == self.topic[1]
+
+    def satisfied(self, metadata: Mapping[str, object]) -> bool:
+        """Whether a row obeys the constraint."""
+        return (metadata.get(self.named[0]) == self.named[1]) != self.unwanted
+
+
 INSTRUCTIONS = {
     "area": "Which part of the product is it about?",
     "problem": "What kind of problem is reported?",
@@ -49,11 +76,11 @@ INSTRUCTIONS = {
 
 TICKET_QUESTIONS = (
     Question(
-        "The app on my phone takes ages to open a board, and I have had enough of it!",
+        "Thanks for the lovely product! Would you consider invoices in euros one day?",
         {
-            "area": "mobile app",
-            "problem": "slow performance",
-            "tone": "angry",
+            "area": "billing",
+            "problem": "feature request",
+            "tone": "friendly",
             "urgency": "can wait",
         },
     ),
@@ -68,13 +95,33 @@ TICKET_QUESTIONS = (
         },
     ),
     Question(
-        "Thanks for the lovely product! Would you consider invoices in euros one day?",
+        "The app on my phone takes ages to open a board, and I have had enough of it!",
         {
-            "area": "billing",
-            "problem": "feature request",
-            "tone": "friendly",
+            "area": "mobile app",
+            "problem": "slow performance",
+            "tone": "angry",
             "urgency": "can wait",
         },
+    ),
+)
+
+# Written with the answers known; the last one is there because it is not obeyed.
+TICKET_CONSTRAINTS = (
+    Constrained(
+        "it is slow", ("problem", "slow performance"), "Only reports.", ("area", "reports")
+    ),
+    Constrained(
+        "it is slow",
+        ("problem", "slow performance"),
+        "Exclude anything about reports.",
+        ("area", "reports"),
+        unwanted=True,
+    ),
+    Constrained(
+        "the app on my phone", ("area", "mobile app"), "Only angry customers.", ("tone", "angry")
+    ),
+    Constrained(
+        "invoices", ("area", "billing"), "Only how-to questions.", ("problem", "how-to question")
     ),
 )
 

@@ -1,80 +1,83 @@
 """The demo itself, apart from how it looks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings.cli import encoders
-from instruct_embeddings.cli.comparison import Comparison
+from instruct_embeddings.cli.comparison import hit_dict
 from instruct_embeddings.cli.demo.build import Built, build
 from instruct_embeddings.cli.demo.corpus import Corpus, read_corpus
-from instruct_embeddings.cli.demo.guides import GuideName, guide_of_aspects
-from instruct_embeddings.cli.demo.hosts import Hosts
-from instruct_embeddings.cli.demo.measure import query_seconds, reencoding
-from instruct_embeddings.cli.demo.questions import Aspect, Question
+from instruct_embeddings.cli.demo.guides import GuideName, guide_of
+from instruct_embeddings.cli.demo.measure import Everything, K
+from instruct_embeddings.cli.demo.questions import (
+    TICKET_CONSTRAINTS,
+    Aspect,
+    Constrained,
+    Question,
+)
 from instruct_embeddings.cli.encoders import TextEncoder
 from instruct_embeddings.cli.output import note, progress
 from instruct_embeddings.cli.places import Place
-from instruct_embeddings.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from instruct_embeddings._types import Metadata
-    from instruct_embeddings.retrieval.explanation import Explanation
+    from instruct_embeddings.retrieval.hits import Hit
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.transform import InstructionTransform
 
-K = 5
+_WARM_UP = "What is it?"
 
 
 @dataclass(frozen=True)
 class Search:
-    """One question under one instruction.
+    """A question under one instruction.
 
     Attributes:
         question: What was asked.
-        comparison: Generic and adapted hits.
-        same_ids: Whether LangChain and LlamaIndex gave the same ids.
+        aspect: In what respect.
+        hits: By what ranked: generic, instant, fitted.
     """
 
     question: Question
-    comparison: Comparison
-    same_ids: bool
+    aspect: Aspect
+    hits: "Mapping[str, Sequence[Hit]]"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Everything about one instruction.
+class Obeyed:
+    """A question with a constraint.
+
+    Attributes:
+        asked: What was asked.
+        hits: Generic ones, and instant ones under the constraint.
+    """
+
+    asked: Constrained
+    hits: "Mapping[str, Sequence[Hit]]"
+
+    def counts(self, judge: Callable[[Mapping[str, object]], bool]) -> dict[str, int]:
+        """How many hits a judge accepts, by what ranked."""
+        return {side: sum(judge(hit.metadata) for hit in hits) for side, hits in self.hits.items()}
+
+
+@dataclass(frozen=True)
+class Taught:
+    """An instruction and what it gains.
 
     Attributes:
         aspect: Where the labels are, and the instruction.
         transform: What was fitted.
         reused: Whether it was fitted by an earlier run.
-        searches: The questions.
-        seconds: Medians of a query.
+        precision: By the true labels, by what ranked; None without labels.
     """
 
     aspect: Aspect
     transform: "InstructionTransform"
     reused: bool
-    searches: Sequence[Search]
-    seconds: dict[str, float]
-
-    def matches(self, metadata: "Metadata", question: Question) -> bool:
-        """Whether a row shares a label with the question."""
-        return bool(self.aspect.labels(metadata) & self.aspect.labels(question.metadata))
-
-    def matching(self) -> dict[str, tuple[int, int]]:
-        """Labelled hits that share a label with their question, and of how many, by side."""
-        sides: dict[str, tuple[int, int]] = {}
-        for side in ("generic", "adapted"):
-            marks = [
-                self.matches(hit.metadata, one.question)
-                for one in self.searches
-                for hit in getattr(one.comparison, side)
-                if self.aspect.labels(hit.metadata)
-            ]
-            sides[side] = (sum(marks), len(marks))
-        return sides
+    precision: Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,12 @@ class Demo:
         built: The collection.
         model: Name of the encoder of the vectors.
         guide: What taught the transforms.
-        asked: One entry an instruction.
-        reencoding: What encoding everything again would take.
-        explanation: What the first instruction did to the first question.
-        picture: The map of that, or None where it cannot be drawn.
+        asked: Rows that were asked for the precision.
+        taught: One entry an instruction.
+        searches: The questions.
+        constraints: The questions with constraints.
+        seconds: Medians of embedding a query, of a generic search, and of the first answers under
+            new instructions; and what the fits took together.
     """
 
     corpus: Corpus
@@ -98,10 +103,11 @@ class Demo:
     built: Built
     model: str
     guide: GuideName
-    asked: Sequence[Asked]
-    reencoding: dict[str, float]
-    explanation: "Explanation"
-    picture: Path | None
+    asked: int
+    taught: Sequence[Taught]
+    searches: Sequence[Search]
+    constraints: Sequence[Obeyed]
+    seconds: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -115,11 +121,38 @@ class Demo:
             "rows": len(self.corpus.records),
             "collection_reused": self.built.added == 0,
             "build_seconds": self.built.seconds,
-            "reencoding": self.reencoding,
-            "explanation": self.explanation.to_dict(),
-            "picture": None if self.picture is None else str(self.picture),
-            "same_ids": all(one.same_ids for asked in self.asked for one in asked.searches),
-            "instructions": [_asked_dict(asked) for asked in self.asked],
+            "k": K,
+            "asked": self.asked,
+            "seconds": dict(self.seconds),
+            "instructions": [
+                {
+                    "instruction": one.aspect.instruction,
+                    "label_key": one.aspect.key,
+                    "key": one.transform.key,
+                    "reused": one.reused,
+                    "report": one.transform.report.to_dict(),
+                    "precision": one.precision,
+                }
+                for one in self.taught
+            ],
+            "searches": [
+                {
+                    "query": one.question.text,
+                    "instruction": one.aspect.instruction,
+                    "labels": sorted(one.aspect.labels(one.question.metadata)),
+                    **_hits(one.hits),
+                }
+                for one in self.searches
+            ],
+            "constraints": [
+                {
+                    **asdict(one.asked),
+                    "satisfied": one.counts(one.asked.satisfied),
+                    "on_topic": one.counts(one.asked.on_topic),
+                    **_hits(one.hits),
+                }
+                for one in self.constraints
+            ],
         }
 
 
@@ -131,7 +164,7 @@ def run_demo(
     guide: GuideName,
     path: Path,
 ) -> Demo:
-    """Build or reuse the collection, fit or reuse the transforms, ask and measure.
+    """Build or reuse the collection, ask at once, fit or reuse the transforms, ask and measure.
 
     Args:
         file: The user's texts, or None for the sample corpus.
@@ -141,64 +174,84 @@ def run_demo(
         guide: What teaches.
         path: Folder of the collection and of the transforms.
     """
+    from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.retrieval.instant import InstantAnswers
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+
     corpus = read_corpus(file, limit, keys, instructions)
+    teacher = guide_of(guide, corpus.aspects)
     place = Place(path)
     note("Loading the sentence encoder ...")
-    encoder = encoders.load_encoder()
+    encoder, instant = encoders.load_encoder(), encoders.load_instant()
     built = build(place, corpus, encoder)
-    teach = guide_of_aspects(guide)
-    hosts = [
-        Hosts(built, aspect, encoder, teach(aspect), place.store(), K) for aspect in corpus.aspects
+    collection = ChromaVectors(built.collection)
+    quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
+    retriever = InstructRetriever(collection, teacher, store=place.store())
+    pairs = [
+        (question, corpus.aspects[i % len(corpus.aspects)])
+        for i, question in enumerate(corpus.questions)
     ]
-    asked = []
-    with progress("Fitting and asking", len(corpus.aspects)) as advance:
-        for own, aspect in zip(hosts, corpus.aspects, strict=True):
-            asked.append(_ask(own, aspect, encoder, corpus.questions))
+    quick.ask(corpus.questions[0].text, _WARM_UP)  # loads the weights
+    quick.seconds.clear()
+    at_once = [quick.ask(question.text, aspect.instruction) for question, aspect in pairs]
+    generic = [quick.ask(question.text) for question, _ in pairs]
+    seconds = {name: median(times) for name, times in quick.seconds.items()}
+    constraints = [_obeyed(quick, one) for one in TICKET_CONSTRAINTS if corpus.written]
+    note("Fitting a transform for each instruction ...")
+    known = set(retriever.store.keys()) if retriever.store is not None else set()
+    started = time.perf_counter()
+    transforms = retriever.prepare([aspect.instruction for aspect in corpus.aspects])
+    seconds["fits"] = time.perf_counter() - started
+    slow = _Asker(retriever, encoder)
+    fitted = [slow.ask(question.text, aspect.instruction) for question, aspect in pairs]
+    rows = Everything.read(collection)
+    answers = InstantAnswers(collection, instant)
+    taught = []
+    with progress(f"Asking {len(rows.asked)} texts", len(corpus.aspects)) as advance:
+        for aspect, transform in zip(corpus.aspects, transforms, strict=True):
+            precision = rows.precision(aspect, answers, transform)
+            taught.append(Taught(aspect, transform, transform.key in known, precision))
             advance(1)
-    explanation = hosts[0].explain(corpus.questions[0].text)
-    cost = reencoding(encoder, [record.text for record in corpus.records])
-    picture = _draw(explanation, path / "map.png")
-    return Demo(corpus, place, built, encoder.name, guide, asked, cost, explanation, picture)
+    searches = [
+        Search(*pair, {"generic": one, "instant": two, "fitted": three})
+        for pair, one, two, three in zip(pairs, generic, at_once, fitted, strict=True)
+    ]
+    return Demo(
+        corpus,
+        place,
+        built,
+        encoder.name,
+        guide,
+        len(rows.asked),
+        taught,
+        searches,
+        constraints,
+        seconds,
+    )
 
 
-def _draw(explanation: "Explanation", file: Path) -> Path | None:
-    """The map, where the plotting libraries are installed."""
-    try:
-        return explanation.draw(file)
-    except MissingExtraError as exc:
-        note(str(exc))
-        return None
+class _Asker:
+    """Asks a retriever, and notes how long that takes."""
+
+    def __init__(self, retriever: "InstructRetriever", encoder: TextEncoder) -> None:
+        self._retriever, self._encoder = retriever, encoder
+        self.seconds: dict[str, list[float]] = {}
+
+    def ask(self, text: str, instruction: str | None = None) -> "list[Hit]":
+        started = time.perf_counter()
+        vector = self._encoder.encode([text])[0]
+        embedded = time.perf_counter()
+        hits = self._retriever.search(vector, query=text, instruction=instruction, k=K, insist=True)
+        searched = time.perf_counter() - embedded
+        self.seconds.setdefault("embedding", []).append(embedded - started)
+        self.seconds.setdefault("answer" if instruction else "generic", []).append(searched)
+        return hits
 
 
-def _ask(
-    hosts: Hosts, aspect: Aspect, encoder: TextEncoder, questions: Sequence[Question]
-) -> Asked:
-    engine = hosts.engine
-    stored = set(engine.store.keys()) if engine.store is not None else set()
-    transform = engine.transform(aspect.instruction)
-    searches = [Search(question, *hosts.ask(question.text)) for question in questions]
-    seconds = query_seconds(engine, encoder, questions[0].text, aspect.instruction, K)
-    return Asked(aspect, transform, transform.key in stored, searches, seconds)
+def _obeyed(quick: _Asker, asked: Constrained) -> Obeyed:
+    hits = {"generic": quick.ask(asked.text), "instant": quick.ask(asked.text, asked.instruction)}
+    return Obeyed(asked, hits)
 
 
-def _asked_dict(asked: Asked) -> dict[str, Any]:
-    matching = {
-        side: {"hits": hits, "of": total} for side, (hits, total) in asked.matching().items()
-    }
-    return {
-        "instruction": asked.aspect.instruction,
-        "label_key": asked.aspect.key,
-        "key": asked.transform.key,
-        "reused": asked.reused,
-        "report": asked.transform.report.to_dict(),
-        "query_seconds": asked.seconds,
-        "matching": matching,
-        "searches": [
-            {
-                "labels": sorted(asked.aspect.labels(one.question.metadata)),
-                "same_ids": one.same_ids,
-                **one.comparison.to_dict(),
-            }
-            for one in asked.searches
-        ],
-    }
+def _hits(sides: "Mapping[str, Sequence[Hit]]") -> dict[str, list[dict[str, Any]]]:
+    return {side: [hit_dict(hit) for hit in hits] for side, hits in sides.items()}

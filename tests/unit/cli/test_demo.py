@@ -1,9 +1,16 @@
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from instruct_embeddings.cli import encoders
-from instruct_embeddings.testing import TinyEncoder
+from instruct_embeddings._types import Metadata
+from instruct_embeddings.cli.demo.corpus import read_corpus
+from instruct_embeddings.cli.demo.measure import Everything
+from instruct_embeddings.cli.demo.questions import TICKET_CONSTRAINTS, Aspect, Constrained
+from instruct_embeddings.retrieval.constraints import find_constraints
+from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.cli.conftest import Run
 
 LABELS = ["--guide", "labels"]
@@ -23,21 +30,18 @@ def test_the_first_run_shows_everything(shown: tuple[Path, str]) -> None:
     for part in (
         "69 texts of zoo.jsonl in the Chroma collection demo-zoo-",
         "built now in",
-        '"What is its animal?"',
-        '"What is its mood?"',
-        "generic",
-        "adapted",
+        "the labels in the metadata",
+        "Precision@10: 69 texts asked",
+        "(fitted has seen these labels)",
+        "What is its animal?",
+        "What is its mood?",
         "learned from 69 of 69 sampled rows",
-        "Fitted now in",
-        "gave the same ids in 6 of 6",
-        "Taught by the labels in the metadata.",
-        "Why: the first query explained",
-        "The map of the texts, stored and under the instruction:",
-        "Re-encoding the 69 texts for one instruction would take about",
-        "measured on 64",
-        "scaled",
+        "Time of a first answer under a new instruction:",
+        "Fitting 2 transforms took",
     ):
         assert part in text
+    assert "Constraints" not in text
+    assert all(len(line) <= 100 for line in text.splitlines() if "→" in line or "✓ " in line)
 
 
 def test_it_ends_with_two_lines_to_type(shown: tuple[Path, str]) -> None:
@@ -47,31 +51,59 @@ def test_it_ends_with_two_lines_to_type(shown: tuple[Path, str]) -> None:
 
 
 def test_a_second_run_reuses_collection_and_transforms(
-    shown: tuple[Path, str], run: Run, zoo: Path, monkeypatch: pytest.MonkeyPatch
+    shown: tuple[Path, str], run: Run, zoo: Path
 ) -> None:
-    encoder = TinyEncoder()
-    monkeypatch.setattr(encoders, "load_encoder", lambda model=None: encoder)
-    ran = run("demo", *LABELS, "--corpus", zoo, "--path", shown[0], "--json")
+    words = ["demo", *LABELS, "--corpus", zoo, "--path", shown[0]]
+    ran = run(*words, "--json")
     assert ran.code == 0
     assert ran.json["collection_reused"] is True
     assert [one["reused"] for one in ran.json["instructions"]] == [True, True]
-    assert ran.json["same_ids"] is True
-    assert ran.json["rows"] == 69
-    assert ran.json["reencoding"]["measured_texts"] == 64
-    second = run("demo", *LABELS, "--corpus", zoo, "--path", shown[0]).stdout
+    assert (ran.json["rows"], ran.json["asked"]) == (69, 69)
+    assert ran.json["seconds"].keys() == {"embedding", "answer", "generic", "fits"}
+    second = run(*words).stdout
     assert "reused from an earlier run, nothing encoded" in second
-    assert "Transform reused from an earlier run" in second
+    assert "Transforms were fitted by an earlier run" in second
 
 
-def test_adapted_hits_share_the_label_more_often(
+def test_all_three_rankings_are_measured_and_shown(
     shown: tuple[Path, str], run: Run, zoo: Path
 ) -> None:
     ran = run(
         "demo", *LABELS, "--corpus", zoo, "--path", shown[0], "--label-key", "animal", "--json"
     )
-    (asked,) = ran.json["instructions"]
-    assert asked["matching"]["adapted"] == {"hits": 15, "of": 15}
-    assert asked["matching"]["generic"]["hits"] <= 15
+    [taught] = ran.json["instructions"]
+    assert taught["precision"]["fitted"] > 0.99
+    assert taught["precision"]["generic"] < taught["precision"]["fitted"]
+    for search in ran.json["searches"]:
+        assert len(search["instant"]) == len(search["generic"]) == 10
+        assert {hit["metadata"]["animal"] for hit in search["fitted"]} == set(search["labels"])
+
+
+def test_precision_counts_the_ten_closest_other_rows() -> None:
+    vectors = unit_rows(np.repeat(np.eye(2, 4, dtype=np.float32), 12, axis=0))
+    animals: list[Metadata] = [{"animal": "cat"}] * 12 + [{"animal": "dog"}] * 11 + [{}]
+    rows = Everything(vectors, ["row"] * 24, animals, range(24))
+    fitted = SimpleNamespace(score=lambda row, stored: (row @ stored.T)[0])
+    doggish = SimpleNamespace(score=lambda row, stored: stored @ vectors[-1])
+    instant: Any = SimpleNamespace(ranker=lambda text, vector, instruction: doggish)
+    found = rows.precision(Aspect("animal", "Which animal?"), instant, cast(Any, fitted))
+    assert found is not None
+    assert found["generic"] == found["fitted"]
+    # A dog finds ten of the ten other dogs and one row without a label; a cat finds ten cats.
+    assert 0.9 < found["generic"] <= 1
+    assert found["instant"] < 0.6
+
+
+@pytest.mark.parametrize("asked", TICKET_CONSTRAINTS, ids=lambda one: one.instruction)
+def test_constraints_are_judged_by_labels_of_the_sample_corpus(asked: Constrained) -> None:
+    rows = [record.metadata for record in read_corpus(None, None, []).records]
+    right = [row for row in rows if asked.on_topic(row) and asked.satisfied(row)]
+    assert len(right) >= 10
+    key, label = asked.named
+    assert {row[key] == label for row in right} == {not asked.unwanted}
+    assert [one.kind for one in find_constraints(asked.instruction)] == [
+        "no" if asked.unwanted else "only"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::instruct_embeddings.TransformWarning")
@@ -82,12 +114,25 @@ def test_without_labels_the_encoder_teaches(run: Run, zoo: Path, tmp_path: Path)
     assert ran.json["guide"] == "encoder"
     assert [one["instruction"] for one in ran.json["instructions"]] == asked[1::2]
     assert [one["label_key"] for one in ran.json["instructions"]] == [None, None]
-    assert ran.json["same_ids"] is True
-    assert ran.json["explanation"]["instruction"] == asked[1]
-    assert Path(ran.json["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert [one["precision"] for one in ran.json["instructions"]] == [None, None]
     refused = run("demo", *LABELS, "--corpus", zoo, *asked, "--path", tmp_path / "demo")
     assert refused.code == 1
     assert "--guide labels needs labels" in refused.stderr
+
+
+def test_the_sample_corpus_is_asked_with_constraints(run: Run, tmp_path: Path) -> None:
+    words = ["demo", *LABELS, "--label-key", "area", "--path", tmp_path / "demo"]
+    ran = run(*words, "--json")
+    assert ran.code == 0, ran.stderr
+    assert [one["instruction"] for one in ran.json["constraints"]] == [
+        one.instruction for one in TICKET_CONSTRAINTS
+    ]
+    for one in ran.json["constraints"]:
+        assert one["satisfied"].keys() == one["on_topic"].keys() == {"generic", "instant"}
+        assert len(one["instant"]) == 10
+    text = run(*words).stdout
+    first = ran.json["constraints"][0]["satisfied"]
+    assert f"{first['generic']} → {first['instant']}" in text
 
 
 @pytest.mark.slow
@@ -95,11 +140,9 @@ def test_without_labels_the_encoder_teaches(run: Run, zoo: Path, tmp_path: Path)
 def test_the_demo_on_real_weights(run: Run, tmp_path: Path) -> None:
     ran = run("demo", "--path", tmp_path / "demo", "--json")
     assert ran.code == 0
-    assert (ran.json["rows"], ran.json["same_ids"]) == (480, True)
-    assert len(ran.json["instructions"]) == 3
-    assert ran.json["guide"] == "encoder"
-    for asked in ran.json["instructions"]:
-        assert asked["report"]["adapted"] > asked["report"]["generic"] + 0.05
-    marks = [asked["matching"] for asked in ran.json["instructions"]]
-    hits = {side: sum(one[side]["hits"] for one in marks) for side in ("generic", "adapted")}
-    assert hits["adapted"] > hits["generic"]
+    assert (ran.json["rows"], ran.json["asked"], ran.json["guide"]) == (480, 480, "encoder")
+    for taught in ran.json["instructions"]:
+        assert taught["precision"]["fitted"] > taught["precision"]["generic"] + 0.03
+        assert taught["precision"]["instant"] > taught["precision"]["generic"] - 0.02
+    obeyed = ran.json["constraints"][:3]
+    assert all(one["satisfied"]["instant"] > one["satisfied"]["generic"] for one in obeyed)
