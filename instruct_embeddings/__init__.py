@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.retrieval import (
         Drift,
         Explanation,
+        FitEvent,
         Hit,
         InstructRetriever,
         Questions,
@@ -53,6 +54,7 @@ _EXPORTS = {
     "EncoderOptions": "encoder",
     "Explanation": "retrieval",
     "FitConfig": "config",
+    "FitEvent": "retrieval",
     "FitReport": "transform",
     "GuideByInstruction": "guides",
     "Hit": "retrieval",
@@ -85,6 +87,7 @@ __all__ = [
     "EncoderOptions",
     "Explanation",
     "FitConfig",
+    "FitEvent",
     "FitReport",
     "GuideByInstruction",
     "Hit",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
+    from instruct_embeddings.protocols import InstantMover
 
 
 class TextEncoder(Protocol):
@@ -29,6 +30,13 @@ def load_encoder(model: str | None = None) -> TextEncoder:
 
     # Generic vectors need no more than the backbone.
     return load_instructed(model or BASE_MODEL)
+
+
+def load_instant() -> "InstantMover":
+    """What answers where nothing is fitted; weights are loaded at its first use."""
+    from instruct_embeddings.instant import InstantQuery
+
+    return InstantQuery.from_pretrained()
 
 
 def load_instructed(model: str | None = None) -> "InstructEncoder":

@@ -14,6 +14,7 @@ from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.testing import TinyEncoder
 from tests.models import tiny_checkpoint
+from tests.movers import TinyInstant
 
 _REAL, _REAL_INSTRUCTED = encoders.load_encoder, encoders.load_instructed
 ANIMALS = ("cat", "dog", "horse")
@@ -41,6 +42,7 @@ def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder(model or "tiny"))
         patch.setattr(encoders, "load_instructed", _instructed)
+        patch.setattr(encoders, "load_instant", TinyInstant)
         yield
 
 
