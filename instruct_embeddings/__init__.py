@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.retrieval import (
         Drift,
         Explanation,
+        FitEvent,
         Hit,
         InstructRetriever,
         Questions,
@@ -54,6 +55,7 @@ _EXPORTS = {
     "EncoderOptions": "encoder",
     "Explanation": "retrieval",
     "FitConfig": "config",
+    "FitEvent": "retrieval",
     "FitReport": "transform",
     "GuideByInstruction": "guides",
     "Hit": "retrieval",
@@ -87,6 +89,7 @@ __all__ = [
     "EncoderOptions",
     "Explanation",
     "FitConfig",
+    "FitEvent",
     "FitReport",
     "GuideByInstruction",
     "Hit",

@@ -32,6 +32,13 @@ def load_encoder(model: str | None = None) -> TextEncoder:
     return load_instructed(model or BASE_MODEL)
 
 
+def load_instant() -> "InstantMover":
+    """What answers where nothing is fitted; weights are loaded at its first use."""
+    from instruct_embeddings.instant import InstantQuery
+
+    return InstantQuery.from_pretrained()
+
+
 def load_instructed(model: str | None = None) -> "InstructEncoder":
     """Load the encoder that guides; the one in the package unless another is named."""
     from instruct_embeddings.encoder import InstructEncoder

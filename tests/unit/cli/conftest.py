@@ -17,6 +17,7 @@ from instruct_embeddings.cli.app import app
 from instruct_embeddings.instant.space import CollectionMoves, Sampler, find_space
 from instruct_embeddings.testing import TinyEncoder
 from tests.models import tiny_checkpoint
+from tests.movers import TinyInstant
 
 _REAL, _REAL_INSTRUCTED, _REAL_INSTANT = (
     encoders.load_encoder,
