@@ -47,10 +47,3 @@ def load_instructed(model: str | None = None) -> "InstructEncoder":
     # Looked for now, so that a model that is not there stops a command before it starts.
     _ = encoder.name
     return encoder
-
-
-def load_instant() -> "InstantMover":
-    """Load the instant query that comes with the package."""
-    from instruct_embeddings.instant import InstantQuery
-
-    return InstantQuery.from_pretrained()

@@ -168,7 +168,7 @@ class TransformLibrary:
         if form not in self._told:
             self._told.add(form)
             said = better_form(instruction, instant=instant)
-            warnings.warn(said, TransformWarning, stacklevel=5)
+            warn(said, TransformWarning)
 
     def _look_up_or_fit(self, missing: Mapping[_Key, str]) -> None:
         # In one order, so that two calls with some of the same instructions do not wait in a ring.
