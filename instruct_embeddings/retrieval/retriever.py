@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import Where
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
@@ -27,7 +27,7 @@ from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import query_numbers, query_row
+from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row
 
 
 class InstructRetriever:
@@ -193,13 +193,14 @@ class InstructRetriever:
         with self._copying:
             self._copy = None
 
-    def _generic(self, row: FloatArray, request: SearchRequest) -> list[Hit]:
+    def _generic(self, numbers: NDArray[np.float64], request: SearchRequest) -> list[Hit]:
+        row = index_query(numbers, lambda: self.collection.info().space)
         found = self.collection.search(
             row, k=request.k, where=request.where, where_document=request.where_document
         )
         if not len(found):
             return []
-        length = float(np.linalg.norm(row)) or 1.0
+        length = float(np.linalg.norm(row))
         scores = index_cosines(found.scores, self.collection.info().space, length)
         return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), adapted=False)
 
