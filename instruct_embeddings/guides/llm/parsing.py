@@ -6,7 +6,6 @@ They raise `ReplyError`, whose message goes back to the model in the repair roun
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from instruct_embeddings.guides.asking import ReplyError, json_array, json_object, spoken
@@ -53,7 +52,7 @@ def read_summaries(count: int) -> Callable[[str], list[str | None]]:
             raise ReplyError(f"Entry {wrong[0]} is neither a string nor null.")
         return [clean(one_line(x or ""), SUMMARY_CHARACTERS) or None for x in entries.values()]
 
-    return partial(json_object, read=read)
+    return lambda reply: json_object(reply, read)
 
 
 def read_choices(count: int, categories: int) -> Callable[[str], list[int | None]]:
@@ -69,7 +68,7 @@ def read_choices(count: int, categories: int) -> Callable[[str], list[int | None
                 )
         return list(entries.values())
 
-    return partial(json_object, read=read)
+    return lambda reply: json_object(reply, read)
 
 
 def read_names(reply: str) -> list[Candidate]:
@@ -97,7 +96,7 @@ def read_merged(count: int) -> Callable[[str], list[Candidate]]:
             raise ReplyError("Two categories have the same name. Merge them or rename one.")
         return _without_leftovers(found)
 
-    return partial(json_array, read=read)
+    return lambda reply: json_array(reply, read)
 
 
 def declined(reply: str) -> bool:
