@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
@@ -36,7 +36,7 @@ from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform, Norms
-from instruct_embeddings.transform.vectors import query_numbers, query_row
+from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row
 
 
 class InstructRetriever:
@@ -356,13 +356,14 @@ class InstructRetriever:
         with self._copying:
             self._copy = None
 
-    def _generic(self, row: FloatArray, request: SearchRequest) -> list[Hit]:
+    def _generic(self, numbers: NDArray[np.float64], request: SearchRequest) -> list[Hit]:
+        row = index_query(numbers, lambda: self.collection.info().space)
         found = self.collection.search(
             row, k=request.k, where=request.where, where_document=request.where_document
         )
         if not len(found):
             return []
-        length = float(np.linalg.norm(row)) or 1.0
+        length = float(np.linalg.norm(row))
         scores = index_cosines(found.scores, self.collection.info().space, length)
         return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), "generic")
 
