@@ -110,8 +110,8 @@ def train_instant(
             window = {}
         if done.step % config.run.save_every == 0:
             save_state(output, done, named, optimiser)
-            student.save(output / CHECKPOINT, space)
-    student.save(output / CHECKPOINT, space)
+            student.save(output / CHECKPOINT, space, config.instant.strength)
+    student.save(output / CHECKPOINT, space, config.instant.strength)
     return output / CHECKPOINT
 
 
