@@ -40,8 +40,8 @@ class InstantConfig:
         named: Weight of the names of labels.
         named_temperature: Divides the cosines of moves and names.
         length: Weight of the squared length of moves.
-        strength: Share of each move that the checkpoint makes: a move of full length gains more where
-            it is right, and costs more where it is not.
+        strength: Share of each move that the checkpoint makes: a whole move gains more where it is
+            right, and costs more where it is not.
         longest_move: Longest move; a query vector has length 1.
         hidden: Width of the trust.
         head_rate: The head learns so many times as fast as the encoder.
