@@ -198,7 +198,7 @@ def _check_report(report: FitReport) -> None:
         numbers += asdict(report.judgements).values()
     if report.questions is not None:
         report.questions.check()
-    if report.stopped is not None and report.stopped not in STOPS:
+    if report.stopped not in (None, *STOPS):
         raise ValueError(f"its sample was stopped by {report.stopped!r:.40}")
     if not isinstance(report.measure, str) or not all(map(math.isfinite, numbers)):
         raise ValueError("its report holds numbers that are not finite")
