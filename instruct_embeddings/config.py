@@ -103,7 +103,7 @@ def seconds(name: str, value: object, example: float = 10.0) -> None:
     Raises:
         ConfigError: It is not a positive number.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not value > 0:
+    if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0:
         raise ConfigError(
             f"{name}={value!r} is not a positive number of seconds. Use a value such as {example}."
         )

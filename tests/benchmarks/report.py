@@ -131,12 +131,40 @@ def readme_figures() -> str:
         f"{min(adapted)} to {max(adapted)} ms a query, {min(ratios)} to {max(ratios)} times a "
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
+        *retrieval_figures(),
         *quality_figures(),
         *encoding_figures(),
         "Hardware, versions, every task, what is lost where: [performance](docs/performance.md). "
         "Beside peers and the claims of papers: [evidence](docs/evidence.md).",
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def retrieval_figures() -> list[str]:
+    """What the instant query reaches beside generic vectors, in one line; none without results."""
+    results = load("retrieval")
+    if not results:
+        return []
+    whole = [row for row in results["retrieval"] if row["part"] == "all"]
+
+    def mean(kind: str, method: str) -> str:
+        found = [r["ndcg@10"] for r in whole if (r["kind"], r["method"]) == (kind, method)]
+        return f"{sum(found) / len(found):.3f}"
+
+    kept = {row["method"]: row for row in results["constraints"] if row["part"] == "all"}
+
+    def shares(method: str) -> str:
+        return f"{kept[method]['satisfied']:.3f} / {kept[method]['on topic']:.3f}"
+
+    front, instant = "instruction in front of the query", "instant query"
+    return [
+        "Questions under instructions, nothing fitted, nDCG@10: generic "
+        f"{mean('instructed', GENERIC)}, {front} {mean('instructed', front)}, {instant} "
+        f"{mean('instructed', instant)}; plain questions under instructions that ask for nothing "
+        f"else or for an aspect: generic {mean('plain', GENERIC)}, {instant} "
+        f"{mean('plain', instant)}. Constraints, satisfied / on topic among ten: generic "
+        f"{shares(GENERIC)}, {instant} {shares(instant)} (`make bench-retrieval DATA=folder`).",
+    ]
 
 
 def ran(environment: dict[str, Any]) -> str:

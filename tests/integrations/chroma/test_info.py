@@ -129,7 +129,7 @@ def test_count_follows_the_collection(make: Make) -> None:
 
 @pytest.mark.parametrize("page_size", [0, -1, 10_001])
 def test_page_size_out_of_range_is_refused(make: Make, page_size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"page_size={page_size} .*1 to 10,000"):
+    with pytest.raises(ConfigError, match=rf"page_size={page_size} "):
         ChromaVectors(make(), page_size=page_size)
 
 

@@ -40,5 +40,5 @@ def test_judged_questions_choose_the_blend(make_retriever: Make) -> None:
     report = retriever.report(KIND)
     assert report.questions is not None
     assert report.blend == report.questions.blend > 0
-    with pytest.raises(ConfigError, match="reuse or questions"):
+    with pytest.raises(ConfigError, match="questions"):
         make_retriever(engine=retriever.engine, questions=questions)
