@@ -106,6 +106,10 @@ bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.transform --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-instant
+bench-instant: .venv/.ready ## The first answer under a new instruction, beside a plain query; a minute
+	@$(PY) -m tests.benchmarks.instant
+
 .PHONY: bench-retrieval
 bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any
 
 from instruct_embeddings.errors import ConfigError, InstructionError
@@ -34,11 +35,7 @@ class FitConfig:
         at_least("folds", self.folds, 2, optional=False)
         at_least("seed", self.seed, 0, optional=False)
         for name in ("time_budget", "guide_budget"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(
-                    f"{name}={getattr(self, name)!r} is not a positive number of seconds. "
-                    "Use a value such as 10.0."
-                )
+            seconds(name, getattr(self, name))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as saved with a transform."""
@@ -64,7 +61,8 @@ def check_instruction(instruction: str) -> str:
     """The instruction without surrounding white space.
 
     Raises:
-        InstructionError: It is empty, longer than 2,000 characters, or not a string.
+        InstructionError: It is empty, longer than 2,000 characters, not a string, or holds half of
+            a surrogate pair.
     """
     if not isinstance(instruction, str):
         raise InstructionError(
@@ -82,6 +80,14 @@ def check_instruction(instruction: str) -> str:
             f"The instruction has {len(text):,} characters; at most "
             f"{MAX_INSTRUCTION_CHARACTERS:,} are allowed. Say it in one plain sentence."
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InstructionError(
+            f"The instruction holds half of a surrogate pair, {text[exc.start]!r} at position "
+            f"{exc.start:,}, which can neither be stored nor read by a model. Whole characters are "
+            "allowed. Mend the text where it was cut or decoded."
+        ) from exc
     return text
 
 
@@ -89,6 +95,18 @@ def normalise_instruction(instruction: str) -> str:
     """The form under which a transform is found again: case, spacing and end marks do not count."""
     text = " ".join(check_instruction(instruction).casefold().split())
     return text.rstrip(" .?!") or text
+
+
+def seconds(name: str, value: object, example: float = 10.0) -> None:
+    """Check a length of time.
+
+    Raises:
+        ConfigError: It is not a positive number.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not value > 0:
+        raise ConfigError(
+            f"{name}={value!r} is not a positive number of seconds. Use a value such as {example}."
+        )
 
 
 def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
@@ -101,4 +119,7 @@ def at_least(name: str, value: object, low: int, *, optional: bool = True) -> No
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         rest = ", or None" if optional else ""
-        raise ConfigError(f"{name}={value!r} is not a whole number of at least {low}{rest}.")
+        raise ConfigError(
+            f"{name}={value!r} is not a whole number of at least {low}{rest}. Pass such a number"
+            + (", or leave it out." if optional else ".")
+        )

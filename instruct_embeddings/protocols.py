@@ -19,22 +19,23 @@ class CollectionInfo:
     """What identifies a collection: a transform fitted on one must not be used on another.
 
     Attributes:
-        name: Name of the collection in its store.
+        name: Name of the collection in its store. It may be renamed: it says where the collection
+            is, not which one it is, and two that differ in nothing else are equal.
         id: Identifier that survives re-opening and changes when a collection is recreated.
         dimension: Length of its vectors.
         space: Distance of its index.
     """
 
-    name: str
+    name: str = field(compare=False)
     id: str
     dimension: int
     space: Space
 
     @property
     def fingerprint(self) -> str:
-        """Stable hexadecimal digest of the four fields."""
-        text = "\x1f".join([self.name, self.id, str(self.dimension), self.space])
-        return sha256(text.encode()).hexdigest()[:32]
+        """Stable hexadecimal digest of all that identifies it."""
+        text = "\x1f".join([self.id, str(self.dimension), self.space])
+        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _no_vectors() -> FloatArray:
@@ -50,23 +51,26 @@ class Rows:
         vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not asked for.
         texts: Stored texts (`None` where a row has none).
         metadatas: Stored metadata (an empty mapping where a row has none).
-        embedded: Texts as they were embedded, where that is not what is stored: some hosts embed
-            metadata along.
+        embed: Makes the text that was embedded of a stored text and its metadata, where these
+            differ: some hosts embed metadata along. Called only when `read_texts` is read.
     """
 
     ids: tuple[str, ...]
     vectors: FloatArray = field(default_factory=_no_vectors)
     texts: tuple[str | None, ...] = ()
     metadatas: tuple[Metadata, ...] = ()
-    embedded: tuple[str | None, ...] = ()
+    embed: Callable[[str, Metadata], str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def read_texts(self) -> tuple[str | None, ...]:
-        """What the vectors were made from: the texts as they were embedded."""
-        return self.embedded or self.texts
+        """What the vectors were made from: the texts as they were embedded, made at each call."""
+        if self.embed is None:
+            return self.texts
+        pairs = zip(self.texts, self.metadatas or [{}] * len(self.texts), strict=True)
+        return tuple(text and self.embed(text, metadata) for text, metadata in pairs)
 
     def take(self, positions: Sequence[int] | IntArray) -> "Rows":
         """The rows at some positions, in that order; fields that are empty stay empty."""
@@ -76,20 +80,19 @@ class Rows:
             vectors=self.vectors[order] if self.vectors.size else self.vectors,
             texts=tuple(self.texts[i] for i in order) if self.texts else (),
             metadatas=tuple(self.metadatas[i] for i in order) if self.metadatas else (),
-            embedded=tuple(self.embedded[i] for i in order) if self.embedded else (),
+            embed=self.embed,
         )
 
     @classmethod
     def joined(cls, parts: Sequence["Rows"]) -> "Rows":
-        """Several pages as one."""
+        """Several pages of one collection as one."""
         filled = [part.vectors for part in parts if part.vectors.size]
-        differ = any(part.embedded for part in parts)
         return cls(
             ids=tuple(row for part in parts for row in part.ids),
             vectors=np.concatenate(filled) if filled else _no_vectors(),
             texts=tuple(text for part in parts for text in part.texts),
             metadatas=tuple(entry for part in parts for entry in part.metadatas),
-            embedded=tuple(text for part in parts for text in part.read_texts) if differ else (),
+            embed=next((part.embed for part in parts if part.embed), None),
         )
 
 

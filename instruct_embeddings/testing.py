@@ -90,7 +90,7 @@ class InMemoryCollection:
         metadatas: Sequence[Metadata | None] | None = None,
         space: Space = "cosine",
         name: str = "in-memory",
-        id: str = "in-memory-1",
+        id: str | None = None,
     ) -> None:
         """Make a collection, empty unless vectors are given.
 
@@ -101,9 +101,9 @@ class InMemoryCollection:
             metadatas: Stored metadata.
             space: Distance of the index.
             name: Name of the collection.
-            id: Identifier of the collection.
+            id: Identifier of the collection; by default made of its first name.
         """
-        self._name, self._id, self._space = name, id, space
+        self._name, self._id, self._space = name, f"{name}-1" if id is None else id, space
         self._dimension = 0
         self._ids: list[str] = []
         self._vectors: FloatArray = _EMPTY

@@ -19,3 +19,13 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     from instruct_embeddings.encoder import registry
 
     monkeypatch.setattr(registry, "shared", registry.Registry())
+
+
+@pytest.fixture
+def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models in place of those in the box and of their backbone."""
+    from instruct_embeddings.encoder import hub
+    from tests.models import in_the_box, tiny
+
+    monkeypatch.setattr(hub, "_shipped", in_the_box)
+    monkeypatch.setattr(hub, "_packaged", lambda: tiny("bert"))

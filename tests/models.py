@@ -9,6 +9,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -25,7 +26,10 @@ from transformers import (
 from transformers.utils import logging
 
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
+from instruct_embeddings.encoder.hub import Location
 from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
+from instruct_embeddings.instant.query import DEFAULT_INSTANT
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = (  # noqa: SIM905
@@ -147,3 +151,22 @@ def tiny_checkpoint(
     data["refinement"]["steps"] = refine_steps
     folder = new_folder(f"{kind}-{pooling}-{soft_prompts}")
     return create_checkpoint(folder, EncoderSettings.from_dict(data), seed=1)
+
+
+@cache
+def tiny_instant(seed: int = 2) -> Path:
+    """The folder of an untrained instant query over the tiny model, whose moves are long."""
+    settings = EncoderSettings(str(tiny()), max_tokens=124, generic_max_tokens=124, soft_prompts=3)
+    folder = create_checkpoint(new_folder(f"instant-{seed}"), settings, seed=seed)
+    draw, width = np.random.default_rng(seed), SMALL["hidden_size"]
+    shapes = [(width, width), (width,), (4, 2 * width), (4,), (5,)]
+    maps = [draw.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    maps[-1] = np.array([0, 0, 0, 0, 3], dtype=np.float32)  # much trust in all
+    (folder / HEAD_FILE).write_bytes(MoveHead(*maps, longest=1.0, space="tiny").to_bytes())
+    return folder
+
+
+def in_the_box(name: str, revision: str | None = None) -> Location:
+    """Where the tiny model is that stands for one in the box."""
+    folder = tiny_instant() if name == DEFAULT_INSTANT else tiny_checkpoint()
+    return Location(name, folder, on_hub=False)

@@ -14,7 +14,7 @@ from instruct_embeddings.cli.options import (
     JsonOption,
     StoreOption,
 )
-from instruct_embeddings.cli.output import finish, note, reported
+from instruct_embeddings.cli.output import finish, fitting, note, reported
 from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place
 from instruct_embeddings.errors import ArtefactError, DataError
@@ -57,6 +57,9 @@ def adapt(
 ) -> None:
     """Learn an instruction, and keep the transform for `query` and the retrievers.
 
+    Not needed to ask: the instant query answers any instruction. A transform is better where texts
+    are compared in one respect, as in "How does the customer sound?".
+
     Without labels the encoder of the package reads a sample under the instruction. The collection
     is not changed.
     """
@@ -93,12 +96,14 @@ def run_adapt(
         GuideError: There is nothing to learn from.
     """
     from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
     kept = TransformStore(store)
     vectors = ChromaVectors(place.collection(name))
-    retriever = InstructRetriever(vectors, guide, store=kept, fit=config)
+    if compares_documents(guide.key) and kind_of(instruction) == "request":
+        note(better_form(instruction, instant=True, override="query --fitted"))
     try:
         known = None if refit else kept.find(instruction, guide.key, vectors.info())
     except ArtefactError as exc:
@@ -106,7 +111,9 @@ def run_adapt(
         note(f"The stored transform is replaced: {exc}")
     if known is None:
         note(f"Fitting on a sample of at most {config.sample_size:,} rows ...")
-    transform = retriever.refit(instruction) if refit else retriever.transform(instruction)
+    with fitting() as on_fit:
+        retriever = InstructRetriever(vectors, guide, store=kept, fit=config, on_fit=on_fit)
+        transform = retriever.refit(instruction) if refit else retriever.transform(instruction)
     document = {
         "key": transform.key,
         "instruction": transform.instruction,

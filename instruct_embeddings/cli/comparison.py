@@ -29,11 +29,18 @@ class Comparison:
     generic: Sequence["Hit"]
     adapted: Sequence["Hit"]
 
+    def answered(self) -> list[str]:
+        """A line that says what ranked under the instruction; none where nothing did."""
+        from instruct_embeddings.retrieval.explain_table import ANSWERED
+
+        return [f"Answered by {ANSWERED[self.adapted[0].ranked_by]}."] if self.adapted else []
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `adapted` is None without an instruction."""
         return {
             "query": self.query,
             "instruction": self.instruction,
+            "ranked_by": self.adapted[0].ranked_by if self.adapted else None,
             "generic": [hit_dict(hit) for hit in self.generic],
             "adapted": [hit_dict(h) for h in self.adapted] if self.instruction else None,
         }

@@ -32,6 +32,13 @@ def load_encoder(model: str | None = None) -> TextEncoder:
     return load_instructed(model or BASE_MODEL)
 
 
+def load_instant() -> "InstantMover":
+    """What answers where nothing is fitted; weights are loaded at its first use."""
+    from instruct_embeddings.instant import InstantQuery
+
+    return InstantQuery.from_pretrained()
+
+
 def load_instructed(model: str | None = None) -> "InstructEncoder":
     """Load the encoder that guides; the one in the package unless another is named."""
     from instruct_embeddings.encoder import InstructEncoder
@@ -40,10 +47,3 @@ def load_instructed(model: str | None = None) -> "InstructEncoder":
     # Looked for now, so that a model that is not there stops a command before it starts.
     _ = encoder.name
     return encoder
-
-
-def load_instant() -> "InstantMover":
-    """Load the instant query that comes with the package."""
-    from instruct_embeddings.instant import InstantQuery
-
-    return InstantQuery.from_pretrained()

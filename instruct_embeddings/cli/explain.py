@@ -10,6 +10,7 @@ from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
     ExactOption,
+    FittedOption,
     JsonOption,
     ModelOption,
     StoreOption,
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
 def explain(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
-    instruction: Annotated[str, typer.Option("--instruction", "-i", help="One fitted by `adapt`.")],
+    instruction: Annotated[
+        str, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
+    ],
     place: Place,
     png: Annotated[
         Path | None,
         typer.Option(
             "--png",
             dir_okay=False,
-            help="Draw the map into this file (.png, .svg or .pdf).",
+            help="Draw the map of a fitted transform into this file (.png, .svg or .pdf).",
             show_default=False,
         ),
     ] = None,
@@ -44,6 +47,7 @@ def explain(
     where: WhereOption = None,
     blend: BlendOption = None,
     exact: ExactOption = False,
+    fitted: FittedOption = False,
     sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,
     store: StoreOption = None,
@@ -53,9 +57,11 @@ def explain(
 ) -> None:
     """Show what an instruction does to a query: which results move, and why.
 
-    Rows are put into categories: the labels that they are taken for, or clusters where the
-    transform learned without labels. The picture shows the same rows as they are stored and under
-    the instruction.
+    It says whether a stored transform or the instant query answers, which constraints ("only",
+    "no") the instruction states, and which --where would answer them exactly. Under a stored
+    transform rows are put into categories: the labels that they are taken for, or clusters where
+    the transform learned without labels. The picture shows the same rows as they are stored and
+    under the instruction.
     """
     from instruct_embeddings.retrieval.explain_map import check_picture
     from instruct_embeddings.retrieval.explain_table import tables
@@ -65,7 +71,7 @@ def explain(
     options = {"k": k, "where": read_filter(where), "blend": blend, "exact": exact}
     options |= {"sample": sample, "seed": seed}
     explanation = run_explain(
-        place, collection, text, instruction, place.store(store), model, options
+        place, collection, text, instruction, place.store(store), model, options, fitted=fitted
     )
     if png is not None:
         note("Drawing the map ...")
@@ -83,16 +89,20 @@ def run_explain(
     store: Path,
     model: str | None,
     options: dict[str, Any],
+    *,
+    fitted: bool = False,
 ) -> "Explanation":
-    """Explain one query under an instruction whose transform is stored.
+    """Explain one query under an instruction.
 
     Raises:
         EmptyCollectionError: Nothing is stored.
         CollectionMismatchError: Another model filled the collection.
-        GuideError: No transform is stored for the instruction.
+        GuideError: No transform is stored for the instruction though it has to be, or the instant
+            query does not reach the space of the collection.
+        ConfigError: A map is asked for where no transform answers.
     """
     from instruct_embeddings.retrieval.explain import explain
 
-    engine, encoder = open_retriever(place, name, store, model, instruction)
+    engine, encoder = open_retriever(place, name, store, model, instruction, fitted=fitted)
     vector = encoder.encode([text])[0]
     return explain(engine, vector, text, instruction, **options)

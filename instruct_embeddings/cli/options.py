@@ -74,6 +74,15 @@ BlendOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+FittedOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--fitted",
+        help="Answer by a stored transform, whatever its report says; an error where there is "
+        "none. By default the instant query answers where no stored one does.",
+        show_default=False,
+    ),
+]
 ExactOption: TypeAlias = Annotated[
     bool, typer.Option("--exact", help="Rank all rows, not those that the index finds.")
 ]

@@ -15,11 +15,15 @@ from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
+
+    from instruct_embeddings.retrieval.progress import FitEvent, OnFit
 
 P = ParamSpec("P")
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _WIDEST = 140
+_STEPS = {"judging": "Rows judged", "fitting": "Penalties tried"}
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -72,6 +76,33 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on stderr; the block is given a function that advances it."""
+    with _bars() as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda done: bars.advance(task, done)
+
+
+@contextmanager
+def fitting() -> Iterator["OnFit"]:
+    """Show how a fit goes on, on stderr; the block is given what is called at its steps."""
+    from rich.progress import TaskID
+
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(event: "FitEvent") -> None:
+            if event.stage in _STEPS:
+                if event.stage not in tasks:
+                    tasks[event.stage] = bars.add_task(_STEPS[event.stage], total=event.total)
+                bars.update(tasks[event.stage], completed=event.done, total=event.total)
+            # What is over stopped where it paid no longer.
+            for stage, task in tasks.items():
+                if stage != event.stage:
+                    bars.update(task, total=bars.tasks[task].completed)
+
+        yield show
+
+
+def _bars() -> "Progress":
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -81,7 +112,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn,
     )
 
-    with Progress(
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -89,9 +120,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=_console(stderr=True),
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
+    )
 
 
 def _console(*, stderr: bool = False) -> "Console":

@@ -12,6 +12,7 @@ from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
     ExactOption,
+    FittedOption,
     JsonOption,
     ModelOption,
     StoreOption,
@@ -30,7 +31,7 @@ def query(
     collection: CollectionOption,
     place: Place,
     instruction: Annotated[
-        str | None, typer.Option("--instruction", "-i", help="One fitted by `adapt`.")
+        str | None, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results wanted.", min=1)] = 5,
     where: WhereOption = None,
@@ -39,21 +40,34 @@ def query(
         int | None, typer.Option(help="Candidates fetched before they are rescored.", min=1)
     ] = None,
     exact: ExactOption = False,
+    fitted: FittedOption = False,
     store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Ask a collection, without and under an instruction."""
+    """Ask a collection, without and under an instruction.
+
+    What `adapt` has fitted answers where it is better than the stored vectors; else the instant
+    query does, for which nothing is fitted.
+    """
     options = {"k": k, "where": read_filter(where)}
     adapted = {"blend": blend, "prefetch": prefetch, "exact": exact}
     comparison, seconds = run_query(
-        place, collection, text, instruction, place.store(store), model, options, adapted
+        place,
+        collection,
+        text,
+        instruction,
+        place.store(store),
+        model,
+        options,
+        adapted,
+        fitted=fitted,
     )
     document = {**comparison.to_dict(), "collection": collection, "seconds": seconds}
     title = f"{text}" if instruction is None else f"{text}\n{instruction}"
     table = comparison.table(title, lambda hit: (hit.id, one_line(hit.text)), "id", "text")
-    finish(document, table, _timing(seconds), as_json=as_json)
+    finish(document, table, *comparison.answered(), _timing(seconds), as_json=as_json)
 
 
 def run_query(
@@ -65,6 +79,8 @@ def run_query(
     model: str | None,
     options: dict[str, Any],
     adapted_options: dict[str, Any],
+    *,
+    fitted: bool = False,
 ) -> tuple[Comparison, dict[str, float]]:
     """Search without and, where one is given, under an instruction.
 
@@ -72,11 +88,12 @@ def run_query(
         place: The database.
         name: Name of the collection.
         text: The query.
-        instruction: An instruction whose transform is stored, or None.
+        instruction: An instruction, or None.
         store: Folder of the transforms.
         model: Name of the sentence encoder, None for the default one.
         options: Options of both searches.
         adapted_options: Options of the adapted search only.
+        fitted: Whether its transform has to be stored.
 
     Returns:
         The hits, and the seconds of encoding, of the generic and of the adapted search.
@@ -84,9 +101,10 @@ def run_query(
     Raises:
         EmptyCollectionError: Nothing is stored.
         CollectionMismatchError: Another model filled the collection.
-        GuideError: No transform is stored for the instruction.
+        GuideError: No transform is stored for the instruction though it has to be, or the instant
+            query does not reach the space of the collection.
     """
-    retriever, encoder = open_retriever(place, name, store, model, instruction)
+    retriever, encoder = open_retriever(place, name, store, model, instruction, fitted=fitted)
     clock = _Clock()
     vector = encoder.encode([text])[0]
     clock.lap("encode")
@@ -94,9 +112,10 @@ def run_query(
     clock.lap("generic")
     adapted = []
     if instruction is not None:
-        retriever.transform(instruction)
+        retriever.fitted(instruction, wait=fitted)
         clock.lap("load_transform")
-        adapted = retriever.search(vector, instruction=instruction, **options, **adapted_options)
+        under = {"query": text, "instruction": instruction}
+        adapted = retriever.search(vector, **under, **options, **adapted_options)
         clock.lap("adapted")
     return Comparison(text, instruction, generic, adapted), clock.laps
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def open_retriever(
-    place: Place, name: str, store: Path, model: str | None, *instructions: str | None
+    place: Place,
+    name: str,
+    store: Path,
+    model: str | None,
+    *instructions: str | None,
+    fitted: bool = True,
 ) -> tuple["InstructRetriever", TextEncoder]:
     """A retriever of stored transforms, and the encoder of its queries.
 
@@ -29,7 +34,9 @@ def open_retriever(
         name: Name of the collection.
         store: Folder of the transforms.
         model: Name of the sentence encoder, None for the default one.
-        instructions: Instructions whose transforms have to be stored; None is none.
+        instructions: Instructions that will be asked under; None is none.
+        fitted: Whether their transforms have to be stored, and are used whatever their reports say;
+            else the instant query answers where none serves.
 
     Raises:
         EmptyCollectionError: Nothing is stored.
@@ -45,12 +52,13 @@ def open_retriever(
     vectors = ChromaVectors(opened)
     info = vectors.info()
     for instruction in instructions:
-        if instruction is not None:
+        if instruction is not None and fitted:
             _check_stored(kept, instruction, info, place)
     encoder = encoders.load_encoder(model)
     if not check_model(opened.metadata, name, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
-    return InstructRetriever(vectors, store=kept), encoder
+    instant = None if fitted else encoders.load_instant()
+    return InstructRetriever(vectors, store=kept, instant=instant, insist=fitted), encoder
 
 
 def read_filter(where: str | None) -> dict[str, Any] | None:

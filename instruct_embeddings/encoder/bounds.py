@@ -98,7 +98,12 @@ def check_texts(path: Path) -> None:
         CheckpointError: A file is too large, or it is a pipe or a device.
     """
     for file in (one for one in path.iterdir() if one.suffix in _TEXTS):
-        size = file.stat().st_size
+        try:
+            size = file.stat().st_size
+        except OSError as exc:  # a link to itself, or to nothing
+            raise CheckpointError(
+                f"{str(file)!r} cannot be read ({exc.strerror or exc}). {_WHAT_TO_DO}"
+            ) from exc
         if size > MAX_TEXT_BYTES or not file.is_file():
             raise CheckpointError(
                 f"{str(file)!r} has {size:,} bytes or is no file; of files at most "

@@ -15,8 +15,7 @@ from instruct_embeddings.encoder.texts import (
     check_instructions,
     check_sentence,
     check_texts,
-    collected_cuts,
-    warn_of_cut_texts,
+    one_warning,
 )
 from instruct_embeddings.errors import ConfigError
 
@@ -127,7 +126,7 @@ class Calls:
             return
         sentences = {place: one for place, one in enumerate(grid.instructions) if one is not None}
         generic = [place for place in range(len(grid.instructions)) if place not in sentences]
-        with collected_cuts() as cuts:
+        with one_warning(len(grid.texts)):
             if sentences:
                 part = np.empty_like(out[: len(sentences)])
                 yield from self.lease.session().embed_grid(
@@ -139,6 +138,3 @@ class Calls:
                 asked = Request(grid.texts, None)
                 yield from (done * len(generic) for done in self.run(asked, plain))
                 out[generic] = plain
-        if cuts:
-            cut, room = max(cuts)
-            warn_of_cut_texts(cut, len(grid.texts), room)

@@ -1,22 +1,22 @@
 """One encoder behind several embeddings of a host."""
 
 import weakref
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.errors import ClosedEncoderError
 
+E = TypeVar("E", bound=InstructEncoder)
 
-class Share:
+
+class Share(Generic[E]):
     """One user's share of an encoder, which is closed with its last share.
 
     A copy that lives for one request finds the weights that an earlier one loaded, and leaves them
     behind when it is closed or collected.
     """
 
-    def __init__(
-        self, encoder: InstructEncoder, shares: "weakref.WeakSet[Share] | None" = None
-    ) -> None:
+    def __init__(self, encoder: E, shares: "weakref.WeakSet[Share[E]] | None" = None) -> None:
         """A further share, or the first one where `shares` is absent."""
         self._encoder = encoder
         self._shares = weakref.WeakSet() if shares is None else shares
@@ -28,7 +28,7 @@ class Share:
         return self not in self._shares
 
     @property
-    def encoder(self) -> InstructEncoder:
+    def encoder(self) -> E:
         """The encoder.
 
         Raises:
@@ -41,7 +41,7 @@ class Share:
             )
         return self._encoder
 
-    def another(self) -> "Share":
+    def another(self) -> "Share[E]":
         """A share for another user of the same encoder."""
         return Share(self.encoder, self._shares)
 
@@ -51,7 +51,7 @@ class Share:
         if not self._shares:
             self._encoder.close()
         # A share that was given back keeps no model alive.
-        self._encoder = InstructEncoder(self._encoder.options)
+        self._encoder = type(self._encoder)(self._encoder.options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies of its own kind, deep ones and pickles, are first shares of another encoder."""

@@ -101,6 +101,20 @@ def collected_cuts() -> Iterator[list[Cut]]:
         _collected.reset(token)
 
 
+@contextmanager
+def one_warning(total: int) -> Iterator[None]:
+    """Several calls over the same texts warn once of those that were cut.
+
+    Args:
+        total: Number of texts.
+    """
+    with collected_cuts() as cuts:
+        yield
+    if cuts:
+        cut, room = max(cuts)
+        warn_of_cut_texts(cut, total, room)
+
+
 def warn_of_cut_texts(cut: int, total: int, room: int) -> None:
     """Say once in a call that texts were cut.
 

@@ -1,10 +1,11 @@
 """One guide for each instruction."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings.config import normalise_instruction
-from instruct_embeddings.errors import GuideError
+from instruct_embeddings.errors import GuideError, InstructionError
+from instruct_embeddings.guides.labels import digest
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Supervision
 
@@ -33,12 +34,24 @@ class GuideByInstruction:
             guides: Instruction to guide. Case, spacing and end marks of instructions do not count.
 
         Raises:
-            GuideError: The mapping is empty.
-            InstructionError: An instruction is empty or too long.
+            GuideError: It is no mapping, or an empty one.
+            InstructionError: An instruction is empty or too long, or two mean the same.
         """
-        if not guides:
-            raise GuideError("GuideByInstruction got no guides. Pass {instruction: guide}.")
-        self._guides = {normalise_instruction(text): guide for text, guide in guides.items()}
+        if not isinstance(guides, Mapping) or not guides:
+            raise GuideError(
+                f"GuideByInstruction got no guides: {shown(guides)}. At least one is wanted. Pass "
+                "{instruction: guide}."
+            )
+        self._guides: dict[str, Guide] = {}
+        forms: dict[str, str] = {}
+        for text, guide in guides.items():
+            form = normalise_instruction(text)
+            if form in forms:
+                raise InstructionError(
+                    f"{forms[form]!r} and {text!r} are one instruction: case, spacing and end "
+                    "marks do not count. Each has one guide. Keep one of them."
+                )
+            forms[form], self._guides[form] = text, guide
         self._shown = list(guides)
 
     def __repr__(self) -> str:
@@ -48,8 +61,8 @@ class GuideByInstruction:
     @property
     def key(self) -> str:
         """`by-instruction:<digest>`; transforms are stored under the key of the chosen guide."""
-        text = "\x1e".join(f"{text}\x1f{guide.key}" for text, guide in sorted(self._guides.items()))
-        return f"by-instruction:{sha256(text.encode()).hexdigest()[:16]}"
+        parts = sorted([text, guide.key] for text, guide in self._guides.items())
+        return f"by-instruction:{digest(parts)}"
 
     def choose(self, instruction: str) -> Guide:
         """The guide of an instruction.

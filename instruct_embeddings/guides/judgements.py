@@ -1,15 +1,17 @@
 """Judgements of users, or clicks: which documents answer which query."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from hashlib import sha256
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides.embedding import embed_all
+from instruct_embeddings.guides.labels import digest
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Pairs
 
@@ -72,6 +74,11 @@ class JudgementGuide:
         Raises:
             GuideError: There is no judgement, or one is not a (query, id, relevant) triple.
         """
+        if not isinstance(judgements, Iterable) or isinstance(judgements, str | Mapping):
+            raise GuideError(
+                f"JudgementGuide got {shown(judgements)}, and several judgements are wanted. Pass "
+                "a list of (query, id, relevant) triples."
+            )
         found: dict[tuple[str, str], Judgement] = {}
         for each in judgements:
             one = _judgement(each)
@@ -93,9 +100,8 @@ class JudgementGuide:
     @property
     def key(self) -> str:
         """`judgements:<digest>`, and the key of the start: other judgements are another guide."""
-        text = "\x1e".join(sorted("\x1f".join(map(str, astuple(one))) for one in self.judgements))
         start = f":{self.start.key}" if self.start else ""
-        return f"judgements:{sha256(text.encode()).hexdigest()[:16]}{start}"
+        return f"judgements:{digest(sorted(map(astuple, self.judgements)))}{start}"
 
     def ids(self) -> Sequence[str]:
         """The judged rows, sorted."""
@@ -140,7 +146,7 @@ class JudgementGuide:
         )
 
     def _embed_queries(self, texts: list[str], dimension: int) -> FloatArray:
-        vectors = np.asarray(self._embed(texts), dtype=np.float32)
+        vectors = embed_all(self._embed, texts)
         if vectors.shape != (len(texts), dimension) or not np.isfinite(vectors).all():
             raise GuideError(
                 f"embed() gave vectors of shape {vectors.shape} for {len(texts)} queries, or "

@@ -1,14 +1,15 @@
 """Names of classes instead of labels: the encoder says what each row is taken for."""
 
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.guides.encoder import EncoderGuide
+from instruct_embeddings.guides.labels import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.query import softmax
@@ -66,20 +67,22 @@ class LabelNamesGuide:
             ConfigError: There are fewer than two names, one is empty or stands twice, or the
                 margin is not within [0, 2].
         """
-        described = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, "")
-        strings = all(isinstance(text, str) for item in described.items() for text in item)
-        if isinstance(names, str) or not strings or len(described) < 2:
+        several = isinstance(names, Collection) and not isinstance(names, str | bytes)
+        listed = list(names) if several else []
+        texts = [*listed, *names.values()] if isinstance(names, Mapping) else listed
+        if len(listed) < 2 or not all(isinstance(text, str) for text in texts):
             raise ConfigError(
-                f"LabelNamesGuide got {names!r}. Pass at least two names as a list of strings, or "
-                "as {name: description}."
+                f"LabelNamesGuide got {shown(names)}. Pass at least two names as a list of "
+                "strings, or as {name: description}."
             )
+        described = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, "")
         plain = [name.strip() for name in described]
         if len(described) != len(names) or len(set(plain)) != len(plain) or not all(plain):
             raise ConfigError(
                 f"LabelNamesGuide got the names {list(names)!r}, of which one is empty or stands "
                 "twice. Give each class one name of its own."
             )
-        if not 0 <= margin <= 2:
+        if not isinstance(margin, int | float) or not 0 <= margin <= 2:
             raise ConfigError(
                 f"margin={margin!r} is outside [0, 2], the differences of two cosines. "
                 f"Use a value such as {DEFAULT_MARGIN}."
@@ -106,9 +109,8 @@ class LabelNamesGuide:
     def key(self) -> str:
         """`names:<digest>` of names, descriptions, margin and encoder; any order of names."""
         # Under an instruction, since without one only the backbone would count.
-        parts = [self.encoder.fingerprint(instruction="label names"), repr(float(self.margin))]
-        parts += ["\x1f".join(item) for item in sorted(self._described.items())]
-        return f"names:{sha256(chr(30).join(parts).encode()).hexdigest()[:16]}"
+        read_by = self.encoder.fingerprint(instruction="label names")
+        return f"names:{digest([read_by, float(self.margin), sorted(self._described.items())])}"
 
     def ids(self) -> Sequence[str] | None:
         """None: any row will do."""

@@ -1,10 +1,12 @@
 """Labels that the collection already carries in its metadata."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
 from instruct_embeddings._types import Metadata
 from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.guides.labels import labels_of
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels
 
@@ -14,7 +16,8 @@ _SHOWN_KEYS = 20
 class MetadataGuide:
     """Takes the labels of an instruction from one metadata key.
 
-    Rows without the key, or with an empty value, are not judged. The instruction itself is not
+    Rows without the key, or with an empty value, are not judged; nor are those whose value is no
+    name: more than 256 labels, or one of more than 1,000 characters. The instruction itself is not
     read: it names the transform, the key teaches it.
 
     Instantiate:
@@ -31,7 +34,7 @@ class MetadataGuide:
     """
 
     def __init__(self, metadata_key: str, *, separator: str | None = None) -> None:
-        """Choose the key.
+        """Choose the key of the metadata.
 
         Args:
             metadata_key: Key of the metadata that holds the label.
@@ -39,13 +42,15 @@ class MetadataGuide:
                 are lists hold several labels without it.
 
         Raises:
-            ConfigError: The key or the separator is empty.
+            ConfigError: The key or the separator is empty, or no text.
         """
-        if not metadata_key or separator == "":
-            raise ConfigError(
-                f"MetadataGuide needs a metadata key and a separator that are not empty, got "
-                f"{metadata_key!r} and {separator!r}. Leave separator out for single labels."
-            )
+        for text in (metadata_key, "," if separator is None else separator):
+            if not isinstance(text, str) or not text:
+                raise ConfigError(
+                    f"MetadataGuide needs a metadata key and a separator that are texts and not "
+                    f"empty, got {metadata_key!r} and {separator!r}. Leave separator out for "
+                    "single labels."
+                )
         self.metadata_key = metadata_key
         self.separator = separator
 
@@ -55,8 +60,10 @@ class MetadataGuide:
 
     @property
     def key(self) -> str:
-        """`metadata:<key>`, with the separator where there is one."""
-        return f"metadata:{self.metadata_key}" + (f":{self.separator}" if self.separator else "")
+        """`metadata:<key>`; `metadata-split:["<key>", "<separator>"]` where there is one."""
+        if self.separator is None:
+            return f"metadata:{self.metadata_key}"
+        return f"metadata-split:{json.dumps([self.metadata_key, self.separator])}"
 
     def ids(self) -> Sequence[str] | None:
         """None: any row may be sampled."""
@@ -69,23 +76,15 @@ class MetadataGuide:
             GuideError: No sampled row has the key; the message names the keys that exist.
         """
         del instruction
-        labels = Labels(tuple(self._labels(metadata) for metadata in sample.metadatas))
+        values = [metadata.get(self.metadata_key) for metadata in sample.metadatas]
+        labels = Labels(tuple(labels_of(value, self.separator) for value in values))
         if not labels.judged.any():
             raise GuideError(
                 f"None of the {len(sample)} sampled rows has the metadata key "
-                f"{self.metadata_key!r}. Keys that exist: {_known_keys(sample.metadatas)}."
+                f"{self.metadata_key!r}. Keys that exist: {_known_keys(sample.metadatas)}. Name "
+                "one of these, or use another guide."
             )
         return labels
-
-    def _labels(self, metadata: Metadata) -> frozenset[str]:
-        value = metadata.get(self.metadata_key)
-        if value is None:
-            return frozenset()
-        if isinstance(value, (list, tuple)):
-            parts = [str(part) for part in value if part is not None]
-        else:
-            parts = str(value).split(self.separator) if self.separator else [str(value)]
-        return frozenset(part.strip() for part in parts if part.strip())
 
 
 def _known_keys(metadatas: Sequence[Metadata]) -> str:

@@ -1,7 +1,9 @@
 """The instant query: an instruction moves a query vector at once, nothing is fitted for it."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
 from instruct_embeddings.instant.space import CollectionMoves, Sampler, find_space
 
 if TYPE_CHECKING:
-    from instruct_embeddings.encoder import InstructEncoder
+    from instruct_embeddings.encoder import EncoderOptions, InstructEncoder
 
 DEFAULT_INSTANT = "instant-minilm-l6-v1"
 
@@ -60,13 +62,23 @@ class InstantQuery:
         Raises:
             ModelNotFoundError: There is no such folder.
         """
-        from instruct_embeddings.encoder import EncoderOptions, InstructEncoder
+        from instruct_embeddings.encoder import EncoderOptions
+
+        return cls.from_options(EncoderOptions(model=str(model or DEFAULT_INSTANT), device=device))
+
+    @classmethod
+    def from_options(cls, options: "EncoderOptions") -> Self:
+        """The same by all options of an encoder; those that shape its results do not count.
+
+        Raises:
+            ModelNotFoundError: There is no such folder.
+        """
+        from instruct_embeddings.encoder import InstructEncoder
         from instruct_embeddings.encoder.hub import locate
 
-        name = str(model or DEFAULT_INSTANT)
-        options = EncoderOptions(model=name, device=device, normalize=False)
-        folder = locate(name, None, options).path
-        return cls(InstructEncoder(options), folder / HEAD_FILE)
+        plain = replace(options, normalize=False, truncate_dim=None, precision="float32")
+        folder = locate(plain.model, plain.revision, plain).path
+        return cls(InstructEncoder(plain), folder / HEAD_FILE)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._encoder.options.model!r})"
@@ -121,6 +133,52 @@ class InstantQuery:
         """
         read = np.asarray(self._encoder.encode(queries, instruction=instruction), dtype=np.float32)
         return self.head.moves(read, vectors)
+
+    def fold(self, queries: Sequence[str], instruction: str) -> FloatArray:
+        """Embed queries under an instruction, in its own space.
+
+        Args:
+            queries: Texts of n queries.
+            instruction: A plain sentence.
+
+        Returns:
+            Folded queries, shape (n, d), each as long as the generic vector that the model makes of
+            the query before it is scaled.
+
+        Raises:
+            InstructionError: The instruction leaves no room for a text.
+            TextError: A query holds a lone surrogate.
+        """
+        from instruct_embeddings.encoder.texts import one_warning
+
+        with one_warning(len(queries)):
+            generic = self._encoder.encode(queries)
+            read = self._encoder.encode(queries, instruction=instruction)
+        return self._folded(generic, read)
+
+    async def afold(self, queries: Sequence[str], instruction: str) -> FloatArray:
+        """The same as `fold` without blocking the event loop."""
+        from instruct_embeddings.encoder.texts import one_warning
+
+        with one_warning(len(queries)):
+            generic = await self._encoder.aencode(queries)
+            read = await self._encoder.aencode(queries, instruction=instruction)
+        return await asyncio.to_thread(self._folded, generic, read)
+
+    def _folded(self, generic: FloatArray, read: FloatArray) -> FloatArray:
+        from instruct_embeddings.transform.vectors import unit_rows
+
+        vectors = unit_rows(generic)
+        lengths = np.linalg.norm(generic, axis=1, keepdims=True)
+        return np.asarray(lengths * unit_rows(vectors + self.head.moves(read, vectors)))
+
+    def fingerprint(self, instruction: str) -> str:
+        """A stable string for caches: equal only where `fold` gives the same for equal queries."""
+        return self._encoder.fingerprint(instruction=instruction, role="query")
+
+    def close(self) -> None:
+        """Give the memory back, unless others use the same weights; then refuse to work."""
+        self._encoder.close()
 
     def for_collection(self, sample: Sampler) -> CollectionMoves:
         """Moves in the space of a collection; a map of the spaces is fitted where they differ.

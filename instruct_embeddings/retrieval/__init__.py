@@ -4,6 +4,7 @@ from instruct_embeddings.retrieval.drift import Drift
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings.retrieval.progress import FitEvent
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
@@ -12,6 +13,7 @@ from instruct_embeddings.retrieval.sampling import sample_rows
 __all__ = [
     "Drift",
     "Explanation",
+    "FitEvent",
     "Hit",
     "InstructRetriever",
     "Questions",

@@ -1,12 +1,13 @@
 """Several instructions in one search."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TypeAlias
 
 import numpy as np
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import InstructionError
@@ -143,14 +144,22 @@ def check_asked(asked: Asked) -> dict[str, float]:
                 f"{other!r} and {text!r} are one instruction: case, spacing and end marks do not "
                 "count. Keep one of them."
             )
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not isfinite(weight) or weight <= 0:
+        if not _is_weight(weight):
             raise InstructionError(
-                f"The weight of {text!r} is {weight!r}, not a positive number. Give each "
-                "instruction a weight such as 0.5, or leave it out."
+                f"The weight of {text!r} is {shown(weight)}, not a positive number of at most "
+                "1.8e308. Give each instruction a weight such as 0.5, or leave it out."
             )
-    total = float(sum(asked.values()))
-    return {check_instruction(text): weight / total for text, weight in asked.items()}
+    # The largest is made 1 first: sums of large numbers are infinite. None becomes 0.
+    largest, least = float(max(asked.values())), sys.float_info.min
+    shares = {text: max(float(weight) / largest, least) for text, weight in asked.items()}
+    total = sum(shares.values())
+    return {check_instruction(text): share / total for text, share in shares.items()}
+
+
+def _is_weight(weight: object) -> bool:
+    if not isinstance(weight, int | float) or isinstance(weight, bool):
+        return False
+    return 0 < weight <= sys.float_info.max
 
 
 def check_default(asked: Asked | None) -> str | dict[str, float] | None:

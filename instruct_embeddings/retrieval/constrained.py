@@ -86,13 +86,17 @@ def obey(scores: FloatArray, documents: FloatArray, directions: Sequence[Directi
         apart = cosines - cosines.mean()
         apart = apart - topic * (apart @ topic / spread)
         kind = direction.constraint.kind
-        share = _STRENGTH[kind] * _speaks(cosines, direction.seen)
+        share = _STRENGTH[kind] * speaks(cosines, direction.seen)
         found = found - share * np.maximum(apart, 0) if kind == "no" else found + share * apart
     return np.asarray(found, dtype=np.float32)
 
 
-def _speaks(cosines: FloatArray, seen: tuple[float, float]) -> float:
-    """How far the candidates speak of something, from 0 to 1, by the closest fortieth of them.
+def speaks(cosines: FloatArray, seen: tuple[float, float]) -> float:
+    """How far candidates speak of something, from 0 to 1, by the closest fortieth of them.
+
+    Args:
+        cosines: Of the candidates with it, shape (n,).
+        seen: Cosines at which they do not, and fully do.
 
     "Passages that report experimental results" is close to nothing in a collection of abstracts,
     "programs written in Python" to many package descriptions.

@@ -137,7 +137,7 @@ def category_colours(explanation: Explanation) -> list[str]:
 
 
 def _draw_panels(figure: "Figure", explanation: Explanation) -> None:
-    points, cloud = map_points(explanation), explanation.cloud
+    points, (_, cloud) = map_points(explanation), explanation.fitted_part()
     colours = category_colours(explanation)
     own = [[*colours, _REST][category] for category in points.categories]  # -1 is the last
     sides = (
@@ -189,7 +189,7 @@ def _write_texts(figure: "Figure", explanation: Explanation) -> None:
         line, style = _cut(text, width), {"color": _INK, "va": "center"} | style
         figure.text(x, y, line, size=size, parse_math=False, **style)
 
-    report, pale = explanation.report, {"color": _PALE_INK}
+    (report, _), pale = explanation.fitted_part(), {"color": _PALE_INK}
     write(_LEFT[0], 0.945, explanation.instruction, 80, 23, weight="bold")
     write(_LEFT[0], 0.890, f"★  {explanation.query}", 150, 13, **pale)
     for left, head, adapted in zip(_LEFT, _HEADS, (False, True), strict=True):

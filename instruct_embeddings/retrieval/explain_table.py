@@ -1,12 +1,15 @@
 """An explanation as tables for a reader."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from instruct_embeddings._printable import literal_console
 from instruct_embeddings.config import normalise_instruction
-from instruct_embeddings.retrieval.explanation import Explanation, Moved
+from instruct_embeddings.retrieval.explanation import Explanation, Moved, Reading
+from instruct_embeddings.retrieval.hits import RankedBy
+from instruct_embeddings.retrieval.kinds import compares_documents, kind_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
 
 _WIDTH = 120
 _MOST_CATEGORIES = 12
+ANSWERED: Mapping[RankedBy, str] = {
+    "fitted": "a fitted transform",
+    "instant": "the instant query, without a fit",
+    "generic": "the generic vectors: no instruction ranks",
+    "mixed": "several",
+}
 
 
 def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
@@ -29,13 +38,45 @@ def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
 def tables(explanation: Explanation) -> "Iterator[RenderableType]":
     """The parts from top to bottom, for a console of rich."""
     asked, learned = explanation.instruction, explanation.learned
-    same = normalise_instruction(asked) == normalise_instruction(learned)
+    same = learned is None or normalise_instruction(asked) == normalise_instruction(learned)
     by = "" if same else f', by the transform of "{learned}"'
-    yield f'"{asked}"{by}\n{explanation.report}\n'
-    yield _category_table(explanation)
+    yield f'"{asked}"{by}'
+    if explanation.report is None or explanation.ranked_by != "fitted":
+        yield f"answered by {ANSWERED[explanation.ranked_by]}"
+    if explanation.report is not None:
+        yield f"{explanation.report}"
+    for reading in explanation.constraints:
+        yield from _constraint(reading, explanation.rows)
     yield ""
+    if explanation.report is not None:
+        yield _category_table(explanation)
+        yield ""
     yield _hit_table(explanation)
-    yield f"\n{_agreement(explanation)}"
+    if explanation.report is not None:
+        yield f"\n{_agreement(explanation)}"
+
+
+def _constraint(reading: Reading, rows: int) -> Iterator[str]:
+    """What becomes of a constraint, and the filter that would answer it exactly."""
+    yield f'{reading.constraint.kind} "{reading.constraint.phrase}": {_obeyed(reading.speaks)}'
+    if found := reading.proposal:
+        which = "named" if found.found_by == "words" else "closest in meaning"
+        values = ", ".join(f'"{value}"' for value in found.values)
+        yield (
+            f'  metadata could answer it exactly: "{found.key}" has {values} ({which}). '
+            "Not applied;"
+        )
+        yield f"  {found.passing:,} of {rows:,} sampled rows pass the filter"
+        yield f"  {json.dumps(found.where, ensure_ascii=False)}"
+
+
+def _obeyed(speaks: float | None) -> str:
+    if speaks is None:
+        return "not obeyed, since there is no instant query to read it"
+    if speaks == 0:
+        return "the results speak of nothing like it, so it changes nothing"
+    share = "" if speaks >= 1 else f" to {speaks:.0%}, as the results hardly speak of it"
+    return f"obeyed{share}"
 
 
 def _category_table(explanation: Explanation) -> "Table":
@@ -64,12 +105,14 @@ def _category_table(explanation: Explanation) -> "Table":
 def _hit_table(explanation: Explanation) -> "Table":
     from rich.text import Text
 
+    guessed = explanation.query_category is not None
     guess = _guess(explanation.query_category, explanation.query_probability)
     what = "taken for" if explanation.labelled else "in cluster"
-    table = _table(f"{explanation.query}\n{what}: {guess}")
+    table = _table(explanation.query + (f"\n{what}: {guess}" if guessed else ""))
     for head in ("rank", "was", "moved", "score", "was"):
         table.add_column(head, justify="right")
-    table.add_column(what, max_width=34, no_wrap=True, overflow="ellipsis")
+    if guessed:
+        table.add_column(what, max_width=34, no_wrap=True, overflow="ellipsis")
     table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
     for hit in explanation.hits:
         kept = hit.adapted_rank is not None and hit.adapted_rank <= explanation.k
@@ -79,9 +122,9 @@ def _hit_table(explanation: Explanation) -> "Table":
             _rank(hit.adapted_rank, explanation.depth),
             _rank(hit.generic_rank, explanation.depth),
             _move(hit),
-            f"{hit.adapted_score:.3f}",
+            "" if hit.adapted_score is None else f"{hit.adapted_score:.3f}",
             f"{hit.generic_score:.3f}",
-            _guess(hit.category, hit.probability),
+            *([_guess(hit.category, hit.probability)] if guessed else []),
             _one_line(hit.text),
         )
         table.add_row(*map(Text, cells), style=None if kept else "dim")
@@ -89,6 +132,12 @@ def _hit_table(explanation: Explanation) -> "Table":
 
 
 def _agreement(explanation: Explanation) -> str:
+    misled = compares_documents(explanation.guide or "")
+    if not explanation.used and misled and kind_of(explanation.instruction) == "request":
+        return (
+            "The transform is not used: it compares texts, and the instruction asks for something. "
+            "Both rankings are the generic one."
+        )
     if not explanation.used:
         return (
             "The transform is not used, since its gain may be chance: both rankings are the "
@@ -131,8 +180,8 @@ def _move(hit: Moved) -> str:
     return f"{'▲' if steps > 0 else '▼'} {abs(steps)}"
 
 
-def _guess(category: str, probability: float | None) -> str:
-    return category if probability is None else f"{category} {probability:.0%}"
+def _guess(category: str | None, probability: float | None) -> str:
+    return category or "" if probability is None else f"{category} {probability:.0%}"
 
 
 def _one_line(text: str | None) -> str:

@@ -6,6 +6,10 @@ from typing import Any
 
 from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.retrieval.constraints import Constraint
+from instruct_embeddings.retrieval.hits import RankedBy
+from instruct_embeddings.retrieval.proposals import FilterProposal
 from instruct_embeddings.transform.report import FitReport
 
 
@@ -38,8 +42,9 @@ class Moved:
         generic_rank: Place in the generic ranking, from 1; None beyond the ranks looked at.
         adapted_rank: Place in the ranking under the instruction, likewise.
         generic_score: Cosine with the query.
-        adapted_score: Score under the instruction.
-        category: The category it is taken for.
+        adapted_score: Score under the instruction; None beyond the ranks looked at where no fit
+            answers.
+        category: The category it is taken for; None where nothing was fitted.
         probability: Probability of that category; None where categories are clusters.
     """
 
@@ -48,9 +53,25 @@ class Moved:
     generic_rank: int | None
     adapted_rank: int | None
     generic_score: float
-    adapted_score: float
-    category: str
+    adapted_score: float | None
+    category: str | None
     probability: float | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A constraint that an instruction states, and what becomes of it.
+
+    Attributes:
+        constraint: Its kind and what it names.
+        speaks: How far the candidates speak of what it names, from 0 (not at all: the ranking is
+            left alone) to 1 (fully obeyed); None without an instant query, which reads constraints.
+        proposal: A filter on metadata that would answer it exactly; it is not applied.
+    """
+
+    constraint: Constraint
+    speaks: float | None
+    proposal: FilterProposal | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +105,12 @@ class Explanation:
     Attributes:
         query: The query's text.
         instruction: The instruction.
-        learned: The instruction that the transform was fitted for; another one where it is reused.
+        ranked_by: What answers: a fitted transform, the instant query, or the generic vectors.
         collection: Name of the collection.
+        constraints: The constraints that the instruction states.
+        learned: The instruction that the transform was fitted for; another one where it is reused.
+            This and what follows about a transform, categories and map is there where one was
+            fitted, else None or empty.
         guide: Key of the guide that taught the transform.
         report: Quality of the transform on held-out rows.
         used: Whether searches use the transform; where its gain may be chance they keep the
@@ -105,21 +130,23 @@ class Explanation:
 
     query: str
     instruction: str
-    learned: str
+    ranked_by: RankedBy
     collection: str
-    guide: str
-    report: FitReport
-    used: bool
-    labelled: bool
     rows: int
     stored: int
-    categories: tuple[Category, ...]
-    query_category: str
-    query_probability: float | None
     k: int
     depth: int
     hits: tuple[Moved, ...]
-    cloud: Cloud = field(repr=False, compare=False)
+    constraints: tuple[Reading, ...] = ()
+    learned: str | None = None
+    guide: str | None = None
+    report: FitReport | None = None
+    used: bool = False
+    labelled: bool = False
+    categories: tuple[Category, ...] = ()
+    query_category: str | None = None
+    query_probability: float | None = None
+    cloud: Cloud | None = field(default=None, repr=False, compare=False)
 
     def agreeing(self, *, adapted: bool) -> tuple[int, int]:
         """Results of one search that are of the query's category, and of how many."""
@@ -127,15 +154,31 @@ class Explanation:
         shown = [hit for rank, hit in ranks if rank is not None and rank <= self.k]
         return sum(hit.category == self.query_category for hit in shown), len(shown)
 
+    def fitted_part(self) -> tuple[FitReport, Cloud]:
+        """The report of the fit and the vectors of the map.
+
+        Raises:
+            ConfigError: No fitted transform answers.
+        """
+        if self.report is None or self.cloud is None:
+            raise ConfigError(
+                f"There is no map of {self.instruction!r}: no fitted transform answers it. A "
+                "map shows the collection as a fitted transform sees it. Give the retriever a "
+                "guide, such as EncoderGuide(), or run `instruct-embeddings adapt`."
+            )
+        return self.report, self.cloud
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the vectors."""
         return {
             "query": self.query,
             "instruction": self.instruction,
+            "ranked_by": self.ranked_by,
+            "constraints": [asdict(reading) for reading in self.constraints],
             "learned": self.learned,
             "collection": self.collection,
             "guide": self.guide,
-            "report": self.report.to_dict(),
+            "report": self.report and self.report.to_dict(),
             "used": self.used,
             "labelled": self.labelled,
             "rows": self.rows,
@@ -159,7 +202,7 @@ class Explanation:
 
         Raises:
             MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-            ConfigError: The name ends in something else.
+            ConfigError: The name ends in something else, or no fitted transform answers.
         """
         from instruct_embeddings.retrieval.explain_map import draw
 

@@ -21,7 +21,7 @@ from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
-_MEASURED_LENGTHS = 64
+MEASURED_LENGTHS = 64
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,28 @@ class InstantAnswers:
         seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
         return [Direction(one, row, seen) for one, row in zip(constraints, vectors, strict=True)]
 
+    def embed(self, phrases: Sequence[str]) -> FloatArray:
+        """Generic unit vectors of phrases in the space of the collection, shape (n, d).
+
+        Raises:
+            EmptyCollectionError, GuideError: See `ranker`.
+        """
+        return self.settle(self._collection.info()).moves.directions(phrases)
+
+    def level(self, cosine: float) -> float:
+        """What a cosine of all-MiniLM-L6-v2 amounts to in the space of the collection.
+
+        Raises:
+            EmptyCollectionError, GuideError: See `ranker`.
+        """
+        return self.settle(self._collection.info()).moves.level(cosine)
+
     def settle(self, info: CollectionInfo) -> _Settled:
         """Look at the space of the collection, where that was not done yet."""
         with self._settling:
             known = self._settled.get(info.fingerprint)
             if known is None:
-                lengths = Norms.of(self._sample(_MEASURED_LENGTHS).vectors)
+                lengths = Norms.of(self._sample(MEASURED_LENGTHS).vectors)
                 known = _Settled(self.mover.for_collection(self._sample), lengths)
                 self._settled = {info.fingerprint: known}
             return known

@@ -112,18 +112,20 @@ def compares_documents(guide: str) -> bool:
     return guide.startswith(_COMPARING)
 
 
-def better_form(instruction: str, *, instant: bool) -> str:
+def better_form(instruction: str, *, instant: bool, override: str = "insist=True") -> str:
     """What to say where a transform that compares documents is asked for a request.
 
     Args:
         instruction: The instruction.
         instant: Whether an instant query answers instead.
+        override: What to give to use the transform all the same.
     """
     instead = "the instant query answers it" if instant else "the generic ranking is kept"
     return (
         f"{instruction!r} asks for something, and a transform learned without labels compares "
-        f'texts in one respect; so {instead}. To adapt, name the respect: "Which disease is it about?", '
-        '"How urgent is it?". insist=True uses the transform all the same.'
+        f"texts in one respect; so {instead}. To adapt, name the respect, as in "
+        '"Which disease is it about?" or "How urgent is it?". '
+        f"{override} uses it all the same."
     )
 
 

@@ -48,7 +48,7 @@ def map_points(explanation: Explanation, *, seed: int = 0) -> MapPoints:
     Raises:
         MissingExtraError: scikit-learn is not installed (extra `eval`).
     """
-    cloud = explanation.cloud
+    _, cloud = explanation.fitted_part()
     with one_thread():
         generic = lay_out(np.concatenate([cloud.generic, cloud.query_generic]), seed)
         adapted = lay_out(np.concatenate([cloud.adapted, cloud.query_adapted]), seed)

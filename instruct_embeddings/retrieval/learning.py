@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,10 +10,14 @@ import numpy as np
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
+from instruct_embeddings.retrieval.kinds import compares_documents
+from instruct_embeddings.retrieval.progress import Progress
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.from_targets import held_out_agreement
+from instruct_embeddings.transform.report import Stopped
+from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform
 
 # Where fewer of the sampled rows carry a label, several times as many are judged.
@@ -32,15 +37,21 @@ class Lesson:
         supervision: What the guide said about these rows.
         growth: Sample size and agreement with the guide on held-out rows, for each size tried;
             empty where the guide does not encode.
+        stopped: What ended the growth, likewise.
     """
 
     vectors: FloatArray
     supervision: Supervision
     growth: tuple[tuple[int, float], ...] = ()
+    stopped: Stopped | None = None
 
 
 def fit_all(
-    collection: VectorCollection, guide: Guide, instructions: Sequence[str], config: FitConfig
+    collection: VectorCollection,
+    guide: Guide,
+    instructions: Sequence[str],
+    config: FitConfig,
+    progress: Progress | None = None,
 ) -> list[InstructionTransform]:
     """Fit the transforms of some instructions.
 
@@ -49,13 +60,15 @@ def fit_all(
         guide: Teaches all of them.
         instructions: What to adapt to.
         config: Sizes, seed, budgets.
+        progress: Is told how it goes on.
 
     Raises:
         GuideError: There is nothing to learn from.
         EmptyCollectionError: The collection is empty.
     """
     started = time.perf_counter()
-    lessons = _learn(collection, guide, instructions, config, started)
+    told = progress or Progress(instructions)
+    lessons = _learn(collection, guide, instructions, config, started, told)
     fitted = []
     for text, lesson in zip(instructions, lessons, strict=True):
         transform = fit_transform(
@@ -66,8 +79,9 @@ def fit_all(
             collection=collection.info(),
             config=config,
             started=started,
+            on_step=told.of(text).fitting,
         )
-        report = replace(transform.report, growth=lesson.growth)
+        report = replace(transform.report, growth=lesson.growth, stopped=lesson.stopped)
         fitted.append(replace(transform, report=report))
         # Sampling and encoding are told once, with the first.
         started = time.perf_counter()
@@ -80,16 +94,26 @@ def _learn(
     instructions: Sequence[str],
     config: FitConfig,
     started: float,
+    told: Progress,
 ) -> list[Lesson]:
     if isinstance(guide, EncodingGuide):
         rows = sample_rows(collection, config.sample_size, seed=config.seed, ids=guide.ids())
+        told.sampled(len(rows))
         order = np.random.default_rng(config.seed).permutation(len(rows))
-        return _grow(guide, instructions, rows.take(order), started + config.guide_budget)
+        deadline = started + config.guide_budget
+        with one_thread():
+            return _grow(guide, instructions, rows.take(order), deadline, told)
     size, seed = config.sample_size, config.seed
     # Places cost time, rows at a place cost little: a reserve is read along.
     rows = sample_rows(collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
     sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
-    return [_judge(guide, text, sample, rows) for text in instructions]
+    told.sampled(len(sample))
+    lessons = []
+    with one_thread() if compares_documents(guide.key) else nullcontext():
+        for text in instructions:
+            lessons.append(_judge(guide, text, sample, rows))
+            told.of(text).judged(len(lessons[-1].vectors), len(lessons[-1].vectors))
+    return lessons
 
 
 def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> Lesson:
@@ -102,7 +126,11 @@ def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> Lesson:
 
 
 def _grow(
-    guide: EncodingGuide, instructions: Sequence[str], rows: Rows, deadline: float
+    guide: EncodingGuide,
+    instructions: Sequence[str],
+    rows: Rows,
+    deadline: float,
+    told: Progress,
 ) -> list[Lesson]:
     """Ask about twice as many rows while the last doubling paid for any of the instructions.
 
@@ -112,24 +140,33 @@ def _grow(
         rows: The largest sample, in random order.
         deadline: `time.perf_counter()` after which no further rows are asked about; looked at
             within a doubling too, whose rows so far then count.
+        told: Is told how many rows were judged.
     """
     found: list[Targets] = []
     growth: list[list[tuple[int, float]]] = [[] for _ in instructions]
+    stopped: Stopped | None = None
     size = 0
-    while size < len(rows):
+    while stopped is None:
         wanted = min(len(rows), max(FIRST_ROWS, 2 * size))
         while size < wanted and not (found and time.perf_counter() > deadline):
             further = rows.take(np.arange(size, min(wanted, size + FIRST_ROWS)))
             new = guide.judge_grid(instructions, further)
             found = [a.joined(b) for a, b in zip(found, new, strict=True)] if found else new
             size += len(further)
+            told.judged(size, len(rows))
         vectors = rows.vectors[:size]
         for curve, targets in zip(growth, found, strict=True):
             curve.append((size, round(held_out_agreement(vectors, targets), 4)))
-        if time.perf_counter() > deadline or not any(map(_still_rises, growth)):
-            break
+        if size < wanted:  # a doubling that was cut short says little about agreement
+            stopped = "budget"
+        elif not any(map(_still_rises, growth)):
+            stopped = "enough"
+        elif size == len(rows):
+            stopped = "size"
+        elif time.perf_counter() > deadline:
+            stopped = "budget"
     return [
-        Lesson(rows.vectors[:size], targets, tuple(curve))
+        Lesson(rows.vectors[:size], targets, tuple(curve), stopped)
         for targets, curve in zip(found, growth, strict=True)
     ]
 

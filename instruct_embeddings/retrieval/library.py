@@ -19,7 +19,9 @@ from instruct_embeddings.guides.by_instruction import chosen_guide
 from instruct_embeddings.guides.judgements import JudgementGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.answering import ask
+from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
 from instruct_embeddings.retrieval.learning import fit_all
+from instruct_embeddings.retrieval.progress import OnFit, Progress
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows
@@ -44,6 +46,7 @@ class TransformLibrary:
         insist: Whether a transform serves that does not beat the generic vectors.
         reuse: When the transform of another instruction serves; None for never.
         questions: Judged questions that decide how a transform is used; None if there are none.
+        on_fit: Is told how fits go on.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class TransformLibrary:
         insist: bool,
         reuse: Reuse | None = None,
         questions: Questions | None = None,
+        on_fit: OnFit | None = None,
     ) -> None:
         """Put the parts together; nothing is read yet."""
         self.collection = collection
@@ -65,6 +69,8 @@ class TransformLibrary:
         self.insist = insist
         self.reuse = reuse
         self.questions = questions
+        self.on_fit = on_fit
+        self._told: set[str] = set()
         self._matcher = None if reuse is None else InstructionMatcher(collection, reuse)
         self._known: dict[_Key, InstructionTransform] = {}
         self._fitting: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
@@ -120,6 +126,50 @@ class TransformLibrary:
         """
         return self.guide and chosen_guide(self.guide, instruction)
 
+    def serves(self, transform: InstructionTransform, instruction: str, *, insist: bool) -> bool:
+        """Whether a transform ranks under an instruction.
+
+        It does where its report says that it gains. But a guide that compares documents by nobody's
+        labels measures agreement with itself: under an instruction that requests something ("Find
+        the abstract that supports the claim") that agreement is high and answers get lost. So there
+        its transform does not rank, unless judged questions say that it helps. Labels, judgements
+        and language models decide as their reports say.
+
+        Args:
+            transform: Known or stored.
+            instruction: What is asked for; the transform may be that of another one.
+            insist: Use it in any case.
+        """
+        report = transform.report
+        if insist or report.questions is not None:
+            return insist or report.used
+        misled = compares_documents(transform.guide) and kind_of(instruction) == "request"
+        return report.used and not misled
+
+    def is_worth_fitting(self, instruction: str) -> bool:
+        """Whether what the guide teaches could rank: see `serves`. False without a guide.
+
+        Raises:
+            GuideError: There are guides by instruction, and none for this one.
+        """
+        guide = self.guide_for(instruction)
+        if guide is None or kind_of(instruction) == "aspect" or not compares_documents(guide.key):
+            return guide is not None
+        return bool(self.questions and self.questions.under(instruction))
+
+    def warn_of_request(self, instruction: str, *, instant: bool) -> None:
+        """Say once that a guide which compares documents cannot teach a request, and what can.
+
+        Args:
+            instruction: What is asked for; the guide does not teach it: see `is_worth_fitting`.
+            instant: Whether an instant query answers it.
+        """
+        form = normalise_instruction(instruction)
+        if form not in self._told:
+            self._told.add(form)
+            said = better_form(instruction, instant=instant)
+            warn(said, TransformWarning)
+
     def _look_up_or_fit(self, missing: Mapping[_Key, str]) -> None:
         # In one order, so that two calls with some of the same instructions do not wait in a ring.
         with ExitStack() as stack:
@@ -157,12 +207,19 @@ class TransformLibrary:
             guide = self._guide_or_fail(text)
             by_guide.setdefault(guide.key, (guide, []))[1].append(text)
         for guide, texts in by_guide.values():
-            for taught in self._taught(guide, texts, afresh):
-                fitted = self._judged(taught)
+            told = Progress(texts, self.on_fit)
+            try:
+                taught = self._taught(guide, texts, afresh, told)
+            except Exception:
+                told.ended(well=False)
+                raise
+            for one in taught:
+                fitted = self._judged(one)
                 if not (fitted.report.used or self.insist):
                     _warn_that_it_gains_nothing(fitted)
                 self._keep(fitted)
                 self._remember(self._key(fitted.instruction), fitted)
+                told.of(fitted.instruction).ended(well=True)
 
     def _judged(self, transform: InstructionTransform) -> InstructionTransform:
         """The transform with what judged questions say about it, where some are asked under it."""
@@ -181,23 +238,25 @@ class TransformLibrary:
             _log.warning("A transform is not kept for the next process: %s", exc)
 
     def _taught(
-        self, guide: Guide, instructions: Sequence[str], afresh: bool
+        self, guide: Guide, instructions: Sequence[str], afresh: bool, told: Progress
     ) -> list[InstructionTransform]:
         """What a guide teaches; judgements correct what their start has taught before."""
         if not isinstance(guide, JudgementGuide) or guide.start is None:
-            return fit_all(self.collection, guide, instructions, self.fit_config)
+            return fit_all(self.collection, guide, instructions, self.fit_config, told)
         judged = sample_rows(self.collection, MAX_PAIRS, seed=self.fit_config.seed, ids=guide.ids())
-        starts = [self._start(guide.start, text, afresh) for text in instructions]
+        starts = [self._start(guide.start, text, afresh, told) for text in instructions]
         return [
             refine(one, guide.judge(one.instruction, judged), guide=guide.key) for one in starts
         ]
 
-    def _start(self, guide: Guide, instruction: str, afresh: bool) -> InstructionTransform:
+    def _start(
+        self, guide: Guide, instruction: str, afresh: bool, told: Progress
+    ) -> InstructionTransform:
         """The transform to correct: stored, or fitted now and stored, so that it is fitted once."""
         own = chosen_guide(guide, instruction)
         known = None if afresh or not self.store else self._read(self.store, instruction, own)
         if known is None:
-            [known] = self._taught(own, [instruction], afresh)
+            [known] = self._taught(own, [instruction], afresh, told.of(instruction))
             self._keep(known)
         return known
 

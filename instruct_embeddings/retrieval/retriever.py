@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
@@ -19,9 +19,10 @@ from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
 from instruct_embeddings.retrieval.hits import Hit, RankedBy
-from instruct_embeddings.retrieval.instant import InstantAnswers
+from instruct_embeddings.retrieval.instant import MEASURED_LENGTHS, InstantAnswers, InstantRanker
 from instruct_embeddings.retrieval.library import TransformLibrary
 from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
+from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Embed, Queries, Questions, Relevant
 from instruct_embeddings.retrieval.ranking import (
     SearchRequest,
@@ -30,12 +31,12 @@ from instruct_embeddings.retrieval.ranking import (
     rank_exactly,
 )
 from instruct_embeddings.retrieval.reuse import Reuse
-from instruct_embeddings.retrieval.sampling import read_pages
+from instruct_embeddings.retrieval.sampling import read_pages, sample_rows
 from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
-from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import query_numbers, query_row
+from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row
 
 
 class InstructRetriever:
@@ -46,6 +47,11 @@ class InstructRetriever:
     if it ranks better on what can be measured; `Hit.ranked_by` says which one answered. Without an
     instant query the first search waits for the fit. The collection itself is only read. Safe to
     share between threads: searches under known instructions never wait for a fit.
+
+    A guide that learns without labels (`EncoderGuide`, `LabelNamesGuide`) teaches how alike texts
+    are in one respect. It cannot teach an instruction that requests something, such as "Find the
+    abstract that supports the claim" or "Answer briefly": the instant query answers it, or it stays
+    generic, with one `TransformWarning`. Judged `questions`, or `insist`, decide otherwise.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class InstructRetriever:
         insist: bool = False,
         reuse: Reuse | None = None,
         questions: Questions | None = None,
+        on_fit: OnFit | None = None,
     ) -> None:
         """Put the parts together; nothing is read until the first search.
 
@@ -74,6 +81,7 @@ class InstructRetriever:
             reuse: When the transform of another instruction serves; None for never.
             questions: Judged questions. With them, the choice between the generic ranking, a blend
                 and the adapted one is made on them, for each instruction they are asked under.
+            on_fit: Called with a `FitEvent` at each step of a fit, in the thread that fits.
 
         Raises:
             ConfigError: The collection, the guide or the store is something else.
@@ -89,9 +97,11 @@ class InstructRetriever:
             insist=insist,
             reuse=reuse,
             questions=questions,
+            on_fit=on_fit,
         )
         self._fits = SharedFits(self.transform, self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
+        self._unmoving: InstantRanker | None = None
         self._copy: VectorCopy | None = None
         self._copying = threading.Lock()
 
@@ -108,7 +118,12 @@ class InstructRetriever:
     @property
     def instant(self) -> InstantMover | None:
         """Answers under instructions for which nothing is fitted."""
-        return self._instant and self._instant.mover
+        return None if self._instant is None else self._instant.mover
+
+    @property
+    def answers(self) -> InstantAnswers | None:
+        """The instant query over this collection."""
+        return self._instant
 
     @property
     def store(self) -> TransformStore | None:
@@ -135,6 +150,11 @@ class InstructRetriever:
         """Judged questions that decide how transforms are used."""
         return self._library.questions
 
+    @property
+    def on_fit(self) -> OnFit | None:
+        """What is told how fits go on."""
+        return self._library.on_fit
+
     def transform(self, instruction: str) -> InstructionTransform:
         """The transform of an instruction: from memory, from the store, or fitted now.
 
@@ -145,6 +165,26 @@ class InstructRetriever:
             EmptyCollectionError: The collection is empty.
         """
         return self._library.get(instruction)
+
+    def fitted(self, instruction: str, *, wait: bool = False) -> InstructionTransform | None:
+        """The transform that answers an instruction; None where the instant query does, or nothing.
+
+        Args:
+            instruction: A plain sentence.
+            wait: Fit it now where it is not known and could rank.
+
+        Raises:
+            GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
+        """
+        if not self._is_taught(instruction, self.insist):
+            wait = False
+        found = self.transform(instruction) if wait else self._library.find(instruction)
+        serving = found is not None and self.uses(found, instruction)
+        return found if serving or self._instant is None else None
+
+    def uses(self, transform: InstructionTransform, instruction: str) -> bool:
+        """Whether searches under an instruction rank by a transform, by its report and guide."""
+        return self._library.serves(transform, instruction, insist=self.insist)
 
     def prepare(self, instructions: Sequence[str]) -> list[InstructionTransform]:
         """The transforms of several instructions; those that are missing share one sample.
@@ -180,8 +220,9 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None and (wait or self._instant is None or query is None):
+            texts = [text for text in check_asked(asked) if self._is_taught(text, self.insist)]
             with from_here():
-                await self._fits.wait(check_asked(asked))
+                await self._fits.wait(texts)
 
     def search(
         self,
@@ -315,13 +356,14 @@ class InstructRetriever:
         with self._copying:
             self._copy = None
 
-    def _generic(self, row: FloatArray, request: SearchRequest) -> list[Hit]:
+    def _generic(self, numbers: NDArray[np.float64], request: SearchRequest) -> list[Hit]:
+        row = index_query(numbers, lambda: self.collection.info().space)
         found = self.collection.search(
             row, k=request.k, where=request.where, where_document=request.where_document
         )
         if not len(found):
             return []
-        length = float(np.linalg.norm(row)) or 1.0
+        length = float(np.linalg.norm(row))
         scores = index_cosines(found.scores, self.collection.info().space, length)
         return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), "generic")
 
@@ -343,20 +385,39 @@ class InstructRetriever:
     ) -> Composition:
         """What ranks under the instructions asked for, as one."""
         if wait or self._instant is None or asked.query is None:
-            self._library.get_all(list(instructions))
+            self._library.get_all([t for t in instructions if self._is_taught(t, asked.insist)])
         return Composition(tuple(self._part(*one, asked) for one in instructions.items()))
+
+    def _is_taught(self, text: str, insist: bool) -> bool:
+        """Whether a fit is waited for: not under a request where the guide compares documents."""
+        return insist or self.guide is None or self._library.is_worth_fitting(text)
 
     def _part(self, text: str, weight: float, asked: "_Asked") -> Part:
         """What ranks under one instruction: what was fitted and serves, or the instant query."""
-        fitted = self._library.find(text)
-        serves = fitted is not None and (fitted.report.used or asked.insist)
-        if not serves and self._instant is not None and asked.query is not None:
-            if fitted is None and self._library.guide_for(text) is not None:
+        fitted, taught = self._library.find(text), self._is_taught(text, asked.insist)
+        serves = fitted is not None and self._library.serves(fitted, text, insist=asked.insist)
+        instant = self._instant if asked.query is not None else None
+        if not taught:
+            self._library.warn_of_request(text, instant=instant is not None)
+        if not serves and instant is not None and asked.query is not None:
+            if fitted is None and taught and self.guide is not None:
                 self._fits.start(text)
-            return Part(self._instant.ranker(asked.query, asked.unit, text), weight, text)
+            return Part(instant.ranker(asked.query, asked.unit, text), weight, text)
+        if fitted is None and not taught:
+            return Part(self._unmoved(text), weight, text, adapts=False)
         known = fitted or self._library.get(text)
+        serves = self._library.serves(known, text, insist=asked.insist)
         blend = (known.report.blend or 1.0) if asked.own_blend else 1.0
-        return Part(known, weight, text, known.report.used or asked.insist, blend)
+        return Part(known, weight, text, serves, blend)
+
+    def _unmoved(self, text: str) -> InstantRanker:
+        """The generic ranking, as a part of several."""
+        info = self.collection.info()
+        if self._unmoving is None or self._unmoving.collection != info:
+            sample = sample_rows(self.collection, MEASURED_LENGTHS, seed=0)
+            nothing = np.zeros(info.dimension, dtype=np.float32)
+            self._unmoving = InstantRanker(text, info, Norms.of(sample.vectors), nothing)
+        return replace(self._unmoving, instruction=text)
 
     def _directions(self, instructions: Sequence[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""

@@ -6,9 +6,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
+from functools import partial
+from typing import Any
 
+from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
 from instruct_embeddings.config import normalise_instruction
 
 _FITS_AT_ONCE = 4
@@ -23,6 +26,9 @@ class SharedFits:
     waited in one of them, those that ask under known instructions would wait for the fit as well.
     So a new instruction is fitted in a pool of its own, and whoever asks for it awaits that one.
     What need not be fitted is looked up in another thread, where no fit is in its way.
+
+    No process waits at its end for a fit that nobody waits for any more, and a forked process does
+    not wait for the fits of the one it comes from.
     """
 
     def __init__(self, fit: Callable[[str], object], find: Callable[[str], object]) -> None:
@@ -34,12 +40,17 @@ class SharedFits:
         """
         self._fit = fit
         self._find = find
-        self._running: dict[str, Future[None]] = {}
         self._ready: set[str] = set()
         self._failed: dict[str, float] = {}
+        self.make_anew()
+        make_anew_after_fork(self)
+
+    def make_anew(self) -> None:
+        """Forget what runs; what is ready stays."""
+        self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
-        self._looking: ThreadPoolExecutor | None = None
-        self._fitting: ThreadPoolExecutor | None = None
+        self._looking = DaemonPool(1, "instruct-find")
+        self._fitting = DaemonPool(_FITS_AT_ONCE, "instruct-fit")
 
     async def wait(self, instructions: Iterable[str]) -> None:
         """Return once all instructions are fitted; at once where they were before.
@@ -74,36 +85,28 @@ class SharedFits:
     def _join(self, form: str, instruction: str) -> "Future[None]":
         with self._lock:
             running = self._running.get(form)
-            if running is None:
-                running = self._running[form] = Future()
-                running.set_running_or_notify_cancel()  # nobody can cancel it for the others
-                if self._looking is None:
-                    self._looking = ThreadPoolExecutor(1, "instruct-find")
-                self._looking.submit(copy_context().run, self._look_up, form, instruction)
-            return running
+            if running is not None:
+                return running
+            running = self._running[form] = Future()
+            running.set_running_or_notify_cancel()  # nobody can cancel it for the others
+        looked = self._looking.submit(copy_context().run, self._look_up, form, instruction)
+        looked.add_done_callback(partial(self._looked, form))
+        return running
 
-    def _look_up(self, form: str, instruction: str) -> None:
-        try:
-            found = self._find(instruction)
-        except Exception as exc:
-            self._end(form, exc)
-            return
-        if found:
-            self._end(form)
-            return
-        if self._fitting is None:  # made here alone, in the one thread that looks up
-            self._fitting = ThreadPoolExecutor(_FITS_AT_ONCE, "instruct-fit")
-        self._fitting.submit(copy_context().run, self._fit_one, form, instruction)
+    def _look_up(self, form: str, instruction: str) -> bool:
+        """Whether it is ready; otherwise a fit has begun."""
+        if self._find(instruction):
+            return True
+        fitted = self._fitting.submit(copy_context().run, self._fit, instruction)
+        fitted.add_done_callback(partial(self._end, form))
+        return False
 
-    def _fit_one(self, form: str, instruction: str) -> None:
-        try:
-            self._fit(instruction)
-        except BaseException as exc:
-            self._end(form, exc)
-        else:
-            self._end(form)
+    def _looked(self, form: str, looked: "Future[bool]") -> None:
+        if looked.exception() is not None or looked.result():
+            self._end(form, looked)
 
-    def _end(self, form: str, problem: BaseException | None = None) -> None:
+    def _end(self, form: str, done: "Future[Any]") -> None:
+        problem = done.exception()
         with self._lock:
             running = self._running.pop(form)
             if problem is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -206,12 +207,14 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = tables.pop("extends", None)
     if base is None:
         return tables
-    if not isinstance(base, str) or (path.parent / base).resolve() in (path.resolve(), *above):
+    # `Path.resolve` refuses a link to itself; so it stays what it is, and cannot be read later.
+    own = Path(os.path.realpath(path))
+    if not isinstance(base, str) or Path(os.path.realpath(path.parent / base)) in (own, *above):
         raise ConfigError(
             f"{path}: extends={base!r} is no other TOML file. Name one that does not lead back "
             "here."
         )
-    return _over(_read(path.parent / base, (path.resolve(), *above)), tables)
+    return _over(_read(path.parent / base, (own, *above)), tables)
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

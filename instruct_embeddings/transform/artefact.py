@@ -17,7 +17,7 @@ from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform.classifier import Classifier
 from instruct_embeddings.transform.correction import Correction
 from instruct_embeddings.transform.query import Gate, QueryTransform
-from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.report import STOPS, FitReport
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
@@ -197,6 +197,8 @@ def _check_report(report: FitReport) -> None:
         numbers += asdict(report.judgements).values()
     if report.questions is not None:
         report.questions.check()
+    if report.stopped is not None and report.stopped not in STOPS:
+        raise ValueError(f"its sample was stopped by {report.stopped!r:.40}")
     if not isinstance(report.measure, str) or not all(map(math.isfinite, numbers)):
         raise ValueError("its report holds numbers that are not finite")
 

@@ -1,7 +1,8 @@
 """Fit a transform and measure it on held-out folds of its own sample."""
 
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -26,6 +27,7 @@ from instruct_embeddings.transform.transform import InstructionTransform, Norms
 
 _MIXES = (0.0, 0.3, 0.5, 0.7)
 _EQUALLY_GOOD = 0.005
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class _Split:
 class _Tuned:
     """Chosen settings, and figures of each held-out unit under them, shape (units,).
 
-    `start` is the query fitted on one fold, from where a fit on the whole sample is near.
+    `start` is the query fitted on one fold, from where a fit on the whole sample is near; `tried`
+    settings were measured.
     """
 
     strength: float
@@ -50,6 +53,7 @@ class _Tuned:
     start: QueryTransform
     folded: FloatArray
     adapted: FloatArray
+    tried: int
 
     @property
     def settings(self) -> dict[str, float]:
@@ -66,6 +70,7 @@ def fit_transform(
     collection: CollectionInfo,
     config: FitConfig,
     started: float | None = None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> InstructionTransform:
     """Fit the folded query and the rescoring space, choosing settings on held-out folds.
 
@@ -77,6 +82,7 @@ def fit_transform(
         collection: The collection that the sample comes from.
         config: Sizes, seed and time budget.
         started: `time.perf_counter()` when sampling began, to report the whole cost.
+        on_step: Called with the penalties that were tried and those there are, after each.
 
     Raises:
         GuideError: The supervision is too small or one-sided to learn from.
@@ -86,7 +92,7 @@ def fit_transform(
     problem = problem_of(vectors, supervision)
     splits = list(_splits(problem, config))
     with one_thread():
-        tuned = _tune(splits, config)
+        tuned = _tune(splits, config, on_step)
         fitted = problem.fit_queries(tuned.strength, tuned.start)
         query = replace(fitted, residual=tuned.residual)
         space = replace(problem.fit_space(query, config.seed), weight=tuned.weight)
@@ -104,6 +110,14 @@ def fit_transform(
         gain_error=standard_error(tuned.adapted - generic),
         chosen=tuned.settings,
         seconds=time.perf_counter() - begin,
+    )
+    _log.info(
+        "%r: %d settings tried on %d folds of %d judged units, %.1f s so far",
+        text,
+        tuned.tried,
+        len(splits),
+        problem.size,
+        report.seconds,
     )
     return InstructionTransform(
         instruction=text,
@@ -168,7 +182,7 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
         )
 
 
-def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
+def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int], None]) -> _Tuned:
     """Choose the folded query's settings, then those of the rescoring space on top of it."""
     fits: dict[float, list[QueryTransform]] = {}
     folded: dict[tuple[float, float], list[FloatArray]] = {}
@@ -178,6 +192,7 @@ def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
         fits[strength], before = fitted, best
         folded.update(figures)
         best = max(best, *map(mean_quality, figures.values()))
+        on_step(len(fits), len(splits[0].train.strengths))
         # Strengths come as middle, above, below: where above gained, below will not.
         if 0 <= before < best:
             break
@@ -195,7 +210,10 @@ def _tune(splits: list[_Split], config: FitConfig) -> _Tuned:
     (weight, mix), adapted_figures = choose(
         adapted, lambda means: max(means, key=means.__getitem__)
     )
-    return _Tuned(strength, residual, weight, mix, queries[0], folded_figures, adapted_figures)
+    tried = len(folded) + len(adapted)
+    return _Tuned(
+        strength, residual, weight, mix, queries[0], folded_figures, adapted_figures, tried
+    )
 
 
 def _folded_figures(

@@ -16,6 +16,8 @@ from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.vectors import unit_rows
 
 MIN_ROWS_PER_LABEL = 2
+# Each label is a row of weights. Whoever fills the metadata decides how many there are.
+MOST_LABELS = 2000
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class LabelProblem:
 
     @classmethod
     def of(cls, vectors: FloatArray, labels: Labels) -> "LabelProblem":
-        """Keep the judged rows, and the labels that have at least two of them.
+        """Keep the judged rows, and the labels that have at least two of them: the most frequent.
 
         Raises:
             GuideError: Fewer than two such labels remain.
         """
         counts = labels.counts()
-        kept = sorted(label for label, n in counts.items() if n >= MIN_ROWS_PER_LABEL)
+        frequent = [label for label, n in counts.items() if n >= MIN_ROWS_PER_LABEL]
+        kept = sorted(frequent[:MOST_LABELS])
         if len(kept) < 2:
             raise GuideError(
                 f"Only {len(kept)} labels of the sample have at least {MIN_ROWS_PER_LABEL} rows "

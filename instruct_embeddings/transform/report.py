@@ -2,13 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.question_report import QuestionReport
 
+Stopped: TypeAlias = Literal["enough", "budget", "size"]
+"""What ended the sample of a guide that encodes: agreement on held-out rows no longer rose, the
+`guide_budget` was spent, or the `sample_size` (or the whole collection) was read."""
+
 PAIR_ACCURACY = "pair accuracy"
 _SHOWN_LABELS = 8
+STOPS: Mapping[Stopped, str] = {
+    "enough": "agreement no longer rose",
+    "budget": "the guide's time was spent",
+    "size": "the whole sample was read",
+}
 _DERIVED = ("gains", "blend", "used")
 _FORMER = "helps"  # what `gains` was called up to format version 2
 _UNASKED = (
@@ -86,6 +95,9 @@ class FitReport:
             rows were told from their vectors (mean cosine).
         judgements: What judgements changed afterwards; None where there are none.
         questions: What judged questions say about the transform; None where there are none.
+        stopped: What ended the sample of a guide that encodes: "enough" where agreement no longer
+            rose, "budget" where its time was spent, "size" where all of the sample was read; None
+            for other guides, and for transforms written before this was kept.
     """
 
     rows: int
@@ -101,6 +113,7 @@ class FitReport:
     growth: tuple[tuple[int, float], ...] = ()
     judgements: JudgementReport | None = None
     questions: QuestionReport | None = None
+    stopped: Stopped | None = None
 
     @property
     def gains(self) -> bool:
@@ -167,7 +180,8 @@ class FitReport:
             lines.append(str(self.judgements))
         if self.growth:
             curve = ", ".join(f"{size:,} rows {cosine:.3f}" for size, cosine in self.growth)
-            lines.append(f"agreement with the guide on held-out rows: {curve}")
+            why = f"; no further rows: {STOPS[self.stopped]}" if self.stopped else ""
+            lines.append(f"agreement with the guide on held-out rows: {curve}{why}")
         if self.label_counts:
             shown = list(self.label_counts.items())[:_SHOWN_LABELS]
             more = len(self.label_counts) - len(shown)

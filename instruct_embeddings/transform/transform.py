@@ -28,7 +28,7 @@ class Norms:
     @classmethod
     def of(cls, vectors: FloatArray) -> "Norms":
         """Measure rows of shape (n, d)."""
-        lengths = np.linalg.norm(vectors, axis=1)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         mean = float(lengths.mean())
         return cls(mean=mean, spread=float(lengths.std() / mean))
 
@@ -103,4 +103,4 @@ class InstructionTransform:
 def transform_key(instruction: str, guide: str, collection: CollectionInfo) -> str:
     """Where a transform is found again: by instruction (normalised), guide and collection."""
     text = "\x1f".join([normalise_instruction(instruction), guide, collection.fingerprint])
-    return sha256(text.encode()).hexdigest()[:32]
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,15 +1,21 @@
 """Checks and scaling of vectors, shared by fitting, applying and searching."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from instruct_embeddings._reading import shown
-from instruct_embeddings._types import BoolArray, FloatArray
+from instruct_embeddings._types import BoolArray, FloatArray, Space
 from instruct_embeddings.errors import CollectionMismatchError, InvalidVectorsError
+
+# Within these lengths squares of float32 neither vanish nor overflow.
+SHORTEST, LONGEST = 1e-15, 1e15
 
 
 def unit_rows(vectors: ArrayLike) -> FloatArray:
-    """Rows scaled to unit length.
+    """Rows scaled to unit length, however short or long they are.
 
     Args:
         vectors: Shape (n, d).
@@ -17,27 +23,43 @@ def unit_rows(vectors: ArrayLike) -> FloatArray:
     Returns:
         float32, shape (n, d). Rows without a direction become zeros; see `has_direction`.
     """
-    array = np.asarray(vectors, dtype=np.float32)
-    norms = np.linalg.norm(array, axis=1, keepdims=True)
-    usable = (norms > 0) & (norms < np.inf)
-    scaled: FloatArray = np.divide(array, norms, out=np.zeros_like(array), where=usable)
+    array = np.asarray(vectors)
+    if array.dtype != np.float32:
+        array = array.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        norms = np.linalg.norm(array, axis=1, keepdims=True)
+    usual = (norms > SHORTEST) & (norms < LONGEST)
+    scaled: FloatArray = np.zeros(array.shape, dtype=np.float32)
+    np.divide(array, norms, out=scaled, where=usual, casting="same_kind")
+    if not usual.all():
+        odd = ~usual[:, 0]
+        scaled[odd] = _unit_rows_of_any_length(array[odd].astype(np.float64))
     return scaled
 
 
-def has_direction(vectors: FloatArray) -> BoolArray:
+def _unit_rows_of_any_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `unit_rows`, with the largest number of each row made 1 before anything is squared."""
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    usable = (largest > 0) & np.isfinite(largest)
+    shares = np.divide(rows, largest, out=np.zeros_like(rows), where=usable)
+    norms = np.linalg.norm(shares, axis=1, keepdims=True)
+    return np.divide(shares, norms, out=shares, where=usable)
+
+
+def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
     """Rows that are finite and not zero, shape (n,)."""
     return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
 
 
-def query_numbers(vector: ArrayLike) -> FloatArray:
-    """One query vector as float32, shape (d,).
+def query_numbers(vector: ArrayLike) -> NDArray[np.float64]:
+    """One query vector as float64, shape (d,): float32 has no room for all that may be given.
 
     Raises:
         InvalidVectorsError: It is a text, or holds something else that is no number.
     """
     try:
-        return np.asarray(vector, dtype=np.float32).ravel()
-    except (TypeError, ValueError) as exc:
+        return np.asarray(vector, dtype=np.float64).ravel()
+    except (TypeError, ValueError, OverflowError) as exc:
         raise InvalidVectorsError(
             f"The query is {shown(vector)}, and a vector of numbers is wanted. Embed the text "
             "first, with the model that filled the collection."
@@ -57,9 +79,38 @@ def query_row(vector: ArrayLike, dimension: int) -> FloatArray:
             f"The query vector has {row.shape[1]} dimensions, the stored vectors have {dimension}. "
             "Embed the query with the model that filled the collection."
         )
-    if not has_direction(row)[0]:
+    _check_direction(row[0])
+    return unit_rows(row)
+
+
+def index_query(vector: NDArray[np.float64], space: Callable[[], Space]) -> FloatArray:
+    """A query vector as an index takes it: float32, shape (d,).
+
+    Args:
+        vector: Numbers of a query.
+        space: Tells the distance of the index; asked only about lengths that float32 cannot square.
+
+    Raises:
+        InvalidVectorsError: It has no direction, or such a length in a space that weighs lengths.
+    """
+    _check_direction(vector)
+    largest = float(np.abs(vector).max())
+    length = largest * float(np.linalg.norm(vector / largest))
+    if SHORTEST < length < LONGEST:
+        return vector.astype(np.float32)
+    if space() != "cosine":
+        raise InvalidVectorsError(
+            f"The query vector has the length {length:.3g}, and the index weighs lengths. Between "
+            f"{SHORTEST:g} and {LONGEST:g} they can be compared. Scale the query to the length of "
+            "the stored vectors, or look at the embedding model that produced it."
+        )
+    return unit_rows(vector[None])[0]
+
+
+def _check_direction(vector: NDArray[np.floating[Any]]) -> None:
+    if not has_direction(vector[None])[0]:
         raise InvalidVectorsError(
             "The query vector is zero or holds NaN or infinite numbers, so it has no direction. "
-            "Look at the text and the embedding model that produced it."
+            "Any other numbers are allowed. Look at the text and the embedding model that produced "
+            "it."
         )
-    return unit_rows(row)

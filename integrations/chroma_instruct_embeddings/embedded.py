@@ -1,22 +1,21 @@
 """Texts as they were embedded: LlamaIndex puts a node's metadata in front of them."""
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from instruct_embeddings._reading import parse_json
 from instruct_embeddings._types import Metadata
 
 _NODE = "_node_content"
+# No text grows by more than this beyond what is stored of its row: templates are stored too, and
+# may repeat a text any number of times. What stands so far behind is read by no model.
+ROOM = 20_000
 
 
-def embedded_texts(
-    texts: Sequence[str | None], metadatas: Sequence[Metadata]
-) -> tuple[str | None, ...]:
-    """What was embedded for each row; empty where that is the stored text of all of them."""
-    if not any(_NODE in metadata for metadata in metadatas):
-        return ()
-    pairs = zip(texts, metadatas, strict=True)
-    return tuple(text and embedded_text(text, metadata) for text, metadata in pairs)
+def is_node(metadata: Metadata) -> bool:
+    """Whether a row is a node of LlamaIndex."""
+    return _NODE in metadata
 
 
 def embedded_text(text: str, metadata: Metadata) -> str:
@@ -25,32 +24,40 @@ def embedded_text(text: str, metadata: Metadata) -> str:
     LlamaIndex need not be installed. Templates are filled in by replacement: as format strings,
     stored ones could reach into objects.
     """
-    node = _node(metadata.get(_NODE))
+    content = metadata.get(_NODE)
+    node = _node(content)
     own, excluded = node.get("metadata"), node.get("excluded_embed_metadata_keys")
     if not isinstance(own, Mapping):
         return text
+    most = ROOM + len(text) + len(str(content))
     left_out = set(map(str, excluded)) if isinstance(excluded, list) else set()
-    line = _string(node, "metadata_template", "{key}: {value}")
-    lines = [
-        _filled(line, key=str(key), value=str(value))
-        for key, value in own.items()
-        if key not in left_out
-    ]
-    # Of a `Document` the separator has this older name.
-    joined = _string(node, "metadata_separator", _string(node, "metadata_seperator", "\n"))
-    header = joined.join(lines).strip()
+    header = _header(node, {key: own[key] for key in own if key not in left_out}, most)
     if not header:
         return text
     template = _string(node, "text_template", "{metadata_str}\n\n{content}")
-    return _filled(template, metadata_str=header, content=text).strip()
+    return _filled(template, most, metadata_str=header, content=text).strip()
+
+
+def _header(node: Mapping[str, Any], own: Mapping[str, Any], most: int) -> str:
+    """One line for each key."""
+    template = _string(node, "metadata_template", "{key}: {value}")
+    # Of a `Document` the separator has this older name.
+    between = _string(node, "metadata_separator", _string(node, "metadata_seperator", "\n"))
+    lines, length = [], 0
+    for key, value in own.items():
+        lines.append(_filled(template, most, key=str(key), value=str(value)))
+        length += len(lines[-1]) + len(between)
+        if length > most:
+            break
+    return between.join(lines)[:most].strip()
 
 
 def _node(content: object) -> Mapping[str, Any]:
     if not isinstance(content, str):
         return {}
     try:
-        node = json.loads(content)
-    except (ValueError, RecursionError):
+        node = parse_json(content, halves=True)
+    except ValueError:
         return {}
     return node if isinstance(node, Mapping) else {}
 
@@ -60,15 +67,16 @@ def _string(node: Mapping[str, Any], name: str, otherwise: str) -> str:
     return value if isinstance(value, str) else otherwise
 
 
-def _filled(template: str, **values: str) -> str:
-    """Each `{name}` replaced once, from left to right; what is put in is not looked at again."""
-    filled, rest = [], template
-    while rest:
-        found = {rest.find(f"{{{name}}}"): name for name in values}
-        places = sorted(place for place in found if place >= 0)
-        if not places:
+def _filled(template: str, most: int, **values: str) -> str:
+    """Each `{name}` replaced once, from left to right; what is put in is not looked at again.
+
+    No further mark is filled in than the first `most` characters need, to which the rest is cut.
+    """
+    filled, length, place = [], 0, 0
+    for mark in re.finditer("|".join(rf"\{{{name}\}}" for name in values), template):
+        filled += [template[place : mark.start()], values[mark[0][1:-1]]]
+        length += len(filled[-2]) + len(filled[-1])
+        place = mark.end()
+        if length > most:
             break
-        name = found[places[0]]
-        filled += [rest[: places[0]], values[name]]
-        rest = rest[places[0] + len(name) + 2 :]
-    return "".join([*filled, rest])
+    return "".join([*filled, template[place:]])[:most]

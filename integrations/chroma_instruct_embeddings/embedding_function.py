@@ -2,7 +2,6 @@
 
 import copy
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,14 +20,15 @@ from chroma_instruct_embeddings.configuration import (
 )
 from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder import EncoderArguments, EncoderOptions, InstructEncoder
+from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
+from instruct_embeddings.encoder.encoder import Embeddings as Rows
 from instruct_embeddings.encoder.precision import float_rows
 from instruct_embeddings.encoder.share import Share
-from instruct_embeddings.encoder.two_sided import TwoSided
+from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
-_kept: dict[tuple[EncoderOptions, tuple[str, ...]], InstructEncoder] = {}
+_kept: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
 _kept_lock = threading.Lock()
 
 
@@ -79,7 +79,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
             instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
-        query_instruction: What queries get instead, None included.
+        query_instruction: What queries get instead, None included. Where documents have none, the
+            default model moves the generic vector of the query among those of the documents.
         document_instruction: What documents get instead, None included.
         show_progress: Show a bar on stderr while documents are embedded.
         options: Every further field of `EncoderOptions`.
@@ -109,7 +110,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         self.show_progress = show_progress
         chosen = EncoderOptions(model=None if model is None else str(model), **options)
         self._options = chosen
-        self._own: Share | None = Share(InstructEncoder(chosen))
+        self._own: Share[TwoSidedEncoder] | None = Share(TwoSidedEncoder(chosen))
         # Of a function that Chroma made: what the collection says its folders hold.
         self._contents: dict[str, str] | None = None
 
@@ -127,14 +128,17 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
             TextError: A text holds a lone surrogate.
             ValueError: `input` is empty, which Chroma does not allow.
         """
-        return self._embed(input, self.document_instruction, show_progress=self.show_progress)
+        encoded = self.encoder.encode(
+            input, instruction=self.document_instruction, show_progress=self.show_progress
+        )
+        return self._rows(encoded)
 
     def embed_query(self, input: Documents) -> Embeddings:
         """Embed queries; see `__call__`. No queries give no rows."""
-        return self._embed(input, self.query_instruction)
+        return self._rows(self._encode_queries(input))
 
     @property
-    def encoder(self) -> InstructEncoder:
+    def encoder(self) -> TwoSidedEncoder:
         """The encoder behind the function; nothing is loaded by asking for it.
 
         Raises:
@@ -146,7 +150,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         with _kept_lock:
             if key not in _kept:
                 check_contents(self.get_config())
-                _kept[key] = InstructEncoder(self._options)
+                _kept[key] = TwoSidedEncoder(self._options)
             return _kept[key]
 
     def close(self) -> None:
@@ -238,15 +242,11 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         twin.document_instruction = _chosen(documents, None)
         if self._own is not None:
             closed = self._own.closed
-            twin._own = Share(InstructEncoder(self._options)) if closed else self._own.another()
+            twin._own = Share(TwoSidedEncoder(self._options)) if closed else self._own.another()
         return twin
 
-    def _embed(
-        self, texts: Sequence[str], instruction: str | None, *, show_progress: bool = False
-    ) -> Embeddings:
-        encoder = self.encoder
-        rows = encoder.encode(texts, instruction=instruction, show_progress=show_progress)
-        return cast(Embeddings, list(float_rows(rows, encoder.options.precision)))
+    def _rows(self, encoded: Rows) -> Embeddings:
+        return cast(Embeddings, list(float_rows(encoded, self._options.precision)))
 
 
 def _chosen(own: str | Unset | None, common: str | None) -> str | None:

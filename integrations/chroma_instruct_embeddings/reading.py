@@ -7,7 +7,9 @@ import numpy as np
 from chromadb import Collection, GetResult
 from numpy.typing import ArrayLike
 
-from chroma_instruct_embeddings.embedded import embedded_texts
+from chroma_instruct_embeddings.embedded import embedded_text, is_node
+from chroma_instruct_embeddings.translation import AnswerError
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Metadata, Space
 from instruct_embeddings.errors import EmptyCollectionError, UnsupportedCollectionError
 from instruct_embeddings.protocols import Rows
@@ -76,21 +78,54 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
         answer: What `Collection.get` returned.
         vectors: Whether vectors were asked for.
         records: Whether texts and metadata were asked for.
+
+    Raises:
+        AnswerError: A server has sent something else.
     """
-    ids = tuple(answer["ids"])
+    ids = tuple(each(answer["ids"], str, "ids"))
     rows: dict[str, Any] = {}
     if vectors and ids:
-        rows["vectors"] = np.asarray(answer["embeddings"], dtype=np.float32)
+        rows["vectors"] = numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
     if records:
-        rows["texts"] = tuple(answer["documents"] or [None] * len(ids))
+        documents = answer["documents"] or [None] * len(ids)
+        rows["texts"] = tuple(each(documents, str | None, "documents", rows=len(ids)))
+        each(answer["metadatas"] or [], Mapping | None, "metadatas")
         rows["metadatas"] = tuple(map(_steady, answer["metadatas"] or [{}] * len(ids)))
-        rows["embedded"] = embedded_texts(rows["texts"], rows["metadatas"])
+        if any(map(is_node, rows["metadatas"])):
+            rows["embed"] = embedded_text
     return Rows(ids, **rows)
 
 
 def _steady(metadata: Metadata | None) -> Metadata:
     """Metadata in one order: Chroma gives another at every read, and hosts hash them."""
     return dict(sorted(metadata.items())) if metadata else {}
+
+
+def each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:
+    """A list of an answer, one entry a row, as it is.
+
+    Raises:
+        AnswerError: It is none, has another length, or an entry is not of that kind.
+    """
+    good = isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
+    if not good or (rows is not None and len(values) != rows):
+        raise AnswerError(f"{name!r} are {shown(values)}")
+    return values  # type: ignore[no-any-return]
+
+
+def numbers(values: Any, name: str, *, rows: int, axes: int) -> FloatArray:
+    """Numbers of an answer as float32, one row or one number for each of its rows.
+
+    Raises:
+        AnswerError: They are something else.
+    """
+    try:
+        found = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AnswerError(f"{name!r} are {shown(values)}") from error
+    if found.ndim != axes or len(found) != rows:
+        raise AnswerError(f"{name!r} have the shape {found.shape} for {rows} rows")
+    return found
 
 
 def in_order(rows: Rows, ids: Sequence[str]) -> Rows:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, TypeVar
 
 from chromadb import Collection
+from chromadb.api.base_http_client import BaseHTTPClient
 from chromadb.errors import ChromaError, NotFoundError
 
+from instruct_embeddings._redaction import hide_secrets, redact
 from instruct_embeddings.errors import (
     CollectionMismatchError,
     ConfigError,
@@ -25,6 +27,29 @@ _TRIES = 3
 _Answer = TypeVar("_Answer")
 
 
+class AnswerError(ValueError):
+    """A server answered with JSON of another form than Chroma's."""
+
+
+@contextmanager
+def of_chroma() -> Iterator[None]:
+    """Tell where reading the answer of a server fails on its form.
+
+    Raises:
+        AnswerError: Something that an answer of Chroma has is missing, or of another kind.
+    """
+    try:
+        yield
+    except InstructEmbeddingsError:
+        raise
+    except (AttributeError, LookupError, TypeError) as error:
+        raise AnswerError(f"JSON of another form, {reason(error)}") from error
+    except ValueError as error:
+        if not type(error).__module__.startswith("pydantic"):
+            raise
+        raise AnswerError(f"JSON of another form, {reason(error)}") from error
+
+
 @contextmanager
 def translated(collection: Collection) -> Iterator[None]:
     """Translate the errors of Chroma that a user of this project can do something about.
@@ -36,8 +61,10 @@ def translated(collection: Collection) -> Iterator[None]:
         ConfigError: The filter carries more values than the store takes.
     """
     try:
-        yield
+        with of_chroma() if _is_remote(collection) else nullcontext():
+            yield
     except ChromaError as error:
+        redact(error)
         known = translate(error, collection.name)
         if known is None:
             raise
@@ -45,6 +72,7 @@ def translated(collection: Collection) -> Iterator[None]:
     except Exception as error:
         if not is_of_the_connection(error):
             raise
+        redact(error)
         raise UnreachableCollectionError(
             f"The server of the collection {collection.name!r} did not answer as Chroma does "
             f"({reason(error)}). Searching and fitting need a server that is up "
@@ -69,8 +97,8 @@ def answered(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
 
 
 def reason(error: Exception) -> str:
-    """The class and the start of the message of an error, in one line."""
-    message = " ".join(str(error).split())[:_SHOWN] or "no reason given"
+    """The class and the start of the message of an error, in one line, without credentials."""
+    message = hide_secrets(" ".join(str(error).split()))[:_SHOWN] or "no reason given"
     return f"{type(error).__name__}: {message}"
 
 
@@ -79,7 +107,14 @@ def is_of_the_connection(error: Exception) -> bool:
     if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):
         return True
     # Chroma raises a bare exception for an error that is none of its own, such as a gateway's.
-    return type(error) is Exception or isinstance(error, json.JSONDecodeError)
+    return type(error) is Exception or isinstance(error, json.JSONDecodeError | AnswerError)
+
+
+def _is_remote(collection: Collection) -> bool:
+    """Whether a server answers for a collection; all else are mistakes of a program."""
+    # What a client is can be seen only behind it.
+    behind: Any = collection
+    return isinstance(getattr(behind, "_client", None), BaseHTTPClient)
 
 
 def translate(error: ChromaError, name: str) -> InstructEmbeddingsError | None:
@@ -92,7 +127,7 @@ def translate(error: ChromaError, name: str) -> InstructEmbeddingsError | None:
     Returns:
         The translated error, `None` where Chroma's own should pass.
     """
-    message = str(error)
+    message = hide_secrets(str(error))
     if dimensions := _DIMENSIONS.search(message):
         stored, given = dimensions.groups()
         return CollectionMismatchError(

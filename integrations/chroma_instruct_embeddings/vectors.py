@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,14 +10,18 @@ from chromadb import Collection, Include
 
 from chroma_instruct_embeddings.reading import (
     dimension_of,
+    each,
     in_order,
+    numbers,
     rows_of,
     scores_of,
     space_of,
 )
 from chroma_instruct_embeddings.sources import collection_of
-from chroma_instruct_embeddings.translation import answered, translated
+from chroma_instruct_embeddings.translation import AnswerError, answered, translated
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
@@ -55,7 +58,8 @@ class ChromaVectors:
     """
 
     def __init__(self, source: object, *, page_size: int = 2000) -> None:
-        if not 1 <= page_size <= MAX_PAGE_SIZE:
+        at_least("page_size", page_size, 1, optional=False)
+        if page_size > MAX_PAGE_SIZE:
             raise ConfigError(
                 f"page_size={page_size!r} is out of range. Allowed is 1 to {MAX_PAGE_SIZE:,}. "
                 "Use 2000, or 300 on Chroma Cloud."
@@ -91,7 +95,10 @@ class ChromaVectors:
         """Number of rows now."""
         collection = self.collection
         with translated(collection):
-            return collection.count()
+            found = collection.count()
+            if not isinstance(found, int):
+                raise AnswerError(f"the number of rows is {shown(found)}")
+            return found
 
     def page(
         self,
@@ -116,10 +123,8 @@ class ChromaVectors:
         Raises:
             ConfigError: `limit` or `offset` is negative.
         """
-        if limit < 0 or offset < 0:
-            raise ConfigError(
-                f"limit={limit}, offset={offset}: neither may be negative. Use 0 or more."
-            )
+        at_least("limit", limit, 0, optional=False)
+        at_least("offset", offset, 0, optional=False)
         collection = self.collection
         parts = []
         for start in range(offset, offset + limit, self.page_size):
@@ -178,25 +183,31 @@ class ChromaVectors:
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
-            ConfigError: `k` is not positive, or the vector is not one-dimensional.
+            ConfigError: `k` is no positive number, or the vector is not one-dimensional.
             InvalidVectorsError: The vector holds NaN or infinite numbers.
             StaleCollectionError: Another process changed or deleted the collection.
         """
         query = _query(vector)
-        if k <= 0:
-            raise ConfigError(f"k={k} is not positive. Ask for at least 1 row.")
+        k = int(k) if isinstance(k, np.integer) else k
+        at_least("k", k, 1, optional=False)
         collection = self.collection
-        ask = partial(
-            collection.query,
-            query_embeddings=query,
-            n_results=int(k),
-            where=_filter(where),
-            where_document=_filter(where_document),
-            include=["distances"],
-        )
-        answer = answered(collection, ask)
-        distances = answer["distances"] or [[]]
-        return Neighbours(tuple(answer["ids"][0]), scores_of(distances[0], space_of(collection)))
+        # Chroma makes room for as many as are asked for.
+        wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
+
+        def ask() -> Neighbours:
+            answer = collection.query(
+                query_embeddings=query,
+                n_results=wanted,
+                where=_filter(where),
+                where_document=_filter(where_document),
+                include=["distances"],
+            )
+            ids = tuple(each(answer["ids"][0], str, "ids"))
+            distances = (answer["distances"] or [[]])[0]
+            found = numbers(distances, "distances", rows=len(ids), axes=1)
+            return Neighbours(ids, scores_of(found, space_of(collection)))
+
+        return answered(collection, ask)
 
     def _dimension(self, collection: Collection) -> int:
         known = self._dimension_of
@@ -212,8 +223,12 @@ class ChromaVectors:
         include: Include = ["embeddings"] if vectors else []
         if records:
             include += ["documents", "metadatas"]
-        answer = answered(collection, partial(collection.get, include=include, **criteria))
-        return rows_of(answer, vectors=vectors, records=records)
+
+        def ask() -> Rows:
+            answer = collection.get(include=include, **criteria)
+            return rows_of(answer, vectors=vectors, records=records)
+
+        return answered(collection, ask)
 
     def _shaped(self, rows: Rows, collection: Collection, *, vectors: bool) -> Rows:
         if not vectors or rows.ids:

@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from typing_extensions import Self
 
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.hub import DEFAULT_MODEL
 from instruct_embeddings.encoder.options import DataType, EncoderOptions, Precision, Side
 from instruct_embeddings.encoder.precision import to_floats
 from instruct_embeddings.encoder.share import Share
 from instruct_embeddings.encoder.texts import one_text
-from instruct_embeddings.encoder.two_sided import TwoSided
+from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
 
 _INSTRUCTIONS = ("query_instruction", "document_instruction")
 
@@ -43,7 +42,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
             this package. Also `model_name`.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
-            hidden default, and neither stands in for the other.
+            hidden default, and neither stands in for the other. With one for queries alone, the
+            default model moves the generic vector of the query among those of the documents.
         show_progress:
             A bar on stderr for documents, never for a query.
         device, devices, dtype, attn_implementation, compile:
@@ -147,7 +147,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     local_files_only: bool = False
     trust_remote_code: bool = False
 
-    _share: Share = PrivateAttr()
+    _share: Share[TwoSidedEncoder] = PrivateAttr()
 
     @field_validator("model_name", "adapter", "cache_folder", mode="before")
     @classmethod
@@ -170,7 +170,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
             f.name: getattr(self, f.name) for f in fields(EncoderOptions) if f.name != "model"
         }
         model = None if self.model_name == DEFAULT_MODEL else self.model_name
-        self._share = Share(InstructEncoder(EncoderOptions(model=model, **options)))
+        self._share = Share(TwoSidedEncoder(EncoderOptions(model=model, **options)))
         return self
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -194,8 +194,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Embed one query under `query_instruction`; see `embed_documents`."""
-        rows = self.encoder.encode(one_text(text), instruction=self.query_instruction)
-        return to_floats(rows, self.precision)[0]
+        return to_floats(self._encode_queries(one_text(text)), self.precision)[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """The same as `embed_documents` without blocking the event loop.
@@ -209,8 +208,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
 
     async def aembed_query(self, text: str) -> list[float]:
         """The same as `embed_query` without blocking the event loop."""
-        rows = await self.encoder.aencode(one_text(text), instruction=self.query_instruction)
-        return to_floats(rows, self.precision)[0]
+        return to_floats(await self._aencode_queries(one_text(text)), self.precision)[0]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other fields, checked as at construction.
@@ -230,7 +228,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         return copy
 
     @property
-    def encoder(self) -> InstructEncoder:
+    def encoder(self) -> TwoSidedEncoder:
         """The encoder behind, for all that this interface has no method for.
 
         Raises:

@@ -6,6 +6,7 @@ from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide, InstantMover
+from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
@@ -21,6 +22,7 @@ def build_engine(
     insist: bool,
     reuse: float | None,
     questions: Questions | None,
+    on_fit: OnFit | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet."""
     return InstructRetriever(
@@ -32,6 +34,7 @@ def build_engine(
         insist=insist,
         reuse=None if reuse is None else Reuse(EncoderGuide(), reuse),
         questions=questions,
+        on_fit=on_fit,
     )
 
 
@@ -45,6 +48,7 @@ def serves(
     insist: bool,
     reuse: float | None,
     questions: Questions | None,
+    on_fit: OnFit | None,
 ) -> bool:
     """Whether an engine does what a new one with these parts would do.
 
@@ -61,6 +65,7 @@ def serves(
         and engine.insist == insist
         and (engine.reuse.threshold if engine.reuse else None) == reuse
         and _same_questions(engine.questions, questions)
+        and engine.on_fit == on_fit
     )
 
 

@@ -29,6 +29,7 @@ from instruct_embeddings.retrieval.composition import Asked, check_default, one_
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.parts import check_guide, open_store
+from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.question_report import QuestionReport
@@ -105,10 +106,14 @@ class InstructionTransformRetriever(BaseRetriever):
         questions:
             `Questions`: judged questions, texts with the ids of the documents that answer them.
             With them, the choice between generic, blend and adapted is made on them.
+        on_fit:
+            Called with a `FitEvent` (instruction, stage, done, total, seconds) at each step of a
+            fit, in the thread that fits.
         engine:
             The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
             retrievers share fits. What it already knows (guide, store, fit, insist, reuse,
-            questions) need not be repeated; a field that says otherwise gets an engine of its own.
+            questions, on_fit) need not be repeated; a field that says otherwise gets an engine of
+            its own.
 
     Instantiate:
         ```python
@@ -176,6 +181,7 @@ class InstructionTransformRetriever(BaseRetriever):
     insist: bool = Field(default=False, frozen=True)
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
+    on_fit: Annotated[OnFit | None, SkipValidation] = Field(default=None, frozen=True, repr=False)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 
@@ -192,6 +198,7 @@ class InstructionTransformRetriever(BaseRetriever):
             values.setdefault("insist", engine.insist)
             values.setdefault("reuse", engine.reuse and engine.reuse.threshold)
             values.setdefault("questions", engine.questions)
+            values.setdefault("on_fit", engine.on_fit)
         return values
 
     @field_validator("vectorstore")
@@ -231,7 +238,7 @@ class InstructionTransformRetriever(BaseRetriever):
         # The validator has made one of True.
         instant = None if isinstance(self.instant, bool) else self.instant
         learned = (self.guide, instant, self._store, self.fit, self.insist, self.reuse, asked)
-        wanted = (self.vectorstore, *learned)
+        wanted = (self.vectorstore, *learned, self.on_fit)
         if self.engine is None or not serves(self.engine, *wanted):
             # The field is frozen for users, not for the validator that fills it.
             object.__setattr__(self, "engine", build_engine(*wanted))
@@ -289,7 +296,10 @@ class InstructionTransformRetriever(BaseRetriever):
     ) -> Explanation:
         """What an instruction, by default its own, does to a query: which results move, and why.
 
-        `print` shows it as tables, its `draw("map.png")` as a picture of `sample` rows.
+        `print` shows it as tables. With a guide the instruction is fitted first where it is not
+        known, and `draw("map.png")` gives a picture of `sample` rows; without one the instant query
+        is explained. Constraints ("only", "no") are listed with what becomes of them, and with the
+        filter on metadata that would answer them exactly, where there is one.
         """
         own = UNSET if instruction is None else instruction
         options = self._options(k, own, UNSET, UNSET, None, UNSET)

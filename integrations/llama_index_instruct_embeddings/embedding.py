@@ -11,11 +11,11 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 from typing_extensions import Self
 
-from instruct_embeddings.encoder import InstructEncoder
+from instruct_embeddings.encoder.encoder import Embeddings
 from instruct_embeddings.encoder.precision import to_floats
 from instruct_embeddings.encoder.share import Share
 from instruct_embeddings.encoder.texts import check_texts
-from instruct_embeddings.encoder.two_sided import TwoSided
+from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
 from llama_index_instruct_embeddings.arguments import EmbeddingArguments
 from llama_index_instruct_embeddings.cache import SeparateCache, Vector
 
@@ -40,7 +40,8 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
             instruct-minilm-l6-v1, which comes with this package.
         query_instruction, document_instruction:
             Sentences for queries and for documents; `None` is the generic embedding. There is no
-            hidden default, and neither stands in for the other.
+            hidden default, and neither stands in for the other. With one for queries alone, the
+            default model moves the generic vector of the query among those of the documents.
         show_progress:
             A bar on stderr for documents, never for a query.
         embed_batch_size:
@@ -93,12 +94,12 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         ```
     """
 
-    _share: Share = PrivateAttr()
+    _share: Share[TwoSidedEncoder] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Describe the encoder; nothing is read before it is used."""
         super().model_post_init(context)
-        self._share = Share(InstructEncoder(self.options()))
+        self._share = Share(TwoSidedEncoder(self.options()))
 
     @classmethod
     def class_name(cls) -> str:
@@ -106,7 +107,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         return "InstructEmbedding"
 
     @property
-    def encoder(self) -> InstructEncoder:
+    def encoder(self) -> TwoSidedEncoder:
         """The encoder behind it, for all that LlamaIndex has no method for."""
         return self._share.encoder
 
@@ -207,7 +208,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
 
     def _embed(self, texts: Sequence[str], role: Role) -> list[Vector]:
         def encode(asked: Sequence[str]) -> list[Vector]:
-            return to_floats(self.encoder.encode(asked, **self._call(role)), self.precision)
+            return to_floats(self._rows(asked, role), self.precision)
 
         cache: SeparateCache | None = self.embeddings_cache
         if cache is None:
@@ -216,7 +217,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
 
     async def _aembed(self, texts: Sequence[str], role: Role) -> list[Vector]:
         async def encode(asked: Sequence[str]) -> list[Vector]:
-            rows = await self.encoder.aencode(asked, **self._call(role))
+            rows = await self._arows(asked, role)
             if len(rows) == 1:
                 return to_floats(rows, self.precision)
             return await asyncio.to_thread(to_floats, rows, self.precision)
@@ -228,9 +229,17 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         namespace = await asyncio.to_thread(self._namespace, role)
         return await cache.aembed(check_texts(texts), namespace, encode)
 
-    def _call(self, role: Role) -> dict[str, Any]:
+    def _rows(self, texts: Sequence[str], role: Role) -> Embeddings:
         if role == "query":
-            return {"instruction": self.query_instruction}
+            return self._encode_queries(texts)
+        return self.encoder.encode(texts, **self._of_documents())
+
+    async def _arows(self, texts: Sequence[str], role: Role) -> Embeddings:
+        if role == "query":
+            return await self._aencode_queries(texts)
+        return await self.encoder.aencode(texts, **self._of_documents())
+
+    def _of_documents(self) -> dict[str, Any]:
         return {"instruction": self.document_instruction, "show_progress": self.show_progress}
 
     def _namespace(self, role: Role) -> str:

@@ -10,6 +10,7 @@ from instruct_embeddings.errors import CollectionMismatchError
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.instant import find_instant
 from instruct_embeddings.protocols import Guide, InstantMover
+from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
@@ -25,6 +26,7 @@ def build_engine(
     insist: bool,
     reuse: float | None,
     questions: Questions | None,
+    on_fit: OnFit | None,
 ) -> InstructRetriever:
     """An engine over the collection of a vector store; nothing is read or fitted yet.
 
@@ -43,6 +45,7 @@ def build_engine(
         insist=insist,
         reuse=same,
         questions=questions,
+        on_fit=on_fit,
     )
 
 

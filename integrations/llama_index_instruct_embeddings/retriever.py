@@ -27,6 +27,7 @@ from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
 from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.retrieval.explanation import Explanation
+from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.question_report import QuestionReport
@@ -125,6 +126,7 @@ class InstructionTransformRetriever(BaseRetriever):
         insist: bool = False,
         reuse: float | None = None,
         questions: Questions | None = None,
+        on_fit: OnFit | None = None,
         engine: InstructRetriever | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -166,9 +168,11 @@ class InstructionTransformRetriever(BaseRetriever):
                 `transform_for(...).instruction` says whose. `None` never does that.
             questions: Judged questions, texts with the ids of the nodes that answer them. With
                 them, the choice between generic, blend and adapted is made on them.
+            on_fit: Called with a `FitEvent` (instruction, stage, done, total, seconds) at each step
+                of a fit, in the thread that fits.
             engine: Engine of another retriever over the same collection, whose fits are shared;
-                instead of `guide`, `store`, `fit`, `insist`, `reuse` and `questions`, which it has
-                already.
+                instead of `guide`, `store`, `fit`, `insist`, `reuse`, `questions` and `on_fit`,
+                which it has already.
             callback_manager: Callbacks; the index's own where there is one.
             object_map: Objects that index nodes lead to; the index's own where there is one.
             verbose: Print recursive retrieval, as every LlamaIndex retriever.
@@ -186,12 +190,14 @@ class InstructionTransformRetriever(BaseRetriever):
         if engine is None:
             asked = questions and questions.embedded_by(self._embed_queries)
             engine = build_engine(
-                source.vector_store, guide, instant, store, fit, insist, reuse, asked
+                source.vector_store, guide, instant, store, fit, insist, reuse, asked, on_fit
             )
-        elif insist or any(part is not None for part in (guide, store, fit, reuse, questions)):
+        elif insist or any(
+            part is not None for part in (guide, store, fit, reuse, questions, on_fit)
+        ):
             raise ConfigError(
-                "Got engine= together with guide, store, fit, insist, reuse or questions. A shared "
-                "engine has its own. Pass either the engine or the others."
+                "Got engine= together with guide, store, fit, insist, reuse, questions or on_fit. "
+                "A shared engine has its own. Pass either the engine or the others."
             )
         else:
             check_shared(engine, source.vector_store)
@@ -258,7 +264,10 @@ class InstructionTransformRetriever(BaseRetriever):
     ) -> Explanation:
         """What an instruction, by default its own, does to a query: which results move, and why.
 
-        `print` shows it as tables, its `draw("map.png")` as a picture of `sample` rows.
+        `print` shows it as tables. With a guide the instruction is fitted first where it is not
+        known, and `draw("map.png")` gives a picture of `sample` rows; without one the instant query
+        is explained. Constraints ("only", "no") are listed with what becomes of them, and with the
+        filter on metadata that would answer them exactly, where there is one.
         """
         bundle = QueryBundle(query) if isinstance(query, str) else query
         asked = self._instruction_of(bundle) if instruction is None else instruction

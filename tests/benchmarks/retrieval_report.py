@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from instruct_embeddings.evaluation.significance import signed
+from instruct_embeddings.transform.significance import signed
 from tests.benchmarks.encoder_quality_report import Section
 from tests.benchmarks.retrieval_contestants import GENERIC
 

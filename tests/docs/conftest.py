@@ -21,9 +21,7 @@ import chroma_instruct_embeddings
 import instruct_embeddings
 import langchain_instruct_embeddings
 import llama_index_instruct_embeddings
-from instruct_embeddings.encoder import DEFAULT_MODEL, hub
 from instruct_embeddings.testing import TinyEncoder
-from tests.models import tiny, tiny_checkpoint
 
 ENCODER = TinyEncoder()
 TEXTS = [
@@ -81,14 +79,6 @@ class TinyLlamaIndexEmbedding(BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return self._get_text_embedding(query)
-
-
-@pytest.fixture
-def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny models in place of the one in the box and of its backbone."""
-    place = hub.Location(DEFAULT_MODEL, tiny_checkpoint(), on_hub=False)
-    monkeypatch.setattr(hub, "_shipped", lambda name, revision: place)
-    monkeypatch.setattr(hub, "_packaged", lambda: tiny("bert"))
 
 
 @pytest.fixture

@@ -67,10 +67,13 @@ def test_labels_of_targets_are_one_set_a_row() -> None:
         Targets(zeros(3, 2), zeros(3) == 0, Labels.single(["a", "b"]))
 
 
-def test_a_collection_is_known_by_all_its_fields() -> None:
+def test_a_collection_is_known_by_all_its_fields_but_its_name() -> None:
     info = CollectionInfo("name", "id", 2, "cosine")
-    others = [{"name": "n"}, {"id": "i"}, {"dimension": 3}, {"space": "ip"}]
+    others = [{"id": "i"}, {"dimension": 3}, {"space": "ip"}]
     prints = {info.fingerprint, *(replace(info, **other).fingerprint for other in others)}
-    assert len(prints) == 5
+    assert len(prints) == 4
+    assert all(replace(info, **other) != info for other in others)
+    renamed = replace(info, name="n")
+    assert (renamed, renamed.fingerprint) == (info, info.fingerprint)
     assert info.fingerprint == CollectionInfo("name", "id", 2, "cosine").fingerprint
     assert len(info.fingerprint) == 32

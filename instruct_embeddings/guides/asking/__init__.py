@@ -5,6 +5,7 @@ from instruct_embeddings.guides.asking.asker import Asker
 from instruct_embeddings.guides.asking.cost import Cost, estimate
 from instruct_embeddings.guides.asking.models import AskedModel, Prompt, TextModel, as_model
 from instruct_embeddings.guides.asking.replies import ReplyError, json_array, json_object
+from instruct_embeddings.guides.asking.thoughts import spoken
 
 __all__ = [
     "Answer",
@@ -18,4 +19,5 @@ __all__ = [
     "estimate",
     "json_array",
     "json_object",
+    "spoken",
 ]

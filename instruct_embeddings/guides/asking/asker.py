@@ -4,14 +4,15 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed, wait
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings._threads import DaemonPool
+from instruct_embeddings.config import at_least, seconds
+from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.asking.answer import Answer
 from instruct_embeddings.guides.asking.budget import Budget
 from instruct_embeddings.guides.asking.cache import AnswerCache, answer_key
@@ -69,11 +70,8 @@ class Asker:
         """
         at_least("concurrency", concurrency, 1, optional=False)
         at_least("retries", retries, 0, optional=False)
-        if timeout is not None and not timeout > 0:
-            raise ConfigError(
-                f"timeout={timeout!r} is not a positive number of seconds. Use a value such as 60, "
-                "or None to wait for as long as the model's client does."
-            )
+        if timeout is not None:
+            seconds("timeout", timeout, 60)
         self._model = as_model(model)
         self._cache = None if cache is None else AnswerCache(cache)
         self._concurrency = concurrency
@@ -148,24 +146,25 @@ class Asker:
     ) -> None:
         stop = threading.Event()
         sleep = self._sleep or stop.wait
-        pool = ThreadPoolExecutor(min(self._concurrency, len(prompts)), "asking")
+        pool = DaemonPool(self._concurrency, "asking")
+        jobs: dict[Future[Answer[T]], str] = {}
         try:
-            # Tracing of the hosts goes by context variables, which threads do not inherit.
-            jobs = {
-                pool.submit(copy_context().run, work.answer, key, prompt, stop, sleep): key
-                for key, prompt in prompts.items()
-            }
+            for key, prompt in prompts.items():
+                # Tracing of the hosts goes by context variables, which threads do not inherit.
+                run = copy_context().run
+                jobs[pool.submit(run, work.answer, key, prompt, stop, sleep)] = key
             for job in as_completed(jobs):
                 # What stopped it is the error of another job.
                 with contextlib.suppress(Stopped):
                     arrived(jobs[job], job.result())
         except BaseException as exc:
             stop.set()
+            pool.cancel()
             # Calls on their way are paid for: their replies are waited for and kept. Ctrl-C does
-            # not wait, and their threads keep what still arrives.
-            pool.shutdown(wait=isinstance(exc, Exception), cancel_futures=True)
+            # not wait, and their threads keep what still arrives while the process lives.
+            if isinstance(exc, Exception):
+                wait(jobs)
             raise
-        pool.shutdown()
 
 
 class _Progress:

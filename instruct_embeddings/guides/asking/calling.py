@@ -4,9 +4,9 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from instruct_embeddings._threads import within
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.asking.budget import Budget
 from instruct_embeddings.guides.asking.cache import answer_key
@@ -91,40 +91,40 @@ class Caller:
         self._budget.reserve(reserved)
         actual = reserved
         try:
-            reply = _within(self._timeout, self._model.ask, prompt)
-            if not isinstance(reply, str):
-                raise GuideError(
-                    f"The model {self._model.name} returned {type(reply).__name__}, not text. "
-                    "Return the text of its reply."
-                )
-            # Half of a surrogate pair can neither be stored nor sent back for repair.
-            reply = reply.encode("utf-8", "replace").decode("utf-8")
-            actual = Cost(1, reserved.input_tokens, count_tokens(reply))
-        except GuideError:
-            raise
+            reply = within(self._timeout, self._model.ask, prompt)
+            if isinstance(reply, str):
+                # Half of a surrogate pair can neither be stored nor sent back for repair.
+                reply = reply.encode("utf-8", "replace").decode("utf-8")
+                actual = Cost(1, reserved.input_tokens, count_tokens(reply))
         except Exception as exc:
             failure = understand(exc)
             actual = Cost(1, reserved.input_tokens, 0) if failure.charged else Cost()
             return failure
         finally:
             self._budget.settle(reserved, actual)
+        if not isinstance(reply, str):
+            raise GuideError(
+                f"The model {self._model.name} returned {type(reply).__name__}, not text. Any text "
+                "is allowed. Return the text of its reply."
+            )
         with self._lock:
             self.answered = True
             self._in_vain = 0
         return reply
 
+    # What a client raised is told and never chained: tracebacks show all of it, keys included.
     def _raise_if_hopeless(self, failure: Failure) -> None:
         if failure.kind is Kind.STOP or (failure.kind is Kind.UNCLEAR and not self.answered):
             raise GuideError(
                 f"The model {self._model.name} cannot be asked: {failure.message}. Check its name, "
                 "its key and its address; nothing more was asked."
-            ) from failure.error
+            )
         if failure.retry_after is not None and failure.retry_after > LONGEST_WAIT:
             raise GuideError(
                 f"The model {self._model.name} asks to wait {failure.retry_after:,.0f} seconds; at "
                 f"most {LONGEST_WAIT:,.0f} are waited ({failure.message}). Run again later: "
                 "answers so far are in the cache, where there is one."
-            ) from failure.error
+            )
 
     def _raise_if_in_vain(self, failure: Failure) -> None:
         with self._lock:
@@ -138,7 +138,7 @@ class Caller:
             f"The model {self._model.name} gave no answer to {PROMPTS_IN_VAIN} prompts in a row, "
             f"at last: {failure.message}. Check that it is in reach; run again to continue, with "
             "the answers so far from the cache, where there is one."
-        ) from failure.error
+        )
 
 
 def _wait(failure: Failure, calls: int, prompt: Prompt) -> float:
@@ -147,25 +147,3 @@ def _wait(failure: Failure, calls: int, prompt: Prompt) -> float:
     chance = random.Random(f"{calls} {answer_key('', prompt)}").random()
     pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (calls - 1))
     return max(pause * (1 + chance) / 2, failure.retry_after or 0.0)
-
-
-def _within(timeout: float | None, ask: Callable[[Prompt], str], prompt: Prompt) -> object:
-    """Call, and give up after a while; the call itself goes on unheard, for it cannot be ended."""
-    if timeout is None:
-        return ask(prompt)
-    results: SimpleQueue[tuple[object, BaseException | None]] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            results.put((ask(prompt), None))
-        except BaseException as exc:
-            results.put((None, exc))
-
-    threading.Thread(target=work, name="asking-timed", daemon=True).start()
-    try:
-        reply, error = results.get(timeout=timeout)
-    except Empty:
-        raise TimeoutError(f"no reply within {timeout:g} seconds") from None
-    if error is not None:
-        raise error
-    return reply

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
-from instruct_embeddings.guides.asking.redaction import hide_secrets
+from instruct_embeddings._redaction import said
 
 _PASSING = (408, 409, 425, 429)
 _ABOUT_THIS_PROMPT = (400, 413, 422, 451)
@@ -32,7 +32,6 @@ _FAULTS = (
     ValueError,
 )
 _MOST_CAUSES = 4
-_MOST_CHARACTERS = 300
 
 
 class Kind(Enum):
@@ -59,14 +58,12 @@ class Failure:
         charged: Whether the call may have been charged for: it may have reached the server, which
             did not say that it failed.
         retry_after: Seconds that the server asks to wait, or None.
-        error: The exception itself.
     """
 
     kind: Kind
     message: str
     charged: bool
     retry_after: float | None
-    error: Exception
 
 
 def understand(error: Exception) -> Failure:
@@ -78,16 +75,7 @@ def understand(error: Exception) -> Failure:
         message=said(error),
         charged=not _unsent(error) if status is None else status < 400,
         retry_after=next((seconds for seconds in waits if seconds is not None), None),
-        error=error,
     )
-
-
-def said(error: BaseException) -> str:
-    """Type and message of an exception in one short line, without credentials."""
-    text = hide_secrets(" ".join(str(error).split()))
-    if len(text) > _MOST_CHARACTERS:
-        text = f"{text[:_MOST_CHARACTERS]} ..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

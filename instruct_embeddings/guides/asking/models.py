@@ -4,20 +4,22 @@ Host models are recognised by the methods they have, so that none of the hosts i
 """
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._redaction import hide_secrets
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.guides.asking.redaction import hide_secrets
 
 # In this order: what LangChain, LlamaIndex and the clients of vendors call it.
 _NAMES = ("model_name", "model", "model_id", "deployment_name")
 _NO_NAMES = ("", "unknown")
 _WRAPPERS = ("bound", "first")
 _MOST_WRAPPERS = 4
+_THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
 
 
 class TextModel(Protocol):
@@ -118,13 +120,19 @@ def _ask_callable(model: TextModel, prompt: Prompt) -> str:
 
 
 def _text(content: Any) -> str:
-    """Text of a message: a string, or blocks of which those that are no text are left out."""
+    """Text of a message: a string, or blocks of which those that are no answer are left out."""
     if content is None:
         return ""
     if not isinstance(content, list):
         return content  # type: ignore[no-any-return]  # the caller checks for a string
     parts = [block.get("text") if isinstance(block, dict) else block for block in content]
-    return "".join(part for part in parts if isinstance(part, str))
+    said = [not (isinstance(block, dict) and _is_thought(block)) for block in content]
+    return "".join(x for x, ok in zip(parts, said, strict=True) if ok and isinstance(x, str))
+
+
+def _is_thought(block: Mapping[str, Any]) -> bool:
+    """Whether a block of a message holds what the model thought: by its type, or a mark of it."""
+    return bool(block.get("thought")) or bool(_THOUGHT.search(str(block.get("type"))))
 
 
 def _name(model: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 
 from instruct_embeddings.guides.asking.models import Prompt
+from instruct_embeddings.guides.asking.thoughts import spoken
 
 _MOST_CHARACTERS = 4000
 
@@ -10,9 +11,10 @@ _MOST_CHARACTERS = 4000
 def repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
     """The same question, with the bad reply quoted and what is wrong with it.
 
-    The reply may repeat texts of a collection, so it is quoted as one JSON string and cut.
+    The reply may repeat texts of a collection, so it is quoted as one JSON string and cut. Thoughts
+    are left out where something follows them.
     """
-    cut = reply[:_MOST_CHARACTERS]
+    cut = (spoken(reply).strip() or reply)[:_MOST_CHARACTERS]
     return Prompt(
         prompt.system,
         f"{prompt.user}\n\nYou have answered this before, and the answer could not be used. It "

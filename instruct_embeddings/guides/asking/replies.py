@@ -4,16 +4,24 @@ import json
 import math
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, overload
+
+from instruct_embeddings.guides.asking.thoughts import OPENING, spoken
 
 MAX_CHARACTERS = 200_000
 MAX_DEPTH = 16
 _MAX_DIGITS = 18
 _SHOWN = 60
 
-_THOUGHTS = re.compile(r"\A\s*<think>(?:.*?</think>|.*\Z)", re.DOTALL)
-_FENCED = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
-_OPENING = re.compile(r"[{\[]")
+T = TypeVar("T")
+
+# A bracket, or the mark of thoughts that go on to the end.
+_NEXT = re.compile(rf"(?P<thoughts>{OPENING.pattern})|[{{\[]", re.IGNORECASE)
+# Other brackets are prose, such as "[approximately" and "{see below", and need not be closed.
+_LIKE_JSON = re.compile(
+    r"\{\s*(?:[\"'}]|\w+\s*:)|\[\s*(?:[\"'{}\[\]\d-]|true|false|null|NaN|Infinity)"
+)
 # A whole string, a bracket, or a quote that opens a string without end.
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 
@@ -22,61 +30,91 @@ class ReplyError(ValueError):
     """A reply is not what was asked for; the message is told to the model for repair."""
 
 
-def json_object(reply: str) -> dict[str, Any]:
-    """The JSON object of a reply.
+@overload
+def json_object(reply: str) -> dict[str, Any]: ...
+@overload
+def json_object(reply: str, read: Callable[[dict[str, Any]], T]) -> T: ...
+def json_object(reply: str, read: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The JSON object of a reply, or what is read from it.
 
     Args:
-        reply: JSON, bare or in a fenced block, with or without prose around it. The first object
-            or array counts. Thoughts in `<think>` tags in front are skipped.
+        reply: JSON, bare or in a fenced block, with or without prose around it. The thoughts of a
+            model that thinks aloud do not count (see `spoken`). Of several objects the last one
+            that `read` takes counts.
+        read: Makes something of an object; raises `ReplyError` where it does not fit.
 
     Raises:
-        ReplyError: There is none, it is an array, cut off, too long or too deep, has a key twice,
-            or holds numbers or texts that JSON cannot carry to others.
+        ReplyError: There is none that fits, it is an array, cut off, too long or too deep, has a
+            key twice, or holds numbers or texts that JSON cannot carry to others.
     """
-    value = _first_json(reply)
-    if not isinstance(value, dict):
-        raise ReplyError("The reply is a JSON array; a JSON object {...} is asked for.")
-    return value
+    return _last_of(dict, reply, read, "is a JSON array; a JSON object {...} is asked for.")
 
 
-def json_array(reply: str) -> list[Any]:
-    """The JSON array of a reply.
+@overload
+def json_array(reply: str) -> list[Any]: ...
+@overload
+def json_array(reply: str, read: Callable[[list[Any]], T]) -> T: ...
+def json_array(reply: str, read: Callable[[list[Any]], Any] | None = None) -> Any:
+    """The JSON array of a reply, or what is read from it.
 
     Args:
         reply: As for `json_object`.
+        read: As for `json_object`.
 
     Raises:
         ReplyError: As for `json_object`, or it is an object.
     """
-    value = _first_json(reply)
-    if not isinstance(value, list):
-        raise ReplyError("The reply is a JSON object; a JSON array [...] is asked for.")
-    return value
+    return _last_of(list, reply, read, "is a JSON object; a JSON array [...] is asked for.")
 
 
-def _first_json(reply: str) -> Any:
-    if len(reply) > MAX_CHARACTERS:
+def _last_of(kind: type, reply: str, read: Callable[[Any], Any] | None, other: str) -> Any:
+    text = spoken(reply)
+    if len(text) > MAX_CHARACTERS:
         raise ReplyError(
-            f"The reply has {len(reply):,} characters; at most {MAX_CHARACTERS:,} are read."
+            f"The reply has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
-    text = _THOUGHTS.sub("", reply)
-    fenced = _FENCED.search(text)
-    text = fenced.group(1) if fenced else text
+    unfit: ReplyError | None = None
     wrong: ReplyError | None = None
-    place = _OPENING.search(text)
-    while place is not None:
-        end = _end(text, place.start())
+    for part in reversed(_parts(text)):
         try:
-            return _decoded(text[place.start() : end])
+            value = _decoded(part)
+            if not isinstance(value, kind):
+                raise ReplyError(f"The reply {other}")
         except ReplyError as exc:
             wrong = wrong or exc
-        # Not from within: a part of a broken object is not what was meant.
-        place = _OPENING.search(text, end)
-    raise wrong or ReplyError(f"The reply holds no JSON; it starts with {text.strip()[:_SHOWN]!r}.")
+            continue
+        try:
+            return value if read is None else read(value)
+        except ReplyError as exc:
+            unfit = unfit or exc
+    # What is of the right kind was most likely meant.
+    raise (
+        unfit
+        or wrong
+        or ReplyError(f"The reply holds no JSON; it starts with {text.strip()[:_SHOWN]!r}.")
+    )
 
 
-def _end(text: str, start: int) -> int:
-    """Where the bracket at `start` is closed."""
+def _parts(text: str) -> list[str]:
+    """What stands between brackets, the outermost ones, in order.
+
+    Not from within: a part of a broken object is not what was meant.
+    """
+    parts = []
+    place = _NEXT.search(text)
+    while place is not None and place["thoughts"] is None:
+        start = place.start()
+        end = _end(text, start)
+        if end is not None:
+            parts.append(text[start:end])
+        elif _LIKE_JSON.match(text, start):
+            raise ReplyError("The JSON of the reply is cut off: a bracket or quote is not closed.")
+        place = _NEXT.search(text, end or start + 1)
+    return parts
+
+
+def _end(text: str, start: int) -> int | None:
+    """Where the bracket at `start` is closed; None where it is not."""
     depth = 0
     for mark in _MARKS.finditer(text, start):
         if mark.group() == '"':
@@ -86,7 +124,7 @@ def _end(text: str, start: int) -> int:
             raise ReplyError(f"The JSON of the reply is nested deeper than {MAX_DEPTH} levels.")
         if depth == 0:
             return mark.end()
-    raise ReplyError("The JSON of the reply is cut off: a bracket or a quote is not closed.")
+    return None
 
 
 def _decoded(text: str) -> Any:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from typing_extensions import Self
@@ -12,6 +11,7 @@ from instruct_embeddings._printable import printed
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
+from instruct_embeddings.guides.labels import digest
 from instruct_embeddings.guides.llm.quoting import one_line
 
 MAX_NAME_CHARACTERS = 80
@@ -90,7 +90,7 @@ class Categories:
     @property
     def digest(self) -> str:
         """Stable hexadecimal digest of names and descriptions."""
-        return sha256("\x1f".join(self.lines()).encode("utf-8", "replace")).hexdigest()[:16]
+        return digest([[name, self.descriptions.get(name)] for name in self.names])
 
     def to_json(self, path: str | Path) -> None:
         """Write a file that people can read and edit."""

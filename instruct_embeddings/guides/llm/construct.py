@@ -9,6 +9,7 @@ import numpy as np
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.asking import Answer
+from instruct_embeddings.guides.embedding import embed_all
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.clusters import cluster_count, cluster_rows, pick_members
@@ -95,7 +96,7 @@ def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]
 
 
 def _embedded(embed: Embed, texts: Sequence[str]) -> FloatArray:
-    vectors = np.asarray(embed(texts), dtype=np.float32)
+    vectors = embed_all(embed, texts)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not has_direction(vectors).all():
         raise GuideError(
             f"embed() returned shape {vectors.shape} for {len(texts)} texts. It has to return "

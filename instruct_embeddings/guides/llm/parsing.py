@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from instruct_embeddings.guides.asking import ReplyError, json_array, json_object
+from instruct_embeddings.guides.asking import ReplyError, json_array, json_object, spoken
 from instruct_embeddings.guides.llm.categories import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -45,21 +45,21 @@ class Candidate(NamedTuple):
 def read_summaries(count: int) -> Callable[[str], list[str | None]]:
     """A parser of summaries, None where a text says nothing about the instruction."""
 
-    def parse(reply: str) -> list[str | None]:
-        entries = _entries(reply, count)
+    def read(found: Mapping[str, Any]) -> list[str | None]:
+        entries = _entries(found, count)
         wrong = [n for n, x in entries.items() if not (x is None or isinstance(x, str))]
         if wrong:
             raise ReplyError(f"Entry {wrong[0]} is neither a string nor null.")
         return [clean(one_line(x or ""), SUMMARY_CHARACTERS) or None for x in entries.values()]
 
-    return parse
+    return lambda reply: json_object(reply, read)
 
 
 def read_choices(count: int, categories: int) -> Callable[[str], list[int | None]]:
     """A parser of category numbers: 0 for none of them, None where the model refused a text."""
 
-    def parse(reply: str) -> list[int | None]:
-        entries = _entries(reply, count)
+    def read(found: Mapping[str, Any]) -> list[int | None]:
+        entries = _entries(found, count)
         for number, choice in entries.items():
             if choice is not None and not _is_number(choice, 0, categories):
                 raise ReplyError(
@@ -68,22 +68,26 @@ def read_choices(count: int, categories: int) -> Callable[[str], list[int | None
                 )
         return list(entries.values())
 
-    return parse
+    return lambda reply: json_object(reply, read)
 
 
 def read_names(reply: str) -> list[Candidate]:
     """The categories of one cluster, leftovers such as "other" left out; possibly none."""
-    entries = json_array(reply)
-    if len(entries) > NAMES_PER_CLUSTER:
-        raise ReplyError(f"{len(entries)} categories are too many; {NAMES_PER_CLUSTER} at most.")
-    return _without_leftovers([_candidate(entry) for entry in entries])
+
+    def read(entries: Sequence[Any]) -> list[Candidate]:
+        if len(entries) > NAMES_PER_CLUSTER:
+            raise ReplyError(
+                f"{len(entries)} categories are too many; {NAMES_PER_CLUSTER} at most."
+            )
+        return _without_leftovers([_candidate(entry) for entry in entries])
+
+    return json_array(reply, read)
 
 
 def read_merged(count: int) -> Callable[[str], list[Candidate]]:
     """A parser of merged categories, into which each of `count` proposed ones went once."""
 
-    def parse(reply: str) -> list[Candidate]:
-        entries = json_array(reply)
+    def read(entries: Sequence[Any]) -> list[Candidate]:
         if len(entries) > MERGED_CATEGORIES:
             raise ReplyError(f"{len(entries)} categories are too many; merge more of them.")
         found = [_candidate(entry) for entry in entries]
@@ -92,17 +96,17 @@ def read_merged(count: int) -> Callable[[str], list[Candidate]]:
             raise ReplyError("Two categories have the same name. Merge them or rename one.")
         return _without_leftovers(found)
 
-    return parse
+    return lambda reply: json_array(reply, read)
 
 
 def declined(reply: str) -> bool:
     """Whether a reply that could not be read is a refusal in prose."""
-    return not reply.strip() or ("{" not in reply and bool(_DECLINED.search(reply)))
+    said = spoken(reply)
+    return not reply.strip() or ("{" not in said and bool(_DECLINED.search(said)))
 
 
-def _entries(reply: str, count: int) -> dict[str, Any]:
+def _entries(found: Mapping[str, Any], count: int) -> dict[str, Any]:
     """The entries "1" to "count" of an object, in order."""
-    found = json_object(reply)
     wanted = [str(number) for number in range(1, count + 1)]
     missing = [number for number in wanted if number not in found]
     extra = sorted(set(found) - set(wanted))

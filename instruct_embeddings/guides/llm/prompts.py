@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from instruct_embeddings.guides.asking import Prompt
 from instruct_embeddings.guides.llm.quoting import make_key, one_line, quote, quote_block
 
-VERSION = 1
-"""Part of the key of a guide: other wording is another guide."""
+VERSION = 2
+"""Part of the key of a guide: other wording, or another reading of replies, is another guide."""
 
 NAMES_PER_CLUSTER = 3
 MERGED_CATEGORIES = 30

@@ -4,15 +4,20 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 
+from instruct_embeddings.guides.asking.thoughts import CLOSING, OPENING
+
 TEXT_CHARACTERS = 2000
 _CUT = " [...]"
 
 # Words that chat templates give to the tokens that switch roles. A server that parses them inside
 # a text would take what follows for the user's or the model's own turn.
 _ROLE_TOKENS = re.compile(
-    r"<(?=[|\uff5c]|/?(?:s|bos|eos|start_of_turn|end_of_turn)>|</?SYS>>)|\[(?=/?INST\])",
+    r"<(?=[|\uff5c]|/?(?:s|bos|eos|start_of_turn|end_of_turn)>|</?SYS>>)|\[(?=/?INST\])"
+    r"|assistant(?=final)",
     re.IGNORECASE,
 )
+# A model may quote a text while it thinks: no text ends its thoughts.
+_THOUGHTS = re.compile(f"{CLOSING.pattern}|{OPENING.pattern}", re.IGNORECASE)
 # Control characters, marks that turn the direction of writing, the invisible tag letters that hide
 # a message from human readers, and halves of surrogate pairs, which cannot be sent at all.
 _UNPRINTABLE = re.compile(
@@ -21,9 +26,13 @@ _UNPRINTABLE = re.compile(
 
 
 def clean(text: str, characters: int = TEXT_CHARACTERS) -> str:
-    """A text as it is shown to a model: no control characters or role tokens, cut to a length."""
+    """A text as it is shown to a model, cut to a length.
+
+    Without control characters, tokens that switch roles, and marks of thoughts.
+    """
     shown = text if len(text) <= characters else text[:characters] + _CUT
-    return _ROLE_TOKENS.sub(r"\g<0> ", _UNPRINTABLE.sub(" ", shown)).strip()
+    shown = _ROLE_TOKENS.sub(r"\g<0> ", _UNPRINTABLE.sub(" ", shown))
+    return _THOUGHTS.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", shown).strip()
 
 
 def one_line(text: str) -> str:

@@ -40,6 +40,8 @@ class InstantConfig:
         named: Weight of the names of labels.
         named_temperature: Divides the cosines of moves and names.
         length: Weight of the squared length of moves.
+        strength: Share of each move that the checkpoint makes: a whole move gains more where it is
+            right, and costs more where it is not.
         longest_move: Longest move; a query vector has length 1.
         hidden: Width of the trust.
         head_rate: The head learns so many times as fast as the encoder.
@@ -65,6 +67,7 @@ class InstantConfig:
     named_temperature: float = 0.1
     length: float = 0.05
     longest_move: float = 1.0
+    strength: float = 1.0
     hidden: int = 96
     head_rate: float = 3.0
     held_out: tuple[str, ...] = ()
@@ -72,7 +75,7 @@ class InstantConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "groups", "rows", "most_texts", "most_answers", "longest", "hidden"):
             at_least(f"{_WHERE} {name}", getattr(self, name), 1, optional=False)
-        for name in ("temperature", "named_temperature", "longest_move", "head_rate"):
+        for name in ("temperature", "named_temperature", "longest_move", "strength", "head_rate"):
             as_number(self, _WHERE, name, above=0.0, low=0.0)
         for name in ("keep", "named", "length"):
             as_number(self, _WHERE, name, low=0.0)

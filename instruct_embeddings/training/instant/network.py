@@ -55,8 +55,8 @@ class MoveNetwork(nn.Module):
         """Take what all rows share out of the moves, shape (n, e)."""
         self.direction.bias.copy_(-(read.mean(0) @ self.direction.weight.T))
 
-    def to_head(self, space: str) -> MoveHead:
-        """The same in numpy, for the space of a model."""
+    def to_head(self, space: str, strength: float = 1.0) -> MoveHead:
+        """The same in numpy, for the space of a model, with so large a share of each move."""
 
         def array(value: Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
             return value.detach().cpu().float().numpy()
@@ -67,7 +67,7 @@ class MoveNetwork(nn.Module):
             trust_weights=array(self.trust.weight),
             trust_bias=array(self.trust.bias),
             trust_out=np.append(array(self.out.weight)[0], array(self.out.bias)),
-            longest=self.longest,
+            longest=strength * self.longest,
             space=space,
         )
 
@@ -121,10 +121,10 @@ class InstantStudent:
         own = {f"head.{name}": value for name, value in self.network.named_parameters()}
         return self.student.trainable() | own
 
-    def save(self, folder: Path, space: str) -> None:
+    def save(self, folder: Path, space: str, strength: float = 1.0) -> None:
         """Write a checkpoint that `InstantQuery.from_pretrained` loads."""
         self.student.save(folder)
-        write_whole(folder / HEAD_FILE, self.network.to_head(space).to_bytes())
+        write_whole(folder / HEAD_FILE, self.network.to_head(space, strength).to_bytes())
 
     def _frame(self, instruction: str) -> Frame:
         frame = self.frames.get(instruction)

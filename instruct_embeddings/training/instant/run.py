@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from instruct_embeddings._types import FloatArray
@@ -43,6 +44,7 @@ from instruct_embeddings.training.state import (
     save_state,
 )
 from instruct_embeddings.training.student import make_student
+from instruct_embeddings.transform.files import write_whole
 from instruct_embeddings.transform.vectors import unit_rows
 
 CHECKPOINT, STATE, VECTORS = "checkpoint", "state", "vectors"
@@ -108,8 +110,8 @@ def train_instant(
             window = {}
         if done.step % config.run.save_every == 0:
             save_state(output, done, named, optimiser)
-            student.save(output / CHECKPOINT, space)
-    student.save(output / CHECKPOINT, space)
+            student.save(output / CHECKPOINT, space, config.instant.strength)
+    student.save(output / CHECKPOINT, space, config.instant.strength)
     return output / CHECKPOINT
 
 
@@ -294,13 +296,10 @@ def _kept(encoder: InstructEncoder, cache: Path) -> Embed:
 
     def embed(name: str, texts: Sequence[str]) -> FloatArray:
         digest = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
-        file = cache / f"{name[:60].replace('/', '-')}-{digest}.npy"
+        file = cache / f"{name[:60].replace('/', '-')}-{digest}.safetensors"
         if not file.is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_suffix(".writing.npy")
-            np.save(fresh, unit_rows(encoder.encode(list(texts))))
-            fresh.replace(file)
-        found: FloatArray = np.load(file, allow_pickle=False)
+            write_whole(file, save({"vectors": unit_rows(encoder.encode(list(texts)))}))
+        found: FloatArray = load_file(file)["vectors"]
         return found
 
     return embed

@@ -18,6 +18,7 @@ from instruct_embeddings.errors import (
     UnsupportedCollectionError,
 )
 from instruct_embeddings.protocols import CollectionInfo, VectorCollection
+from instruct_embeddings.transform.transform import transform_key
 
 Make = Callable[..., Any]
 
@@ -27,6 +28,17 @@ def test_info_names_the_collection_its_dimension_and_its_space(make: Make, space
     collection = make([[1.0, 0.0, 0.0]], space=space)
     vectors: VectorCollection = ChromaVectors(collection)
     assert vectors.info() == CollectionInfo(collection.name, str(collection.id), 3, space)  # type: ignore[arg-type]
+
+
+def test_a_renamed_collection_is_the_same_one(make: Make, client: ClientAPI) -> None:
+    collection = make([[1.0, 0.0], [0.0, 1.0]])
+    before = ChromaVectors(collection).info()
+    key = transform_key("What is it for?", "metadata:use", before)
+    collection.modify(name=f"{collection.name}-renamed")
+    after = ChromaVectors(client.get_collection(collection.name, embedding_function=None)).info()
+    assert after.name == f"{before.name}-renamed"
+    assert after == before
+    assert transform_key("What is it for?", "metadata:use", after) == key
 
 
 def test_dimension_is_the_same_from_creation_and_after_opening_again(

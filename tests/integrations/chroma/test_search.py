@@ -46,6 +46,18 @@ def test_k_above_the_count_gives_all_rows(make: Make) -> None:
     assert (found.ids, found.scores.shape) == (("id0", "id1"), (2,))
 
 
+def test_a_huge_k_takes_no_room(make: Make) -> None:
+    vectors = ChromaVectors(make([[1.0, 0.0], [0.0, 1.0]]))
+    assert vectors.search(vector(1, 0), k=500_000_000).ids == ("id0", "id1")
+    assert len(ChromaVectors(make()).search(vector(1, 0), k=10**30)) == 0
+
+
+@pytest.mark.parametrize("k", ["3", None, 2.0, True])
+def test_k_is_a_whole_number(make: Make, k: Any) -> None:
+    with pytest.raises(ConfigError, match="is not a whole number of at least 1"):
+        ChromaVectors(make([[1.0, 0.0]])).search(vector(1, 0), k=k)
+
+
 def test_k_may_be_a_numpy_number(make: Make) -> None:
     k = np.array([1])[0]
     assert len(ChromaVectors(make([[1.0, 0.0], [0.0, 1.0]])).search(vector(1, 0), k=k)) == 1

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from langchain_chroma import Chroma
 
+from instruct_embeddings import FitEvent
 from instruct_embeddings.errors import GuideError, InstructionError
 from langchain_instruct_embeddings import InstructionTransformRetriever
+from tests.movers import TinyInstant
 
 QUERY = "printer toner jam refund"
 KIND = "What kind of request is it?"
@@ -63,4 +65,35 @@ def test_it_takes_a_single_instruction(make_retriever: Make, instruction: object
 
 def test_it_needs_a_guide_as_any_search(chroma: Chroma) -> None:
     with pytest.raises(GuideError):
-        InstructionTransformRetriever(vectorstore=chroma).explain(QUERY, KIND)
+        InstructionTransformRetriever(vectorstore=chroma, instant=None).explain(QUERY, KIND)
+
+
+def test_without_a_guide_the_instant_query_is_explained(chroma: Chroma) -> None:
+    retriever = InstructionTransformRetriever(vectorstore=chroma, instant=TinyInstant())
+    asked = "No printer tickets."
+    found = retriever.explain(QUERY, asked, k=5)
+    assert (found.ranked_by, found.report) == ("instant", None)
+    documents = retriever.invoke(QUERY, k=5, instruction=asked)
+    assert [hit.id for hit in found.hits[:5]] == [document.id for document in documents]
+    [reading] = found.constraints
+    assert reading.proposal is not None
+    where = dict(reading.proposal.where)
+    assert where == {"area": {"$ne": "printer"}}
+    # The proposal is a filter of this host.
+    kept = retriever.invoke(QUERY, k=96, instruction=None, filter=where)
+    assert len(kept) == reading.proposal.passing
+    assert "printer" not in {document.metadata["area"] for document in kept}
+
+
+def test_steps_of_a_fit_are_told(make_retriever: Make) -> None:
+    told: list[FitEvent] = []
+    retriever = make_retriever(store=None, on_fit=told.append)
+    retriever.transform_for(KIND)
+    assert [one.stage for one in told][:2] == ["sampling", "judging"]
+    assert told[-1].stage == "done"
+    assert {one.instruction for one in told} == {KIND}
+    shared = make_retriever(store=None, engine=retriever.engine, on_fit=retriever.on_fit)
+    assert shared.engine is retriever.engine
+    assert make_retriever(store=None, engine=retriever.engine, on_fit=print).engine is not (
+        retriever.engine
+    )

@@ -8,8 +8,10 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
-from instruct_embeddings.errors import GuideError, InstructionError
+from instruct_embeddings import FitEvent
+from instruct_embeddings.errors import ConfigError, GuideError, InstructionError
 from llama_index_instruct_embeddings import InstructionQueryBundle, InstructionTransformRetriever
+from tests.movers import TinyInstant
 
 QUERY = "printer toner jam refund"
 KIND = "What kind of request is it?"
@@ -62,4 +64,30 @@ def test_it_takes_a_single_instruction(make_retriever: Make, instruction: Any) -
 
 def test_it_needs_a_guide_as_any_search(index: VectorStoreIndex) -> None:
     with pytest.raises(GuideError):
-        InstructionTransformRetriever(index).explain(QUERY, KIND)
+        InstructionTransformRetriever(index, instant=None).explain(QUERY, KIND)
+
+
+def test_without_a_guide_the_instant_query_is_explained(index: VectorStoreIndex) -> None:
+    retriever = InstructionTransformRetriever(index, instant=TinyInstant(), similarity_top_k=5)
+    asked = "No printer tickets."
+    found = retriever.explain(QUERY, asked, k=5)
+    assert (found.ranked_by, found.report) == ("instant", None)
+    nodes = retriever.retrieve(InstructionQueryBundle(QUERY, instruction=asked))
+    assert [hit.id for hit in found.hits[:5]] == [item.node.node_id for item in nodes]
+    [reading] = found.constraints
+    assert reading.proposal is not None
+    assert reading.proposal.where == {"area": {"$ne": "printer"}}
+
+
+def test_steps_of_a_fit_are_told(make_retriever: Make) -> None:
+    told: list[FitEvent] = []
+    make_retriever(store=None, on_fit=told.append).transform_for(KIND)
+    assert [one.stage for one in told][:2] == ["sampling", "judging"]
+    assert told[-1].stage == "done"
+
+
+def test_a_shared_engine_has_its_own_callback(
+    retriever: InstructionTransformRetriever, index: VectorStoreIndex
+) -> None:
+    with pytest.raises(ConfigError, match="or on_fit"):
+        InstructionTransformRetriever(index, engine=retriever.engine, on_fit=print)

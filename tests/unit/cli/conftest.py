@@ -1,22 +1,20 @@
 """Commands run in this process, with the tiny encoder in place of real weights."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings._types import FloatArray
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.app import app
-from instruct_embeddings.instant.space import CollectionMoves, Sampler, find_space
 from instruct_embeddings.testing import TinyEncoder
 from tests.models import tiny_checkpoint
+from tests.movers import TinyInstant
 
 _REAL, _REAL_INSTRUCTED, _REAL_INSTANT = (
     encoders.load_encoder,
@@ -25,22 +23,6 @@ _REAL, _REAL_INSTRUCTED, _REAL_INSTANT = (
 )
 ANIMALS = ("cat", "dog", "horse")
 MOODS = ("happy", "sad")
-
-
-class TinyInstant:
-    """Moves queries towards the words of the instruction."""
-
-    name = "tiny"
-    dimension = TinyEncoder.dimension
-
-    def embed(self, texts: Sequence[str]) -> FloatArray:
-        return TinyEncoder().encode(texts)
-
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
-        return np.repeat(0.2 * self.embed([instruction]), len(queries), axis=0)
-
-    def for_collection(self, sample: Sampler) -> CollectionMoves:
-        return find_space(self, sample)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,25 @@ def test_without_labels_the_encoder_teaches(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_request_without_labels_gets_the_better_form(
+    run: Run, farm: Path, at: At, tmp_path: Path
+) -> None:
+    call = ["adapt", "Answer briefly", *at(farm), "--store", tmp_path]
+    said = " ".join(run(*call).stderr.split())
+    assert '"Which disease is it about?"' in said
+    assert "query --fitted" in said
+    by_labels = run(*call, "--metadata-key", "animal")
+    assert "Which disease" not in by_labels.stderr
+
+
+def test_progress_is_shown_beside_the_result(run: Run, farm: Path, at: At, tmp_path: Path) -> None:
+    ran = run("adapt", "Which mood?", *at(farm), "--metadata-key", "mood", "--store", tmp_path)
+    assert "Rows judged" in ran.stderr
+    assert "72/72" in ran.stderr
+    assert "Penalties tried" in ran.stderr
+    assert "Rows judged" not in ran.stdout
+
+
 def test_labels_are_read_from_csv_and_jsonl(tmp_path: Path) -> None:
     table, lines = tmp_path / "a.csv", tmp_path / "a.jsonl"
     table.write_text("id,label\n1,red\n2,blue\n", encoding="utf-8")

@@ -73,9 +73,34 @@ def test_a_filter_holds_for_the_results(run: Run, farm: Path, at: At) -> None:
 
 
 def test_an_instruction_that_is_not_stored_says_how_to_fit_it(run: Run, farm: Path, at: At) -> None:
-    ran = run("explain", "dog", *at(farm), "--instruction", "How does it feel?")
+    ran = run("explain", "dog", *at(farm), "--instruction", "How does it feel?", "--fitted")
     assert (ran.code, ran.stdout) == (1, "")
     assert 'instruct-embeddings adapt "How does it feel?" --path' in ran.stderr
+
+
+def test_an_instruction_that_is_not_fitted_is_explained(run: Run, farm: Path, at: At) -> None:
+    call = ["explain", "dog near house 3", *at(farm), "-i", "No sad animals.", "-k", 6]
+    ran = run(*call, "--json")
+    assert (ran.code, ran.json["ranked_by"], ran.json["report"]) == (0, "instant", None)
+    [reading] = ran.json["constraints"]
+    assert reading["constraint"] == {"kind": "no", "phrase": "sad animals"}
+    assert reading["proposal"]["where"] == {"mood": {"$ne": "sad"}}
+    assert reading["proposal"]["passing"] == 36
+    lines = run(*call).stdout.splitlines()
+    assert "answered by the instant query, without a fit" in lines
+    assert '  {"mood": {"$ne": "sad"}}' in lines
+
+
+def test_the_proposed_filter_is_one_of_the_command_line(run: Run, farm: Path, at: At) -> None:
+    ran = run("query", "dog", *at(farm), "--where", '{"mood": {"$ne": "sad"}}', "--json")
+    assert {hit["metadata"]["mood"] for hit in ran.json["generic"]} == {"happy"}
+
+
+def test_what_is_not_fitted_has_no_map(run: Run, farm: Path, at: At, tmp_path: Path) -> None:
+    ran = run("explain", "dog", *at(farm), "-i", "Unknown?", "--png", tmp_path / "map.png")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "no fitted transform answers it" in ran.stderr
+    assert not (tmp_path / "map.png").exists()
 
 
 def test_a_collection_of_another_model_is_refused(run: Run, farm: Path, at: At) -> None:

@@ -58,10 +58,28 @@ def test_both_lists_are_shown_side_by_side(run: Run, farm: Path, at: At) -> None
 
 
 def test_an_instruction_that_is_not_stored_says_how_to_fit_it(run: Run, farm: Path, at: At) -> None:
-    ran = run("query", "dog", *at(farm), "--instruction", "How does it feel?")
+    ran = run("query", "dog", *at(farm), "--instruction", "How does it feel?", "--fitted")
     assert (ran.code, ran.stdout) == (1, "")
     assert f'stored are: "{QUESTION}"' in ran.stderr
     assert 'instruct-embeddings adapt "How does it feel?" --path' in ran.stderr
+
+
+def test_what_is_not_fitted_is_answered_by_the_instant_query(run: Run, farm: Path, at: At) -> None:
+    call = ["query", "number 3", *at(farm), "-k", 4, "-i"]
+    ran = run(*call, "Is it a horse?", "--json")
+    assert (ran.code, ran.json["ranked_by"]) == (0, "instant")
+    assert {hit["metadata"]["animal"] for hit in ran.json["adapted"]} == {"horse"}
+    assert "Answered by the instant query" in run(*call, "Is it a horse?").stdout
+    fitted = run(*call, QUESTION)
+    assert "Answered by a fitted transform." in fitted.stdout
+    assert run(*call, QUESTION, "--json").json["ranked_by"] == "fitted"
+
+
+def test_without_an_instruction_nothing_is_said_to_have_answered(
+    run: Run, farm: Path, at: At
+) -> None:
+    assert "Answered by" not in run("query", "dog", *at(farm)).stdout
+    assert run("query", "dog", *at(farm), "--json").json["ranked_by"] is None
 
 
 def test_a_damaged_transform_is_mentioned(run: Run, farm: Path, at: At, tmp_path: Path) -> None:
@@ -69,7 +87,9 @@ def test_a_damaged_transform_is_mentioned(run: Run, farm: Path, at: At, tmp_path
     shutil.copytree(farm / "instruct-transforms", store)
     file = next(store.iterdir())
     file.write_bytes(file.read_bytes()[:100])
-    ran = run("query", "dog", *at(farm), "--instruction", QUESTION, "--store", store)
+    call = ["query", "dog", *at(farm), "--instruction", QUESTION, "--store", store]
+    assert run(*call, "--json").json["ranked_by"] == "instant"
+    ran = run(*call, "--fitted")
     assert ran.code == 1
     assert "stored are: none, and 1 damaged" in ran.stderr
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from instruct_embeddings.errors import GuideError, InstructionError
@@ -43,3 +45,21 @@ def test_the_key_depends_on_instructions_and_guides_not_on_their_order() -> None
     assert len({guide.key, *(other.key for other in others)}) == 3
     assert guide.ids() is None
     assert repr(guide) == "GuideByInstruction(['What colour?', 'What shape?'])"
+
+
+def test_one_instruction_has_one_guide() -> None:
+    guides = {"What colour?": MetadataGuide("colour"), " what COLOUR ": MetadataGuide("shape")}
+    with pytest.raises(InstructionError, match=r"'What colour\?' and ' what COLOUR ' are one"):
+        GuideByInstruction(guides)
+
+
+@pytest.mark.parametrize("guides", [None, [], ["a"], "What colour?"])
+def test_guides_come_as_a_mapping(guides: Any) -> None:
+    with pytest.raises(GuideError, match=r"got no guides: .*Pass \{instruction: guide\}"):
+        GuideByInstruction(guides)
+
+
+def test_marks_within_keys_do_not_make_keys_equal() -> None:
+    one = GuideByInstruction({"a": MetadataGuide("x\x1eb\x1fmetadata:y")})
+    other = GuideByInstruction({"a": MetadataGuide("x"), "b": MetadataGuide("y")})
+    assert one.key != other.key

@@ -1,5 +1,7 @@
 """The encoder as a guide."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_rows_without_a_text_are_not_judged(encoder: InstructEncoder) -> None:
 
 def test_texts_are_read_as_they_were_embedded(encoder: InstructEncoder) -> None:
     guide = EncoderGuide(encoder)
-    node = Rows(("0",), texts=("a cube",), embedded=("colour red a cube",))
+    node = replace(rows("a cube"), embed=lambda text, metadata: f"colour red {text}")
     plain = guide.judge(INSTRUCTION, rows("colour red a cube"))
     assert guide.judge(INSTRUCTION, node).vectors == pytest.approx(plain.vectors, abs=1e-6)
 

@@ -165,3 +165,31 @@ def test_judgements_correct_the_transform_of_another_guide(
         return float(balls[best].mean())
 
     assert found(better) > found(by_colour) + 0.2
+
+
+def test_marks_within_queries_and_ids_do_not_make_keys_equal() -> None:
+    one = JudgementGuide([("a\x1fb", "c", True)], embed)
+    other = JudgementGuide([("a", "b\x1fc", True)], embed)
+    assert one.key != other.key
+
+
+@pytest.mark.parametrize("given", [None, 3, "abc", {"a": "b"}])
+def test_judgements_are_several(given: Any) -> None:
+    with pytest.raises(GuideError, match="several judgements are wanted"):
+        JudgementGuide(given, embed)
+
+
+def test_what_an_embedder_says_is_told_without_credentials_and_without_its_chain() -> None:
+    def fail(texts: Sequence[str]) -> FloatArray:
+        raise ConnectionError("401: x-api-key: 0123abcd is wrong")
+
+    found: list[GuideError] = []
+    for embedder in (fail, lambda texts: [["a"]] * len(texts), lambda texts: [[1], [1, 2]]):
+        try:
+            JudgementGuide(TRIPLES, embedder).judge("What?", SAMPLE)
+        except GuideError as exc:
+            found.append(exc)
+    assert len(found) == 3
+    assert all(one.__cause__ is one.__context__ is None for one in found)
+    assert "ConnectionError: 401: x-api-key[hidden] is wrong" in str(found[0])
+    assert all("one vector of numbers for each text" in str(one) for one in found)

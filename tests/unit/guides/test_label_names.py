@@ -132,7 +132,8 @@ def test_rows_without_a_text_are_not_judged() -> None:
 
 
 def test_texts_are_read_as_they_were_embedded() -> None:
-    sample = Rows(("0", "1"), texts=("x", "y"), embedded=("it purrs", "it barks"))
+    seen = {"x": "it purrs", "y": "it barks"}
+    sample = Rows(("0", "1"), texts=("x", "y"), embed=lambda x, _: seen[x])
     labels = LabelNamesGuide(["cat", "dog"], ENCODER).judge(WHAT, sample).labels
     assert labels is not None
     assert labels.counts() == {"cat": 1, "dog": 1}

@@ -73,6 +73,38 @@ def test_empty_arguments_are_refused(arguments: dict[str, str]) -> None:
 def test_the_key_names_all_that_the_labels_depend_on() -> None:
     guide: Guide = MetadataGuide("language")
     assert guide.key == "metadata:language"
-    assert MetadataGuide("language", separator="|").key == "metadata:language:|"
+    assert MetadataGuide("language", separator="|").key == 'metadata-split:["language", "|"]'
     assert guide.ids() is None
     assert repr(guide) == "MetadataGuide('language', separator=None)"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "b"), ("a:b", None)),
+        (("a", ":b"), ("a:", "b")),
+        (("a", "b:c"), ("a:b", "c")),
+        (("a", "b"), ('["a", "b"]', None)),
+        (("a", "\x1f"), ("a\x1f", None)),
+    ],
+)
+def test_no_two_guides_share_a_key(
+    one: tuple[str, str | None], other: tuple[str, str | None]
+) -> None:
+    keys = {MetadataGuide(key, separator=separator).key for key, separator in (one, other)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("key", [None, 3, ["a"]])
+def test_the_key_of_the_metadata_is_a_text(key: Any) -> None:
+    with pytest.raises(ConfigError, match="that are texts and not empty"):
+        MetadataGuide(key)
+    with pytest.raises(ConfigError, match="that are texts and not empty"):
+        MetadataGuide("a", separator=3)  # type: ignore[arg-type]
+
+
+def test_values_that_are_no_names_are_not_judged() -> None:
+    guide = MetadataGuide("tags", separator="|")
+    many = "|".join(map(str, range(100_000)))
+    sample = rows({"tags": "a|b"}, {"tags": many}, {"tags": "x" * 9999})
+    assert [set(row) for row in guide.judge(QUESTION, sample).rows] == [{"a", "b"}, set(), set()]

@@ -44,8 +44,30 @@ def test_weights_add_up_to_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        ((1e308, 1e308), (0.5, 0.5)),
+        ((1.7e308, 1.7e308 / 3), (0.75, 0.25)),
+        ((10**308, 10**308), (0.5, 0.5)),
+        ((5e-324, 5e-324), (0.5, 0.5)),
+        ((1e308, 1e-308), (1.0, 0.0)),
+        ((1e-300, 3e-300), (0.25, 0.75)),
+    ],
+)
+def test_weights_of_any_size_add_up_to_one(
+    weights: tuple[float, float], shares: tuple[float, float]
+) -> None:
+    found = check_asked(dict(zip(("One?", "Two?"), weights, strict=True)))
+    assert tuple(found.values()) == pytest.approx(shares)
+    # A default is checked when it is set, and again when it is asked.
+    assert check_asked(found) == pytest.approx(found)
+    assert min(found.values()) > 0
+
+
+@pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"One?": 10**400}, "1000.*, not a positive number of at most"),
         ({}, "Got 0 instructions; 1 to 16"),
         ({f"Question {i}?": 1.0 for i in range(17)}, "Got 17 instructions"),
         ({"One?": 0.0}, r"weight of 'One\?' is 0.0, not a positive"),

@@ -72,18 +72,24 @@ def test_noise_gets_no_further_rows(many: InMemoryCollection) -> None:
     report = retriever.transform(NOISE).report
     assert sum(rows for _, rows in guide.read) == report.rows <= 2 * FIRST_ROWS
     assert report.growth[0][1] < 0.2
+    assert report.stopped == "enough"
+    assert "no further rows: agreement no longer rose" in str(report)
 
 
 def test_the_sample_size_and_the_budget_end_the_growth(many: InMemoryCollection) -> None:
     guide = ToyEncoder()
-    for config, rows in (
-        (FitConfig(folds=2, sample_size=300), 300),
-        (FitConfig(folds=2, guide_budget=1e-9), FIRST_ROWS),
-        (FitConfig(folds=2, sample_size=90), 90),
+    for config, rows, stopped in (
+        (FitConfig(folds=2, guide_budget=1e-9), FIRST_ROWS, "budget"),
+        (FitConfig(folds=2, sample_size=90), 90, "size"),
+        (FitConfig(folds=2, sample_size=FIRST_ROWS), FIRST_ROWS, "size"),
     ):
         found = InstructRetriever(many, guide, fit=config, insist=True).transform(COLOUR)
-        assert found.report.rows <= rows
-        assert len(found.report.growth) <= 2
+        assert (found.report.rows, found.report.stopped) == (rows, stopped)
+        assert len(found.report.growth) == 1
+    config = FitConfig(folds=2, sample_size=300)
+    found = InstructRetriever(many, guide, fit=config, insist=True).transform(COLOUR)
+    assert found.report.rows <= 300
+    assert found.report.stopped in ("enough", "size")
 
 
 def test_the_budget_ends_a_doubling_that_has_begun(

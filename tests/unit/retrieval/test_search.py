@@ -136,12 +136,34 @@ def test_a_filter_that_matches_nothing_gives_no_hits(
 def test_more_hits_than_rows_give_all_rows(retriever: InstructRetriever, toys: Toys) -> None:
     assert len(retriever.search(toys.vectors[0], instruction=COLOUR, k=500)) == 90
     assert len(retriever.search(toys.vectors[0], k=500)) == 90
+    assert len(retriever.search(toys.vectors[0], instruction=COLOUR, k=500_000_000)) == 90
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("instruction", [None, COLOUR])
+def test_the_length_of_a_query_changes_nothing(
+    retriever: InstructRetriever, toys: Toys, scale: float, exact: bool, instruction: str | None
+) -> None:
+    for query in toys.vectors[:5].astype(np.float64):
+        plain = retriever.search(query, instruction=instruction, exact=exact, k=9)
+        for form in (query * scale, (query * scale).tolist()):
+            found = retriever.search(form, instruction=instruction, exact=exact, k=9)
+            assert [hit.id for hit in found] == [hit.id for hit in plain]
+            assert [hit.score for hit in found] == pytest.approx(
+                [hit.score for hit in plain], abs=1e-5
+            )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"k": 0}, "k=0 is not a whole number of at least 1"),
+        ({"k": "3"}, "k='3' is not a whole number of at least 1"),
+        ({"k": None}, "k=None is not a whole number"),
+        ({"k": [3]}, r"k=\[3\] is not a whole number"),
+        ({"prefetch": "600"}, "prefetch='600' is not a whole number"),
+        ({"blend": "1"}, r"blend='1' is outside \[0, 1\]"),
         ({"k": -3}, "k=-3"),
         ({"k": 2.0}, r"k=2\.0"),
         ({"k": True}, "k=True"),
@@ -160,7 +182,14 @@ def test_arguments_out_of_their_range_are_refused(
         retriever.search(np.ones(16), instruction=instruction, **arguments)
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "empty"), ("x" * 10_000, "10,000 characters")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("x" * 10_000, "10,000 characters"),
+        ("What \ud83d?", r"half of a surrogate pair, '\\ud83d' at position 5.*Mend the text"),
+    ],
+)
 def test_an_instruction_is_a_sentence(
     retriever: InstructRetriever, text: str, message: str
 ) -> None:

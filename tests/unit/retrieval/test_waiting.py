@@ -1,6 +1,10 @@
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
+import time
 from contextvars import ContextVar
 
 import pytest
@@ -172,3 +176,75 @@ async def test_an_empty_instruction_is_refused(fits: Fits) -> None:
     with pytest.raises(InstructionError, match="is empty"):
         await SharedFits(fits.fit, fits.find).wait([" "])
     assert fits.asked == []
+
+
+async def test_a_thread_that_cannot_start_is_an_error_once(
+    fits: Fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = SharedFits(fits.fit, fits.find)
+    fits.go.set()
+    started, failed = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        if self.name.startswith("instruct-fit") and not failed:
+            failed.append(self)
+            raise RuntimeError("can't start new thread")
+        started(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await asyncio.wait_for(shared.wait(["What colour?"]), SECONDS)
+        await asyncio.wait_for(shared.wait(["What colour?"]), SECONDS)
+    assert (len(failed), fits.asked) == (1, ["What colour?"])
+
+
+ABANDONED = """
+import asyncio, time
+from instruct_embeddings.retrieval.waiting import SharedFits
+
+async def main():
+    shared = SharedFits(lambda text: time.sleep(120), lambda text: None)
+    try:
+        await asyncio.wait_for(shared.wait(["What colour?"]), 0.2)
+    except asyncio.TimeoutError:
+        print("given up")
+
+asyncio.run(main())
+"""
+
+
+def test_no_process_waits_for_a_fit_that_was_given_up() -> None:
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONED], timeout=100, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "given up\n", "")
+    assert time.monotonic() - begin < 60
+
+
+FORKED = """
+import asyncio, os, sys, threading
+from instruct_embeddings.retrieval.waiting import SharedFits
+
+asked = []
+go = threading.Event()
+shared = SharedFits(lambda text: go.wait(60), lambda text: text == "known")
+asyncio.run(shared.wait(["known"]))
+threading.Thread(target=lambda: asyncio.run(shared.wait(["new"]))).start()
+while "new" not in shared._running:
+    pass
+child = os.fork()
+if child == 0:
+    go.set()
+    asyncio.run(asyncio.wait_for(shared.wait(["known", "new"]), 30))
+    os._exit(0)
+go.set()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_waits_for_no_fit_of_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], timeout=100, check=False)
+    assert done.returncode == 0

@@ -4,7 +4,7 @@ from hypothesis import given
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import CollectionMismatchError, InvalidVectorsError
-from instruct_embeddings.transform.vectors import has_direction, query_row, unit_rows
+from instruct_embeddings.transform.vectors import has_direction, index_query, query_row, unit_rows
 from tests.unit.conftest import small_rows
 
 
@@ -50,3 +50,42 @@ def test_a_query_needs_the_dimension_of_the_collection() -> None:
         CollectionMismatchError, match="has 3 dimensions, the stored vectors have 2"
     ):
         query_row([1, 2, 3], 2)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-45, 1e-30, 1e-20, 1e20, 1e30, 1e300])
+def test_a_direction_does_not_depend_on_the_length(scale: float) -> None:
+    rows = np.array([[3, 4], [-1, 0.5]]) * scale
+    np.testing.assert_allclose(unit_rows(rows), unit_rows(rows / scale), atol=2e-7)
+    np.testing.assert_allclose(query_row(rows[0], 2), [[0.6, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(query_row(rows[0].tolist(), 2), [[0.6, 0.8]], rtol=1e-6)
+    with np.errstate(over="ignore", under="ignore"):
+        small = rows.astype(np.float32)
+    if has_direction(small).all() and scale > 1e-40:
+        np.testing.assert_allclose(unit_rows(small), unit_rows(rows), atol=2e-6)
+
+
+def test_one_long_row_leaves_the_others_as_they_are() -> None:
+    rows = np.array([[3, 4], [1e30, 1e-30], [0, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(unit_rows(rows)[0], unit_rows(rows[:1])[0])
+    np.testing.assert_array_equal(unit_rows(rows)[1:], [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("vector", ["text", ["a"], [[1], [1, 2]], {"a": 1}, [10**400]])
+def test_what_is_no_vector_is_refused(vector: object) -> None:
+    with pytest.raises(InvalidVectorsError, match="a vector of numbers is wanted"):
+        query_row(vector, 2)  # type: ignore[arg-type]
+
+
+def test_an_index_is_asked_with_what_float32_holds() -> None:
+    usual = np.array([3.0, 4.0])
+    for space in ("cosine", "ip", "l2"):
+        np.testing.assert_array_equal(index_query(usual, lambda s=space: s), [3, 4])  # type: ignore[misc]
+    for scale in (1e-300, 1e-30, 1e30, 1e300):
+        found = index_query(usual * scale, lambda: "cosine")
+        np.testing.assert_allclose(found, [0.6, 0.8], rtol=1e-6)
+        for space in ("ip", "l2"):
+            with pytest.raises(InvalidVectorsError, match=r"length 5e.*Between 1e-15 and 1e"):
+                index_query(usual * scale, lambda s=space: s)  # type: ignore[misc]
+    for broken in BROKEN:
+        with pytest.raises(InvalidVectorsError, match="zero or holds NaN"):
+            index_query(np.array(broken, dtype=np.float64), lambda: "l2")

@@ -1,3 +1,4 @@
+import logging
 import threading
 from collections.abc import Callable, Iterable
 
@@ -100,7 +101,8 @@ def test_what_no_call_can_mend_ends_everything_at_once(error: Exception) -> None
     told = rf"The model m cannot be asked: .*{error.args[0][:4]}"
     with pytest.raises(GuideError, match=told) as caught:
         Calls([error])()
-    assert caught.value.__cause__ is error
+    # It may show what it was made of.
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 def test_an_unclear_fault_may_pass_once_the_model_has_answered() -> None:
@@ -191,3 +193,62 @@ def test_replies_and_errors_within_the_time_come_through() -> None:
 
     assert timed(lambda prompt: prompt.user, 20) == Outcome("a", 1)
     assert timed(refuse, 20).problem == "StatusError: status 400"
+
+
+SECRETS = ["sk-abcdef0123456789", "dXNlcjpodW50ZXIy", "x-api-key: 0a1b2c3d4e5f", "tok.en-5678abcd"]
+
+
+class Unauthorized(Exception):
+    """As clients of vendors raise: with the request, and with a cause of its own."""
+
+    status_code = 401
+
+    def __init__(self, body: str) -> None:
+        super().__init__(f"Error code: 401 - {body}")
+        self.body = body
+
+
+def refuse() -> None:
+    body = {"error": f"Incorrect API key provided: {SECRETS[0]}", "Authorization": SECRETS[1]}
+    try:
+        raise ConnectionError(f"Authorization: Basic {SECRETS[1]}", {"h": f"Bearer {SECRETS[3]}"})
+    except ConnectionError as exc:
+        raise Unauthorized(f"{body} {SECRETS[2]}, Bearer {SECRETS[3]}") from exc
+
+
+@pytest.mark.parametrize("timeout", [None, 20.0])
+def test_no_secret_is_in_an_error_its_chain_or_a_log(
+    timeout: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask(prompt: Prompt) -> str:
+        refuse()
+        return ""
+
+    caller = Caller(AskedModel("m", ask), Budget(None, None), retries=0, timeout=timeout)
+    try:
+        caller.call(PROMPT, output_tokens=1, stop=threading.Event(), sleep=lambda _: None)
+    except GuideError as exc:
+        logging.getLogger("app").exception("A search failed")
+        chain = [exc, exc.__cause__, exc.__context__]
+    assert chain[1:] == [None, None]
+    assert "Unauthorized: Error code: 401" in str(chain[0])
+    for secret in SECRETS:
+        assert secret.rpartition(" ")[2] not in f"{caplog.text} {chain[0]!r}"
+
+
+@pytest.mark.parametrize("own", [GuideError, ValueError, RuntimeError])
+def test_secrets_that_a_model_of_yours_tells_are_hidden_too(own: type[Exception]) -> None:
+    def ask(prompt: Prompt) -> str:
+        raise own(f"bad key {SECRETS[0]}")
+
+    caller = Caller(AskedModel("m", ask), Budget(None, None), retries=0, timeout=None)
+    found: list[object] = []
+    for _ in range(5):
+        try:
+            found.append(
+                caller.call(PROMPT, output_tokens=1, stop=threading.Event(), sleep=lambda _: None)
+            )
+        except GuideError as exc:
+            found.append((str(exc), exc.__cause__, exc.__context__))
+    assert SECRETS[0] not in str(found)
+    assert "bad key [hidden]" in str(found)

@@ -59,6 +59,9 @@ def test_a_langchain_model_gets_a_system_and_a_human_message() -> None:
     ("content", "text"),
     [
         ([{"type": "text", "text": "a "}, {"type": "text", "text": "thing"}], "a thing"),
+        ([{"type": "thinking", "text": "hm"}, {"type": "text", "text": "a"}], "a"),
+        ([{"type": "reasoning_content", "text": "hm"}, {"text": "a"}], "a"),
+        ([{"type": "text", "text": "hm", "thought": True}, {"type": "text", "text": "a"}], "a"),
         ([{"type": "reasoning", "reasoning": "hm"}, "a ", {"type": "text", "text": "b"}], "a b"),
         ([], ""),
         (None, ""),

@@ -19,21 +19,22 @@ Read = Callable[[str], Any]
     [
         '{"a": [1, "x]}"]}',
         ' \n{"a": [1, "x]}"]}\n',
-        'Here it is: {"a": [1, "x]}"]} I hope it helps {"b": 2}.',
+        'First {"b": 2}, no: {"a": [1, "x]}"]} I hope it helps.',
         '```json\n{"a": [1, "x]}"]}\n```',
-        'I weighed [1] and [2].\n```\n{"a": [1, "x]}"]}\n```\nAnd:\n```\n{"b": 2}\n```',
+        'I weighed [1] and [2].\n```\n{"b": 2}\n```\nOr:\n```\n{"a": [1, "x]}"]}\n```',
+        '[see "note {1}"]\n```\n{"a": [1, "x]}"]}\n```\n(or so [roughly',
         '   ```JSON\n  {"a": [1, "x]}"]}\n   ```',
         '```json\n{"a": [1, "x]}"]}',  # no closing fence
         'For [some text] and {others}: {"a": [1, "x]}"]}',
         '<think>{"b": 2} or [3]?</think>\n{"a": [1, "x]}"]}',
     ],
 )
-def test_the_first_object_of_a_reply_is_read(reply: str) -> None:
+def test_the_last_object_of_a_reply_is_read(reply: str) -> None:
     assert json_object(reply) == {"a": [1, "x]}"]}
 
 
-def test_the_first_array_of_a_reply_is_read() -> None:
-    assert json_array('Numbers: [1, {"a": null}, true, -2.5e3] and [2]') == [
+def test_the_last_array_of_a_reply_is_read() -> None:
+    assert json_array('Numbers: [2] and [1, {"a": null}, true, -2.5e3] {"b": 1}') == [
         1,
         {"a": None},
         True,
@@ -52,6 +53,8 @@ def test_the_first_array_of_a_reply_is_read() -> None:
         (json_object, '{"a": [{"b": 1}, {"b":', "cut off"),
         (json_object, '{"a": "x', "cut off"),
         (json_object, '<think>Is it {"a": 1}? Or', "no JSON"),
+        (json_object, '{"a": 1} or better {"a": 2, "b', "cut off"),
+        (json_object, 'Well, {a: and {"a": 1}', "cut off"),
         (json_object, "{'a': [1]}", "not valid JSON"),
         (json_object, '{"a": 1,}', "not valid JSON"),
         (json_object, '{"a": 1]', "not valid JSON"),
@@ -75,6 +78,39 @@ def test_what_is_not_asked_for_is_refused_and_told_why(read: Read, reply: str, w
         read(reply)
     assert why in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+def even(found: dict[str, Any]) -> int:
+    number = found.get("a")
+    if not isinstance(number, int) or number % 2:
+        raise ReplyError(f"{number!r} is not even.")
+    return number
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ('{"a": 2}, or {"a": 4}', 4),
+        ('{"a": 4}. I did not take {"a": 5}, as {"form": "even"} and [6] say.', 4),
+        ('{"a": 8}\n{broken: json}', 8),
+        ('```json\n{"a": 2}\n```\nWait. I meant:\n{"a": 6}', 6),
+    ],
+)
+def test_of_several_objects_the_last_that_fits_is_read(reply: str, value: int) -> None:
+    assert json_object(reply, even) == value
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ('{"a": 1} {"a": 3}', "3 is not even"),
+        ('{"a": 3}, as [1] says', "3 is not even"),
+        ('[1] {"a": 1', "cut off"),
+    ],
+)
+def test_the_last_object_that_does_not_fit_is_told(reply: str, why: str) -> None:
+    with pytest.raises(ReplyError, match=why):
+        json_object(reply, even)
 
 
 def test_parts_of_a_broken_object_are_not_taken_for_the_whole() -> None:
@@ -114,7 +150,7 @@ def test_no_object_that_was_cut_off_is_read(value: dict[str, Any], data: st.Data
         json_object(reply[:length])
 
 
-@given(st.text(alphabet='{}[]"\\`,:1a \n<think>/', max_size=80) | st.text(max_size=200))
+@given(st.text(alphabet='{}[]"\\`,:1a \n<think>|/', max_size=80) | st.text(max_size=200))
 def test_nonsense_is_read_or_refused_and_nothing_else(reply: str) -> None:
     for read in (json_object, json_array):
         with contextlib.suppress(ReplyError):

@@ -1,6 +1,8 @@
 import json
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.labelling import Unlabelled, Verdict, label_texts
 from tests.scripted_llm import ScriptedModel, colour_of, texts_of
@@ -92,3 +94,23 @@ def test_nothing_is_asked_about_nothing(model: ScriptedModel) -> None:
 def test_the_answer_is_seen_whatever_stands_around_it() -> None:
     assert colour_of("a red thing") == "red"
     assert label(lambda prompt: 'So:\n```json\n{"1": 2}\n```\nDone.', things(1)) == ["green"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("maybe {other}\n</think>\n", ""),
+        ("<|channel|>analysis<|message|>{other}<|end|><|start|>assistant<|channel|>final", ""),
+        ("I would say {other}, but it is rather:\n", "\nThe form was {{}} and [1, 2]."),
+        ("", "\n<think>Or is it {other}?"),
+    ],
+)
+def test_a_model_that_thinks_aloud_labels_by_its_answer(before: str, after: str) -> None:
+    def model(prompt: str) -> str:
+        right = {str(n): 1 + (int(t[-1]) % 3) for n, t in _numbered(prompt)}
+        other = json.dumps({n: choice % 3 + 1 for n, choice in right.items()})
+        return before.format(other=other) + json.dumps(right) + after.format(other=other)
+
+    texts = [f"thing {number}" for number in range(160)]
+    right = [COLOURS.names[int(text[-1]) % 3] for text in texts]
+    assert label(model, texts) == right

@@ -1,0 +1,184 @@
+"""Filters that would answer a constraint exactly, found in the metadata of sampled rows."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, Metadata
+from instruct_embeddings.retrieval.constraints import Constraint
+
+Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
+"""Generic unit vectors of texts, shape (n, d)."""
+
+_WORD = re.compile(r"\w+")
+_MOST_VALUES = 40
+_LONGEST_VALUE = 60  # characters
+_LEAST_REPEATS = 2  # rows a value has on average; ids and titles have one
+# "yes" answers a constraint only together with the meaning of its key.
+_ANSWERS = frozenset({"yes", "no", "true", "false", "none", "other", "unknown", "n", "y", ""})
+# fmt: off
+_FILLER = frozenset((
+    "a", "an", "the", "of", "in", "on", "at", "to", "for", "from", "with", "without", "by", "and",
+    "or", "not", "no", "any", "all", "that", "which", "who", "is", "are", "be", "it", "its",
+    "this", "these", "those", "has", "have", "uses", "use", "using",
+))
+# fmt: on
+# With all-MiniLM-L6-v2 "GUI" and "graphical" have 0.69, "billing problems" and "billing" 0.78;
+# "entertainment" and "games" 0.55, with "education" at 0.51.
+CLOSE = 0.6
+_LEAD = 0.1
+
+
+@dataclass(frozen=True)
+class FilterProposal:
+    """A filter on metadata that would answer a constraint exactly.
+
+    Attributes:
+        constraint: The constraint.
+        where: The filter, such as `{"interface": "graphical"}`.
+        key: The metadata key.
+        values: Its values that the constraint names.
+        found_by: "words" where the constraint names the value in its own words, "meaning" where
+            the generic vectors of both are close.
+        rows: Sampled rows that have the key with a text.
+        passing: Of all sampled rows those that pass the filter.
+    """
+
+    constraint: Constraint
+    where: Mapping[str, Any]
+    key: str
+    values: tuple[str, ...]
+    found_by: Literal["words", "meaning"]
+    rows: int
+    passing: int
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A metadata key with few distinct text values, and how many rows have each."""
+
+    name: str
+    counts: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.counts.values())
+
+
+def propose_filter(
+    constraint: Constraint,
+    metadatas: Sequence[Metadata],
+    *,
+    embed: Embed | None = None,
+    close: float = CLOSE,
+) -> FilterProposal | None:
+    """The filter that answers a constraint exactly, if the metadata of some rows can.
+
+    Keys with few distinct texts are looked at. A value answers where all its words stand in the
+    phrase: "graphical" in "tools with a graphical interface", "command-line" in "command line
+    tools". Where none does, the value whose generic vector is close to that of the phrase does, if
+    it leads over all others. A wish ("prefer") gets no filter: that would drop everything else.
+
+    Args:
+        constraint: What an instruction states.
+        metadatas: Metadata of sampled rows.
+        embed: Makes generic vectors, to compare by meaning; None compares words alone.
+        close: Least cosine of phrase and value.
+    """
+    if constraint.kind == "prefer":
+        return None
+    keys = list(_keys(metadatas))
+    named = _by_words(constraint.phrase, keys)
+    if named is not None:
+        return _proposal(constraint, *named, "words", len(metadatas))
+    alike = None if embed is None else _by_meaning(constraint.phrase, keys, embed, close)
+    return None if alike is None else _proposal(constraint, *alike, "meaning", len(metadatas))
+
+
+def _keys(metadatas: Sequence[Metadata]) -> Iterator[_Key]:
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for metadata in metadatas:
+        for name, value in metadata.items():
+            if isinstance(value, str):
+                found[name][value] += 1
+    for name, counts in sorted(found.items()):
+        few = len(counts) <= _MOST_VALUES and counts.total() >= _LEAST_REPEATS * len(counts)
+        if few and max(map(len, counts)) <= _LONGEST_VALUE:
+            yield _Key(name, counts)
+
+
+def _by_words(phrase: str, keys: Sequence[_Key]) -> tuple[_Key, tuple[str, ...]] | None:
+    """The key that has values in the words of the phrase: the one that most of them are in."""
+    words = _words(phrase)
+    best: tuple[_Key, tuple[str, ...]] | None = None
+    most = (0, 0, 0)
+    for key in keys:
+        own = _words(key.name)
+        named = {value: _words(value) - own or _words(value) for value in key.counts}
+        named = {value: its for value, its in named.items() if its and its <= words}
+        # "line" is no value of its own where "command line" is one.
+        kept = [value for value, its in named.items() if not any(its < x for x in named.values())]
+        covered = frozenset[str]().union(*(named[value] for value in kept))
+        rank = (len(covered), len(own & words), key.rows)
+        if kept and rank > most:
+            best, most = (key, tuple(sorted(kept))), rank
+    return best
+
+
+def _by_meaning(
+    phrase: str, keys: Sequence[_Key], embed: Embed, close: float
+) -> tuple[_Key, tuple[str, ...]] | None:
+    """The one value that is close to the phrase, and closer than all others."""
+    pairs = [(key, value) for key in keys for value in key.counts if _words(value)]
+    if not pairs:
+        return None
+    vectors = embed([phrase, *(_readable(value) for _, value in pairs)])
+    cosines = vectors[1:] @ vectors[0]
+    order = np.argsort(-cosines, kind="stable")
+    best = float(cosines[order[0]])
+    second = float(cosines[order[1]]) if len(order) > 1 else -1.0
+    if best < close or best - second < _LEAD:
+        return None
+    key, value = pairs[int(order[0])]
+    return key, (value,)
+
+
+def _proposal(
+    constraint: Constraint,
+    key: _Key,
+    values: tuple[str, ...],
+    found_by: Literal["words", "meaning"],
+    total: int,
+) -> FilterProposal:
+    having = sum(key.counts[value] for value in values)
+    unwanted = constraint.kind == "no"
+    condition: Any
+    if len(values) > 1:
+        condition = {"$nin" if unwanted else "$in": list(values)}
+    else:
+        condition = {"$ne": values[0]} if unwanted else values[0]
+    passing = total - having if unwanted else having
+    where = {key.name: condition}
+    return FilterProposal(constraint, where, key.name, values, found_by, key.rows, passing)
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words that say something, in the singular; hyphens and colons part words."""
+    found = _WORD.findall(text.casefold().replace("_", " "))
+    words = frozenset(_singular(word) for word in found if word not in _FILLER)
+    return words - _ANSWERS
+
+
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):
+        return f"{word[:-3]}y"
+    plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return word[:-1] if plural else word
+
+
+def _readable(value: str) -> str:
+    return " ".join(_WORD.findall(value.replace("_", " "))) or value
