@@ -18,7 +18,7 @@ _NAME = (
 # Between a name and its value: a mark, or a comma in a pair, with quotes that may be escaped.
 _IS = r"\\?['\"]?\s*(?:[:=]>?|(?<=['\"]),)\s*(?:b(?=\\?['\"]))?\\?['\"]?"
 # Never what was hidden already.
-_VALUE = r"(?!\[hidden\])[^\s'\"\\,;&)}\]]*[^\s'\"\\,;&)}\].]"
+_VALUE = r"(?!\[hidden\]|b\\?['\"])[^\s'\"\\,;&)}\]]*[^\s'\"\\,;&)}\].]"
 _PARAMETERS = r"digest\s+(?:\w+\s*=\s*(?:\"[^\"]*\"|[^\s,]+)(?:\s*,\s*)?)+"
 _SCHEME = r"(?:(?:basic|bearer|digest|token|negotiate|ntlm|api-?key|key)\s+)?"
 

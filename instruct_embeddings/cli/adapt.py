@@ -123,7 +123,7 @@ def run_adapt(
         "store": str(store),
         "reused": known is not None,
         "gains": transform.report.gains,
-        "used": transform.report.used,
+        "used": retriever.uses(transform, instruction),
         "blend": transform.report.blend,
         "report": transform.report.to_dict(),
     }
@@ -182,5 +182,7 @@ def _screen(document: Mapping[str, Any], report: str) -> list[str]:
     found = "was stored already (--refit fits it again)" if document["reused"] else "is stored"
     lines = [f'"{document["instruction"]}" by {document["guide"]}', "", report, ""]
     if not document["used"]:
-        lines.append("Its gain may be chance, so queries keep the generic ranking.")
+        why = "It compares texts, and" if document["gains"] else "Its gain may be chance, so"
+        what = "the instruction asks for something: the" if document["gains"] else "the"
+        lines.append(f"{why} {what} instant query answers instead; `query --fitted` uses it.")
     return [*lines, f"The transform {found}: {document['key']} in {document['store']}"]

@@ -114,7 +114,7 @@ def run_query(
     if instruction is not None:
         retriever.fitted(instruction, wait=fitted)
         clock.lap("load_transform")
-        under = {"query": text, "instruction": instruction}
+        under: dict[str, Any] = {"query": text, "instruction": instruction}
         adapted = retriever.search(vector, **under, **options, **adapted_options)
         clock.lap("adapted")
     return Comparison(text, instruction, generic, adapted), clock.laps

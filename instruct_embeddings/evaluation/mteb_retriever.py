@@ -217,9 +217,14 @@ class MtebRetriever:
     def _fit(self, engine: InstructRetriever, instruction: str) -> None:
         """A task goes on without a transform that cannot be fitted, and tells so."""
         try:
-            report = self.reports[instruction] = engine.transform(instruction).report
-            if not (report.used or self.insist):
-                self.unhelped[instruction] = "its transform gains nothing on held-out documents"
+            transform = engine.transform(instruction)
+            self.reports[instruction] = transform.report
+            if not engine.uses(transform, instruction):
+                self.unhelped[instruction] = (
+                    "its guide compares documents, and it requests something"
+                    if transform.report.used
+                    else "its transform gains nothing on held-out documents"
+                )
         except _CANNOT_TEACH as exc:
             self.unlearned[instruction] = self.unhelped[instruction] = str(exc)
             _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
@@ -234,7 +239,7 @@ class MtebRetriever:
         scores = documents @ query[0]
         if instruction is not None:
             transform = self._indexed().transform(instruction)
-            if transform.report.used or self.insist:
+            if self._indexed().uses(transform, instruction):
                 scores = transform.score(query, documents)
         order = np.argsort(-scores, kind="stable")
         return ((ids[place], float(scores[place])) for place in order)

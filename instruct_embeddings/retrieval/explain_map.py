@@ -74,6 +74,7 @@ def picture(explanation: Explanation) -> "Figure":
     Raises:
         MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
     """
+    explanation.fitted_part()  # refuses what has no map, before anything is drawn
     # A figure of its own: pyplot keeps state of the whole process.
     figure: Figure = require("matplotlib.figure", extra="eval").Figure(
         figsize=_SIZE, facecolor="white"

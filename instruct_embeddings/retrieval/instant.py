@@ -1,5 +1,6 @@
 """Answers under an instruction that nothing was fitted for."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import (
     CollectionInfo,
     CollectionMoves,
@@ -21,6 +23,7 @@ from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
+_log = logging.getLogger(__name__)
 MEASURED_LENGTHS = 64
 
 
@@ -79,6 +82,7 @@ class InstantAnswers:
         """Nothing is read before the first answer."""
         self._collection, self.mover = collection, mover
         self._settled: dict[str, _Settled] = {}
+        self._unreached: set[str] = set()
         self._settling = threading.Lock()
 
     def ranker(self, query: str, vector: FloatArray, instruction: str) -> InstantRanker:
@@ -100,6 +104,19 @@ class InstantAnswers:
         alike = kind_of(instruction) == "aspect" and settled.moves.is_like_its_texts(query)
         move = settled.moves.moves([query], instruction, vector, centred=alike)[0]
         return InstantRanker(instruction, info, settled.norms, move)
+
+    def reaches(self) -> bool:
+        """Whether the space of the collection is known, or can be found; said once where not."""
+        info = self._collection.info()
+        if info.fingerprint in self._unreached:
+            return False
+        try:
+            self.settle(info)
+        except GuideError as exc:
+            self._unreached.add(info.fingerprint)
+            _log.warning("The instant query does not serve the collection %r: %s", info.name, exc)
+            return False
+        return True
 
     def directions(self, constraints: Sequence[Constraint]) -> list[Direction]:
         """What constraints name, in the space of the collection.

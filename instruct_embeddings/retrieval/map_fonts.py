@@ -76,7 +76,12 @@ def warn_of_missing(fonts: Fonts, instead: str) -> None:
 
 def _installed(manager: Any) -> dict[str, str]:
     """A file of each family; sans serif first, as it is taken where several are as good."""
-    faces = [font for font in manager.fontManager.ttflist if font.style == "normal"]
+    # Fonts of last resort have a box for every letter.
+    faces = [
+        font
+        for font in manager.fontManager.ttflist
+        if font.style == "normal" and not font.name.startswith("Last Resort")
+    ]
     faces.sort(key=lambda font: ("Sans" not in font.name, font.weight != 400, font.name))
     files: dict[str, str] = {}
     for font in faces:

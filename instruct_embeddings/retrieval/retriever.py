@@ -1,5 +1,6 @@
 """Search a collection of generic vectors under an instruction."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -219,7 +220,7 @@ class InstructRetriever:
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
-        if asked is not None and (wait or self._instant is None or query is None):
+        if asked is not None and (wait or not await asyncio.to_thread(self._at_once, query)):
             texts = [text for text in check_asked(asked) if self._is_taught(text, self.insist)]
             with from_here():
                 await self._fits.wait(texts)
@@ -384,9 +385,15 @@ class InstructRetriever:
         self, instructions: Mapping[str, float], asked: "_Asked", wait: bool
     ) -> Composition:
         """What ranks under the instructions asked for, as one."""
-        if wait or self._instant is None or asked.query is None:
+        if wait or self._at_once(asked.query) is None:
             self._library.get_all([t for t in instructions if self._is_taught(t, asked.insist)])
         return Composition(tuple(self._part(*one, asked) for one in instructions.items()))
+
+    def _at_once(self, query: str | None) -> InstantAnswers | None:
+        """What answers a query without a fit; None where its text or the space is out of reach."""
+        if query is None or self._instant is None or not self._instant.reaches():
+            return None
+        return self._instant
 
     def _is_taught(self, text: str, insist: bool) -> bool:
         """Whether a fit is waited for: not under a request where the guide compares documents."""
@@ -396,7 +403,7 @@ class InstructRetriever:
         """What ranks under one instruction: what was fitted and serves, or the instant query."""
         fitted, taught = self._library.find(text), self._is_taught(text, asked.insist)
         serves = fitted is not None and self._library.serves(fitted, text, insist=asked.insist)
-        instant = self._instant if asked.query is not None else None
+        instant = self._at_once(asked.query)
         if not taught:
             self._library.warn_of_request(text, instant=instant is not None)
         if not serves and instant is not None and asked.query is not None:
@@ -421,9 +428,9 @@ class InstructRetriever:
 
     def _directions(self, instructions: Sequence[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
-        if self._instant is None:
-            return []
         found = [one for text in instructions for one in find_constraints(text)]
+        if not found or self._instant is None or not self._instant.reaches():
+            return []
         return self._instant.directions(list(dict.fromkeys(found)))
 
     def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:

@@ -98,7 +98,8 @@ def summarise(about: Mapping[str, Any]) -> tuple[str, str, CollectionInfo, FitRe
         instruction, guide, created = (about[name] for name in ("instruction", "guide", "created"))
         collection = CollectionInfo(**about["collection"])
         report = FitReport.from_dict(about["report"])
-        if collection.space not in get_args(Space) or not isinstance(created, str):
+        texts = (created, collection.name, collection.id)
+        if collection.space not in get_args(Space) or not all(isinstance(t, str) for t in texts):
             raise ValueError(f"the space {collection.space!r} or time {created!r} is unknown")
         if type(collection.dimension) is not int or not 0 < collection.dimension <= LONGEST_AXIS:
             raise ValueError(f"a dimension is a number from 1 to {LONGEST_AXIS:,}")
@@ -197,7 +198,7 @@ def _check_report(report: FitReport) -> None:
         numbers += asdict(report.judgements).values()
     if report.questions is not None:
         report.questions.check()
-    if report.stopped is not None and report.stopped not in STOPS:
+    if report.stopped not in (None, *STOPS):
         raise ValueError(f"its sample was stopped by {report.stopped!r:.40}")
     if not isinstance(report.measure, str) or not all(map(math.isfinite, numbers)):
         raise ValueError("its report holds numbers that are not finite")

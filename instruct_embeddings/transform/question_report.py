@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.significance import Difference, signed
 
 _SHOWN = 3
@@ -127,6 +128,7 @@ class QuestionReport:
             raise ValueError("instructions are text")
         str(self)
 
+    @printed
     def __str__(self) -> str:
         """A table, what was left out, and the verdict."""
         lines = [*map('"{}"'.format, self.instructions[:_SHOWN])]

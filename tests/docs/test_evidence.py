@@ -25,7 +25,10 @@ GIVEN: Mapping[str, Mapping[str, str]] = {
         "0.5": "triplets by chance",
     },
     "docs/guides.md": {"0.01": "gain at which the sample of the encoder grows"},
-    "docs/how-to/production.md": {"120 s": "default of --timeout"},
+    "docs/how-to/production.md": {
+        "120 s": "default of --timeout",
+        "30 seconds": "timeout of the example",
+    },
     "docs/how-it-works.md": {
         "1.5": "strength of the folded query",
         "0.005": "precision taken for equal",

@@ -55,7 +55,8 @@ def test_instructions_in_tables(chat: Path, run: Run, at: At) -> None:
 
 
 def test_errors_and_notes(chat: Path, run: Run, at: At) -> None:
-    ran = run("query", "x", *at(chat, "chat"), "--instruction", "[red]:bomb:[/red]")
+    asked = ("--fitted", "--instruction", "[red]:bomb:[/red]")
+    ran = run("query", "x", *at(chat, "chat"), *asked)
     assert ran.code == 1
     assert "[red]:bomb:[/red]" in ran.stderr.replace("\n", " ")
 

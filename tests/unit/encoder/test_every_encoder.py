@@ -73,7 +73,7 @@ BEHIND_PADDING = (
     "xmod",
 )
 WITHOUT_A_TABLE = ("eurobert", "modernbert")
-READ = {*FROM_THE_FIRST, *BEHIND_PADDING, *WITHOUT_A_TABLE, "convbert", "roformer", "squeezebert"}
+READ = {*FROM_THE_FIRST, *BEHIND_PADDING, *WITHOUT_A_TABLE, "roformer", "squeezebert"}
 
 
 def build(kind: str, folder: Path) -> Path:

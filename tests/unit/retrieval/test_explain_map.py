@@ -45,6 +45,7 @@ def make() -> Make:
             "guide": "metadata:mood",
             "report": hand_made().report,
             "used": True,
+            "ranked_by": "fitted",
             "labelled": True,
             "rows": len(groups),
             "stored": 500,

@@ -117,6 +117,16 @@ def test_artefacts_of_the_first_format_are_read() -> None:
     assert to_bytes(replace(old, created=hand_made().created)) == WHOLE
 
 
+def test_what_stopped_the_sample_is_kept_and_may_be_missing() -> None:
+    report = read_description(WHOLE)["report"]
+    for stopped in ("enough", "budget", "size"):
+        found = from_bytes(rewritten({"report": report | {"stopped": stopped}}))
+        assert found.report.stopped == stopped
+        assert from_bytes(to_bytes(found)).report.stopped == stopped
+    del report["stopped"]
+    assert from_bytes(rewritten({"report": report})).report.stopped is None
+
+
 def test_artefacts_of_the_second_format_are_read() -> None:
     """It called the property that is `gains` today `helps`, and knew no judged questions."""
     report = read_description(WHOLE)["report"]
@@ -304,6 +314,8 @@ def test_maps_of_another_type_are_refused(kind: str) -> None:
         {"chosen": {"strength": float("inf")}},
         {"growth": [[100, float("nan")]]},
         {"measure": 3},
+        {"stopped": "by hand"},
+        {"stopped": ["budget"]},
     ],
 )
 def test_a_report_with_numbers_that_are_none_is_refused(change: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from instruct_embeddings.transform import BlendFigures, FitReport, QuestionReport
-from instruct_embeddings.transform.report import JudgementReport
+from instruct_embeddings.transform.report import JudgementReport, Stopped
 from instruct_embeddings.transform.significance import Difference
 from tests.unit.conftest import hand_made
 
@@ -122,3 +122,20 @@ def test_reports_of_older_versions_are_read() -> None:
     for new in ("gains", "blend", "used", "questions"):
         del old[new]
     assert FitReport.from_dict(old) == REPORT
+
+
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [
+        ("enough", "500 rows 0.700; no further rows: agreement no longer rose"),
+        ("budget", "500 rows 0.700; no further rows: the guide's time was spent"),
+        ("size", "500 rows 0.700; no further rows: the whole sample was read"),
+    ],
+)
+def test_it_says_what_stopped_the_sample_of_a_guide_that_encodes(
+    stopped: Stopped, said: str
+) -> None:
+    growth = ((250, 0.6), (500, 0.7))
+    report = replace(hand_made().report, growth=growth, stopped=stopped)
+    assert str(report).splitlines()[3].endswith(said)
+    assert FitReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
