@@ -22,6 +22,7 @@ from instruct_embeddings.cli.demo.questions import (
 from instruct_embeddings.cli.encoders import TextEncoder
 from instruct_embeddings.cli.output import note, progress
 from instruct_embeddings.cli.places import Place
+from instruct_embeddings.config import FitConfig
 
 if TYPE_CHECKING:
     from instruct_embeddings.retrieval.hits import Hit
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from instruct_embeddings.transform.transform import InstructionTransform
 
 _WARM_UP = "What is it?"
+# Seconds; a busy machine shall show the same figures.
+_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,8 @@ def run_demo(
     built = build(place, corpus, encoder)
     collection = ChromaVectors(built.collection)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
-    retriever = InstructRetriever(collection, teacher, store=place.store())
+    fit = FitConfig(guide_budget=_PATIENCE)
+    retriever = InstructRetriever(collection, teacher, store=place.store(), fit=fit)
     pairs = [
         (question, corpus.aspects[i % len(corpus.aspects)])
         for i, question in enumerate(corpus.questions)

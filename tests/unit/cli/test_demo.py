@@ -121,7 +121,7 @@ def test_without_labels_the_encoder_teaches(run: Run, zoo: Path, tmp_path: Path)
 
 
 def test_the_sample_corpus_is_asked_with_constraints(run: Run, tmp_path: Path) -> None:
-    words = ["demo", *LABELS, "--label-key", "area", "--path", tmp_path / "demo"]
+    words = ["demo", *LABELS, "--label-key", "area", "--limit", 120, "--path", tmp_path / "demo"]
     ran = run(*words, "--json")
     assert ran.code == 0, ran.stderr
     assert [one["instruction"] for one in ran.json["constraints"]] == [
