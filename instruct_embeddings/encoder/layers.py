@@ -95,6 +95,7 @@ def _load(layer: Layer, width: int) -> nn.Module:
         )
     # Sizes come from the weights first: nothing is allocated that they could not fill.
     shapes = shapes_of(file)
+    wanted: dict[str, tuple[int, ...]]
     if layer.kind == "layer_norm":
         wanted = {"norm.weight": (out,), "norm.bias": (out,)}
     else:

@@ -123,8 +123,10 @@ def _checked(row: object, value: object) -> frozenset[str]:
             "under which rows are stored. Pass {str(id): label}."
         )
     plain = value.tolist() if hasattr(value, "tolist") else value
-    several = isinstance(plain, list | tuple | set | frozenset)
-    for part in plain if several else [plain]:
+    parts: list[object] = (
+        list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
+    )
+    for part in parts:
         if not (part is None or isinstance(part, str | int | float)):
             raise GuideError(
                 f"LabelGuide got {shown(value)} for the id {row!r}. A label is a text or a number, "

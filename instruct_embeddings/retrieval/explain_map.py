@@ -96,7 +96,7 @@ def _writable(explanation: Explanation, fonts: Fonts) -> Explanation:
         one.name: printable(one.name) if fonts.writes(one.name) else f"category {number}"
         for number, one in enumerate(explanation.categories, 1)
     }
-    query = explanation.query_category
+    query = explanation.query_category or ""
     return replace(
         explanation,
         instruction=fonts.writable(explanation.instruction),

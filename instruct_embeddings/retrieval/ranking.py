@@ -191,7 +191,7 @@ def _without_direction(
     """
     near = ~(np.abs(cosines - of_zeros) > _LOOKS_LIKE_ZEROS)  # NaN too
     blank = np.zeros(len(ids), dtype=np.bool_)
-    suspects = [ids[i] for i in np.flatnonzero(near)]
+    suspects = [ids[i] for i in np.flatnonzero(near).tolist()]
     if suspects:
         rows = collection.fetch(suspects, vectors=True)
         known = dict(zip(rows.ids, has_direction(rows.vectors).tolist(), strict=True))

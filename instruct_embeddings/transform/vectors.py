@@ -43,7 +43,8 @@ def _unit_rows_of_any_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     usable = (largest > 0) & np.isfinite(largest)
     shares = np.divide(rows, largest, out=np.zeros_like(rows), where=usable)
     norms = np.linalg.norm(shares, axis=1, keepdims=True)
-    return np.divide(shares, norms, out=shares, where=usable)
+    scaled: NDArray[np.float64] = np.divide(shares, norms, out=shares, where=usable)
+    return scaled
 
 
 def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
@@ -104,7 +105,8 @@ def index_query(vector: NDArray[np.float64], space: Callable[[], Space]) -> Floa
             f"{SHORTEST:g} and {LONGEST:g} they can be compared. Scale the query to the length of "
             "the stored vectors, or look at the embedding model that produced it."
         )
-    return unit_rows(vector[None])[0]
+    unit: FloatArray = unit_rows(vector[None])[0]
+    return unit
 
 
 def _check_direction(vector: NDArray[np.floating[Any]]) -> None:
