@@ -87,7 +87,7 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
     if vectors and ids:
         rows["vectors"] = numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
     if records:
-        documents = answer["documents"] or [None] * len(ids)
+        documents: list[Any] = list(answer["documents"] or []) or [None] * len(ids)
         rows["texts"] = tuple(each(documents, str | None, "documents", rows=len(ids)))
         each(answer["metadatas"] or [], Mapping | None, "metadatas")
         rows["metadatas"] = tuple(map(_steady, answer["metadatas"] or [{}] * len(ids)))

@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from instruct_embeddings._arguments import UNSET, Unset
+from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.retrieval.choosing import Choice
 from llama_index_instruct_embeddings.filters import to_where
 
@@ -74,5 +74,8 @@ class InstructionQueryBundle(QueryBundle):
 
     def choice(self, own: Choice) -> Choice:
         """What is chosen of the results, likewise."""
-        asked = {"least": self.similarity_cutoff, "relevance": self.mmr_threshold}
-        return replace(own, **{k: v for k, v in asked.items() if not isinstance(v, Unset)})
+        return replace(
+            own,
+            least=given(self.similarity_cutoff, own.least),
+            relevance=given(self.mmr_threshold, own.relevance),
+        )
