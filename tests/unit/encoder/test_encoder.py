@@ -33,9 +33,9 @@ def slow_down(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Every generic forward pass takes this long at least."""
     run: Callable[..., Tensor] = InstEmb.generic
 
-    def slowly(self: InstEmb, batch: Any) -> Tensor:
+    def slowly(self: InstEmb, batch: Any, **options: Any) -> Tensor:
         time.sleep(seconds)
-        return run(self, batch)
+        return run(self, batch, **options)
 
     monkeypatch.setattr(InstEmb, "generic", slowly)
 
@@ -120,7 +120,7 @@ async def test_the_loop_turns_while_a_model_is_found_loaded_and_used(
         await asyncio.gather(encoder.aencode(LONG), encoder.aencode(TEXTS))
     turning.cancel()
     assert not stuck
-    assert len(waited) == 1 + 1 + 3 + 1  # found, loaded, three batches and one
+    assert len(waited) == 1 + 1 + 2 + 3 + 1  # found, loaded, tried twice, three batches and one
 
 
 async def test_a_short_query_is_served_between_the_batches_of_a_long_run(
