@@ -66,7 +66,7 @@ def test_eight_that_all_gain_are_enough_and_the_best_blend_is_named() -> None:
     assert str(report).splitlines() == [
         f'"{COLOUR}"',
         "blend    nDCG@2                             gain  recall@2    gain  better  worse",
-        "generic   0.000                                     0.000",
+        "generic   0.000                                      0.000",
         "0.5       0.000  +0.000 [+0.000, +0.000] p=1.000     0.000  +0.000       0      0",
         "1         1.000  +1.000 [+1.000, +1.000] p=0.008     1.000  +1.000       8      0",
         "Use blend=1: on 8 judged questions nDCG@2 rises by more than chance, "
