@@ -36,6 +36,8 @@ EXPORTED: dict[str, list[str]] = {
         "LabellingReport",
         "MetadataGuide",
         "QueryBridge",
+        "QuestionReport",
+        "Questions",
         "Reuse",
         "TransformStore",
         "TransformWarning",
