@@ -1,4 +1,4 @@
-"""`evaluate`: whether an instruction helps one's own judged questions."""
+"""`evaluate`: generic beside adapted rankings on judged questions."""
 
 from collections.abc import Mapping
 from pathlib import Path
