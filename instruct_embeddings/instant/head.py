@@ -11,13 +11,13 @@ from instruct_embeddings._reading import brief, parse_json, read_limited, safete
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.transform.artefact import MALFORMED
 
 HEAD_FILE = "instant_query.safetensors"
 FORMAT_VERSION = 1
 _HEADER = "instruct_embeddings_instant"
 _MAX_BYTES = 64 * 1024 * 1024
 _LARGEST = 1e6
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class MoveHead:
                 space=str(about["space"]),
             )
             head._check()
-        except (OSError, SafetensorError, *_MALFORMED) as exc:
+        except (OSError, SafetensorError, *MALFORMED) as exc:
             if isinstance(exc, CheckpointError):
                 raise
             raise CheckpointError(

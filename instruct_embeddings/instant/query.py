@@ -13,6 +13,7 @@ from typing_extensions import Self
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
 from instruct_embeddings.instant.space import CollectionMoves, Sampler, find_space
+from instruct_embeddings.transform.vectors import unit_rows
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder import EncoderOptions, InstructEncoder
@@ -112,8 +113,6 @@ class InstantQuery:
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
         """Generic vectors of the model whose space is moved in, unit rows of shape (n, d)."""
-        from instruct_embeddings.transform.vectors import unit_rows
-
         return unit_rows(self._encoder.encode(texts))
 
     def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
@@ -166,8 +165,6 @@ class InstantQuery:
         return await asyncio.to_thread(self._folded, generic, read)
 
     def _folded(self, generic: FloatArray, read: FloatArray) -> FloatArray:
-        from instruct_embeddings.transform.vectors import unit_rows
-
         vectors = unit_rows(generic)
         lengths = np.linalg.norm(generic, axis=1, keepdims=True)
         return np.asarray(lengths * unit_rows(vectors + self.head.moves(read, vectors)))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -98,17 +99,26 @@ class CollectionMoves:
 
     def is_like_its_texts(self, query: str) -> bool:
         """Whether a query is about as long as the texts of the collection."""
-        if not self.texts:
-            return False
-        median = float(np.median([len(text) for text in self.texts]))
-        return _SHORTEST * median <= len(query) <= median / _SHORTEST
+        median = self._median_length
+        return bool(self.texts) and _SHORTEST * median <= len(query) <= median / _SHORTEST
+
+    @cached_property
+    def _median_length(self) -> float:
+        """Characters of a text of the collection."""
+        return float(np.median([len(text) for text in self.texts])) if self.texts else 0.0
+
+    @cached_property
+    def _centre(self) -> tuple[list[str], FloatArray]:
+        """What moves are centred on: texts with their vectors, the same under any instruction."""
+        texts = [text[:_READ] for text in self.texts[:_CENTRED_ON]]
+        return texts, self.mover.embed(texts)
 
     def _shared(self, instruction: str) -> FloatArray:
         """Mean move of some texts of the collection, shape (d,); kept for the last instructions."""
         known = self._means.get(instruction)
         if known is None:
-            texts = [text[:_READ] for text in self.texts[:_CENTRED_ON]]
-            moves = self.mover.moves(texts, instruction, self.mover.embed(texts))
+            texts, vectors = self._centre
+            moves = self.mover.moves(texts, instruction, vectors)
             known = self._means[instruction] = np.asarray(moves.mean(0), dtype=np.float32)
             for oldest in list(self._means)[:-_KEPT_MEANS]:
                 self._means.pop(oldest, None)

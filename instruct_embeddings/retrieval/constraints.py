@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["only", "no", "prefer"]
@@ -105,6 +106,7 @@ _LONGEST = 80  # characters
 _SHORT = 6  # words
 
 
+@lru_cache(maxsize=512)
 def find_constraints(instruction: str) -> tuple[Constraint, ...]:
     """The constraints that an instruction states, in their order; none in most instructions.
 

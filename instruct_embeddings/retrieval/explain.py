@@ -152,12 +152,15 @@ def _readings(
         return tuple(Reading(one, None, propose_filter(one, rows.metadatas)) for one in constraints)
     candidates = [hit.id for hit in engine.search(vector, k=CANDIDATES, **options)]
     vectors = engine.collection.fetch(candidates, vectors=True).vectors
-    close = answers.level(CLOSE)
+    moves = answers.moves
+    close = moves.level(CLOSE)
     return tuple(
         Reading(
             direction.constraint,
             speaks(unit_rows(vectors) @ direction.vector, direction.seen) if candidates else 0.0,
-            propose_filter(direction.constraint, rows.metadatas, embed=answers.embed, close=close),
+            propose_filter(
+                direction.constraint, rows.metadatas, embed=moves.directions, close=close
+            ),
         )
         for direction in answers.directions(constraints)
     )

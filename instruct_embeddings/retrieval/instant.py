@@ -24,7 +24,16 @@ from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
 _log = logging.getLogger(__name__)
-MEASURED_LENGTHS = 64
+_MEASURED_LENGTHS = 64
+
+
+def measure_lengths(collection: VectorCollection) -> Norms:
+    """Lengths of the stored vectors, by some of them.
+
+    Raises:
+        EmptyCollectionError: The collection is empty.
+    """
+    return Norms.of(sample_rows(collection, _MEASURED_LENGTHS, seed=0).vectors)
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class InstantRanker:
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""
-        return self.collection.space == "cosine" or self.norms.constant
+        return self.norms.leave_cosines_to(self.collection.space)
 
     @property
     def mix(self) -> float:
@@ -126,34 +135,27 @@ class InstantAnswers:
         """
         if not constraints:
             return []
-        moves = self.settle(self._collection.info()).moves
+        moves = self.moves
         vectors = moves.directions([one.phrase for one in constraints])
         seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
         return [Direction(one, row, seen) for one, row in zip(constraints, vectors, strict=True)]
 
-    def embed(self, phrases: Sequence[str]) -> FloatArray:
-        """Generic unit vectors of phrases in the space of the collection, shape (n, d).
+    @property
+    def moves(self) -> CollectionMoves:
+        """Moves, phrases and levels in the space of the collection.
 
         Raises:
             EmptyCollectionError, GuideError: See `ranker`.
         """
-        return self.settle(self._collection.info()).moves.directions(phrases)
-
-    def level(self, cosine: float) -> float:
-        """What a cosine of all-MiniLM-L6-v2 amounts to in the space of the collection.
-
-        Raises:
-            EmptyCollectionError, GuideError: See `ranker`.
-        """
-        return self.settle(self._collection.info()).moves.level(cosine)
+        return self.settle(self._collection.info()).moves
 
     def settle(self, info: CollectionInfo) -> _Settled:
         """Look at the space of the collection, where that was not done yet."""
         with self._settling:
             known = self._settled.get(info.fingerprint)
             if known is None:
-                lengths = Norms.of(self._sample(MEASURED_LENGTHS).vectors)
-                known = _Settled(self.mover.for_collection(self._sample), lengths)
+                moves = self.mover.for_collection(self._sample)
+                known = _Settled(moves, measure_lengths(self._collection))
                 self._settled = {info.fingerprint: known}
             return known
 

@@ -20,7 +20,7 @@ from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
 from instruct_embeddings.retrieval.hits import Hit, RankedBy
-from instruct_embeddings.retrieval.instant import MEASURED_LENGTHS, InstantAnswers, InstantRanker
+from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker, measure_lengths
 from instruct_embeddings.retrieval.library import TransformLibrary
 from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
 from instruct_embeddings.retrieval.progress import OnFit
@@ -32,11 +32,11 @@ from instruct_embeddings.retrieval.ranking import (
     rank_exactly,
 )
 from instruct_embeddings.retrieval.reuse import Reuse
-from instruct_embeddings.retrieval.sampling import read_pages, sample_rows
+from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
-from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row
 
 
@@ -123,8 +123,8 @@ class InstructRetriever:
 
     @property
     def answers(self) -> InstantAnswers | None:
-        """The instant query over this collection."""
-        return self._instant
+        """The instant query over this collection; None where its space is out of reach."""
+        return self._instant if self._instant is not None and self._instant.reaches() else None
 
     @property
     def store(self) -> TransformStore | None:
@@ -391,9 +391,7 @@ class InstructRetriever:
 
     def _at_once(self, query: str | None) -> InstantAnswers | None:
         """What answers a query without a fit; None where its text or the space is out of reach."""
-        if query is None or self._instant is None or not self._instant.reaches():
-            return None
-        return self._instant
+        return None if query is None else self.answers
 
     def _is_taught(self, text: str, insist: bool) -> bool:
         """Whether a fit is waited for: not under a request where the guide compares documents."""
@@ -421,17 +419,16 @@ class InstructRetriever:
         """The generic ranking, as a part of several."""
         info = self.collection.info()
         if self._unmoving is None or self._unmoving.collection != info:
-            sample = sample_rows(self.collection, MEASURED_LENGTHS, seed=0)
             nothing = np.zeros(info.dimension, dtype=np.float32)
-            self._unmoving = InstantRanker(text, info, Norms.of(sample.vectors), nothing)
+            lengths = measure_lengths(self.collection)
+            self._unmoving = InstantRanker(text, info, lengths, nothing)
         return replace(self._unmoving, instruction=text)
 
     def _directions(self, instructions: Sequence[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
         found = [one for text in instructions for one in find_constraints(text)]
-        if not found or self._instant is None or not self._instant.reaches():
-            return []
-        return self._instant.directions(list(dict.fromkeys(found)))
+        answers = self.answers if found else None
+        return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
 
     def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
         if fits_in_memory(self.collection):

@@ -71,14 +71,12 @@ class SharedFits:
         Where the last fit failed, it is tried again after a minute.
         """
         form = normalise_instruction(instruction)
-        if time.monotonic() - self._failed.get(form, -math.inf) >= _TRY_AGAIN_AFTER:
-            self._join(form, instruction).add_done_callback(lambda done: self._note(form, done))
+        lately = time.monotonic() - self._failed.get(form, -math.inf) < _TRY_AGAIN_AFTER
+        if not lately and form not in self._running:
+            self._join(form, instruction).add_done_callback(partial(self._note, form))
 
     def _note(self, form: str, done: "Future[None]") -> None:
-        problem = done.exception()
-        if problem is None:
-            self._failed.pop(form, None)
-        elif form not in self._failed or self._failed[form] < time.monotonic() - 1:
+        if problem := done.exception():
             self._failed[form] = time.monotonic()
             _log.warning("An instruction could not be fitted in the background: %s", problem)
 

@@ -1,9 +1,6 @@
 """What a run works with, and one step of it."""
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,8 +9,8 @@ from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import BatchSource
 from instruct_embeddings.training.log import Window
+from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
 from instruct_embeddings.training.processes import Processes
-from instruct_embeddings.training.schedule import rate_factor
 from instruct_embeddings.training.student import Student, make_student
 
 
@@ -74,45 +71,24 @@ def take_step(
     """
     run, dropped = config.run, 0
     # Dropout of a step does not depend on the steps before.
-    torch.manual_seed(_seed(run.seed, step, processes.index))
+    torch.manual_seed(seed_of(run.seed, step, processes.index))
     for part in range(run.accumulate):
         batch = source.batch(step * run.accumulate + part, processes.index)
         found = parts.step.backward(batch)
         window = window.batch(found.parts, found.examples * processes.count)
         dropped += found.dropped
     processes.average(parts.named.values())
-    _update(parts, config, step)
+    update(parts.optimiser, parts.named, config.optimiser, step, run.steps)
     return window, dropped
-
-
-def _seed(*numbers: int) -> int:
-    """One seed of several numbers, 63 bits."""
-    digest = hashlib.sha256(repr(numbers).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _optimiser(config: TrainingConfig, named: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     """AdamW; soft prompts learn faster, and neither they nor biases decay."""
     settings = config.optimiser
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in named.items():
+
+    def own(name: str, value: nn.Parameter) -> tuple[float, float]:
         soft = name == "soft_prompts"
         rate = settings.learning_rate * (settings.soft_prompt_rate if soft else 1.0)
-        decay = 0.0 if soft or value.dim() < 2 else settings.weight_decay
-        groups.setdefault((rate, decay), []).append(value)
-    made: Iterable[dict[str, Any]] = (
-        {"params": values, "lr": rate, "full_rate": rate, "weight_decay": decay}
-        for (rate, decay), values in groups.items()
-    )
-    return torch.optim.AdamW(list(made), betas=(0.9, 0.98))
+        return rate, 0.0 if soft or value.dim() < 2 else settings.weight_decay
 
-
-def _update(parts: RunParts, config: TrainingConfig, step: int) -> None:
-    """One step of the optimiser."""
-    factor = rate_factor(step, config.run.steps, config.optimiser)
-    for group in parts.optimiser.param_groups:
-        group["lr"] = group["full_rate"] * factor
-    if config.optimiser.clip:
-        nn.utils.clip_grad_norm_(list(parts.named.values()), config.optimiser.clip)
-    parts.optimiser.step()
-    parts.optimiser.zero_grad(set_to_none=True)
+    return make_optimiser(named, own)

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from instruct_embeddings._types import FloatArray
+from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.config import FitConfig, normalise_instruction
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform.query import QueryTransform
@@ -36,6 +36,10 @@ class Norms:
     def constant(self) -> bool:
         """Whether all stored vectors have the same length, up to rounding."""
         return self.spread < 1e-3
+
+    def leave_cosines_to(self, space: Space) -> bool:
+        """Whether an index of that space ranks by cosine: lengths do not weigh in."""
+        return space == "cosine" or self.constant
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class InstructionTransform:
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine: it does not weigh lengths in."""
-        return self.collection.space == "cosine" or self.norms.constant
+        return self.norms.leave_cosines_to(self.collection.space)
 
     @property
     def key(self) -> str:

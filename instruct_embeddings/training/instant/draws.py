@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -163,14 +163,11 @@ class Draws:
         if len(drawn.documents) > _MOST_KEPT:
             start = rng.randrange(len(drawn.documents) - _MOST_KEPT)
             some = slice(start, start + _MOST_KEPT)
-        return Drawn(
-            "keep",
-            drawn.texts,
-            drawn.instructions,
-            drawn.vectors,
-            drawn.documents[some],
-            drawn.allowed[:, some],
-            keep=True,
+        return replace(
+            drawn,
+            documents=drawn.documents[some],
+            allowed=drawn.allowed[:, some],
+            relevant=None,
         )
 
     def _nothing(self, rng: random.Random, rows: int) -> list[str]:

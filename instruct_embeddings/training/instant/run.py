@@ -35,7 +35,7 @@ from instruct_embeddings.training.instant.sets import (
     read_retrieval,
 )
 from instruct_embeddings.training.instant.words import Words
-from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
 from instruct_embeddings.training.state import (
     Progress,
     load_state,
@@ -190,14 +190,14 @@ def take_step(
 ) -> dict[str, float]:
     """One step; the mean parts of its loss by kind."""
     own = config.instant
-    rng = random.Random(_seed(config.run.seed, step))
-    torch.manual_seed(_seed(config.run.seed, step))
+    rng = random.Random(seed_of(config.run.seed, step))
+    torch.manual_seed(seed_of(config.run.seed, step))
     groups = [draws.group(rng, own.rows) for _ in range(own.groups)]
     tokens = rng.choices(own.text_tokens, own.text_shares)[0]
     moves = _moves(student, groups, tokens)
     parts: dict[str, list[float]] = {}
     total = moves.new_zeros(())
-    for group, moved in zip(groups, moves.split(own.rows), strict=True):
+    for group, moved in zip(groups, torch.split(moves, own.rows), strict=True):
         found = losses(own, group, moved)
         total = total + torch.stack(list(found.values())).sum() / own.groups
         for name, value in found.items():
@@ -208,13 +208,7 @@ def take_step(
             "[optimiser] learning_rate."
         )
     total.backward()  # type: ignore[no-untyped-call]
-    factor = rate_factor(step, config.run.steps, config.optimiser)
-    for group_of_parameters in optimiser.param_groups:
-        group_of_parameters["lr"] = group_of_parameters["full_rate"] * factor
-    if config.optimiser.clip:
-        nn.utils.clip_grad_norm_(list(named.values()), config.optimiser.clip)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    update(optimiser, named, config.optimiser, step, config.run.steps)
     return {name: float(np.mean(values)) for name, values in parts.items()}
 
 
@@ -254,7 +248,7 @@ def _moves(student: InstantStudent, groups: Sequence[Drawn], tokens: int) -> Ten
 
 @torch.no_grad()
 def _centre(student: InstantStudent, draws: Draws, config: InstantTraining) -> None:
-    rng = random.Random(_seed(config.run.seed, -1))
+    rng = random.Random(seed_of(config.run.seed, -1))
     groups = [draws.group(rng, config.instant.rows) for _ in range(_CENTRED_ON)]
     tokens = max(config.instant.text_tokens)
     read = [student.read(group.texts, group.instructions, tokens) for group in groups]
@@ -263,25 +257,18 @@ def _centre(student: InstantStudent, draws: Draws, config: InstantTraining) -> N
 
 def _optimiser(config: InstantTraining, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
     """AdamW; the head learns faster than the encoder, biases do not decay."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, value in named.items():
+    settings = config.optimiser
+
+    def own(name: str, value: nn.Parameter) -> tuple[float, float]:
         faster = config.instant.head_rate if name.startswith("head.") else 1.0
-        decay = config.optimiser.weight_decay if value.dim() > 1 else 0.0
-        rate = config.optimiser.learning_rate * faster
-        groups.setdefault((rate, decay), []).append(value)
-    made: list[dict[str, Any]] = [
-        {"params": values, "lr": rate, "full_rate": rate, "weight_decay": decay}
-        for (rate, decay), values in groups.items()
-    ]
-    return torch.optim.AdamW(made, betas=(0.9, 0.98))
+        decay = settings.weight_decay if value.dim() > 1 else 0.0
+        return settings.learning_rate * faster, decay
+
+    return make_optimiser(named, own)
 
 
 def _tensor(array: "np.ndarray[Any, Any]", device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-
-def _seed(*numbers: int) -> int:
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
 
 
 def _log(output: Path, done: Progress, means: Mapping[str, float]) -> None:
