@@ -1,6 +1,7 @@
 """What an instruction asks for: an aspect to compare texts in, or something to be found or done."""
 
 import re
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from instruct_embeddings.retrieval.constraints import find_constraints
@@ -43,9 +44,13 @@ _FETCHING = (
 _FETCHES = re.compile(rf"^{_FETCHING}\b(?:\s+(?:me|us|out|for))*\s*(?P<rest>.*)$")
 # "the language of the program", "which language it is written in": named, not fetched.
 _NAMED = re.compile(
-    r"^(?:the|its|their|his|her|what|which)\s+(?:\w+\s+){0,2}?(?P<noun>\w+)(?:\s+(?:or|and)\s+\w+)?"
+    r"^(?:the|its|their|his|her)\s+(?:\w+\s+){0,2}?(?P<noun>\w+)(?:\s+(?:or|and)\s+\w+)?"
     r"(?:$|\s+(?:of|in|behind|expressed|used|discussed|reported|it|they|that\s+(?:it|they|the|is)"
     r"|which\s+(?:it|they|the|is)|the\s+text|this)\b)"
+)
+# "which language it is written in" and "what it is about", but not "what caused it".
+_ASKED = re.compile(
+    r"^(?:what|which)\s+(?:(?:\w+\s+){1,3}?(?:it|they|the\s+\w+)\s+\w|(?:it|they)\s+(?:is|are)\b)"
 )
 _CHATTING = re.compile(
     r"^(?:answer|respond|reply|explain|summari[sz]e|translate|write|be|act|behave|use|cite|quote|help"
@@ -81,6 +86,7 @@ _QUESTION = re.compile(
 )
 
 
+@lru_cache(maxsize=512)
 def kind_of(instruction: str) -> InstructionKind:
     """Whether an instruction names an aspect of texts, or requests something.
 
@@ -131,5 +137,7 @@ def better_form(instruction: str, *, instant: bool, override: str = "insist=True
 
 def _names_an_aspect(rest: str) -> bool:
     """Whether "the language it is written in" follows, rather than what is to be fetched."""
+    if _ASKED.match(rest):
+        return True
     named = _NAMED.match(rest)
     return named is not None and re.fullmatch(_DOCUMENTS, named["noun"]) is None

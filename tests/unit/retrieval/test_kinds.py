@@ -34,6 +34,8 @@ Find the language it is written in
 Find the language of the program
 Find the sentiment behind the text
 Tell me which language it is written in
+Tell me what it is about
+Find what kind of problem the ticket reports
 Describe the mood of the text
 Find texts about the same topic
 Find the ticket that reports the same problem
@@ -65,6 +67,10 @@ What documents mention the drug?
 What answers the question?
 Does it support the claim?
 Find what can be done against it.
+Find what caused it.
+Find what it leads to.
+Find which troubles follow.
+Tell me what happened after it
 Please find something cheaper
 Show me everything about taxes
 Give me three examples
