@@ -87,6 +87,8 @@ class DaemonPool:
             waiting, self._waiting = self._waiting, deque()
         for done, _, _ in waiting:
             done.cancel()
+            # Else who waits for several futures would wait for ever.
+            done.set_running_or_notify_cancel()
 
     def _not_started(self, problem: BaseException) -> None:
         with self._lock:

@@ -104,12 +104,12 @@ def fill(
         edited = [record for record in differ if known[record.id][0] != record.text]
         encoded = [*new, *edited] if update else new
         on_rows(len(batch) - len(encoded))
-        vectors = encoder.encode([one.text for one in encoded], on_batch=on_rows) if encoded else ()
-        if new:
+        if encoded:
+            vectors = encoder.encode([one.text for one in encoded], on_batch=on_rows)
             _store(target.collection(), new, vectors[: len(new)])
-            counts.added += len(new)
+            _replace(target.collection(), encoded[len(new) :], vectors[len(new) :])
+        counts.added += len(new)
         if update and differ:
-            _replace(target.collection(), edited, vectors[len(new) :])
             _describe(target.collection(), differ, known)
             counts.updated += len(differ)
         elif differ:
@@ -140,8 +140,9 @@ def _store(collection: "chromadb.Collection", records: list[Record], vectors: "F
     metadatas: Any = [record.metadata or None for record in records]
     names = [record.id for record in records]
     texts = [record.text for record in records]
-    with _writing(collection, names):
-        collection.add(ids=names, embeddings=vectors, documents=texts, metadatas=metadatas)
+    if names:
+        with _writing(collection, names):
+            collection.add(ids=names, embeddings=vectors, documents=texts, metadatas=metadatas)
 
 
 def _replace(

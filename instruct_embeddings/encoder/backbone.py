@@ -101,8 +101,17 @@ class Backbone(nn.Module):
         return self._counted.most
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Input embeddings of token ids, shape (b, t) -> (b, t, d)."""
-        out: Tensor = self.body.get_input_embeddings()(ids)
+        """Input embeddings of token ids, shape (b, t) -> (b, t, d).
+
+        Raises:
+            ConfigError: The model gives them in pairs with a scale, as I-BERT does.
+        """
+        out: Any = self.body.get_input_embeddings()(ids)
+        if not isinstance(out, Tensor):
+            raise ConfigError(
+                f"{type(self.body).__name__} quantises its input embeddings, so no soft prompts or "
+                "soft tokens can stand between them. Use soft_prompts=0 and refine_steps=0."
+            )
         return out
 
     def forward(

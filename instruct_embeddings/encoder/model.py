@@ -137,8 +137,9 @@ class InstEmb(nn.Module):
 
 def _initial_soft_prompts(backbone: Backbone, settings: EncoderSettings, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
+    if not settings.soft_prompts:
+        return torch.zeros(0, backbone.input_size, device=backbone.device)
     table: Any = backbone.body.get_input_embeddings()
-    vocabulary: int = table.num_embeddings
-    ids = torch.randint(vocabulary, (1, settings.soft_prompts), generator=generator)
+    ids = torch.randint(len(table.weight), (1, settings.soft_prompts), generator=generator)
     with torch.no_grad():
         return backbone.embed(ids.to(backbone.device))[0].float().clone()

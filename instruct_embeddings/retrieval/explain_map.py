@@ -192,7 +192,7 @@ def _write_texts(figure: "Figure", explanation: Explanation) -> None:
 
     (report, _), pale = explanation.fitted_part(), {"color": _PALE_INK}
     write(_LEFT[0], 0.945, explanation.instruction, 80, 23, weight="bold")
-    write(_LEFT[0], 0.890, f"★  {explanation.query}", 150, 13, **pale)
+    write(_LEFT[0], 0.890, f"★ {explanation.query}", 150, 13, **pale)
     for left, head, adapted in zip(_LEFT, _HEADS, (False, True), strict=True):
         write(left, 0.822, head, 60, 15, weight="bold")
         write(left, 0.787, _caption(explanation, adapted), 90, 11.5, **pale)

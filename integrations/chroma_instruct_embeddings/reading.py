@@ -87,10 +87,11 @@ def rows_of(answer: GetResult, *, vectors: bool, records: bool) -> Rows:
     if vectors and ids:
         rows["vectors"] = numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
     if records:
-        documents: list[Any] = list(answer["documents"] or []) or [None] * len(ids)
+        documents: Any = answer["documents"] or [None] * len(ids)
+        metadatas: Any = answer["metadatas"] or [None] * len(ids)
         rows["texts"] = tuple(each(documents, str | None, "documents", rows=len(ids)))
-        each(answer["metadatas"] or [], Mapping | None, "metadatas")
-        rows["metadatas"] = tuple(map(_steady, answer["metadatas"] or [{}] * len(ids)))
+        each(metadatas, Mapping | None, "metadatas", rows=len(ids))
+        rows["metadatas"] = tuple(map(_steady, metadatas))
         if any(map(is_node, rows["metadatas"])):
             rows["embed"] = embedded_text
     return Rows(ids, **rows)

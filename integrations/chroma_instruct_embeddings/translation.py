@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
@@ -45,9 +46,19 @@ def of_chroma() -> Iterator[None]:
     except (AttributeError, LookupError, TypeError) as error:
         raise AnswerError(f"JSON of another form, {reason(error)}") from error
     except ValueError as error:
-        if not type(error).__module__.startswith("pydantic"):
+        if not _is_of_the_answer(error):
             raise
         raise AnswerError(f"JSON of another form, {reason(error)}") from error
+
+
+def _is_of_the_answer(error: ValueError) -> bool:
+    """Whether Chroma has failed to read an answer; its other ValueErrors refuse arguments."""
+    if type(error).__module__.startswith("pydantic"):
+        return True
+    # It rewords some errors, and turns lists into arrays where it transforms an answer.
+    if isinstance(error.__context__, AttributeError | LookupError | TypeError):
+        return True
+    return traceback.extract_tb(error.__traceback__)[-1].name.startswith("_transform")
 
 
 @contextmanager

@@ -27,8 +27,8 @@ def spin():
         sum(range(1000))
 
 def shared():
-    begun.wait()
     try:
+        begun.wait()
         while True:
             time.sleep(0.01)
     finally:
@@ -94,6 +94,7 @@ def test_work_that_has_not_begun_is_cancelled() -> None:
     assert first.result(SECONDS) == "done"
     with pytest.raises(CancelledError):
         second.result(SECONDS)
+    assert not wait([first, second], SECONDS).not_done
 
 
 def test_a_thread_that_cannot_start_ends_the_future(monkeypatch: pytest.MonkeyPatch) -> None:

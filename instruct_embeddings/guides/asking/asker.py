@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,9 @@ from instruct_embeddings.guides.asking.models import AskedModel, Prompt, TextMod
 from instruct_embeddings.guides.asking.work import Work
 
 T = TypeVar("T")
+
+# Prompts that wait for a thread, beside each that is asked.
+_AHEAD = 2
 
 
 class Asker:
@@ -148,15 +151,22 @@ class Asker:
         sleep = self._sleep or stop.wait
         pool = DaemonPool(self._concurrency, "asking")
         jobs: dict[Future[Answer[T]], str] = {}
+
+        def collect(least: int) -> None:
+            while len(jobs) > least:
+                for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                    # What stopped it is the error of another job.
+                    with contextlib.suppress(Stopped):
+                        arrived(jobs.pop(job), job.result())
+
         try:
             for key, prompt in prompts.items():
                 # Tracing of the hosts goes by context variables, which threads do not inherit.
                 run = copy_context().run
                 jobs[pool.submit(run, work.answer, key, prompt, stop, sleep)] = key
-            for job in as_completed(jobs):
-                # What stopped it is the error of another job.
-                with contextlib.suppress(Stopped):
-                    arrived(jobs[job], job.result())
+                # No further ahead: an error ends the asking after few more calls.
+                collect(_AHEAD * self._concurrency)
+            collect(0)
         except BaseException as exc:
             stop.set()
             pool.cancel()

@@ -165,7 +165,7 @@ def test_a_server_that_answers_a_byte_at_a_time_is_an_error_after_the_timeout(
     vectors = ChromaVectors(client.get_collection("reviews", embedding_function=None))
     # The whole answer would take a quarter of a minute.
     server.answers["count"], server.pause = 10**60, 0.25
-    with limited(8), pytest.raises(UnreachableCollectionError, match=r"ReadTimeout.*longer in all"):
+    with limited(8), pytest.raises(UnreachableCollectionError, match=r"ReadTimeout: "):
         vectors.count()
     server.slow, server.answers["count"] = "", 3
     assert vectors.count() == 3

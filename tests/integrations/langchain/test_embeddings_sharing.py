@@ -98,6 +98,7 @@ def test_copies_for_one_request_load_the_model_once(monkeypatch: pytest.MonkeyPa
         return load(source, options)
 
     monkeypatch.setattr(loading, "load_model", record)
+    gc.collect()  # what other tests left
     before = len(registry.shared)
     original = InstructEmbeddings(model=tiny_checkpoint(), attn_implementation="eager")
     with original.with_instruction(INSTRUCTION) as asked:

@@ -89,7 +89,7 @@ def test_missing_keys_are_named() -> None:
         ("soft_prompts", "3"),
         ("soft_prompts", None),
         ("soft_prompts", True),
-        ("pooling", "max"),
+        ("pooling", "min"),
         ("pooling", ["mean"]),
         ("generic_pooling", "dual_anchor"),
         ("max_tokens", 0),

@@ -236,6 +236,7 @@ def test_rows_of_a_category_without_sampled_rows_are_grey(make: Make) -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore:No installed font:UserWarning")
 @pytest.mark.parametrize(
     "text",
     [

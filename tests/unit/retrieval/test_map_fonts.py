@@ -54,7 +54,7 @@ def test_chinese_names_are_numbered_where_no_font_has_them(
     with pytest.warns(UserWarning, match="numbers, in the order of the table"):
         figure = picture(explanation)
     texts = [text.get_text() for text in figure.texts]
-    assert "★  … are gone" in texts
+    assert "★ … are gone" in texts
     assert not [text for text in texts if set(text) & set("".join(CHINESE[:2]))]
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()][:3] == [

@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from instruct_embeddings.encoder import hub
+from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.training.config import load_config
+from instruct_embeddings.training.instant.config import read_config
+from instruct_embeddings.training.instant.run import RECIPES
 from instruct_embeddings.training.plan import plan_training
 from instruct_embeddings.training.recipes import recipes
 
@@ -14,6 +18,7 @@ SIZES = {"minilm": 22_713_216, "qwen3-0.6b": 596_049_920, "qwen2.5-7b": 7_615_61
 
 # Trained on files that do not come with the package.
 SHIPPED = {"instruct-minilm-l6-v1", "instruct-minilm-l6-refine-v1"}
+INSTANT = "instant-minilm-l6-v1"
 
 
 @pytest.fixture
@@ -52,11 +57,21 @@ def test_a_recipe_dry_runs_without_weights_and_says_what_it_takes(
     assert f"instruct-embeddings train {name} --data FOLDER" in text
 
 
-@pytest.mark.parametrize("name", hub.shipped())
+def settings_of(name: str) -> EncoderSettings:
+    found = json.loads((WEIGHTS / name / "instruct_encoder.json").read_text(encoding="utf-8"))
+    return EncoderSettings.from_dict(found)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_the_recipe_of_a_shipped_encoder_is_the_one_it_was_trained_with(name: str) -> None:
-    settings = json.loads((WEIGHTS / name / "instruct_encoder.json").read_text(encoding="utf-8"))
     config = load_config(recipes()[name])
-    asked = json.loads(json.dumps(config.model.to_dict()))
-    assert settings == asked | {"adapter": True}
+    assert settings_of(name) == replace(config.model, adapter=True)
     assert config.data.instructions is not None
     assert config.data.instructions.is_file()
+
+
+def test_the_instant_query_goes_on_from_a_shipped_encoder() -> None:
+    config = read_config(RECIPES / f"{INSTANT}.toml")
+    assert config.instant.start in SHIPPED
+    assert settings_of(INSTANT) == settings_of(config.instant.start)
+    assert {INSTANT, *SHIPPED} == set(hub.shipped())

@@ -272,14 +272,13 @@ def test_what_a_caller_interrupts_does_not_wait_for_pauses(tmp_path: Path) -> No
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     asker = Asker(Doubler(_0=busy), cache=tmp_path, concurrency=2, on_progress=interrupt)
     with pytest.raises(KeyboardInterrupt):
         asker.ask_all(prompts(2), int)
-    for thread in threading.enumerate():
-        if thread.name.startswith("asking"):
-            thread.join(20)
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_a_fault_of_the_parser_is_not_hidden() -> None:
