@@ -159,9 +159,7 @@ def test_wrong_settings_are_named(tmp_path: Path, setting: str, told: str) -> No
     head, _, rest = usual.partition("[instant.kinds]")
     kinds = "[instant.kinds]" + rest.partition("[instant.kind_weights]")[0]
     lines = [line for line in head.splitlines() if not line.startswith(f"{name} =")]
-    kinds = (
-        "" if name == "kinds" else "[instant.kinds]" + rest.partition("[instant.kind_weights]")[0]
-    )
+    own = [] if name == "kinds" else [kinds]
     file = tmp_path / "recipe.toml"
     file.write_text("\n".join([*lines, setting, *own]), encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
