@@ -8,7 +8,7 @@ instructions that should change nothing. nDCG@10 and recall@100 are means over q
 of a document that answers the query under this instruction and one that answers it under another,
 how often the first stands first, mean over groups; one half for whoever ignores the instruction.
 Gains over the generic vectors have 95 % intervals of a paired bootstrap that draws whole groups.
-Constraints are those of `constraints_suite`.
+Constraints are those of `constraints_suite`; label tasks those of `tasks`, asked without any fit.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from tests.benchmarks.retrieval_contestants import (
     Stored,
     contestants,
 )
+from tests.benchmarks.retrieval_labels import measure_labels
 from tests.benchmarks.retrieval_metrics import (
     couples_in_order,
     gain,
@@ -42,9 +43,9 @@ from tests.benchmarks.retrieval_metrics import (
 )
 from tests.benchmarks.retrieval_report import print_report
 from tests.benchmarks.retrieval_sets import RetrievalSet, cut, load_sets
-from tests.benchmarks.tasks import embed
+from tests.benchmarks.tasks import TASKS, embed
 
-CONSTRAINTS = "constraints"
+CONSTRAINTS, LABELS = "constraints", "labels"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Sizes:
         rows: Of each collection of constraints.
         fitted: Instructions of a set, the commonest, under which a transform is fitted.
         sample: Texts that a transform is fitted on.
+        tasks: Label tasks.
     """
 
     queries: int = 330
@@ -66,9 +68,10 @@ class Sizes:
     rows: int = 1000
     fitted: int = 2
     sample: int = 500
+    tasks: int = len(TASKS)
 
 
-QUICK = Sizes(24, 100, 12, 120, 1, 100)
+QUICK = Sizes(24, 100, 12, 120, 1, 100, 2)
 
 
 @dataclass
@@ -106,6 +109,7 @@ def main() -> None:
         "sizes": asdict(sizes),
         "retrieval": [],
         "constraints": [],
+        "labels": [],
     }
     sets = [own for own in load_sets(arguments.data) if not names or own.name in names]
     for own in track(sets, "sets", console=Console(stderr=True)):
@@ -119,6 +123,11 @@ def main() -> None:
             (sizes.cases, sizes.rows),
             seed,
         )
+    if not names or LABELS in names:
+        chosen = TASKS[: sizes.tasks]
+        results["labels"] = measure_labels(
+            chosen, arguments.data, models.generic, table, sizes.queries, seed
+        )
     print_report(results)
     if not (arguments.quick or names):
         Console().print(f"kept in {save('retrieval', results)}")
@@ -130,7 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds dev/")
     parser.add_argument("--model", help="encoder: folder or hub id; the package's own by default")
     parser.add_argument("--instant", help="instant query: folder; the package's own by default")
-    parser.add_argument("--sets", nargs="*", help=f"names of folders, or {CONSTRAINTS}; all")
+    parser.add_argument("--sets", nargs="*", help=f"names of folders, {CONSTRAINTS}, {LABELS}; all")
     parser.add_argument("--quick", action="store_true", help="few queries; keeps nothing")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -27,7 +27,9 @@ def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
         "their gains are over the generic vectors on the same queries. Intervals are 95 % of a "
         "paired bootstrap over groups.",
         "In constraints the query says the topic and the instruction what is wanted or unwanted; "
-        "cases are chosen by how many rows satisfy them, never by results.",
+        "cases are chosen by how many rows satisfy them, never by results. In label tasks texts "
+        "are queries; right are the texts with the same label, under the question that the labels "
+        "answer.",
     ]
     for one in sections(results):
         parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]

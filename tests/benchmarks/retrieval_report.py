@@ -36,7 +36,10 @@ def sections(results: Mapping[str, Any]) -> list[Section]:
     """The tables."""
     rows, constraints = results["retrieval"], results["constraints"]
     found = [means(rows), *(one for name in distinct(rows, "set") for one in _of_set(rows, name))]
-    return (found if rows else []) + (constrained(constraints) if constraints else [])
+    labels = results.get("labels", [])
+    found = found if rows else []
+    found += constrained(constraints) if constraints else []
+    return found + ([labelled(labels)] if labels else [])
 
 
 def means(rows: Sequence[Row]) -> Section:
@@ -110,6 +113,19 @@ def constrained(rows: Sequence[Row]) -> list[Section]:
         title = f"constraints by {part}: satisfied / on topic / both"
         found.append(Section(title, [part, "cases", *methods], lines))
     return found
+
+
+def labelled(rows: Sequence[Row]) -> Section:
+    """Precision@10 of each label task, and the means."""
+    methods, tasks = distinct(rows, "method"), distinct(rows, "task")
+    lines = []
+    for task in tasks:
+        own = {row["method"]: row for row in pick(rows, task=task)}
+        lines.append([task, *(f"{own[name]['precision@10']:.3f}" for name in methods)])
+    parts = [pick(rows, method=name) for name in methods]
+    lines.append(["mean", *(f"{mean(row['precision@10'] for row in own):.3f}" for own in parts)])
+    title = f"label tasks without a fit: precision@10, up to {rows[0]['queries']} queries a task"
+    return Section(title, ["task", *methods], lines)
 
 
 def interval(difference: Mapping[str, float] | None) -> str:
