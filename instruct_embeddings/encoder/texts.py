@@ -45,14 +45,9 @@ def check_sentence(instruction: str | None) -> str | None:
     """An instruction without surrounding white space; None for generic embeddings.
 
     Raises:
-        InstructionError: It is empty, too long, or not a string.
-        TextError: It holds a lone surrogate.
+        InstructionError: It is empty, too long, not a string, or holds half of a surrogate pair.
     """
-    if instruction is None:
-        return None
-    found = check_instruction(instruction)
-    check_surrogates("The instruction", found)
-    return found
+    return None if instruction is None else check_instruction(instruction)
 
 
 def check_instructions(instructions: Sequence[str | None]) -> list[str | None]:
@@ -60,8 +55,7 @@ def check_instructions(instructions: Sequence[str | None]) -> list[str | None]:
 
     Raises:
         TypeError: It is a bare string.
-        InstructionError: One is empty or too long.
-        TextError: One holds a lone surrogate.
+        InstructionError: One is empty, too long, not a string, or holds half of a surrogate pair.
     """
     if isinstance(instructions, (str, bytes)):
         raise TypeError(

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from instruct_embeddings._recent import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import Rows
@@ -67,7 +68,9 @@ class CollectionMoves:
     bridge: QueryBridge | None = None
     likeness: tuple[float, float] = (0.0, 0.0)
     texts: tuple[str, ...] = ()
-    _means: dict[str, FloatArray] = field(default_factory=dict, compare=False, repr=False)
+    _means: Recent[str, FloatArray] = field(
+        default_factory=lambda: Recent(_KEPT_MEANS), compare=False, repr=False
+    )
 
     def moves(
         self,
@@ -119,9 +122,7 @@ class CollectionMoves:
         if known is None:
             texts, vectors = self._centre
             moves = self.mover.moves(texts, instruction, vectors)
-            known = self._means[instruction] = np.asarray(moves.mean(0), dtype=np.float32)
-            for oldest in list(self._means)[:-_KEPT_MEANS]:
-                self._means.pop(oldest, None)
+            known = self._means.put(instruction, np.asarray(moves.mean(0), dtype=np.float32))
         return known
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:

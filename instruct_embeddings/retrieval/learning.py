@@ -12,7 +12,7 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.kinds import compares_documents
 from instruct_embeddings.retrieval.progress import Progress
-from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.from_targets import held_out_agreement
@@ -65,10 +65,12 @@ def fit_all(
     Raises:
         GuideError: There is nothing to learn from.
         EmptyCollectionError: The collection is empty.
+        StaleCollectionError: It was made anew meanwhile.
     """
     started = time.perf_counter()
     told = progress or Progress(instructions)
-    lessons = _learn(collection, guide, instructions, config, started, told)
+    with unchanged(collection) as info:
+        lessons = _learn(collection, guide, instructions, config, started, told)
     fitted = []
     for text, lesson in zip(instructions, lessons, strict=True):
         transform = fit_transform(
@@ -76,7 +78,7 @@ def fit_all(
             lesson.supervision,
             instruction=text,
             guide=guide.key,
-            collection=collection.info(),
+            collection=info,
             config=config,
             started=started,
             on_step=told.of(text).fitting,

@@ -2,11 +2,14 @@
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
 
+from instruct_embeddings._recent import Recent
+from instruct_embeddings._threads import make_anew_after_fork
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
 from instruct_embeddings.errors import (
@@ -24,19 +27,25 @@ from instruct_embeddings.retrieval.learning import fit_all
 from instruct_embeddings.retrieval.progress import OnFit, Progress
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
-from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
 from instruct_embeddings.transform.from_judgements import MAX_PAIRS, refine
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 
 _Key = tuple[str, str]
+
+# Transforms kept in memory: 58 MB of 768 dimensions.
+KEPT_TRANSFORMS = 128
+_TOLD = 4096
 _log = logging.getLogger(__name__)
 
 
 class TransformLibrary:
     """Finds the transform of an instruction: in memory, in a store, or by fitting it.
 
-    Each is fitted once, however many threads ask; who asks for a known one never waits.
+    Each is fitted once, however many threads ask; who asks for a known one never waits. The last
+    `KEPT_TRANSFORMS` that were used are kept in memory; one that was forgotten is read from the
+    store again, and fitted again where there is none.
 
     Attributes:
         collection: The collection whose vectors are adapted.
@@ -70,10 +79,17 @@ class TransformLibrary:
         self.reuse = reuse
         self.questions = questions
         self.on_fit = on_fit
-        self._told: set[str] = set()
+        self._told: Recent[str, bool] = Recent(_TOLD)
         self._matcher = None if reuse is None else InstructionMatcher(collection, reuse)
-        self._known: dict[_Key, InstructionTransform] = {}
-        self._fitting: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
+        self._known: Recent[_Key, InstructionTransform] = Recent(KEPT_TRANSFORMS)
+        self.make_anew()
+        make_anew_after_fork(self)
+
+    def make_anew(self) -> None:
+        """Forget who fits what; what is known stays."""
+        # Locks live as long as somebody holds or awaits them.
+        self._fitting: WeakValueDictionary[_Key, Any] = WeakValueDictionary()
+        self._locking = threading.Lock()
 
     def find(self, instruction: str) -> InstructionTransform | None:
         """The transform of an instruction where nothing has to be fitted for it."""
@@ -83,7 +99,7 @@ class TransformLibrary:
             known = self._judged(stored)
             if known is not stored:
                 self._keep(known)
-        return known and self._remember(key, known)
+        return known and self._known.put(key, known)
 
     def get(self, instruction: str) -> InstructionTransform:
         """The transform of an instruction.
@@ -103,20 +119,18 @@ class TransformLibrary:
             GuideError, TransformMismatchError, EmptyCollectionError: See `get`.
         """
         keys = [self._key(text) for text in instructions]
-        missing: dict[_Key, str] = {}
-        for key, text in zip(keys, instructions, strict=True):
-            if key not in self._known:
-                missing.setdefault(key, text)
+        found = {key: self._known.get(key) for key in keys}
+        pairs = zip(keys, instructions, strict=True)
+        missing = {key: text for key, text in pairs if found[key] is None}
         if missing:
-            self._look_up_or_fit(missing)
-        return [self._known[key] for key in keys]
+            found |= self._look_up_or_fit(missing)
+        return [known for key in keys if (known := found[key])]
 
     def refit(self, instruction: str) -> InstructionTransform:
         """Fit again from a fresh sample and replace what is known and stored."""
-        key = self._key(instruction)
-        with self._fitting[key]:
-            self._fit([instruction], afresh=True)
-        return self._known[key]
+        with self._lock_of(self._key(instruction)):
+            [fitted] = self._fit([instruction], afresh=True)
+        return fitted
 
     def guide_for(self, instruction: str) -> Guide | None:
         """The guide that teaches an instruction.
@@ -166,18 +180,27 @@ class TransformLibrary:
         """
         form = normalise_instruction(instruction)
         if form not in self._told:
-            self._told.add(form)
+            self._told.put(form, True)
             said = better_form(instruction, instant=instant)
             warn(said, TransformWarning)
 
-    def _look_up_or_fit(self, missing: Mapping[_Key, str]) -> None:
+    def _look_up_or_fit(
+        self, missing: Mapping[_Key, str]
+    ) -> "dict[_Key, InstructionTransform | None]":
         # In one order, so that two calls with some of the same instructions do not wait in a ring.
         with ExitStack() as stack:
             for key in sorted(missing):
-                stack.enter_context(self._fitting[key])
+                stack.enter_context(self._lock_of(key))
             # Another thread may have found or fitted some of them meanwhile.
-            texts = missing.values()
-            self._fit([text for text in texts if not (self.find(text) or self._same(text))])
+            found = {key: self.find(text) or self._same(text) for key, text in missing.items()}
+            new = [key for key, known in found.items() if known is None]
+            fitted = self._fit([missing[key] for key in new])
+        return found | dict(zip(new, fitted, strict=True))
+
+    def _lock_of(self, key: _Key) -> "threading.Lock":
+        with self._locking:
+            lock: threading.Lock = self._fitting.setdefault(key, threading.Lock())
+            return lock
 
     def _same(self, instruction: str) -> InstructionTransform | None:
         """The transform of an instruction that means the same, where that is asked for."""
@@ -192,16 +215,16 @@ class TransformLibrary:
         others = dict.fromkeys([*known, *(one.instruction for one in newest)])
         found = self._matcher.match(check_instruction(instruction), list(others))
         serving = found and (known.get(found) or self.find(found))
-        return self._remember(self._key(instruction), serving) if serving else None
+        return self._known.put(self._key(instruction), serving) if serving else None
 
     def _key(self, instruction: str) -> _Key:
         return normalise_instruction(instruction), self.collection.info().fingerprint
 
-    def _remember(self, key: _Key, transform: InstructionTransform) -> InstructionTransform:
-        self._known[key] = transform
-        return transform
-
-    def _fit(self, instructions: Sequence[str], *, afresh: bool = False) -> None:
+    def _fit(
+        self, instructions: Sequence[str], *, afresh: bool = False
+    ) -> list[InstructionTransform]:
+        """Fit, store and remember; in the order of the instructions."""
+        fitted: dict[str, InstructionTransform] = {}
         by_guide: dict[str, tuple[Guide, list[str]]] = {}
         for text in instructions:
             guide = self._guide_or_fail(text)
@@ -209,17 +232,20 @@ class TransformLibrary:
         for guide, texts in by_guide.values():
             told = Progress(texts, self.on_fit)
             try:
-                taught = self._taught(guide, texts, afresh, told)
+                with unchanged(self.collection) as info:
+                    taught = self._taught(guide, texts, afresh, told)
+                    judged = [self._judged(one) for one in taught]
             except Exception:
                 told.ended(well=False)
                 raise
-            for one in taught:
-                fitted = self._judged(one)
-                if not (fitted.report.used or self.insist):
-                    _warn_that_it_gains_nothing(fitted)
-                self._keep(fitted)
-                self._remember(self._key(fitted.instruction), fitted)
-                told.of(fitted.instruction).ended(well=True)
+            for text, one in zip(texts, judged, strict=True):
+                if not (one.report.used or self.insist):
+                    _warn_that_it_gains_nothing(one)
+                self._keep(one)
+                form = normalise_instruction(one.instruction)
+                fitted[text] = self._known.put((form, info.fingerprint), one)
+                told.of(one.instruction).ended(well=True)
+        return [fitted[text] for text in instructions]
 
     def _judged(self, transform: InstructionTransform) -> InstructionTransform:
         """The transform with what judged questions say about it, where some are asked under it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from instruct_embeddings._recent import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
@@ -18,6 +19,7 @@ from instruct_embeddings.transform.vectors import unit_rows
 DEFAULT_THRESHOLD = 0.925
 DEFAULT_TEXTS = 128
 _CANDIDATES = 16
+_VIEWS = 64  # instructions whose embeddings are kept
 _FEWEST_TEXTS = 8
 
 
@@ -55,7 +57,7 @@ class InstructionMatcher:
         """Nothing is read before the first comparison."""
         self._collection, self._reuse = collection, reuse
         self._rows: Rows | None = None
-        self._views: dict[str, FloatArray] = {}
+        self._views: Recent[str, FloatArray] = Recent(_VIEWS)
         self._lock = threading.Lock()
 
     def match(self, instruction: str, others: Sequence[str]) -> str | None:
@@ -88,11 +90,13 @@ class InstructionMatcher:
 
     def _seen(self, instructions: Sequence[str]) -> list[FloatArray]:
         """Embeddings of the texts under each instruction, each read once."""
-        new = [text for text in dict.fromkeys(instructions) if text not in self._views]
+        views = {text: self._views.get(text) for text in instructions}
+        new = [text for text, view in views.items() if view is None]
         if new:
             found = self._reuse.reader.judge_grid(new, self._read())
-            self._views.update(zip(new, (targets.vectors for targets in found), strict=True))
-        return [self._views[text] for text in instructions]
+            for text, targets in zip(new, found, strict=True):
+                views[text] = self._views.put(text, targets.vectors)
+        return [view for text in instructions if (view := views[text]) is not None]
 
 
 def agreement(one: FloatArray, other: FloatArray) -> float:

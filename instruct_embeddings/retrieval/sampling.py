@@ -2,13 +2,19 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 
 from instruct_embeddings._types import Where
-from instruct_embeddings.errors import EmptyCollectionError, GuideError, InvalidVectorsError
-from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.errors import (
+    EmptyCollectionError,
+    GuideError,
+    InvalidVectorsError,
+    StaleCollectionError,
+)
+from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.transform.vectors import has_direction
 
 # Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
@@ -52,6 +58,26 @@ def sample_rows(
     if not len(rows):
         raise _nothing_found(collection, ids)
     return _usable(rows, collection)
+
+
+@contextmanager
+def unchanged(collection: VectorCollection) -> Iterator[CollectionInfo]:
+    """The identity of a collection, for as long as something is learned from its rows.
+
+    Rows may come and go meanwhile; a collection that is made anew may not.
+
+    Raises:
+        StaleCollectionError: At the end it is another one: what was learned is of no use.
+    """
+    before = collection.info()
+    yield before
+    after = collection.info()
+    if after != before:
+        raise StaleCollectionError(
+            f"The collection {before.name!r} was made anew while something was learned from its "
+            f"rows: it was {before}, and is {after}. What was learned fits the former vectors and "
+            "is discarded. Call again."
+        )
 
 
 def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Generator) -> Rows:

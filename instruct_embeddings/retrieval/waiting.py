@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,10 +10,12 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from instruct_embeddings._recent import Recent
 from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
 from instruct_embeddings.config import normalise_instruction
 
 _FITS_AT_ONCE = 4
+_KEPT = 1024
 _TRY_AGAIN_AFTER = 60.0  # seconds
 _log = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ class SharedFits:
         """
         self._fit = fit
         self._find = find
-        self._ready: set[str] = set()
-        self._failed: dict[str, float] = {}
+        self._ready: Recent[str, bool] = Recent(_KEPT)
+        self._failed: Recent[str, float] = Recent(_KEPT)
         self.make_anew()
         make_anew_after_fork(self)
 
@@ -71,13 +72,14 @@ class SharedFits:
         Where the last fit failed, it is tried again after a minute.
         """
         form = normalise_instruction(instruction)
-        lately = time.monotonic() - self._failed.get(form, -math.inf) < _TRY_AGAIN_AFTER
+        failed = self._failed.get(form)
+        lately = failed is not None and time.monotonic() - failed < _TRY_AGAIN_AFTER
         if not lately and form not in self._running:
             self._join(form, instruction).add_done_callback(partial(self._note, form))
 
     def _note(self, form: str, done: "Future[None]") -> None:
         if problem := done.exception():
-            self._failed[form] = time.monotonic()
+            self._failed.put(form, time.monotonic())
             _log.warning("An instruction could not be fitted in the background: %s", problem)
 
     def _join(self, form: str, instruction: str) -> "Future[None]":
@@ -108,7 +110,7 @@ class SharedFits:
         with self._lock:
             running = self._running.pop(form)
             if problem is None:
-                self._ready.add(form)
+                self._ready.put(form, True)
         if problem is None:
             running.set_result(None)
         else:

@@ -47,7 +47,7 @@ def test_what_is_not_a_list_of_strings_is_named(texts: object, message: str) -> 
 def test_a_lone_surrogate_is_found_with_its_text_and_character(text: str) -> None:
     with pytest.raises(TextError, match=f"Text 1 holds .* U\\+{ord(text[1]):04X} at character 1"):
         check_texts(["é", text])
-    with pytest.raises(TextError, match="The instruction holds the lone surrogate"):
+    with pytest.raises(InstructionError, match=r"half of a surrogate pair, .* at position 1"):
         check_sentence(text)
 
 
@@ -141,7 +141,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"texts": ["a", None]}, TypeError, "Text 1 is of type NoneType"),
     ({"texts": ["a", "b", 3]}, TypeError, "Text 2 is of type int"),
     ({"texts": ["a", "\ud800"]}, TextError, "Text 1 holds the lone surrogate U\\+D800"),
-    ({"instruction": "\udfff"}, TextError, "instruction holds the lone surrogate U\\+DFFF"),
+    ({"instruction": "\udfff"}, InstructionError, "holds half of a surrogate pair"),
     ({"instruction": ""}, InstructionError, "is empty"),
     ({"instruction": "  "}, InstructionError, "is empty"),
     ({"instruction": "x" * 3000}, InstructionError, "has 3,000 characters; at most 2,000"),
