@@ -215,13 +215,28 @@ class Backbone(nn.Module):
 
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
-        """Switch LoRA layers off, within this context."""
-        disable = getattr(self.model, "disable_adapter", None)
-        if disable is None or not hasattr(self.model, "peft_config"):
+        """Switch LoRA layers off, within this context.
+
+        As peft's `disable_adapter` does, but for whether weights are trained, which stays as it
+        is; peft sets it for each weight anew, which takes as long as to read a short text.
+        """
+        before = [layer._disable_adapters for layer in self._adapted]
+        try:
+            for layer in self._adapted:
+                layer._disable_adapters = True
             yield
-            return
-        with disable():
-            yield
+        finally:
+            for layer, disabled in zip(self._adapted, before, strict=True):
+                layer._disable_adapters = disabled
+
+    @cached_property
+    def _adapted(self) -> list[Any]:
+        """Layers of peft."""
+        if not hasattr(self.model, "peft_config"):
+            return []
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        return [part for part in self.model.modules() if isinstance(part, BaseTunerLayer)]
 
 
 def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str] | None:

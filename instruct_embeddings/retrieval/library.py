@@ -120,8 +120,10 @@ class TransformLibrary:
         """
         keys = [self._key(text) for text in instructions]
         found = {key: self._known.get(key) for key in keys}
-        pairs = zip(keys, instructions, strict=True)
-        missing = {key: text for key, text in pairs if found[key] is None}
+        missing: dict[_Key, str] = {}
+        for key, text in zip(keys, instructions, strict=True):
+            if found[key] is None:
+                missing.setdefault(key, text)
         if missing:
             found |= self._look_up_or_fit(missing)
         return [known for key in keys if (known := found[key])]

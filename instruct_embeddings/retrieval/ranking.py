@@ -67,7 +67,8 @@ class SearchRequest:
         where: Metadata filter.
         where_document: Document filter.
         blend: 0 is the generic ranking, 1 the adapted one.
-        prefetch: Candidates asked of the index; None for the default.
+        prefetch: Candidates asked of the index, all of which are rescored; None for the default,
+            of which the best are.
     """
 
     k: int
@@ -120,7 +121,7 @@ def rank_by_index(
     _refuse_unreachable(collection, transform)
     exact_order = transform.order_is_exact
     unscored = exact_order and transform.mix == 0.0
-    few = max(DEFAULT_RESCORE, 2 * request.k)
+    few = request.prefetch or max(DEFAULT_RESCORE, 2 * request.k)
     needed = min(few, request.candidates) if exact_order else request.candidates
     folded = transform.fold(query, request.blend)[0]
     found = _prefetch(collection, transform, folded, request, request.k if unscored else needed)

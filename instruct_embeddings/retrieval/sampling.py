@@ -71,6 +71,7 @@ def unchanged(collection: VectorCollection) -> Iterator[CollectionInfo]:
     """
     before = collection.info()
     yield before
+    collection.count()  # an identity may be remembered after the store has forgotten it
     after = collection.info()
     if after != before:
         raise StaleCollectionError(

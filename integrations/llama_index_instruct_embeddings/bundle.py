@@ -45,7 +45,7 @@ class InstructionQueryBundle(QueryBundle):
         similarity_top_k: Number of nodes wanted.
         where_document: Chroma's filter on texts; `None` lifts the retriever's.
         blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
-        prefetch: Candidates fetched before they are rescored; `None` chooses.
+        prefetch: Candidates that are fetched and rescored; `None` chooses.
         similarity_cutoff: Least score of a node; `None` shows all.
         mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone);
             `None` keeps the plain order.
@@ -63,7 +63,6 @@ class InstructionQueryBundle(QueryBundle):
     def options(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of a search: those of a retriever, with what the query says otherwise."""
         asked: dict[str, Any] = {
-            "k": self.similarity_top_k,
             "where_document": self.where_document,
             "blend": self.blend,
             "prefetch": self.prefetch,
@@ -76,6 +75,7 @@ class InstructionQueryBundle(QueryBundle):
         """What is chosen of the results, likewise."""
         return replace(
             own,
+            k=given(self.similarity_top_k, own.k),
             least=given(self.similarity_cutoff, own.least),
             relevance=given(self.mmr_threshold, own.relevance),
         )

@@ -151,7 +151,7 @@ class InstructionTransformRetriever(BaseRetriever):
             where_document: Chroma's filter on texts, such as `{"$contains": "viewer"}`.
             blend: Share of the adapted score, from 0 (generic) to 1 (adapted); `None` is what
                 judged questions have chosen, 1 without any.
-            prefetch: Candidates fetched before they are rescored; `None` chooses.
+            prefetch: Candidates that are fetched and rescored; `None` chooses.
             exact: Rank all vectors instead of asking the index, for evaluation.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer meanwhile.
@@ -204,7 +204,6 @@ class InstructionTransformRetriever(BaseRetriever):
         self._engine = engine
         self._instruction = check_default(instruction)
         self._options: dict[str, Any] = {
-            "k": similarity_top_k,
             "where": to_where(filters),
             "where_document": where_document,
             "blend": blend,
@@ -232,7 +231,11 @@ class InstructionTransformRetriever(BaseRetriever):
     @property
     def similarity_top_k(self) -> int:
         """Number of nodes wanted."""
-        return int(self._options["k"])
+        return self._choice.k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, value: int) -> None:
+        self._choice = replace(self._choice, k=value)
 
     def with_instruction(self, instruction: Asked | None) -> Self:
         """A copy with another instruction that shares the engine, so nothing is fitted twice."""
@@ -359,7 +362,7 @@ class InstructionTransformRetriever(BaseRetriever):
 
     def _search(self, vector: Sequence[float], query_bundle: QueryBundle) -> list[NodeWithScore]:
         options = self._options_of(query_bundle)
-        choice = replace(self._choice_of(query_bundle), k=options["k"])
+        choice = self._choice_of(query_bundle)
         options = options | {
             "k": choice.wanted(options["prefetch"]),
             "query": query_bundle.query_str or None,

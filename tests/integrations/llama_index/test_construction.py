@@ -131,3 +131,13 @@ def test_the_next_process_finds_the_transform_in_the_store(
     second = make_retriever(store=str(tmp_path), instruction=KIND).retrieve(QUERY)
     assert guide.asked == [KIND]
     assert [item.node.node_id for item in first] == [item.node.node_id for item in second]
+
+
+def test_the_number_of_nodes_can_be_set(index: VectorStoreIndex) -> None:
+    retriever = InstructionTransformRetriever(index)
+    retriever.similarity_top_k = 3
+    assert retriever.similarity_top_k == 3
+    assert len(retriever.retrieve("it ate my photos")) == 3
+    with pytest.raises(ConfigError, match="k=0 is not a whole number"):
+        retriever.similarity_top_k = 0
+    assert retriever.similarity_top_k == 3

@@ -41,11 +41,13 @@ class CountingCollection(InMemoryCollection):
     Attributes:
         calls: Number of calls of each method.
         handed_out: Rows of all pages.
+        fetched: Rows asked for by id, call by call.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.calls: Counter[str] = Counter()
         self.handed_out = 0
+        self.fetched: list[int] = []
         super().__init__(*arguments, **options)
 
     def page(self, **options: Any) -> Rows:
@@ -56,6 +58,7 @@ class CountingCollection(InMemoryCollection):
 
     def fetch(self, ids: Sequence[str], **options: Any) -> Rows:
         self.calls["fetch"] += 1
+        self.fetched.append(len(ids))
         return super().fetch(ids, **options)
 
 

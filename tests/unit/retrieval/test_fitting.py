@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -23,7 +26,7 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.guides import GuideByInstruction, LabelGuide, MetadataGuide
 from instruct_embeddings.protocols import Rows
-from instruct_embeddings.retrieval import InstructRetriever
+from instruct_embeddings.retrieval import InstructRetriever, library
 from instruct_embeddings.supervision import Supervision
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore
@@ -287,3 +290,58 @@ def test_the_warning_points_at_the_line_that_asked(clusters: InMemoryCollection)
 
 async def prepared(retriever: InstructRetriever) -> None:
     await retriever.aprepare(COLOUR)
+
+
+def test_transforms_and_locks_of_many_instructions_are_not_kept_for_ever(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "KEPT_TRANSFORMS", 3)
+    guide = CountingGuide()
+    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, store=tmp_path)
+    instructions = [f"{COLOUR[:-1]} of number {n}?" for n in range(6)]
+    for text in instructions:
+        retriever.search(toys.vectors[0], instruction=text)
+    own = retriever._library
+    assert [one.instruction for one in own._known.values()] == instructions[3:]
+    assert len(own._fitting) == 0
+    # One that was forgotten comes from the store, and is not fitted again.
+    retriever.search(toys.vectors[0], instruction=instructions[0])
+    assert guide.asked == instructions
+    # More at once than are kept are all answered.
+    again = InstructRetriever(toys.collection(), CountingGuide(), fit=QUICK)
+    assert [one.instruction for one in again.prepare(instructions)] == instructions
+
+
+def test_unknown_instructions_leave_no_locks(toys: Toys) -> None:
+    retriever = InstructRetriever(toys.collection(), None, fit=QUICK)
+    for n in range(50):
+        with pytest.raises(GuideError, match="no stored transform"):
+            retriever.search(toys.vectors[0], instruction=f"What number {n} is it?")
+    assert len(retriever._library._fitting) == 0
+
+
+FORKED = """
+import os, sys, threading
+from instruct_embeddings.retrieval import InstructRetriever
+from tests.unit.conftest import make_toys
+from tests.unit.retrieval.conftest import BlockingGuide, CountingGuide
+
+toys = make_toys(60, seed=1)
+guide = BlockingGuide()
+retriever = InstructRetriever(toys.collection(), guide)
+ask = lambda: retriever.search(toys.vectors[0], instruction="What colour is it?")
+threading.Thread(target=ask, daemon=True).start()
+assert guide.reached.wait(30)
+child = os.fork()
+if child == 0:
+    guide.go.set()
+    os._exit(0 if ask() else 1)
+guide.go.set()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_wait_for_a_lock_of_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], timeout=50, check=False)
+    assert done.returncode == 0

@@ -114,7 +114,7 @@ def test_the_prefetch_is_widened_only_where_zeros_take_its_places(adapted: Adapt
     ranked(adapted(clean), QUERIES[0], k=5, prefetch=40)
     assert clean.asked == (40,)
     # All that looks like zeros is looked at, beside what is rescored and what is returned.
-    assert clean.fetched == (30, 5)
+    assert clean.fetched == (40, 5)
     ranked(adapted(full), QUERIES[0], k=80, prefetch=90)
     assert full.asked[0] == 90
     assert len(full.asked) > 1

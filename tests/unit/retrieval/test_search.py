@@ -246,6 +246,20 @@ def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
     assert collection.asked == [20, DEFAULT_PREFETCH, 3000, 7]
 
 
+@pytest.mark.parametrize(("prefetch", "rescored"), [(None, 30), (20, 20), (60, 60), (90, 90)])
+def test_all_of_a_prefetch_that_is_asked_for_is_rescored(
+    adapt: Adapt, toys: Toys, prefetch: int | None, rescored: int
+) -> None:
+    collection = CountingCollection(toys.vectors)
+    retriever = adapt(collection)
+    collection.fetched.clear()
+    hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, prefetch=prefetch)
+    assert collection.fetched[0] == rescored
+    if prefetch == len(toys.vectors):  # nothing is left out
+        exactly = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, exact=True)
+        assert ids(hits) == ids(exactly)
+
+
 def test_exact_searches_read_the_collection_once_and_see_changes(adapt: Adapt, toys: Toys) -> None:
     collection = CountingCollection(toys.vectors)
     retriever = adapt(collection)
