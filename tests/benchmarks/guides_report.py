@@ -3,10 +3,7 @@
 from statistics import mean, median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.encoder_quality_report import Section
+from tests.benchmarks.encoder_quality_report import Section, show
 from tests.benchmarks.transform import GENERIC
 
 _DOCUMENTS = 1_000_000
@@ -15,12 +12,7 @@ _DOCUMENTS = 1_000_000
 def print_report(results: dict[str, Any]) -> None:
     """All sections."""
     for section in sections(results):
-        table = Table(title=section.title)
-        for heading in section.headings:
-            table.add_column(heading)
-        for line in section.lines:
-            table.add_row(*line)
-        Console(width=160).print(table)
+        show(section)
 
 
 def sections(results: dict[str, Any]) -> list[Section]:

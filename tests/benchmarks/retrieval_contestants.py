@@ -120,7 +120,7 @@ def contestants(models: Models) -> dict[str, Contestant]:
         ADDED: partial(_added, models.encoder),
     }
     if models.instant is not None:
-        table[INSTANT] = partial(_instant, models.instant)
+        table[INSTANT] = partial(instant_scores, models.instant)
     if models.sample:
         table[TRANSFORM] = partial(_transformed, models.encoder, models.sample, models.seed)
     return table
@@ -161,7 +161,7 @@ def _added(encoder: InstructEncoder, asked: Asked, stored: Stored) -> FloatArray
     return unit_rows(asked.vectors + own) @ stored.vectors.T
 
 
-def _instant(instant: Any, asked: Asked, stored: Stored) -> FloatArray:
+def instant_scores(instant: Any, asked: Asked, stored: Stored) -> FloatArray:
     """As a retriever answers: every row scored, the best reordered where there are constraints."""
     collection = InMemoryCollection(stored.vectors, texts=stored.texts, name=stored.name)
     answers = InstantAnswers(collection, instant)

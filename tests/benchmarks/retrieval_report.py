@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from instruct_embeddings.transform.significance import signed
-from tests.benchmarks.encoder_quality_report import Section
+from tests.benchmarks.encoder_quality_report import Section, show
 from tests.benchmarks.retrieval_contestants import GENERIC
 
 Row = Mapping[str, Any]
@@ -24,12 +21,7 @@ _CONSTRAINED = ("satisfied", "on topic", "both")
 def print_report(results: Mapping[str, Any]) -> None:
     """All that was measured."""
     for section in sections(results):
-        table = Table(title=section.title)
-        for heading in section.headings:
-            table.add_column(heading)
-        for line in section.lines:
-            table.add_row(*line)
-        Console(width=_WIDTH).print(table)
+        show(section, _WIDTH)
 
 
 def sections(results: Mapping[str, Any]) -> list[Section]:
