@@ -5,7 +5,11 @@ from tests.benchmarks.environment import load
 from tests.benchmarks.evidence_peers import SHOWN_N, Results, better, by_task, cost, means
 from tests.benchmarks.peers import LABEL_FREE, REENCODED
 from tests.benchmarks.peers_methods import PEERS, SCANNING
+from tests.benchmarks.retrieval_contestants import INSTANT
 from tests.benchmarks.transform import GENERIC, RESCORED
+
+NO_LOSS, TOPIC = 0.01, 0.05
+LOSSES_OF = (("plain", "instruction"), ("instructed", "aspect"), ("stress", "all"))
 
 
 def losses() -> list[str]:
@@ -21,6 +25,8 @@ def losses() -> list[str]:
         *_refinement(load("refinement")),
         *_mteb(load("mteb")),
         *_limit(load("limit")),
+        *_instructions(load("retrieval")),
+        *_spaces(load("spaces")),
     ]
     noisy = [f"Of the times below: {scale['remark']}"] if scale.get("remark") else []
     return ["## Where we lose", *noisy, "\n".join(f"- {line}" for line in lines)]
@@ -129,3 +135,45 @@ def _limit(results: Results) -> list[str]:
         f"**LIMIT**, questions that nobody judged: recall@2 of the best transform is {ours:.3f}, "
         f"of generic vectors {recall[limit.GENERIC]:.3f}, of plain words {recall[limit.WORDS]:.3f}."
     ]
+
+
+def _instructions(results: Results) -> list[str]:
+    """Where the instant query costs answers."""
+    if not results:
+        return []
+    asked = [row for row in results["retrieval"] if row["method"] == INSTANT]
+    lost = [
+        f"{row['set']}, “{row['of']}” {row['ndcg@10'] - row['generic ndcg@10']:+.3f}"
+        for row in asked
+        if (row["kind"], row["part"]) in LOSSES_OF
+        and row["ndcg@10"] < row["generic ndcg@10"] - NO_LOSS
+    ]
+    tasks = [row for row in results.get("labels", []) if row["method"] == INSTANT]
+    below = [row for row in tasks if row["precision@10"] < row["generic precision@10"]]
+    off = [
+        f"{row['of']} {row['on topic gain']['value']:+.3f}"
+        for row in results["constraints"]
+        if (row["method"], row["part"]) == (INSTANT, "kind")
+        and row["on topic gain"]["value"] < -TOPIC
+    ]
+    return [
+        f"**Instructions that cost answers** under the instant query, by more than {NO_LOSS} of "
+        f"nDCG@10: {'; '.join(lost) or 'none'}. On label tasks it is below the generic vectors on "
+        f"{len(below)} of {len(tasks)}.",
+        f"**Constraints cost the topic**: hits on topic change by more than {TOPIC} under "
+        f"{'; '.join(off) or 'none'}.",
+    ]
+
+
+def _spaces(results: Results) -> list[str]:
+    """What is left of the instant query in other spaces."""
+    rows = [row for row in results["rows"] if row["kept"] is not None] if results else []
+    lost = [
+        f"{row['model']} on {row['set']} {row['instant ndcg@10'] - row['generic ndcg@10']:+.3f}"
+        for row in rows
+        if row["instant ndcg@10"] < row["generic ndcg@10"] - NO_LOSS
+    ]
+    return [
+        "**Collections of other embedding models**, which the instant query reaches over a map: "
+        f"worse than without it on {len(lost)} of {len(rows)} ({'; '.join(lost) or 'none'})."
+    ] * bool(rows)

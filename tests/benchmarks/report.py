@@ -157,12 +157,18 @@ def retrieval_figures() -> list[str]:
         return f"{kept[method]['satisfied']:.3f} / {kept[method]['on topic']:.3f}"
 
     front, instant = "instruction in front of the query", "instant query"
+
+    def labelled(method: str) -> str:
+        found = [r["precision@10"] for r in results["labels"] if r["method"] == method]
+        return f"{sum(found) / len(found):.3f}"
+
     return [
         "Questions under instructions, nothing fitted, nDCG@10: generic "
         f"{mean('instructed', GENERIC)}, {front} {mean('instructed', front)}, {instant} "
         f"{mean('instructed', instant)}; plain questions under instructions that ask for nothing "
         f"else or for an aspect: generic {mean('plain', GENERIC)}, {instant} "
-        f"{mean('plain', instant)}. Constraints, satisfied / on topic among ten: generic "
+        f"{mean('plain', instant)}. Precision@10 on label tasks: {labelled(GENERIC)} and "
+        f"{labelled(instant)}. Constraints, satisfied / on topic among ten: generic "
         f"{shares(GENERIC)}, {instant} {shares(instant)} (`make bench-retrieval DATA=folder`).",
     ]
 
