@@ -110,6 +110,10 @@ bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 bench-instant: .venv/.ready ## The first answer under a new instruction, beside a plain query; a minute
 	@$(PY) -m tests.benchmarks.instant
 
+.PHONY: bench-drop-in
+bench-drop-in: .venv/.ready ## The drop-in class with a query instruction, on the sample tickets; minutes
+	@$(PY) -m tests.benchmarks.drop_in
+
 .PHONY: bench-retrieval
 bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -17,11 +17,9 @@ from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import problem_of
 from instruct_embeddings.transform.problem import Problem, Scorer
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.selection import mean_quality, standard_error
+from instruct_embeddings.transform.selection import exceeds_chance, mean_quality, standard_error
 from instruct_embeddings.transform.transform import InstructionTransform
 
-# Of transforms that have not drifted, one in fifty loses more than this by chance.
-_STANDARD_ERRORS = 2.0
 _SHOWN_LABELS = 8
 
 
@@ -72,7 +70,7 @@ class Drift:
     @property
     def refit(self) -> bool:
         """Whether `refit()` is due: more is lost than twice the standard error."""
-        return self.lost > _STANDARD_ERRORS * self.lost_error
+        return exceeds_chance(self.lost, self.lost_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with `lost`, `lost_error` and `refit` included."""

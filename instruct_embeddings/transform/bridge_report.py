@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from instruct_embeddings._printable import printed
+from instruct_embeddings.transform.selection import exceeds_chance
 
 _NO_NUMBERS = ("method", "tried")
 _OPTIONAL = ("strength", "unbridged", "unbridged_cosine")
@@ -55,8 +56,10 @@ class BridgeReport:
 
     @property
     def gains(self) -> bool:
-        """Whether it beats queries without a bridge by more than the standard error."""
-        return self.unbridged is None or self.agreement - self.unbridged > self.gain_error
+        """Whether it beats queries without a bridge by more than chance would give."""
+        if self.unbridged is None:
+            return True
+        return exceeds_chance(self.agreement - self.unbridged, self.gain_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.question_report import QuestionReport
+from instruct_embeddings.transform.selection import exceeds_chance
 
 Stopped: TypeAlias = Literal["enough", "budget", "size"]
 """What ended the sample of a guide that encodes: agreement on held-out rows no longer rose, the
@@ -56,8 +57,8 @@ class JudgementReport:
 
     @property
     def gains(self) -> bool:
-        """Whether judged queries gain more over the generic vectors than the standard error."""
-        return self.used and self.same_queries - self.generic > self.gain_error
+        """Whether judged queries gain more over the generic vectors than chance would give."""
+        return self.used and exceeds_chance(self.same_queries - self.generic, self.gain_error)
 
     @printed
     def __str__(self) -> str:
@@ -117,12 +118,11 @@ class FitReport:
 
     @property
     def gains(self) -> bool:
-        """Whether agreement with the guide rose by more than its standard error.
+        """Whether agreement with the guide rose by more than chance would give.
 
-        On labels that mean nothing many fits gain a little by chance, few gain that much. A
-        stricter rule would refuse true gains from a few dozen labels.
+        See `exceeds_chance`; of a few dozen labels true gains are often refused.
         """
-        return self.adapted - self.generic > self.gain_error or (
+        return exceeds_chance(self.adapted - self.generic, self.gain_error) or (
             self.judgements is not None and self.judgements.gains
         )
 

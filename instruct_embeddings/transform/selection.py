@@ -48,3 +48,16 @@ def standard_error(gains: FloatArray) -> float:
     if len(gains) < 2:
         return 0.0
     return float(gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def exceeds_chance(gain: float, error: float) -> bool:
+    """Whether a mean gain is more than two of its standard errors.
+
+    Labels that mean nothing pass one standard error in a quarter of all fits, two in one of thirty.
+    Of true gains five sixths pass one, three quarters two: see `make bench-chance`.
+
+    Args:
+        gain: A mean.
+        error: Its standard error.
+    """
+    return gain > 2 * error
