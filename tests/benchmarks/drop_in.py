@@ -1,7 +1,7 @@
-"""The drop-in class with a query instruction, on the sample tickets: python -m tests.benchmarks.drop_in.
+"""The drop-in class with a query instruction: python -m tests.benchmarks.drop_in.
 
-Each ticket is a query of `InstructEmbeddings(query_instruction=...)` over all others, embedded by
-the same object, as an application would; right are those with the same label.
+Each sample ticket is a query of `InstructEmbeddings(query_instruction=...)` over all others,
+embedded as an application would; right are those with the same label.
 """
 
 import argparse
