@@ -53,8 +53,8 @@ def standard_error(gains: FloatArray) -> float:
 def exceeds_chance(gain: float, error: float) -> bool:
     """Whether a mean gain is more than two of its standard errors.
 
-    Labels that mean nothing pass one standard error in a quarter of all fits, two in one of thirty.
-    Of true gains five sixths pass one, three quarters two: see `make bench-chance`.
+    Labels that mean nothing pass one standard error in a fifth of all fits, two in a twentieth. Of
+    true gains five sixths pass one, three quarters two: see `make bench-chance`.
 
     Args:
         gain: A mean.

@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from instruct_embeddings.encoder import DEFAULT_MODEL
-from tests.benchmarks import retrieval_page, scale_page
+from tests.benchmarks import chance, retrieval_page, scale_page
 from tests.benchmarks.encode_report import encoding_figures, encoding_page
 from tests.benchmarks.encoder_quality_page import quality_figures, quality_page
 from tests.benchmarks.environment import load
@@ -100,11 +100,31 @@ def performance_page() -> str:
             ("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)
         ),
         *retrieval_page.section(tabulate, ran),
+        *chance_page(),
         *quality_page(tabulate, ran),
         *encoding_page(tabulate, ran),
         *scale_page.section(tabulate, ran),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def chance_page() -> list[str]:
+    """Gains that are chance; nothing where it was not measured."""
+    results = load("chance")
+    if not results:
+        return []
+    sizes = results["sizes"]
+    parts = [
+        "## Gains that are chance",
+        "`make bench-chance DATA=folder`",
+        f"{ran(results['environment'])} Noise: labels drawn at random for the texts of "
+        f"{sizes['tasks']} public tasks, {sizes['seeds']} seeds of each number of rows and "
+        "classes. True gains: fits on true labels that raise precision@10 on further rows. A "
+        "transform ranks where its gain exceeds two standard errors.",
+    ]
+    for one in chance.sections(results):
+        parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]
+    return parts
 
 
 def with_figures(page: str, figures: str) -> str:
