@@ -108,6 +108,21 @@ def performance_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def drop_in_figures() -> list[str]:
+    """What a query instruction does to the drop-in class, in one line; none without results."""
+    results = load("drop-in")
+    if not results:
+        return []
+    asked = "; ".join(
+        f"“{instruction}” by {label} {before:.3f} to {after:.3f}"
+        for instruction, label, before, after in results["asked"]
+    )
+    return [
+        "Drop-in class with a query instruction over generic vectors, precision@10 on "
+        f"{results['rows']} sample tickets: {asked} (`make bench-drop-in`).",
+    ]
+
+
 def chance_page() -> list[str]:
     """Gains that are chance; nothing where it was not measured."""
     results = load("chance")
@@ -152,6 +167,7 @@ def readme_figures() -> str:
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
         *retrieval_figures(),
+        *drop_in_figures(),
         *quality_figures(),
         *encoding_figures(),
         "Hardware, versions, every task, what is lost where: [performance](docs/performance.md). "
