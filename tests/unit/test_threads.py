@@ -12,7 +12,7 @@ from instruct_embeddings._threads import DaemonPool, within
 
 SECONDS = 30
 EXIT = """
-import sys, threading, time
+import os, threading, time
 from instruct_embeddings._threads import DaemonPool, within
 
 begun = threading.Barrier(3)
@@ -32,7 +32,7 @@ def shared():
         while True:
             time.sleep(0.01)
     finally:
-        print("unwound", flush=True)
+        os.write(1, b"unwound\\n")
 
 pool = DaemonPool(2, "test")
 for _ in range(5):

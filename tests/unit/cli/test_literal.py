@@ -24,7 +24,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     path = tmp_path_factory.mktemp("chat")
     rows = [
         {"id": f"[i]{n}[/i]", "text": f"{text} {n}", "kind": f"[b]{n % 2}[/b]"}
-        for n in range(12)
+        for n in range(48)
         for text in [TEXTS[n % 4]]
     ]
     file = path / "chat.jsonl"
@@ -36,7 +36,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
 
 
 def test_cells_of_a_query(chat: Path, run: Run, at: At) -> None:
-    shown = run("query", "say :smile: [b]x[/b]", *at(chat, "chat"), "--k", 12).stdout
+    shown = run("query", "say :smile: [b]x[/b]", *at(chat, "chat"), "--k", 48).stdout
     assert "say :smile: [b]x[/b]" in shown
     for text in TEXTS:
         assert text in shown

@@ -330,13 +330,15 @@ toys = make_toys(60, seed=1)
 guide = BlockingGuide()
 retriever = InstructRetriever(toys.collection(), guide)
 ask = lambda: retriever.search(toys.vectors[0], instruction="What colour is it?")
-threading.Thread(target=ask, daemon=True).start()
+own = threading.Thread(target=ask)
+own.start()
 assert guide.reached.wait(30)
 child = os.fork()
 if child == 0:
     guide.go.set()
     os._exit(0 if ask() else 1)
 guide.go.set()
+own.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
