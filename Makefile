@@ -67,7 +67,7 @@ test-lowest: ## The default tests on the lowest supported versions, in .venv-low
 .PHONY: train-smoke
 train-smoke: .venv/.ready ## Train tiny models from raw JSONL and print what they learned; a minute
 	@echo "==> Training tiny models"
-	@$(PY) -m tests.benchmarks.train_smoke
+	@$(PY) -m benchmarks.train_smoke
 
 .PHONY: check
 check: lint types layers spelling ## All that needs no test run: the four below
@@ -104,86 +104,86 @@ bench: bench-transform bench-query bench-encode ## All three benchmarks
 .PHONY: bench-transform
 bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.transform --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.transform --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-instant
 bench-instant: .venv/.ready ## The first answer under a new instruction, beside a plain query; a minute
-	@$(PY) -m tests.benchmarks.instant
+	@$(PY) -m benchmarks.instant
 
 .PHONY: bench-drop-in
 bench-drop-in: .venv/.ready ## The drop-in class with a query instruction, on the sample tickets; minutes
-	@$(PY) -m tests.benchmarks.drop_in
+	@$(PY) -m benchmarks.drop_in
 
 .PHONY: bench-retrieval
 bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.retrieval --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.retrieval --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-spaces
 bench-spaces: .venv/.spaces ## The instant query over collections of other embedding models; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.spaces --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.spaces --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-chance
 bench-chance: .venv/.ready ## How often a gain is chance, and how many true ones are refused; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.chance --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.chance --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
-	@$(PY) -m tests.benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(PY) -m benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: bench-encode
 bench-encode: .venv/.bench ## Texts per second beside sentence-transformers and its wrappers
-	@$(PY) -m tests.benchmarks.encode $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(PY) -m benchmarks.encode $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: bench-encoder-quality
 bench-encoder-quality: .venv/.ready ## Quality of the encoder without labels; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.encoder_quality --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.encoder_quality --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-guides
 bench-guides: .venv/.ready ## Transforms without labels: guides, their variants, their cost; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.guides --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.guides --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-reuse
 bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.reuse --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.reuse --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-awareness
 bench-awareness: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-mteb
 bench-mteb: .venv/.ready ## mteb's tasks on local texts; DATA=folder; Python 3.11 or newer
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.mteb_local --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.mteb_local --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-limit
 bench-limit: .venv/.ready ## What 384 dimensions hold, and what a transform makes of LIMIT; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.limit --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.limit --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-scale
 bench-scale: .venv/.ready ## A million rows through the command line, killed on the way; about an hour
-	@$(PY) -m tests.benchmarks.scale $(ARGS)
+	@$(PY) -m benchmarks.scale $(ARGS)
 
 .PHONY: bench-load
 bench-load: .venv/.ready ## 32 asynchronous callers and 16 threads on one retriever; DATA is optional
-	@$(PY) -m tests.benchmarks.load $(if $(DATA),--data "$(DATA)") $(ARGS)
+	@$(PY) -m benchmarks.load $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: bench-refinement
 bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.refinement --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.refinement --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-ablation
 bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=folder; over two hours
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.ablation --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.ablation --data "$(DATA)" $(ARGS)
 
 # langchain-huggingface asks for huggingface-hub below 2. It runs on the version of the others too,
 # and is put in a folder of its own, where its metadata conflict with nothing.
@@ -210,7 +210,7 @@ bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=f
 .PHONY: evidence
 evidence: .venv/.adapter ## Measure anew what docs/evidence.md shows; DATA=folder; under an hour, ARGS=--quick minutes
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m tests.benchmarks.evidence --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.evidence --data "$(DATA)" $(ARGS)
 
 # Sentences that stand in the sets to measure on are left out of the training data. Every shape of a
 # batch has kernels of its own on a processor: a larger cache of them trains about a tenth faster.

@@ -29,7 +29,7 @@ PAGES = {
     "instruct_embeddings/weights/instruct-minilm-l6-refine-v1/README.md": (
         "models/instruct-minilm-l6-refine-v1.md"
     ),
-    "tests/benchmarks/README.md": "benchmarks.md",
+    "benchmarks/README.md": "benchmarks.md",
 } | {
     f"examples/{notebook.name}": f"examples/{notebook.stem}.md"
     for notebook in sorted((ROOT / "examples").glob("*.ipynb"))

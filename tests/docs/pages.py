@@ -11,7 +11,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "examples").rglob("*.md")),
     *sorted((ROOT / "instruct_embeddings" / "weights").rglob("*.md")),
-    ROOT / "tests" / "benchmarks" / "README.md",
+    ROOT / "benchmarks" / "README.md",
 ]
 # A block that cannot run offline says why, in its first line, to every reader.
 NOT_RUN = "# Not run here: "

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.benchmarks import environment, evidence, report
-from tests.benchmarks.evidence_plots import digest, pictures
+from benchmarks import environment, evidence, report
+from benchmarks.evidence_plots import digest, pictures
 from tests.docs.pages import PAGES, ROOT, name_of
 
 # Numbers that were chosen, not measured.

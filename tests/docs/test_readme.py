@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import report
+from benchmarks import report
 from tests.docs.pages import ROOT
 
 

@@ -1,10 +1,12 @@
-"""The benchmark on mteb's tasks, of which the texts are cut: `tests.benchmarks.mteb_local`."""
+"""The benchmark on mteb's tasks, of which the texts are cut: `benchmarks.mteb_local`."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks import mteb_local
+from benchmarks.awareness import Pair
 from instruct_embeddings.evaluation.jsonl_tasks import RetrievalData, SentencePairs, read_labelled
 from instruct_embeddings.evaluation.mteb_run import TaskScore
 from instruct_embeddings.evaluation.mteb_tasks import (
@@ -13,8 +15,6 @@ from instruct_embeddings.evaluation.mteb_tasks import (
     retrieval_task,
     sts_task,
 )
-from tests.benchmarks import mteb_local
-from tests.benchmarks.awareness import Pair
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 
 # Reading all tasks of mteb for the first time takes long on a busy machine.
