@@ -231,7 +231,7 @@ class CollectionMoves(Protocol):
             queries: Texts of n queries.
             instruction: A plain sentence.
             vectors: Their generic unit vectors, from the model of the collection, shape (n, d).
-            centred: Take out what it adds to any text of the collection.
+            centred: Take out what it adds to a text that says nothing.
 
         Returns:
             Shape (n, d); folded queries are the unit rows of `vectors + moves`.

@@ -1,53 +1,22 @@
 """LangChain's retriever answers new instructions at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from langchain_chroma import Chroma
 from pydantic import ValidationError
 
-from instruct_embeddings._types import FloatArray
 from instruct_embeddings.instant import InstantQuery
-from instruct_embeddings.protocols import Rows
-from instruct_embeddings.testing import TinyEncoder
 from langchain_instruct_embeddings import InstructionTransformRetriever
+from tests.movers import TinyInstant
 
 INSTRUCTION = "Which kind of trouble?"
-
-
-class Words:
-    """Moves a query towards the words of the instruction."""
-
-    name = "words"
-
-    def for_collection(self, sample: Callable[[int], Rows]) -> "Words":
-        return self
-
-    def moves(
-        self,
-        queries: Sequence[str],
-        instruction: str,
-        vectors: FloatArray,
-        *,
-        centred: bool = False,
-    ) -> FloatArray:
-        return np.repeat(2 * TinyEncoder().encode([instruction]), len(queries), axis=0)
-
-    def directions(self, phrases: Sequence[str]) -> FloatArray:
-        return TinyEncoder().encode(phrases)
-
-    def is_like_its_texts(self, query: str) -> bool:
-        return False
-
-    def level(self, cosine: float) -> float:
-        return cosine
 
 
 def retriever(chroma: Chroma, **fields: object) -> InstructionTransformRetriever:
     return InstructionTransformRetriever(
         vectorstore=chroma,
-        instant=Words(),
+        instant=TinyInstant(),
         **fields,  # type: ignore[arg-type]
     )
 

@@ -1,51 +1,20 @@
 """LlamaIndex's retriever answers new instructions at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import NodeWithScore
 
-from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.instant import InstantQuery
-from instruct_embeddings.protocols import Rows
-from instruct_embeddings.testing import TinyEncoder
 from llama_index_instruct_embeddings import InstructionQueryBundle, InstructionTransformRetriever
-
-
-class Words:
-    """Moves a query towards the words of the instruction."""
-
-    name = "words"
-
-    def for_collection(self, sample: Callable[[int], Rows]) -> "Words":
-        return self
-
-    def moves(
-        self,
-        queries: Sequence[str],
-        instruction: str,
-        vectors: FloatArray,
-        *,
-        centred: bool = False,
-    ) -> FloatArray:
-        return np.repeat(2 * TinyEncoder().encode([instruction]), len(queries), axis=0)
-
-    def directions(self, phrases: Sequence[str]) -> FloatArray:
-        return TinyEncoder().encode(phrases)
-
-    def is_like_its_texts(self, query: str) -> bool:
-        return False
-
-    def level(self, cosine: float) -> float:
-        return cosine
+from tests.movers import TinyInstant
 
 
 def retriever(index: VectorStoreIndex, instruction: str | None) -> InstructionTransformRetriever:
     return InstructionTransformRetriever(
-        index, instant=Words(), instruction=instruction, similarity_top_k=5
+        index, instant=TinyInstant(), instruction=instruction, similarity_top_k=5
     )
 
 
