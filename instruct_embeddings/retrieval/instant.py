@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instruct_embeddings._recent import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import (
@@ -25,6 +26,7 @@ from instruct_embeddings.transform.vectors import unit_rows
 
 _log = logging.getLogger(__name__)
 _MEASURED_LENGTHS = 64
+_KEPT_DIRECTIONS = 256
 
 
 def measure_lengths(collection: VectorCollection) -> Norms:
@@ -91,6 +93,10 @@ class InstantAnswers:
         """Nothing is read before the first answer."""
         self._collection, self.mover = collection, mover
         self._settled: dict[str, _Settled] = {}
+        # The same constraints come with many queries.
+        self._directions: Recent[tuple[str, tuple[Constraint, ...]], list[Direction]] = Recent(
+            _KEPT_DIRECTIONS
+        )
         self._unreached: set[str] = set()
         self._settling = threading.Lock()
 
@@ -135,7 +141,12 @@ class InstantAnswers:
         """
         if not constraints:
             return []
-        moves = self.moves
+        info = self._collection.info()
+        key = (info.fingerprint, tuple(constraints))
+        return self._directions.get(key) or self._directions.put(key, self._named(info, *key[1]))
+
+    def _named(self, info: CollectionInfo, *constraints: Constraint) -> list[Direction]:
+        moves = self.settle(info).moves
         vectors = moves.directions([one.phrase for one in constraints])
         seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
         return [Direction(one, row, seen) for one, row in zip(constraints, vectors, strict=True)]

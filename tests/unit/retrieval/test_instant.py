@@ -25,6 +25,7 @@ class Axes:
     def __init__(self) -> None:
         self.settled = 0
         self.asked: list[tuple[str, str]] = []
+        self.named: list[str] = []
 
     def for_collection(self, sample: Callable[[int], Rows]) -> "Axes":
         self.settled += 1
@@ -44,6 +45,7 @@ class Axes:
         return np.array(found, dtype=np.float32)
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:
+        self.named += phrases
         return np.array([AXES[phrase] for phrase in phrases], dtype=np.float32)
 
     def is_like_its_texts(self, query: str) -> bool:
@@ -204,3 +206,13 @@ async def test_coroutines_do_not_wait_where_there_is_an_answer() -> None:
     guide.may.set()
     await retriever.aprepare(COLOUR, query="red toy", wait=True)
     assert guide.calls == 1
+
+
+def test_what_a_constraint_names_is_embedded_once_for_all_queries() -> None:
+    axes = Axes()
+    retriever = InstructRetriever(toys(), instant=axes)
+    for _ in range(3):
+        retriever.search(PLAIN, query="toy", instruction="Only small", k=5)
+    assert axes.named == ["small"]
+    retriever.search(PLAIN, query="toy", instruction="No red", k=5)
+    assert axes.named == ["small", "red"]
