@@ -1,6 +1,6 @@
 """From a folded query to ranked candidates: prefetch from the index, then rescore."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Protocol
@@ -78,6 +78,17 @@ class SearchRequest:
     prefetch: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("k", "prefetch"):  # numpy's whole numbers too
+            value = getattr(self, name)
+            if isinstance(value, np.integer):
+                object.__setattr__(self, name, int(value))
+        for name in ("where", "where_document"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping | None):
+                raise ConfigError(
+                    f"{name}={value!r} is no mapping. Pass a filter such as "
+                    '{"area": "billing"}, or leave it out.'
+                )
         at_least("k", self.k, 1, optional=False)
         at_least("prefetch", self.prefetch, 1)
         if self.prefetch is not None and self.prefetch < self.k:

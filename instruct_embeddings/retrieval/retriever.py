@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS, check_instructed, evaluate
 from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
@@ -264,12 +265,18 @@ class InstructRetriever:
                 the retriever.
 
         Raises:
-            ConfigError: `k`, `prefetch`, `blend` or `instruction` is out of its range.
+            ConfigError: `query`, `k`, `prefetch`, `blend`, `where` or `instruction` is out of its
+                range.
             GuideError: A transform has to be fitted and cannot be.
             CollectionError: The collection is empty, stale, or of another dimension.
             InvalidVectorsError: The query is a text, or a vector without a direction.
         """
         request = SearchRequest(k, where, where_document, 1.0 if blend is None else blend, prefetch)
+        if not isinstance(query, str | None):
+            raise ConfigError(
+                f"query={query!r} is of type {type(query).__name__}, and the text of the query is "
+                "wanted. Pass a string, or None where only its vector is known."
+            )
         row = query_numbers(vector)
         if instruction is None:
             return self._generic(row, request)

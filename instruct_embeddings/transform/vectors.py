@@ -59,7 +59,10 @@ def query_numbers(vector: ArrayLike) -> NDArray[np.float64]:
         InvalidVectorsError: It is a text, or holds something else that is no number.
     """
     try:
-        return np.asarray(vector, dtype=np.float64).ravel()
+        found = np.asarray(vector, dtype=np.float64)
+        if not found.ndim:
+            raise TypeError("one number, or None")
+        return found.ravel()
     except (TypeError, ValueError, OverflowError) as exc:
         raise InvalidVectorsError(
             f"The query is {shown(vector)}, and a vector of numbers is wanted. Embed the text "

@@ -1,6 +1,6 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -256,4 +256,9 @@ def _query(vector: FloatArray) -> FloatArray:
 
 
 def _filter(where: Where | None) -> Any:
+    if not isinstance(where, Mapping | None):
+        raise ConfigError(
+            f"The filter is {where!r}, and a mapping such as {{'area': 'billing'}} is wanted. Pass "
+            "one, or None."
+        )
     return dict(where) if where else None

@@ -172,6 +172,12 @@ def test_the_length_of_a_query_changes_nothing(
         ({"blend": -0.1}, r"blend=-0\.1 is outside \[0, 1\]"),
         ({"blend": 1.5}, r"blend=1\.5"),
         ({"blend": float("nan")}, "blend=nan"),
+        ({"where": "area"}, "where='area' is no mapping"),
+        ({"where": [("area", "billing")]}, r"where=\[.* is no mapping"),
+        ({"where_document": 3}, "where_document=3 is no mapping"),
+        ({"query": 3}, "query=3 is of type int, and the text"),
+        ({"query": b"red"}, "query=b'red' is of type bytes"),
+        ({"query": ["red"]}, r"query=\['red'\] is of type list"),
     ],
 )
 @pytest.mark.parametrize("instruction", [None, COLOUR])
@@ -180,6 +186,24 @@ def test_arguments_out_of_their_range_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         retriever.search(np.ones(16), instruction=instruction, **arguments)
+
+
+@pytest.mark.parametrize("instruction", [None, COLOUR])
+def test_whole_numbers_of_numpy_are_whole_numbers(
+    retriever: InstructRetriever, toys: Toys, instruction: str | None
+) -> None:
+    plain = retriever.search(toys.vectors[0], instruction=instruction, k=3, prefetch=9)
+    options: dict[str, Any] = {"k": np.int64(3), "prefetch": np.int32(9)}
+    assert retriever.search(toys.vectors[0], instruction=instruction, **options) == plain
+
+
+@pytest.mark.parametrize("vector", [None, 1.0, np.float32(2)])
+@pytest.mark.parametrize("instruction", [None, COLOUR])
+def test_a_single_number_is_no_vector(
+    retriever: InstructRetriever, vector: Any, instruction: str | None
+) -> None:
+    with pytest.raises(InvalidVectorsError, match="a vector of numbers is wanted"):
+        retriever.search(vector, instruction=instruction)
 
 
 @pytest.mark.parametrize(
