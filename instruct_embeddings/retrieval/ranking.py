@@ -86,7 +86,7 @@ class SearchRequest:
             value = getattr(self, name)
             if not isinstance(value, Mapping | None):
                 raise ConfigError(
-                    f"{name}={value!r} is no mapping. Pass a filter such as "
+                    f"The filter {name}={value!r} is no mapping. Pass one such as "
                     '{"area": "billing"}, or leave it out.'
                 )
         at_least("k", self.k, 1, optional=False)

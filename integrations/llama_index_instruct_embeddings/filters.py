@@ -40,10 +40,16 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
         A Chroma `where`; `None` where nothing is filtered.
 
     Raises:
-        ConfigError: An operator, a condition or a value that Chroma cannot express.
+        ConfigError: An operator, a condition or a value that Chroma cannot express; or something
+            else than filters.
     """
     if filters is None:
         return None
+    if not isinstance(filters, MetadataFilters):
+        raise ConfigError(
+            f"filters={filters!r} are no MetadataFilters. Pass "
+            'MetadataFilters(filters=[MetadataFilter(key="area", value="billing")]), or None.'
+        )
     condition = filters.condition or FilterCondition.AND
     if condition not in _CONDITIONS:
         raise ConfigError(

@@ -112,3 +112,9 @@ def test_chroma_understands_it(
         ],
     )
     assert rows.get(where=to_where(filters))["ids"] == ids
+
+
+@pytest.mark.parametrize("filters", [{"area": "billing"}, "area", [("area", "billing")], 3])
+def test_what_is_no_filter_is_told(filters: Any) -> None:
+    with pytest.raises(ConfigError, match=r"filters=.* are no MetadataFilters\. Pass MetadataF"):
+        to_where(filters)
