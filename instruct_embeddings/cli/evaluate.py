@@ -34,7 +34,8 @@ def evaluate(
         typer.Argument(
             exists=True,
             help='JSONL of {"query": ..., "relevant": [ids]}, each perhaps with an "instruction"; '
-            "or a folder with queries.jsonl and qrels.tsv.",
+            "CSV with these columns and one id a line; or a folder with queries.jsonl and "
+            "qrels.tsv.",
         ),
     ],
     collection: CollectionOption,

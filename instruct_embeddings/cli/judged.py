@@ -1,4 +1,4 @@
-"""Judged questions from files: JSONL, or a folder as of BEIR."""
+"""Judged questions from files: JSONL, CSV, or a folder as of BEIR."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class JudgedQuestions:
 
 
 def read_questions(path: Path) -> JudgedQuestions:
-    """Questions of a JSONL file, or of a folder with queries.jsonl and qrels.tsv.
+    """Questions of a JSONL or CSV file, or of a folder with queries.jsonl and qrels.tsv.
 
     Raises:
         DataError: Something cannot be read; the message names file and line.
@@ -108,4 +108,6 @@ def _relevant(row: Mapping[str, object]) -> dict[str, float]:
         return {str(key): float(grade) for key, grade in value.items()}
     if isinstance(value, list) and all(type(one) in (str, int) for one in value):
         return {str(one): 1.0 for one in value}
-    raise ValueError(f"'relevant' is {value!r:.60}, not a list of ids, nor ids with grades")
+    if type(value) in (str, int) and str(value).strip():
+        return {str(value): 1.0}
+    raise ValueError(f"'relevant' is {value!r:.60}, not an id, a list of ids, nor ids with grades")

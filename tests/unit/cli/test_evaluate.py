@@ -65,6 +65,15 @@ def test_a_line_may_bring_its_instruction(run: Run, farm: Path, at: At, tmp_path
     assert (found["questions"], found["left_out"], found["missing"]) == (1, 1, 2)
 
 
+def test_a_line_may_name_one_id(tmp_path: Path) -> None:
+    lines = [{"query": "a dog", "relevant": "dog-sad-1"}, {"query": "seven", "relevant": 7}]
+    found = read_questions(written(tmp_path / "one.jsonl", lines))
+    assert found.grades == {"1": {"dog-sad-1": 1.0}, "2": {"7": 1.0}}
+    table = tmp_path / "one.csv"
+    table.write_text("query;relevant\na dog;dog-sad-1\n", encoding="utf-8")
+    assert list(read_questions(table).grades.values()) == [{"dog-sad-1": 1.0}]
+
+
 @pytest.mark.parametrize("place", ["qrels.tsv", "qrels/test.tsv"])
 def test_a_folder_as_of_beir(run: Run, farm: Path, at: At, tmp_path: Path, place: str) -> None:
     written(
@@ -85,8 +94,9 @@ class TestMistakes:
         ("line", "problem"),
         [
             ({"relevant": ["a"]}, "'query' is None, not a text"),
-            ({"query": "a", "relevant": "cat"}, "'relevant' is 'cat', not a list of ids"),
-            ({"query": "a", "relevant": {"cat": "yes"}}, "not a list of ids"),
+            ({"query": "a", "relevant": " "}, "'relevant' is ' ', not an id, a list of ids"),
+            ({"query": "a", "relevant": True}, "not an id"),
+            ({"query": "a", "relevant": {"cat": "yes"}}, "nor ids with grades"),
             ({"query": "a", "relevant": ["b"], "instruction": 3}, "'instruction' is 3"),
             (["a"], "a JSON object is expected"),
         ],
