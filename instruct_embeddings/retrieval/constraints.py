@@ -25,16 +25,30 @@ class Constraint:
 _PLEASE = r"(?:(?:please|kindly|and|but|or)\s+)*"
 _NOT = r"(?:do(?:es)?\s*n[o']?t|don'?t|not|never|should\s*n[o']?t|must\s*n[o']?t|can\s*not|can'?t)"
 _SHOW = r"(?:show|include|return|give|list|find|want|need|bring|mention|use|contain|be)"
+_HOLDS = (
+    r"(?:mention|contain|include|use|need|require|involve|concern|cover|discuss|have|talk\s+about"
+    r"|speak\s+of|deal\s+with)"
+)
+# "tickets that are not about games", "which don't mention it"; "that does not support the claim"
+# says how a text relates to the query, and names nothing.
+_HOLDS_NOT = (
+    rf"(?:(?:do|does|did)\s*(?:not|n'?t)\s+{_HOLDS}|(?:are|is|were|was)\s*(?:not|n'?t)\s+"
+    r"(?:about|on|for|from|related\s+to|concerned\s+with|written\s+in|made\s+for))\b"
+)
 # What opens a clause, and what it says of the rest. The first that fits counts.
 _OPENINGS: tuple[tuple[Kind | None, str], ...] = (
     # "nothing else", "ignore everything else": they repeat what was said before.
     (None, r"(?:nothing|ignore\s+everything|no(?:thing)?\s+others?)\s+else$"),
     # About the answer, not about what is looked for.
     (None, r"(?:only|just)\s+(?:use|answer|cite|quote|tell|look|search|respond|reply|say|write)\b"),
+    # Numbers, and "not only reports".
+    (None, r"(?:no|not)\s+(?:more|fewer|less|longer|shorter|later|earlier|older|newer)\s+than\b"),
+    (None, r"not\s+(?:only|just|merely|necessarily)\b"),
     (None, rf"{_NOT}\s+(?:make|invent|guess|explain|repeat|answer|use|worry|forget|assume)\b"),
     ("only", r"(?:nothing|none|no\s+others?|not(?:hing)?)\s+(?:but|except|other\s+than|than)\b"),
     ("no", r"(?:anything|everything|all|any|everyone)\s+(?:but|except(?:\s+for)?|other\s+than)\b"),
     ("no", r"(?:everything|anything|all)\s+(?:that|which)\s+(?:is|are|does|do)\s*n(?:o|')t\b"),
+    ("no", r"(?:(?:that|which|who)\s+)?" + _HOLDS_NOT),
     (
         "no",
         r"(?:nothing|none)\s*(?:(?:to\s+do|that\s+has\s+to\s+do)\s+with|about|on|for|from|with|of"
@@ -52,14 +66,15 @@ _OPENINGS: tuple[tuple[Kind | None, str], ...] = (
         "only",
         r"(?:(?:show|find|give\s+me|return|list|keep|include|i\s+want|i\s+need|we\s+need|search|i)\s+)?"
         r"(?:only|just|exclusively|solely|nothing\s+but|strictly)\b"
-        r"(?:\s+(?:show|find|return|list|include|give|want|need|if\s+(?:it|they)\s+(?:is|are))\b"
+        r"(?:\s+(?:show|find|return|list|include|give|want|need|if\s+(?:it|they)\s+"
+        r"(?:is|are|has|have|mentions?|contains?|uses?|concerns?))\b"
         r"(?:\s+me\b)?)?",
     ),
     (
         "only",
         r"(?:restrict|limit|narrow|confine)\s+(?:(?:it|this|them|the\s+\w+|results?)\s+)?(?:down\s+)?to\b"
         r"|(?:it|they|results?|this)?\s*(?:must|has\s+to|have\s+to|should|needs?\s+to)\s+(?:be|have|"
-        r"concern|contain|come\s+from|support|use)\b|stick\s+to\b|filter\s+(?:for|by|on)\b|require\b",
+        r"concern|contain|come\s+from|support|use|mention|cover|discuss|involve|include)\b|stick\s+to\b|filter\s+(?:for|by|on)\b|require\b",
     ),
     (
         "prefer",
@@ -83,10 +98,16 @@ _CLOSINGS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
             r"^(?P<x>.{2,60}?)\s+(?:first|preferred|on\s+top|if\s+there\s+(?:is|are)\s+any)$"
         ),
     ),
-    ("no", re.compile(r"^(?P<x>.{2,60}?)\s+(?:excluded|unwanted)$")),
+    (
+        "no",
+        re.compile(
+            r"^(?P<x>.{2,60}?)\s+(?:(?:is|are)\s+)?(?:excluded|unwanted|not\s+(?:wanted|needed))$"
+        ),
+    ),
 )
 _CLAUSES = re.compile(
     r"[.;!?\n]+|,\s*(?:and|but)?\s*|\s*:\s*|\s+and\s+(?=not\b|no\b|without\b)"
+    rf"|\s+(?:that|which|who)\s+(?={_HOLDS_NOT})"
     r"|(?<!anything)(?<!everything)(?<!nothing)(?<!none)(?<!\ball)(?<!\bany)\s+but\s+(?!not\b)"
 )
 # "A rather than B"; after a word such as "only" also "A without B".
