@@ -109,6 +109,19 @@ def seconds(name: str, value: object, example: float = 10.0) -> None:
         )
 
 
+def check_filter(name: str, value: object) -> None:
+    """Check a filter on rows, which may be None.
+
+    Raises:
+        ConfigError: It is something else than a mapping.
+    """
+    if not isinstance(value, Mapping | None):
+        raise ConfigError(
+            f"The filter {name}={value!r} is no mapping. Pass one such as "
+            '{"area": "billing"}, or leave it out.'
+        )
+
+
 def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
     """Check a whole number that may be None, unless that is not `optional`.
 

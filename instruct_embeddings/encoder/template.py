@@ -107,7 +107,7 @@ class Template:
         if not texts:
             return []
         for position, text in enumerate(texts, first):
-            check_surrogates(f"Text {position}", text)
+            check_surrogates(position, text)
         if room is None or self._from_left:
             return self._ids(texts)
         return self._cutter.ids(texts, room, self._ids)

@@ -37,7 +37,7 @@ def check_texts(texts: Sequence[str]) -> list[str]:
             raise TypeError(
                 f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
             )
-        check_surrogates(f"Text {position}", text)
+        check_surrogates(position, text)
     return found
 
 
@@ -65,8 +65,12 @@ def check_instructions(instructions: Sequence[str | None]) -> list[str | None]:
     return [check_sentence(one) for one in instructions]
 
 
-def check_surrogates(what: str, text: str) -> None:
+def check_surrogates(position: int, text: str) -> None:
     """Refuse what no tokenizer reads.
+
+    Args:
+        position: Of the text among those of a call, for the message.
+        text: The text.
 
     Raises:
         TextError: The text holds a lone surrogate.
@@ -77,7 +81,7 @@ def check_surrogates(what: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise TextError(
-            f"{what} holds the lone surrogate U+{ord(text[exc.start]):04X} at character "
+            f"Text {position} holds the lone surrogate U+{ord(text[exc.start]):04X} at character "
             f"{exc.start}, which cannot be written as UTF-8 and which no tokenizer reads. "
             "Repair it where it is read, or replace it: "
             'text.encode("utf-8", "replace").decode("utf-8").'

@@ -143,9 +143,10 @@ class InstantAnswers:
             return []
         info = self._collection.info()
         key = (info.fingerprint, tuple(constraints))
-        return self._directions.get(key) or self._directions.put(key, self._named(info, *key[1]))
+        known = self._directions.get(key)
+        return known or self._directions.put(key, self._named(info, constraints))
 
-    def _named(self, info: CollectionInfo, *constraints: Constraint) -> list[Direction]:
+    def _named(self, info: CollectionInfo, constraints: Sequence[Constraint]) -> list[Direction]:
         moves = self.settle(info).moves
         vectors = moves.directions([one.phrase for one in constraints])
         seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))

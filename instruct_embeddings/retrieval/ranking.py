@@ -1,6 +1,6 @@
 """From a folded query to ranked candidates: prefetch from the index, then rescore."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from instruct_embeddings._types import BoolArray, FloatArray, Space, Where
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.transform.transform import Norms
@@ -82,13 +82,8 @@ class SearchRequest:
             value = getattr(self, name)
             if isinstance(value, np.integer):
                 object.__setattr__(self, name, int(value))
-        for name in ("where", "where_document"):
-            value = getattr(self, name)
-            if not isinstance(value, Mapping | None):
-                raise ConfigError(
-                    f"The filter {name}={value!r} is no mapping. Pass one such as "
-                    '{"area": "billing"}, or leave it out.'
-                )
+        check_filter("where", self.where)
+        check_filter("where_document", self.where_document)
         at_least("k", self.k, 1, optional=False)
         at_least("prefetch", self.prefetch, 1)
         if self.prefetch is not None and self.prefetch < self.k:

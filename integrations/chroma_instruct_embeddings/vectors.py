@@ -1,6 +1,6 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from chroma_instruct_embeddings.sources import collection_of
 from chroma_instruct_embeddings.translation import AnswerError, answered, translated
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Where
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
@@ -256,9 +256,5 @@ def _query(vector: FloatArray) -> FloatArray:
 
 
 def _filter(where: Where | None) -> Any:
-    if not isinstance(where, Mapping | None):
-        raise ConfigError(
-            f"The filter is {where!r}, and a mapping such as {{'area': 'billing'}} is wanted. Pass "
-            "one, or None."
-        )
+    check_filter("where", where)
     return dict(where) if where else None
