@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli.comparison import one_line
 from instruct_embeddings.cli.files import split
 from instruct_embeddings.cli.options import (
     CollectionOption,
@@ -20,8 +21,10 @@ from instruct_embeddings.cli.places import Place
 from instruct_embeddings.errors import ArtefactError, DataError
 
 if TYPE_CHECKING:
+    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
     from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.transform.guide_check import GuideCheck
 
 
 @reported
@@ -126,8 +129,19 @@ def run_adapt(
         "used": retriever.uses(transform, instruction),
         "blend": transform.report.blend,
         "report": transform.report.to_dict(),
+        "alike": _read_pairs(vectors, transform.report.guide_check),
     }
     return document, str(transform.report)
+
+
+def _read_pairs(
+    collection: "ChromaVectors", check: "GuideCheck | None"
+) -> list[list[dict[str, str]]]:
+    """The texts that the guide finds alike and the stored vectors do not, for a reader to judge."""
+    pairs = check.pairs if check else ()
+    rows = collection.fetch([row for pair in pairs for row in pair], records=True)
+    texts = dict(zip(rows.ids, rows.texts, strict=True))
+    return [[{"id": row, "text": texts.get(row) or ""} for row in pair] for pair in pairs]
 
 
 def read_labels(file: Path) -> Mapping[str, str | list[str]]:
@@ -185,4 +199,9 @@ def _screen(document: Mapping[str, Any], report: str) -> list[str]:
         why = "It compares texts, and" if document["gains"] else "Its gain may be chance, so"
         what = "the instruction asks for something: the" if document["gains"] else "the"
         lines.append(f"{why} {what} instant query answers instead; `query --fitted` uses it.")
-    return [*lines, f"The transform {found}: {document['key']} in {document['store']}"]
+    lines.append(f"The transform {found}: {document['key']} in {document['store']}")
+    if document["alike"]:
+        lines += ["", "Are these alike under the instruction? If not, the guide misreads it:"]
+    for pair in document["alike"]:
+        lines += ["", *(f"{row['id']}: {one_line(row['text'])}" for row in pair)]
+    return lines

@@ -16,6 +16,7 @@ from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.from_targets import held_out_agreement
+from instruct_embeddings.transform.guide_check import GuideCheck, check_guide
 from instruct_embeddings.transform.report import Stopped
 from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -38,12 +39,14 @@ class Lesson:
         growth: Sample size and agreement with the guide on held-out rows, for each size tried;
             empty where the guide does not encode.
         stopped: What ended the growth, likewise.
+        check: Signs of whether a guide that gives targets can be trusted; None for others.
     """
 
     vectors: FloatArray
     supervision: Supervision
     growth: tuple[tuple[int, float], ...] = ()
     stopped: Stopped | None = None
+    check: GuideCheck | None = None
 
 
 def fit_all(
@@ -83,7 +86,12 @@ def fit_all(
             started=started,
             on_step=told.of(text).fitting,
         )
-        report = replace(transform.report, growth=lesson.growth, stopped=lesson.stopped)
+        report = replace(
+            transform.report,
+            growth=lesson.growth,
+            stopped=lesson.stopped,
+            guide_check=lesson.check,
+        )
         fitted.append(replace(transform, report=report))
         # Sampling and encoding are told once, with the first.
         started = time.perf_counter()
@@ -124,7 +132,8 @@ def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> Lesson:
     sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
     if sparse and len(rows) > len(sample):
         return Lesson(rows.vectors, guide.judge(instruction, rows))
-    return Lesson(sample.vectors, supervision)
+    check = check_guide(sample, supervision) if isinstance(supervision, Targets) else None
+    return Lesson(sample.vectors, supervision, check=check)
 
 
 def _grow(
@@ -167,8 +176,9 @@ def _grow(
             stopped = "size"
         elif time.perf_counter() > deadline:
             stopped = "budget"
+    read = rows.take(np.arange(size))
     return [
-        Lesson(rows.vectors[:size], targets, tuple(curve), stopped)
+        Lesson(read.vectors, targets, tuple(curve), stopped, check_guide(read, targets))
         for targets, curve in zip(found, growth, strict=True)
     ]
 

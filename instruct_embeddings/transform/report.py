@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._printable import printed
+from instruct_embeddings.transform.guide_check import GuideCheck
 from instruct_embeddings.transform.question_report import QuestionReport
 from instruct_embeddings.transform.selection import exceeds_chance
 
@@ -99,6 +100,8 @@ class FitReport:
         stopped: What ended the sample of a guide that encodes: "enough" where agreement no longer
             rose, "budget" where its time was spent, "size" where all of the sample was read; None
             for other guides, and for transforms written before this was kept.
+        guide_check: Signs of whether a guide that learned no labels can be trusted on these rows;
+            None for others, and for transforms written before this was kept.
     """
 
     rows: int
@@ -115,6 +118,7 @@ class FitReport:
     judgements: JudgementReport | None = None
     questions: QuestionReport | None = None
     stopped: Stopped | None = None
+    guide_check: GuideCheck | None = None
 
     @property
     def gains(self) -> bool:
@@ -154,7 +158,13 @@ class FitReport:
         judgements = None if judged is None else JudgementReport(**judged)
         asked = data.get("questions")
         questions = None if asked is None else QuestionReport.from_dict(asked)
-        read = {"growth": growth, "judgements": judgements, "questions": questions}
+        held = data.get("guide_check")
+        read = {
+            "growth": growth,
+            "judgements": judgements,
+            "questions": questions,
+            "guide_check": None if held is None else GuideCheck.from_dict(held),
+        }
         return cls(**{**values, **read})
 
     @printed
@@ -182,6 +192,8 @@ class FitReport:
             curve = ", ".join(f"{size:,} rows {cosine:.3f}" for size, cosine in self.growth)
             why = f"; no further rows: {STOPS[self.stopped]}" if self.stopped else ""
             lines.append(f"agreement with the guide on held-out rows: {curve}{why}")
+        if self.guide_check is not None:
+            lines.append(str(self.guide_check))
         if self.label_counts:
             shown = list(self.label_counts.items())[:_SHOWN_LABELS]
             more = len(self.label_counts) - len(shown)

@@ -91,6 +91,14 @@ def test_without_labels_the_encoder_teaches(
     assert ran.json["guide"].startswith(guide)
     assert ran.json["report"]["judged"] == 72
     assert len(list(tmp_path.iterdir())) == 1
+    keys = [found["key"] for found in ran.json["report"]["guide_check"]["keys"]]
+    assert "animal" in keys
+    assert [len(pair) for pair in ran.json["alike"]] == [2, 2, 2]
+    assert all(row["text"] for pair in ran.json["alike"] for row in pair)
+    shown = " ".join(run(*call[:-1]).stdout.split())
+    assert "was stored already" in shown
+    assert "Are these alike" in shown
+    assert ran.json["alike"][0][0]["text"] in shown
 
 
 def test_a_request_without_labels_gets_the_better_form(

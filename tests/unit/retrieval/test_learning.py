@@ -1,5 +1,6 @@
 """Samples that grow while it pays, and what several instructions share."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from instruct_embeddings.retrieval import InstructRetriever, learning
 from instruct_embeddings.retrieval.learning import FIRST_ROWS
 from instruct_embeddings.supervision import Supervision, Targets
 from instruct_embeddings.testing import InMemoryCollection
+from instruct_embeddings.transform.report import FitReport
 from tests.unit.conftest import make_toys
 
 COLOUR, SHAPE = "What colour is it?", "What shape is it?"
@@ -64,6 +66,14 @@ def test_rows_are_asked_for_while_they_pay(many: InMemoryCollection) -> None:
     gains = np.diff(agreement)
     assert (gains[:-1] >= 0.01).all()
     assert f"{sizes[-1]:,} rows {agreement[-1]:.3f}" in str(transform.report)
+    check = transform.report.guide_check
+    assert check is not None
+    assert check.keys[0].key == "colour"
+    assert check.gains
+    assert str(check) in str(transform.report)
+    assert (
+        FitReport.from_dict(json.loads(json.dumps(transform.report.to_dict()))) == transform.report
+    )
 
 
 def test_noise_gets_no_further_rows(many: InMemoryCollection) -> None:

@@ -1,0 +1,156 @@
+"""What speaks for a guide besides itself, on the rows that it read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from instruct_embeddings._printable import printed
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.protocols import Rows
+from instruct_embeddings.supervision import Targets
+from instruct_embeddings.transform.quality import label_matches, leave_self_out, precision_at_k
+from instruct_embeddings.transform.selection import exceeds_chance, standard_error
+from instruct_embeddings.transform.vectors import unit_rows
+
+_MOST_ROWS = 1000
+_NEIGHBOURS = 10
+_MOST_VALUES = 50
+_LEAST_REPEATS = 5  # rows that a value has on the mean
+_MOST_KEYS = 5
+_PAIRS = 3
+
+
+@dataclass(frozen=True)
+class KeyCheck:
+    """Precision@10 by one metadata key: how often near rows have a value of it in common.
+
+    Attributes:
+        key: The metadata key.
+        rows: Rows that have it.
+        generic: With neighbours by the stored vectors.
+        guide: With neighbours by the guide.
+        error: Standard error of `guide - generic`.
+    """
+
+    key: str
+    rows: int
+    generic: float
+    guide: float
+    error: float
+
+    @property
+    def gains(self) -> bool:
+        """Whether the guide sorts rows by this key better than the stored vectors do."""
+        return exceeds_chance(self.guide - self.generic, self.error)
+
+    def __str__(self) -> str:
+        """The key and both figures."""
+        return f"{self.key} {self.generic:.3f} -> {self.guide:.3f}"
+
+
+@dataclass(frozen=True)
+class GuideCheck:
+    """Signs of whether a guide can be trusted on the rows that it read.
+
+    Agreement with a guide says nothing about the guide: one that reads an instruction wrongly is
+    agreed with as well. What can be held against it is what it was not told: stored metadata, and
+    a reader's eye.
+
+    Attributes:
+        keys: Metadata keys with a few repeated values, the one first that the guide gains most on.
+            A key that has nothing to do with the instruction says nothing; one that means the same
+            should gain.
+        pairs: Ids of rows that the guide puts closest together and the stored vectors do not. Under
+            the instruction they should be alike: read them.
+    """
+
+    keys: tuple[KeyCheck, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def gains(self) -> bool | None:
+        """Whether the guide sorts by any key better than the vectors; None without such keys."""
+        return any(key.gains for key in self.keys) if self.keys else None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "GuideCheck":
+        """The reverse of `dataclasses.asdict`, also after JSON."""
+        keys = tuple(KeyCheck(**key) for key in data["keys"])
+        return cls(keys, tuple((str(one), str(other)) for one, other in data["pairs"]))
+
+    @printed
+    def __str__(self) -> str:
+        """One line."""
+        better = [str(key) for key in self.keys if key.gains]
+        rest = [str(key) for key in self.keys if not key.gains]
+        told = ["precision@10 by metadata, vectors -> guide" if self.keys else "no metadata to ask"]
+        told += [f"better by {', '.join(better)}"] if better else []
+        told += [f"no better by {', '.join(rest)}"] if rest else []
+        pairs = "; ".join(f"{one!r} and {other!r}" for one, other in self.pairs)
+        return f"the guide itself: {'; '.join(told)}" + (f"; finds alike {pairs}" if pairs else "")
+
+
+def check_guide(rows: Rows, targets: Targets) -> GuideCheck:
+    """Hold the targets of a guide against metadata, and find what it says that the vectors do not.
+
+    Args:
+        rows: Rows with vectors and metadata; the first 1,000 that were judged are looked at.
+        targets: What the guide says of them, aligned.
+    """
+    judged = np.flatnonzero(targets.judged)[:_MOST_ROWS]
+    if len(judged) <= _NEIGHBOURS:
+        return GuideCheck()
+    own = unit_rows(targets.vectors[judged])
+    own = unit_rows(own - own.mean(0))
+    known = unit_rows(rows.vectors[judged])
+    by_guide, by_vectors = own @ own.T, known @ known.T
+    asked = rows.take(judged)
+    keys = [_checked(key, values, by_guide, by_vectors) for key, values in _keys(asked.metadatas)]
+    keys.sort(key=lambda one: one.generic - one.guide)
+    pairs = [(asked.ids[one], asked.ids[other]) for one, other in _surprises(by_guide, by_vectors)]
+    return GuideCheck(tuple(keys[:_MOST_KEYS]), tuple(pairs))
+
+
+def _keys(metadatas: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str | None]]]:
+    """Keys that most rows have, with few values that repeat: names of classes, no ids or dates."""
+    for name in sorted({key for metadata in metadatas for key in metadata}):
+        found = [metadata.get(name) for metadata in metadatas]
+        values = [str(value) if isinstance(value, str | bool | int) else None for value in found]
+        present = [value for value in values if value]
+        distinct = len(set(present))
+        classes = 2 <= distinct <= min(_MOST_VALUES, len(present) // _LEAST_REPEATS)
+        if classes and 2 * len(present) >= len(values):
+            yield name, [value or None for value in values]
+
+
+def _checked(
+    key: str, values: Sequence[str | None], by_guide: FloatArray, by_vectors: FloatArray
+) -> KeyCheck:
+    has = [row for row, value in enumerate(values) if value is not None]
+    _, codes = np.unique([str(values[row]) for row in has], return_inverse=True)
+    same = label_matches(np.eye(codes.max() + 1, dtype=np.float32)[codes])
+    block = np.ix_(has, has)
+    generic = precision_at_k(leave_self_out(by_vectors[block]), same, _NEIGHBOURS)
+    guide = precision_at_k(leave_self_out(by_guide[block]), same, _NEIGHBOURS)
+    error = standard_error(guide - generic)
+    before, after = float(generic.mean()), float(guide.mean())
+    return KeyCheck(key, len(has), round(before, 4), round(after, 4), round(error, 4))
+
+
+def _surprises(by_guide: FloatArray, by_vectors: FloatArray) -> list[tuple[int, int]]:
+    """The closest pairs by the guide that are farther apart than half of all pairs, rows once."""
+    one, other = np.triu_indices(len(by_guide), 1)
+    apart = by_vectors[one, other] < np.median(by_vectors[one, other])
+    order = np.argsort(-by_guide[one, other][apart], kind="stable")
+    found: list[tuple[int, int]] = []
+    used: set[int] = set()
+    for pair in zip(one[apart][order], other[apart][order], strict=True):
+        first, second = int(pair[0]), int(pair[1])
+        if used.isdisjoint((first, second)):
+            found.append((first, second))
+            used |= {first, second}
+        if len(found) == _PAIRS:
+            break
+    return found
