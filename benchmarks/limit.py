@@ -179,7 +179,7 @@ def searched(questions: Questions, guide: Guide) -> FloatArray:
     """Scores that the retriever gives, whether its transform helps on its own sample or not."""
     ids = [str(place) for place in range(len(questions.documents))]
     collection = ArrayCollection(ids, questions.stored, questions.documents)
-    engine = InstructRetriever(collection, guide, insist=True)
+    engine = InstructRetriever(collection, guide, force=True)
     scores = np.empty((len(questions.texts), len(ids)), dtype=np.float32)
     with warnings.catch_warnings():
         # Whether it helps the questions is what is measured.

@@ -208,7 +208,7 @@ def measure(
         guide=GuideByInstruction(guides),
         store=store,
         fit=FitConfig(),
-        insist=True,
+        force=True,
         k=K,
     )
     known = list(base.instructions.values())

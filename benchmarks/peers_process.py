@@ -125,7 +125,7 @@ def _ours(job: Job, guide: Any) -> tuple[float, list[float]]:
     # Loading the index is nobody's cost here: plain queries pay it too.
     collection.query(query_embeddings=[job.queries[0]], n_results=K)
     retriever = InstructRetriever(
-        ChromaVectors(collection), guide, fit=FitConfig(seed=job.seed), insist=True
+        ChromaVectors(collection), guide, fit=FitConfig(seed=job.seed), force=True
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TransformWarning)
@@ -190,7 +190,7 @@ def samples(pipe: Any, job: Job, sizes: tuple[int, ...]) -> None:
     rows = []
     for size in sizes:
         config = FitConfig(sample_size=size, seed=job.seed)
-        retriever = InstructRetriever(stored, EncoderGuide(encoder), fit=config, insist=True)
+        retriever = InstructRetriever(stored, EncoderGuide(encoder), fit=config, force=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TransformWarning)
             started = time.perf_counter()

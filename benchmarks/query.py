@@ -96,7 +96,7 @@ def measure(
         holders = np.array([i for i, labels in enumerate(base.labels) if aspect in labels])
         queries, _ = mix(base, QUERIES, rng, rng.choice(holders, QUERIES))
         collection.query(query_embeddings=[queries[0]], n_results=K)  # loads the index
-        retriever = InstructRetriever(stored, MetadataGuide(aspect), insist=True)
+        retriever = InstructRetriever(stored, MetadataGuide(aspect), force=True)
         started = time.perf_counter()
         retriever.search(queries[0], instruction=instruction, k=K)
         first = time.perf_counter() - started

@@ -156,7 +156,7 @@ def adapted(
     from instruct_embeddings import InstructRetriever, MetadataGuide
 
     started = time.perf_counter()
-    retriever = InstructRetriever(ChromaVectors(collection), MetadataGuide(key), insist=True)
+    retriever = InstructRetriever(ChromaVectors(collection), MetadataGuide(key), force=True)
     transform = retriever.transform(instruction)
     fitted = time.perf_counter() - started
 

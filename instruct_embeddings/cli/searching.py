@@ -58,7 +58,7 @@ def open_retriever(
     if not check_model(opened.metadata, name, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
     instant = None if fitted else encoders.load_instant()
-    return InstructRetriever(vectors, store=kept, instant=instant, insist=fitted), encoder
+    return InstructRetriever(vectors, store=kept, instant=instant, force=fitted), encoder
 
 
 def read_filter(where: str | None) -> dict[str, Any] | None:

@@ -76,7 +76,7 @@ def evaluate(
     rows = _Labelled.of(vectors, labels, texts, chosen)
     taught = guide or LabelGuide({str(i): str(labels[i]) for i in rows.learn})
     transform = _taught(rows, instruction, taught, fit or FitConfig(seed=chosen.seed))
-    used = transform.report.gains or chosen.insist
+    used = transform.report.gains or chosen.force
     pool = rows.vectors[rows.measure]
     spaces = {GENERIC: pool, ADAPTED: transform.space.encoder.encode(pool) if used else pool}
     ranked = {GENERIC: _cosines(pool, chosen), ADAPTED: _cosines(pool, chosen)}

@@ -70,7 +70,7 @@ class MtebRetriever:
         *,
         instructions: Mapping[str, str] | None = None,
         fit: FitConfig | None = None,
-        insist: bool = False,
+        force: bool = False,
     ) -> None:
         """Choose the parts; weights are loaded with the first corpus.
 
@@ -80,13 +80,13 @@ class MtebRetriever:
             guide: What transforms learn from; None for the encoder that comes with the package.
             instructions: By task, type of task or side; see `mteb_instructions.task_instruction`.
             fit: How transforms are fitted.
-            insist: Use a transform even where it does not beat the generic vectors.
+            force: Use a transform even where it does not beat the generic vectors.
         """
         self.generic = generic or InstructEncoder.from_pretrained(BASE_MODEL)
         self.guide = guide or EncoderGuide()
         self.instructions = dict(instructions or {})
         self.fit = fit or FitConfig()
-        self.insist = insist
+        self.force = force
         self.reports: dict[str, FitReport] = {}
         self.unlearned: dict[str, str] = {}
         self.encoded = 0
@@ -98,7 +98,7 @@ class MtebRetriever:
     @property
     def mteb_model_meta(self) -> "ModelMeta":
         """What mteb records: the name of the generic model, and a revision for all the parts."""
-        parts = [self.generic.fingerprint(), self.guide.key, self.fit.to_dict(), self.insist]
+        parts = [self.generic.fingerprint(), self.guide.key, self.fit.to_dict(), self.force]
         return model_meta(
             self.generic,
             revision=digest([*parts, sorted(self.instructions.items())]),
@@ -133,7 +133,7 @@ class MtebRetriever:
         vectors = self._embed(texts, encode_kwargs)
         self.encoded += len(texts)
         self._corpus = ArrayCollection(list(corpus["id"]), vectors, texts)
-        self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, insist=self.insist)
+        self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, force=self.force)
         self.reports, self.unlearned = {}, {}
 
     def search(

@@ -27,7 +27,7 @@ class EvaluationConfig:
         queries: Rows that are asked for, at most; all measured rows are ranked for each.
         rounds: Resamples of the bootstrap.
         level: Share of the resampled figures inside an interval.
-        insist: Measure the transform even where searches would not use it.
+        force: Measure the transform even where searches would not use it.
         seed: Seed of the split, of k-means and of the bootstrap.
     """
 
@@ -36,7 +36,7 @@ class EvaluationConfig:
     queries: int = 500
     rounds: int = ROUNDS
     level: float = LEVEL
-    insist: bool = False
+    force: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -118,7 +118,7 @@ def compares_documents(guide: str) -> bool:
     return guide.startswith(_COMPARING)
 
 
-def better_form(instruction: str, *, instant: bool, override: str = "insist=True") -> str:
+def better_form(instruction: str, *, instant: bool, override: str = "force=True") -> str:
     """What to say where a transform that compares documents is asked for a request.
 
     Args:

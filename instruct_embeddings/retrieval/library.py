@@ -52,7 +52,7 @@ class TransformLibrary:
         guide: Teaches transforms; None limits the library to stored ones.
         store: Where transforms are kept between processes; None keeps them in memory only.
         fit_config: How transforms are fitted.
-        insist: Whether a transform serves that does not beat the generic vectors.
+        force: Whether a transform serves that does not beat the generic vectors.
         reuse: When the transform of another instruction serves; None for never.
         questions: Judged questions that decide how a transform is used; None if there are none.
         on_fit: Is told how fits go on.
@@ -65,7 +65,7 @@ class TransformLibrary:
         *,
         store: TransformStore | None,
         fit: FitConfig,
-        insist: bool,
+        force: bool,
         reuse: Reuse | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
@@ -75,7 +75,7 @@ class TransformLibrary:
         self.guide = guide
         self.store = store
         self.fit_config = fit
-        self.insist = insist
+        self.force = force
         self.reuse = reuse
         self.questions = questions
         self.on_fit = on_fit
@@ -142,7 +142,7 @@ class TransformLibrary:
         """
         return self.guide and chosen_guide(self.guide, instruction)
 
-    def serves(self, transform: InstructionTransform, instruction: str, *, insist: bool) -> bool:
+    def serves(self, transform: InstructionTransform, instruction: str, *, force: bool) -> bool:
         """Whether a transform ranks under an instruction.
 
         It does where its report says that it gains. But a guide that compares documents by nobody's
@@ -154,11 +154,11 @@ class TransformLibrary:
         Args:
             transform: Known or stored.
             instruction: What is asked for; the transform may be that of another one.
-            insist: Use it in any case.
+            force: Use it in any case.
         """
         report = transform.report
-        if insist or report.questions is not None:
-            return insist or report.used
+        if force or report.questions is not None:
+            return force or report.used
         misled = compares_documents(transform.guide) and kind_of(instruction) == "request"
         return report.used and not misled
 
@@ -241,7 +241,7 @@ class TransformLibrary:
                 told.ended(well=False)
                 raise
             for text, one in zip(texts, judged, strict=True):
-                if not (one.report.used or self.insist):
+                if not (one.report.used or self.force):
                     _warn_that_it_gains_nothing(one)
                 self._keep(one)
                 form = normalise_instruction(one.instruction)

@@ -53,7 +53,7 @@ class InstructRetriever:
     A guide that learns without labels (`EncoderGuide`, `LabelNamesGuide`) teaches how alike texts
     are in one respect. It cannot teach an instruction that requests something, such as "Find the
     abstract that supports the claim" or "Answer briefly": the instant query answers it, or it stays
-    generic, with one `TransformWarning`. Judged `questions`, or `insist`, decide otherwise.
+    generic, with one `TransformWarning`. Judged `questions`, or `force`, decide otherwise.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class InstructRetriever:
         instant: InstantMover | None = None,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
-        insist: bool = False,
+        force: bool = False,
         reuse: Reuse | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
@@ -79,7 +79,7 @@ class InstructRetriever:
             store: `TransformStore` or folder where transforms are kept between processes; None
                 keeps them in memory only.
             fit: How transforms are fitted.
-            insist: Use a transform even where it does not beat the generic vectors.
+            force: Use a transform even where it does not beat the generic vectors.
             reuse: When the transform of another instruction serves; None for never.
             questions: Judged questions. With them, the choice between the generic ranking, a blend
                 and the adapted one is made on them, for each instruction they are asked under.
@@ -96,7 +96,7 @@ class InstructRetriever:
             guide,
             store=kept,
             fit=fit or FitConfig(),
-            insist=insist,
+            force=force,
             reuse=reuse,
             questions=questions,
             on_fit=on_fit,
@@ -138,9 +138,9 @@ class InstructRetriever:
         return self._library.fit_config
 
     @property
-    def insist(self) -> bool:
+    def force(self) -> bool:
         """Whether a transform is used that does not beat the generic vectors."""
-        return self._library.insist
+        return self._library.force
 
     @property
     def reuse(self) -> Reuse | None:
@@ -178,7 +178,7 @@ class InstructRetriever:
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
-        if not self._is_taught(instruction, self.insist):
+        if not self._is_taught(instruction, self.force):
             wait = False
         found = self.transform(instruction) if wait else self._library.find(instruction)
         serving = found is not None and self.uses(found, instruction)
@@ -186,7 +186,7 @@ class InstructRetriever:
 
     def uses(self, transform: InstructionTransform, instruction: str) -> bool:
         """Whether searches under an instruction rank by a transform, by its report and guide."""
-        return self._library.serves(transform, instruction, insist=self.insist)
+        return self._library.serves(transform, instruction, force=self.force)
 
     def prepare(self, instructions: Sequence[str]) -> list[InstructionTransform]:
         """The transforms of several instructions; those that are missing share one sample.
@@ -222,7 +222,7 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None and (wait or not await asyncio.to_thread(self._at_once, query)):
-            texts = [text for text in check_asked(asked) if self._is_taught(text, self.insist)]
+            texts = [text for text in check_asked(asked) if self._is_taught(text, self.force)]
             with from_here():
                 await self._fits.wait(texts)
 
@@ -239,7 +239,7 @@ class InstructRetriever:
         prefetch: int | None = None,
         exact: bool = False,
         wait: bool = False,
-        insist: bool | None = None,
+        force: bool | None = None,
     ) -> list[Hit]:
         """The best rows for a query, best first.
 
@@ -261,7 +261,7 @@ class InstructRetriever:
                 would take over 256 MB, page by page, which reads the collection each time.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer.
-            insist: Use a transform that does not beat the generic vectors; None for the setting of
+            force: Use a transform that does not beat the generic vectors; None for the setting of
                 the retriever.
 
         Raises:
@@ -281,7 +281,7 @@ class InstructRetriever:
         if instruction is None:
             return self._generic(row, request)
         unit = query_row(row, self.collection.info().dimension)
-        asked = _Asked(unit, query, self.insist if insist is None else insist, blend is None)
+        asked = _Asked(unit, query, self.force if force is None else force, blend is None)
         texts = check_asked(instruction)
         ranker = self._composed(texts, asked, wait)
         directions = self._directions(list(texts))
@@ -356,7 +356,7 @@ class InstructRetriever:
             seed=seed,
             prefetch=prefetch,
             exact=exact,
-            insist=True,
+            force=True,
             wait=self.guide is not None,
         )
 
@@ -394,21 +394,21 @@ class InstructRetriever:
     ) -> Composition:
         """What ranks under the instructions asked for, as one."""
         if wait or self._at_once(asked.query) is None:
-            self._library.get_all([t for t in instructions if self._is_taught(t, asked.insist)])
+            self._library.get_all([t for t in instructions if self._is_taught(t, asked.force)])
         return Composition(tuple(self._part(*one, asked) for one in instructions.items()))
 
     def _at_once(self, query: str | None) -> InstantAnswers | None:
         """What answers a query without a fit; None where its text or the space is out of reach."""
         return None if query is None else self.answers
 
-    def _is_taught(self, text: str, insist: bool) -> bool:
+    def _is_taught(self, text: str, force: bool) -> bool:
         """Whether a fit is waited for: not under a request where the guide compares documents."""
-        return insist or self.guide is None or self._library.is_worth_fitting(text)
+        return force or self.guide is None or self._library.is_worth_fitting(text)
 
     def _part(self, text: str, weight: float, asked: "_Asked") -> Part:
         """What ranks under one instruction: what was fitted and serves, or the instant query."""
-        fitted, taught = self._library.find(text), self._is_taught(text, asked.insist)
-        serves = fitted is not None and self._library.serves(fitted, text, insist=asked.insist)
+        fitted, taught = self._library.find(text), self._is_taught(text, asked.force)
+        serves = fitted is not None and self._library.serves(fitted, text, force=asked.force)
         instant = self._at_once(asked.query)
         if not taught:
             self._library.warn_of_request(text, instant=instant is not None)
@@ -419,7 +419,7 @@ class InstructRetriever:
         if fitted is None and not taught:
             return Part(self._unmoved(text), weight, text, adapts=False)
         known = fitted or self._library.get(text)
-        serves = self._library.serves(known, text, insist=asked.insist)
+        serves = self._library.serves(known, text, force=asked.force)
         blend = (known.report.blend or 1.0) if asked.own_blend else 1.0
         return Part(known, weight, text, serves, blend)
 
@@ -457,11 +457,11 @@ class _Asked:
     Attributes:
         unit: Unit vector of the query, shape (1, d).
         query: Its text, where it is known.
-        insist: Use a transform that does not beat the generic vectors.
+        force: Use a transform that does not beat the generic vectors.
         own_blend: Leave the blend to what judged questions have chosen.
     """
 
     unit: FloatArray
     query: str | None
-    insist: bool
+    force: bool
     own_blend: bool

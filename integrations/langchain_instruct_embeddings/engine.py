@@ -19,7 +19,7 @@ def build_engine(
     instant: InstantMover | None,
     store: TransformStore | None,
     fit: FitConfig | None,
-    insist: bool,
+    force: bool,
     reuse: float | None,
     questions: Questions | None,
     on_fit: OnFit | None,
@@ -31,7 +31,7 @@ def build_engine(
         instant=instant,
         store=store,
         fit=fit,
-        insist=insist,
+        force=force,
         reuse=None if reuse is None else Reuse(EncoderGuide(), reuse),
         questions=questions,
         on_fit=on_fit,
@@ -45,7 +45,7 @@ def serves(
     instant: InstantMover | None,
     store: TransformStore | None,
     fit: FitConfig | None,
-    insist: bool,
+    force: bool,
     reuse: float | None,
     questions: Questions | None,
     on_fit: OnFit | None,
@@ -62,7 +62,7 @@ def serves(
         and _name(engine.instant) == _name(instant)
         and _path(engine.store) == _path(store)
         and (engine.fit_config or FitConfig()) == (fit or FitConfig())
-        and engine.insist == insist
+        and engine.force == force
         and (engine.reuse.threshold if engine.reuse else None) == reuse
         and _same_questions(engine.questions, questions)
         and engine.on_fit == on_fit

@@ -96,7 +96,7 @@ class InstructionTransformRetriever(BaseRetriever):
             `TransformStore` or directory where fitted transforms are kept and found again.
         fit:
             `FitConfig`: sample size, folds, seed, time budget.
-        insist:
+        force:
             Use a transform that does not beat the generic vectors on held-out rows.
         reuse:
             Least agreement, such as 0.925, at which the transform of another instruction serves
@@ -111,7 +111,7 @@ class InstructionTransformRetriever(BaseRetriever):
             fit, in the thread that fits.
         engine:
             The shared `InstructRetriever`. Made when absent; pass `other.engine` so that several
-            retrievers share fits. What it already knows (guide, store, fit, insist, reuse,
+            retrievers share fits. What it already knows (guide, store, fit, force, reuse,
             questions, on_fit) need not be repeated; a field that says otherwise gets an engine of
             its own.
 
@@ -178,7 +178,7 @@ class InstructionTransformRetriever(BaseRetriever):
     score_key: str | None = None
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
-    insist: bool = Field(default=False, frozen=True)
+    force: bool = Field(default=False, frozen=True)
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
     on_fit: Annotated[OnFit | None, SkipValidation] = Field(default=None, frozen=True, repr=False)
@@ -195,7 +195,7 @@ class InstructionTransformRetriever(BaseRetriever):
             values.setdefault("instant", engine.instant)
             values.setdefault("store", engine.store)
             values.setdefault("fit", engine.fit_config)
-            values.setdefault("insist", engine.insist)
+            values.setdefault("force", engine.force)
             values.setdefault("reuse", engine.reuse and engine.reuse.threshold)
             values.setdefault("questions", engine.questions)
             values.setdefault("on_fit", engine.on_fit)
@@ -237,7 +237,7 @@ class InstructionTransformRetriever(BaseRetriever):
         asked = self.questions and self.questions.embedded_by(self._embed_queries)
         # The validator has made one of True.
         instant = None if isinstance(self.instant, bool) else self.instant
-        learned = (self.guide, instant, self._store, self.fit, self.insist, self.reuse, asked)
+        learned = (self.guide, instant, self._store, self.fit, self.force, self.reuse, asked)
         wanted = (self.vectorstore, *learned, self.on_fit)
         if self.engine is None or not serves(self.engine, *wanted):
             # The field is frozen for users, not for the validator that fills it.

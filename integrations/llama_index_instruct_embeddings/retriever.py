@@ -123,7 +123,7 @@ class InstructionTransformRetriever(BaseRetriever):
         mmr_prefetch_k: int | None = None,
         store: TransformStore | str | Path | None = None,
         fit: FitConfig | None = None,
-        insist: bool = False,
+        force: bool = False,
         reuse: float | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
@@ -162,7 +162,7 @@ class InstructionTransformRetriever(BaseRetriever):
             mmr_prefetch_k: Candidates for that; by default 20, or 5 for each node wanted.
             store: `TransformStore` or directory where fitted transforms are kept and found again.
             fit: Sample size, folds, seed and time budget of fitting.
-            insist: Use a transform that does not beat the generic vectors on held-out rows.
+            force: Use a transform that does not beat the generic vectors on held-out rows.
             reuse: Least agreement, such as 0.925, at which the transform of another instruction
                 serves that means the same for the texts of the collection;
                 `transform_for(...).instruction` says whose. `None` never does that.
@@ -171,7 +171,7 @@ class InstructionTransformRetriever(BaseRetriever):
             on_fit: Called with a `FitEvent` (instruction, stage, done, total, seconds) at each step
                 of a fit, in the thread that fits.
             engine: Engine of another retriever over the same collection, whose fits are shared;
-                instead of `guide`, `store`, `fit`, `insist`, `reuse`, `questions` and `on_fit`,
+                instead of `guide`, `store`, `fit`, `force`, `reuse`, `questions` and `on_fit`,
                 which it has already.
             callback_manager: Callbacks; the index's own where there is one.
             object_map: Objects that index nodes lead to; the index's own where there is one.
@@ -190,13 +190,13 @@ class InstructionTransformRetriever(BaseRetriever):
         if engine is None:
             asked = questions and questions.embedded_by(self._embed_queries)
             engine = build_engine(
-                source.vector_store, guide, instant, store, fit, insist, reuse, asked, on_fit
+                source.vector_store, guide, instant, store, fit, force, reuse, asked, on_fit
             )
-        elif insist or any(
+        elif force or any(
             part is not None for part in (guide, store, fit, reuse, questions, on_fit)
         ):
             raise ConfigError(
-                "Got engine= together with guide, store, fit, insist, reuse, questions or on_fit. "
+                "Got engine= together with guide, store, fit, force, reuse, questions or on_fit. "
                 "A shared engine has its own. Pass either the engine or the others."
             )
         else:

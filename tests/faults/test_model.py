@@ -33,7 +33,7 @@ def retriever_of(encoder: InstructEncoder, toys: Toys, folder: Path) -> Instruct
         EncoderGuide(encoder),
         store=TransformStore(folder),
         fit=QUICK,
-        insist=True,
+        force=True,
     )
 
 

@@ -245,7 +245,7 @@ class _Asker:
         started = time.perf_counter()
         vector = self._encoder.encode([text])[0]
         embedded = time.perf_counter()
-        hits = self._retriever.search(vector, query=text, instruction=instruction, k=K, insist=True)
+        hits = self._retriever.search(vector, query=text, instruction=instruction, k=K, force=True)
         searched = time.perf_counter() - embedded
         self.seconds.setdefault("embedding", []).append(embedded - started)
         self.seconds.setdefault("answer" if instruction else "generic", []).append(searched)

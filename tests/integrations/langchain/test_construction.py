@@ -46,7 +46,7 @@ def test_a_wrong_argument_is_an_error(
         make_retriever(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["vectorstore", "guide", "store", "fit", "insist", "engine"])
+@pytest.mark.parametrize("field", ["vectorstore", "guide", "store", "fit", "force", "engine"])
 def test_what_the_engine_is_made_of_cannot_be_swapped_later(
     retriever: InstructionTransformRetriever, field: str
 ) -> None:
@@ -55,9 +55,9 @@ def test_what_the_engine_is_made_of_cannot_be_swapped_later(
 
 
 def test_settings_of_a_fit_reach_the_engine(make_retriever: Make, tmp_path: Path) -> None:
-    retriever = make_retriever(fit=FitConfig(sample_size=50), insist=True, store=tmp_path / "kept")
+    retriever = make_retriever(fit=FitConfig(sample_size=50), force=True, store=tmp_path / "kept")
     assert retriever.engine.fit_config == FitConfig(sample_size=50)
-    assert retriever.engine.insist
+    assert retriever.engine.force
     assert isinstance(retriever.store, TransformStore)
     assert retriever.engine.store is retriever.store
 

@@ -96,7 +96,7 @@ def test_another_store_object_over_the_same_collection_keeps_the_engine(
         {"guide": None},
         {"store": "elsewhere"},
         {"fit": FitConfig(seed=1)},
-        {"insist": True},
+        {"force": True},
     ],
 )
 def test_an_engine_with_other_parts_is_rebuilt(

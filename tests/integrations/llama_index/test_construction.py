@@ -63,9 +63,9 @@ def test_a_wrong_argument_is_an_error(
 
 
 def test_settings_reach_the_engine(make_retriever: Make, tmp_path: Path) -> None:
-    retriever = make_retriever(fit=FitConfig(sample_size=50), insist=True, store=tmp_path / "kept")
+    retriever = make_retriever(fit=FitConfig(sample_size=50), force=True, store=tmp_path / "kept")
     assert retriever.engine.fit_config == FitConfig(sample_size=50)
-    assert retriever.engine.insist
+    assert retriever.engine.force
     assert retriever.engine.store is not None
     assert retriever.engine.store.path == tmp_path / "kept"
 
@@ -96,7 +96,7 @@ def test_an_engine_has_its_parts_already(
     retriever: InstructionTransformRetriever, index: VectorStoreIndex
 ) -> None:
     engine = retriever.engine
-    for part in ({"guide": MetadataGuide("area")}, {"fit": FitConfig()}, {"insist": True}):
+    for part in ({"guide": MetadataGuide("area")}, {"fit": FitConfig()}, {"force": True}):
         arguments: dict[str, Any] = part
         with pytest.raises(ConfigError, match="either the engine or the others"):
             InstructionTransformRetriever(index, engine=engine, **arguments)

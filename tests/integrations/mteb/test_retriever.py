@@ -184,7 +184,7 @@ def test_mteb_records_what_the_ranking_depends_on(
     assert plain.name.endswith("-transform")
     others = [
         MtebRetriever(encoder, EncoderGuide(encoder)),
-        MtebRetriever(encoder, guide, insist=True),
+        MtebRetriever(encoder, guide, force=True),
         MtebRetriever(encoder, guide, fit=FitConfig(sample_size=50)),
         MtebRetriever(encoder, guide, instructions={"query": COLOUR}),
     ]

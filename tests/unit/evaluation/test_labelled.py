@@ -124,8 +124,8 @@ def test_where_the_transform_does_not_help_the_generic_ranking_is_measured(many:
 
 def test_a_transform_that_does_not_help_can_be_measured_all_the_same(many: Toys) -> None:
     noise = np.random.default_rng(4).choice(["a", "b"], 240).tolist()
-    insisting = EvaluationConfig(rounds=200, insist=True)
-    found = evaluate(many.vectors, noise, instruction="Which letter?", config=insisting)
+    forced = EvaluationConfig(rounds=200, force=True)
+    found = evaluate(many.vectors, noise, instruction="Which letter?", config=forced)
     assert found.used
     assert found["adapted"].precision != found["generic"].precision
 

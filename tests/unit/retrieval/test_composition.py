@@ -124,7 +124,7 @@ def test_two_instructions_find_what_answers_both(toys: Toys, guide: GuideByInstr
             {"colour": c, "shape": s} for c, s in zip(toys.colours, toys.shapes, strict=True)
         ],
     )
-    retriever = InstructRetriever(collection, guide, fit=QUICK, insist=True)
+    retriever = InstructRetriever(collection, guide, fit=QUICK, force=True)
     wanted = {"colour": toys.colours[0], "shape": toys.shapes[0]}
     both = toys.colours.count(wanted["colour"]), toys.shapes.count(wanted["shape"])
     hits = retriever.search(toys.vectors[0], instruction={COLOUR: 1, SHAPE: 1}, k=5)
@@ -136,7 +136,7 @@ def test_two_instructions_find_what_answers_both(toys: Toys, guide: GuideByInstr
 
 
 def test_the_weight_decides(toys: Toys, guide: GuideByInstruction) -> None:
-    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, insist=True)
+    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, force=True)
 
     def share(weight: float) -> float:
         hits = retriever.search(

@@ -206,7 +206,7 @@ def test_rows_that_a_guide_knows_by_id_were_all_seen(toys: Toys) -> None:
     guide = LabelGuide({str(i): toys.colours[i] for i in range(60)})
     by_instruction = GuideByInstruction({COLOUR: guide})
     collection = filled(toys, make_toys(300, seed=1))
-    transform = InstructRetriever(collection, guide, fit=QUICK, insist=True).transform(COLOUR)
+    transform = InstructRetriever(collection, guide, fit=QUICK, force=True).transform(COLOUR)
     drift = find_drift(collection, by_instruction, transform)
     assert (drift.rows, drift.seen) == (60, 1.0)
 

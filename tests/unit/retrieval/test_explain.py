@@ -151,8 +151,8 @@ def test_where_the_gain_may_be_chance_nothing_moves(tmp_path: Path) -> None:
     assert not found.used
     assert moves(found) == [("same", 1, 1), ("up", 2, 2)]
     assert [hit.adapted_score for hit in found.hits] == [hit.generic_score for hit in found.hits]
-    insisting = InstructRetriever(engine.collection, store=engine.store, insist=True)
-    assert explain(insisting, QUERY, "a query", SIDE, k=2).used
+    forced = InstructRetriever(engine.collection, store=engine.store, force=True)
+    assert explain(forced, QUERY, "a query", SIDE, k=2).used
 
 
 def test_filters_hold_for_results_and_not_for_the_sample(engine: InstructRetriever) -> None:

@@ -219,8 +219,8 @@ def test_a_transform_that_does_not_help_warns_once_and_the_generic_ranking_is_ke
     assert second.search(query, instruction=COLOUR) == hits
 
 
-def test_who_insists_gets_it_anyway_and_no_warning(clusters: InMemoryCollection) -> None:
-    retriever = InstructRetriever(clusters, MetadataGuide("colour"), fit=QUICK, insist=True)
+def test_force_uses_it_anyway_and_no_warning(clusters: InMemoryCollection) -> None:
+    retriever = InstructRetriever(clusters, MetadataGuide("colour"), fit=QUICK, force=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         hits = retriever.search([0.9, 0.5, 0.1, 0.0], instruction=COLOUR)
@@ -246,7 +246,7 @@ def test_each_instruction_has_its_own_guide(toys: Toys) -> None:
 def test_labels_by_id_are_learned_from_these_rows_alone(toys: Toys) -> None:
     labelled = {str(i): toys.colours[i] for i in range(30, 70)}
     retriever = InstructRetriever(
-        toys.collection(), LabelGuide({**labelled, "gone": "red"}), fit=QUICK, insist=True
+        toys.collection(), LabelGuide({**labelled, "gone": "red"}), fit=QUICK, force=True
     )
     assert retriever.transform(COLOUR).report.rows == 40
     assert retriever.transform(COLOUR).report.judged == 40

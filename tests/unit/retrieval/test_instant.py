@@ -161,7 +161,7 @@ def ranked_by(retriever: InstructRetriever, **options: object) -> str:
 
 def test_what_is_fitted_takes_over() -> None:
     guide = SlowGuide()
-    retriever = InstructRetriever(toys(), guide, instant=Axes(), insist=True)
+    retriever = InstructRetriever(toys(), guide, instant=Axes(), force=True)
     assert [ranked_by(retriever) for _ in range(3)] == ["instant"] * 3
     guide.may.set()
     retriever.transform(COLOUR)  # waits for the fit that is under way
@@ -172,14 +172,14 @@ def test_what_is_fitted_takes_over() -> None:
 def test_one_may_wait_for_the_fit() -> None:
     guide = SlowGuide()
     guide.may.set()
-    retriever = InstructRetriever(toys(), guide, instant=Axes(), insist=True)
+    retriever = InstructRetriever(toys(), guide, instant=Axes(), force=True)
     assert ranked_by(retriever, wait=True) == "fitted"
 
 
 def test_without_the_text_of_the_query_a_search_waits() -> None:
     guide = SlowGuide()
     guide.may.set()
-    retriever = InstructRetriever(toys(), guide, instant=Axes(), insist=True)
+    retriever = InstructRetriever(toys(), guide, instant=Axes(), force=True)
     assert retriever.search(PLAIN, instruction=COLOUR)[0].ranked_by == "fitted"
 
 
@@ -200,7 +200,7 @@ def test_a_fit_that_fails_is_said_once_and_does_not_stop_answers(
 
 async def test_coroutines_do_not_wait_where_there_is_an_answer() -> None:
     guide = SlowGuide()
-    retriever = InstructRetriever(toys(), guide, instant=Axes(), insist=True)
+    retriever = InstructRetriever(toys(), guide, instant=Axes(), force=True)
     await retriever.aprepare(COLOUR, query="red toy")
     assert guide.calls == 0
     guide.may.set()

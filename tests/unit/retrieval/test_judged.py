@@ -36,7 +36,7 @@ def test_a_start_is_fitted_first_and_then_corrected(toys: Toys, tmp_path: Path) 
     start = CountingGuide("shape")
     guide = JudgementGuide(judged(toys, 10, 8), embed, start=start)
     store = TransformStore(tmp_path)
-    retriever = InstructRetriever(toys.collection(), guide, store=store, fit=QUICK, insist=True)
+    retriever = InstructRetriever(toys.collection(), guide, store=store, fit=QUICK, force=True)
     transform = retriever.transform(COLOUR)
     assert start.asked == [COLOUR]
     assert transform.guide == guide.key
@@ -45,7 +45,7 @@ def test_a_start_is_fitted_first_and_then_corrected(toys: Toys, tmp_path: Path) 
     assert report is not None
     assert (report.judged, report.queries) == (80, 10)
     assert report.same_queries > report.before
-    again = InstructRetriever(toys.collection(), guide, store=store, insist=True)
+    again = InstructRetriever(toys.collection(), guide, store=store, force=True)
     query = ASKED.vectors[0]
     assert again.search(query, instruction=COLOUR) == retriever.search(query, instruction=COLOUR)
     assert start.asked == [COLOUR]
@@ -57,7 +57,7 @@ def test_more_judgements_correct_the_stored_start(toys: Toys, tmp_path: Path) ->
     more = guide.with_judgements(judged(toys, 10, 8))
     assert more.key != guide.key
     for one in (guide, more):
-        retriever = InstructRetriever(toys.collection(), one, store=store, fit=QUICK, insist=True)
+        retriever = InstructRetriever(toys.collection(), one, store=store, fit=QUICK, force=True)
         report = retriever.transform(COLOUR).report.judgements
     assert start.asked == [COLOUR]
     assert len(store.keys()) == 3
@@ -68,7 +68,7 @@ def test_more_judgements_correct_the_stored_start(toys: Toys, tmp_path: Path) ->
 def test_the_start_may_depend_on_the_instruction(toys: Toys) -> None:
     start = GuideByInstruction({COLOUR: MetadataGuide("colour")})
     guide = JudgementGuide(judged(toys, 6, 8), embed, start=start)
-    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, insist=True)
+    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, force=True)
     assert retriever.transform(COLOUR).report.label_counts
     with pytest.raises(GuideError, match="No guide is given"):
         retriever.transform("What shape is it?")

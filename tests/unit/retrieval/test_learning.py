@@ -78,7 +78,7 @@ def test_rows_are_asked_for_while_they_pay(many: InMemoryCollection) -> None:
 
 def test_noise_gets_no_further_rows(many: InMemoryCollection) -> None:
     guide = ToyEncoder()
-    retriever = InstructRetriever(many, guide, fit=FitConfig(folds=2), insist=True)
+    retriever = InstructRetriever(many, guide, fit=FitConfig(folds=2), force=True)
     report = retriever.transform(NOISE).report
     assert sum(rows for _, rows in guide.read) == report.rows <= 2 * FIRST_ROWS
     assert report.growth[0][1] < 0.2
@@ -93,11 +93,11 @@ def test_the_sample_size_and_the_budget_end_the_growth(many: InMemoryCollection)
         (FitConfig(folds=2, sample_size=90), 90, "size"),
         (FitConfig(folds=2, sample_size=FIRST_ROWS), FIRST_ROWS, "size"),
     ):
-        found = InstructRetriever(many, guide, fit=config, insist=True).transform(COLOUR)
+        found = InstructRetriever(many, guide, fit=config, force=True).transform(COLOUR)
         assert (found.report.rows, found.report.stopped) == (rows, stopped)
         assert len(found.report.growth) == 1
     config = FitConfig(folds=2, sample_size=300)
-    found = InstructRetriever(many, guide, fit=config, insist=True).transform(COLOUR)
+    found = InstructRetriever(many, guide, fit=config, force=True).transform(COLOUR)
     assert found.report.rows <= 300
     assert found.report.stopped in ("enough", "size")
 
@@ -117,7 +117,7 @@ def test_the_budget_ends_a_doubling_that_has_begun(
 
     monkeypatch.setattr(guide, "judge_grid", slow)
     fit = FitConfig(folds=2, guide_budget=25)
-    report = InstructRetriever(many, guide, fit=fit, insist=True).transform(COLOUR).report
+    report = InstructRetriever(many, guide, fit=fit, force=True).transform(COLOUR).report
     assert [rows for _, rows in guide.read] == [250, 250, 250]
     assert [rows for rows, _ in report.growth] == [250, 500, 750]
     assert report.rows == 750

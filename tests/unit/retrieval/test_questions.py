@@ -296,7 +296,7 @@ class TestJudgedFits:
         assert not report.used
         assert not hits[0].adapted
         assert hits == retriever.search(toys.vectors[0])
-        forced = retriever.search(toys.vectors[0], instruction=COLOUR, insist=True)
+        forced = retriever.search(toys.vectors[0], instruction=COLOUR, force=True)
         assert forced[0].adapted
 
     def test_those_of_other_instructions_say_nothing(self, toys: Toys) -> None:

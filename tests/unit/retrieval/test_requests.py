@@ -92,9 +92,9 @@ def test_labels_of_people_decide_as_ever(toys: Toys) -> None:
 
 
 @pytest.mark.parametrize("always", [True, False])
-def test_insisting_uses_the_transform(toys: Toys, guide: SelfTaught, always: bool) -> None:
-    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, insist=always)
-    more = {} if always else {"insist": True}
+def test_force_uses_the_transform(toys: Toys, guide: SelfTaught, always: bool) -> None:
+    retriever = InstructRetriever(toys.collection(), guide, fit=QUICK, force=always)
+    more = {} if always else {"force": True}
     assert retriever.search(toys.vectors[0], query="q", instruction=REQUEST, **more)[0].adapted
 
 

@@ -58,7 +58,7 @@ def test_few_labels_do_not_make_the_retriever_pay_for_more_than_the_guides_sampl
     guide = LLMGuide(model, embed=EMBED, sample=24, texts_per_call=4)
     rows = collection.page(limit=90, offset=0, vectors=True, records=True)
     expected = guide.estimate(COLOUR, rows)
-    InstructRetriever(collection, guide, insist=True).transform(COLOUR)
+    InstructRetriever(collection, guide, force=True).transform(COLOUR)
     assert len(model.asked("label")) == 6
     assert len(model.prompts) <= expected.calls
 
