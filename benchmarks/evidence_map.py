@@ -18,8 +18,8 @@ from benchmarks.tasks import embed
 from instruct_embeddings import EncoderGuide, InstructEncoder, InstructRetriever, TransformWarning
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.retrieval.grouping import adapted_view
-from instruct_embeddings.retrieval.layout import lay_out
+from instruct_embeddings.explain.grouping import adapted_view
+from instruct_embeddings.explain.layout import lay_out
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.quality import leave_self_out, precision_at_k
 from instruct_embeddings.transform.threads import one_thread

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TransformWarning,
         TruncationWarning,
     )
+    from instruct_embeddings.explain import Explanation
     from instruct_embeddings.guides import (
         Categories,
         EncoderGuide,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from instruct_embeddings.instant import InstantQuery
     from instruct_embeddings.retrieval import (
         Drift,
-        Explanation,
         FitEvent,
         Hit,
         InstructRetriever,
@@ -53,7 +53,7 @@ _EXPORTS = {
     "EmbeddingRecord": "encoder",
     "EncoderGuide": "guides",
     "EncoderOptions": "encoder",
-    "Explanation": "retrieval",
+    "Explanation": "explain",
     "FitConfig": "config",
     "FitEvent": "retrieval",
     "FitReport": "transform",

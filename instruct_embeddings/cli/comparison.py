@@ -31,7 +31,7 @@ class Comparison:
 
     def answered(self) -> list[str]:
         """A line that says what ranked under the instruction; none where nothing did."""
-        from instruct_embeddings.retrieval.explain_table import ANSWERED
+        from instruct_embeddings.explain.tables import ANSWERED
 
         return [f"Answered by {ANSWERED[self.adapted[0].ranked_by]}."] if self.adapted else []
 

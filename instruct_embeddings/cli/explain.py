@@ -22,7 +22,7 @@ from instruct_embeddings.cli.places import Place
 from instruct_embeddings.cli.searching import open_retriever, read_filter
 
 if TYPE_CHECKING:
-    from instruct_embeddings.retrieval.explanation import Explanation
+    from instruct_embeddings.explain.explanation import Explanation
 
 
 @reported
@@ -63,8 +63,8 @@ def explain(
     the transform learned without labels. The picture shows the same rows as they are stored and
     under the instruction.
     """
-    from instruct_embeddings.retrieval.explain_map import check_picture
-    from instruct_embeddings.retrieval.explain_table import tables
+    from instruct_embeddings.explain.map import check_picture
+    from instruct_embeddings.explain.tables import tables
 
     if png is not None:
         check_picture(png)  # before anything is computed
@@ -101,7 +101,7 @@ def run_explain(
             query does not reach the space of the collection.
         ConfigError: A map is asked for where no transform answers.
     """
-    from instruct_embeddings.retrieval.explain import explain
+    from instruct_embeddings.explain import explain
 
     engine, encoder = open_retriever(place, name, store, model, instruction, fitted=fitted)
     vector = encoder.encode([text])[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from instruct_embeddings._extras import require
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.evaluation.report import Evaluation
-from instruct_embeddings.retrieval.map_fonts import Fonts, find_fonts, warn_of_missing
+from instruct_embeddings.explain.map_fonts import Fonts, find_fonts, warn_of_missing
 from instruct_embeddings.transform.significance import Estimate
 
 if TYPE_CHECKING:

@@ -1,8 +1,6 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
 from instruct_embeddings.retrieval.drift import Drift
-from instruct_embeddings.retrieval.explain import explain
-from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.retrieval.progress import FitEvent
 from instruct_embeddings.retrieval.questions import Questions
@@ -12,12 +10,10 @@ from instruct_embeddings.retrieval.sampling import sample_rows
 
 __all__ = [
     "Drift",
-    "Explanation",
     "FitEvent",
     "Hit",
     "InstructRetriever",
     "Questions",
     "Reuse",
-    "explain",
     "sample_rows",
 ]

@@ -21,12 +21,12 @@ from instruct_embeddings._arguments import given
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.explain import explain
+from instruct_embeddings.explain.explanation import Explanation
 from instruct_embeddings.protocols import Guide, InstantMover
 from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.composition import Asked, check_default, one_instruction
-from instruct_embeddings.retrieval.explain import explain
-from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever

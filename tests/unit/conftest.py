@@ -1,7 +1,9 @@
 """Toy rows whose right answers are known, and transforms written by hand."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis.strategies import SearchStrategy
 
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.protocols import CollectionInfo, VectorCollection
+from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.supervision import Labels
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import (
@@ -20,6 +23,7 @@ from instruct_embeddings.transform import (
     InstructionTransform,
     QueryTransform,
     SpaceTransform,
+    TransformStore,
     fit_transform,
 )
 from instruct_embeddings.transform.classifier import Classifier
@@ -31,6 +35,8 @@ settings.register_profile("unit", deadline=None, max_examples=50, derandomize=Tr
 settings.load_profile("unit")
 
 INFO = CollectionInfo("toys", "toys-1", 16, "cosine")
+COLOUR = "What colour is it?"
+Adapt: TypeAlias = Callable[[VectorCollection], InstructRetriever]
 
 
 def small_rows(n: int, d: int) -> SearchStrategy[FloatArray]:
@@ -103,6 +109,19 @@ def by_colour(toys: Toys) -> InstructionTransform:
         collection=INFO,
         config=FitConfig(),
     )
+
+
+@pytest.fixture
+def adapt(tmp_path: Path, by_colour: InstructionTransform) -> Adapt:
+    """Makes retrievers that know the instruction COLOUR from a store, so nothing is fitted."""
+
+    def make(collection: VectorCollection) -> InstructRetriever:
+        rows = collection.page(limit=10_000, offset=0, vectors=True)
+        store = TransformStore(tmp_path)
+        store.put(replace(by_colour, collection=collection.info(), norms=Norms.of(rows.vectors)))
+        return InstructRetriever(collection, store=store)
+
+    return make
 
 
 def hand_made(**changes: Any) -> InstructionTransform:

@@ -2,37 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeAlias
-
-import pytest
+from collections.abc import Sequence
+from typing import Any
 
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides import MetadataGuide
-from instruct_embeddings.protocols import Guide, Rows, VectorCollection
-from instruct_embeddings.retrieval import InstructRetriever
+from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Supervision
 from instruct_embeddings.testing import InMemoryCollection
-from instruct_embeddings.transform import InstructionTransform, TransformStore
-from instruct_embeddings.transform.transform import Norms
-
-COLOUR = "What colour is it?"
-Adapt: TypeAlias = Callable[[VectorCollection], InstructRetriever]
-
-
-@pytest.fixture
-def adapt(tmp_path: Path, by_colour: InstructionTransform) -> Adapt:
-    """Makes retrievers that know the instruction COLOUR from a store, so nothing is fitted."""
-
-    def make(collection: VectorCollection) -> InstructRetriever:
-        rows = collection.page(limit=10_000, offset=0, vectors=True)
-        store = TransformStore(tmp_path)
-        store.put(replace(by_colour, collection=collection.info(), norms=Norms.of(rows.vectors)))
-        return InstructRetriever(collection, store=store)
-
-    return make
 
 
 class CountingCollection(InMemoryCollection):

@@ -20,8 +20,8 @@ from instruct_embeddings.retrieval.composition import (
     one_instruction,
 )
 from instruct_embeddings.testing import InMemoryCollection
-from tests.unit.conftest import Toys, hand_made
-from tests.unit.retrieval.conftest import COLOUR, CountingCollection
+from tests.unit.conftest import COLOUR, Toys, hand_made
+from tests.unit.retrieval.conftest import CountingCollection
 
 SHAPE = "What shape is it?"
 QUICK = FitConfig(folds=2, time_budget=1e-9)

@@ -21,8 +21,8 @@ from instruct_embeddings.retrieval.drift import Drift, find_drift, measure_drift
 from instruct_embeddings.supervision import Labels, Pairs, Targets
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore, fit_transform
-from tests.unit.conftest import Toys, hand_made, make_toys
-from tests.unit.retrieval.conftest import COLOUR, CountingGuide
+from tests.unit.conftest import COLOUR, Toys, hand_made, make_toys
+from tests.unit.retrieval.conftest import CountingGuide
 
 GUIDE = MetadataGuide("colour")
 QUICK = FitConfig(folds=2, time_budget=1e-9)

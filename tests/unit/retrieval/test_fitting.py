@@ -30,8 +30,8 @@ from instruct_embeddings.retrieval import InstructRetriever, library
 from instruct_embeddings.supervision import Supervision
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore
-from tests.unit.conftest import Toys, make_toys
-from tests.unit.retrieval.conftest import COLOUR, BlockingGuide, CountingGuide, FailingGuide
+from tests.unit.conftest import COLOUR, Toys, make_toys
+from tests.unit.retrieval.conftest import BlockingGuide, CountingGuide, FailingGuide
 
 SHAPE = "What shape is it?"
 QUICK = FitConfig(folds=2, time_budget=1e-9)

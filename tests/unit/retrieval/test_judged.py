@@ -11,8 +11,8 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides import GuideByInstruction, JudgementGuide, MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.transform import TransformStore
-from tests.unit.conftest import Toys, make_toys
-from tests.unit.retrieval.conftest import COLOUR, CountingGuide
+from tests.unit.conftest import COLOUR, Toys, make_toys
+from tests.unit.retrieval.conftest import CountingGuide
 
 QUICK = FitConfig(folds=2, time_budget=1e-9)
 ASKED = make_toys(12, seed=7)

@@ -9,8 +9,7 @@ from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.protocols import Neighbours, Rows
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.testing import InMemoryCollection
-from tests.unit.conftest import make_toys
-from tests.unit.retrieval.conftest import COLOUR, Adapt
+from tests.unit.conftest import COLOUR, Adapt, make_toys
 
 SPACES: tuple[Space, ...] = ("l2", "ip", "cosine")
 QUERIES = make_toys(4, seed=9).vectors

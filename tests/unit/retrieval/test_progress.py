@@ -12,8 +12,8 @@ from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import FitEvent, InstructRetriever
 from instruct_embeddings.retrieval.learning import FIRST_ROWS
 from instruct_embeddings.supervision import Supervision, Targets
-from tests.unit.conftest import Toys, make_toys
-from tests.unit.retrieval.conftest import COLOUR, CountingGuide, FailingGuide
+from tests.unit.conftest import COLOUR, Toys, make_toys
+from tests.unit.retrieval.conftest import CountingGuide, FailingGuide
 from tests.unit.retrieval.test_learning import SHAPE, ToyEncoder
 
 QUICK = FitConfig(folds=2, time_budget=1e-9)

@@ -14,8 +14,8 @@ from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.retrieval.answering import gain, measure
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore
-from tests.unit.conftest import Toys
-from tests.unit.retrieval.conftest import COLOUR, Adapt, CountingGuide
+from tests.unit.conftest import COLOUR, Adapt, Toys
+from tests.unit.retrieval.conftest import CountingGuide
 from tests.unit.retrieval.test_fitting import QUICK, SHAPE
 
 SHELF = InMemoryCollection(np.eye(3), ids=["a", "b", "c"], metadatas=[{"n": i} for i in range(3)])

@@ -12,8 +12,8 @@ from instruct_embeddings.retrieval import InstructRetriever, Questions
 from instruct_embeddings.testing import InMemoryCollection, TinyEncoder
 from instruct_embeddings.transform import InstructionTransform, TransformStore
 from tests.movers import TinyInstant
-from tests.unit.conftest import Toys
-from tests.unit.retrieval.conftest import COLOUR, CountingGuide
+from tests.unit.conftest import COLOUR, Toys
+from tests.unit.retrieval.conftest import CountingGuide
 
 REQUEST = "Find the passage that answers the question"
 QUICK = FitConfig(folds=2, time_budget=1e-9)

@@ -15,8 +15,8 @@ from instruct_embeddings.retrieval.reuse import Reuse, agreement
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import TransformStore
-from tests.unit.conftest import Toys
-from tests.unit.retrieval.conftest import COLOUR, CountingGuide
+from tests.unit.conftest import COLOUR, Toys
+from tests.unit.retrieval.conftest import CountingGuide
 
 SAME, OTHER = "Which colour does it have?", "What shape is it?"
 WORDS = ["red", "green", "blue", "ball", "cube", "ring", "cone"]

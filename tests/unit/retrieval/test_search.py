@@ -19,8 +19,8 @@ from instruct_embeddings.retrieval import Hit, InstructRetriever, sampling
 from instruct_embeddings.retrieval import exact as exact_module
 from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH
 from instruct_embeddings.testing import InMemoryCollection
-from tests.unit.conftest import Toys, make_toys
-from tests.unit.retrieval.conftest import COLOUR, Adapt, CountingCollection
+from tests.unit.conftest import COLOUR, Adapt, Toys, make_toys
+from tests.unit.retrieval.conftest import CountingCollection
 
 
 def ids(hits: list[Hit]) -> list[str]:

@@ -10,8 +10,7 @@ from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.testing import InMemoryCollection
-from tests.unit.conftest import INFO, Toys, make_toys
-from tests.unit.retrieval.conftest import COLOUR, Adapt
+from tests.unit.conftest import COLOUR, INFO, Adapt, Toys, make_toys
 
 Ranking: TypeAlias = tuple[list[str], list[float]]
 QUERIES = make_toys(5, seed=9).vectors

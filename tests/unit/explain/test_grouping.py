@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.retrieval.grouping import (
+from instruct_embeddings.explain.grouping import (
     Clusters,
     _largest_peak,
     adapted_view,

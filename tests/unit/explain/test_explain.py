@@ -16,15 +16,14 @@ from instruct_embeddings.errors import (
     GuideError,
     InstructionError,
 )
+from instruct_embeddings.explain import explain
+from instruct_embeddings.explain.explanation import Explanation
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.explain import explain
-from instruct_embeddings.retrieval.explanation import Explanation
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore
-from tests.unit.conftest import Toys, hand_made
-from tests.unit.retrieval.conftest import COLOUR, Adapt
+from tests.unit.conftest import COLOUR, Adapt, Toys, hand_made
 
 SIDE = "Left or right?"
 QUERY = np.array([0.6, 0.8], np.float32)

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instruct_embeddings.retrieval.explain import explain
-from instruct_embeddings.retrieval.explain_table import as_text
-from instruct_embeddings.retrieval.explanation import Category, Explanation
-from tests.unit.retrieval.test_explain import QUERY, SIDE, over_plane
+from instruct_embeddings.explain import explain
+from instruct_embeddings.explain.explanation import Category, Explanation
+from instruct_embeddings.explain.tables import as_text
+from tests.unit.explain.test_explain import QUERY, SIDE, over_plane
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from matplotlib import font_manager, get_data_path
 
-from instruct_embeddings.retrieval import explain_map, map_fonts
-from instruct_embeddings.retrieval.explain_map import draw, legend_entries, picture
-from instruct_embeddings.retrieval.map_fonts import find_fonts
-from tests.unit.retrieval.test_explain_map import Make, make
+from instruct_embeddings.explain import map as explain_map
+from instruct_embeddings.explain import map_fonts
+from instruct_embeddings.explain.map import draw, legend_entries, picture
+from instruct_embeddings.explain.map_fonts import find_fonts
+from tests.unit.explain.test_map import Make, make
 
 __all__ = ["make"]  # the fixture
 CHINESE = ("产品问题", "账单", "good")

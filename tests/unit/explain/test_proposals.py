@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.explain.proposals import FilterProposal, propose_filter
 from instruct_embeddings.retrieval.constraints import Constraint, Kind
-from instruct_embeddings.retrieval.proposals import FilterProposal, propose_filter
 
 # Eight packages: every value stands in four or two of them; ids and titles are different in all.
 ROWS = [

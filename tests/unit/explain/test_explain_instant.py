@@ -8,10 +8,10 @@ import pytest
 
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.explain import explain
 from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.retrieval.constraints import Constraint
-from instruct_embeddings.retrieval.explain import explain
 from instruct_embeddings.testing import InMemoryCollection, TinyEncoder
 from tests.movers import TinyInstant
 

@@ -11,10 +11,10 @@ from instruct_embeddings._extras import require
 from instruct_embeddings._printable import printable
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.retrieval.explanation import Explanation
-from instruct_embeddings.retrieval.layout import map_points
-from instruct_embeddings.retrieval.map_fonts import Fonts, find_fonts, warn_of_missing
-from instruct_embeddings.retrieval.map_labels import name_groups
+from instruct_embeddings.explain.explanation import Explanation
+from instruct_embeddings.explain.layout import map_points
+from instruct_embeddings.explain.map_fonts import Fonts, find_fonts, warn_of_missing
+from instruct_embeddings.explain.map_labels import name_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.retrieval.map_labels import name_groups
+from instruct_embeddings.explain.map_labels import name_groups
 
 COLOURS = ["#FF0000", "#00FF00", "#0000FF"]
 FAR = np.array([0, 5], np.float32)

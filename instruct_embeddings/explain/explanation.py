@@ -7,9 +7,9 @@ from typing import Any
 from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.explain.proposals import FilterProposal
 from instruct_embeddings.retrieval.constraints import Constraint
 from instruct_embeddings.retrieval.hits import RankedBy
-from instruct_embeddings.retrieval.proposals import FilterProposal
 from instruct_embeddings.transform.report import FitReport
 
 
@@ -204,13 +204,13 @@ class Explanation:
             MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
             ConfigError: The name ends in something else, or no fitted transform answers.
         """
-        from instruct_embeddings.retrieval.explain_map import draw
+        from instruct_embeddings.explain.map import draw
 
         return draw(self, Path(file))
 
     @printed
     def __str__(self) -> str:
         """Tables for a reader."""
-        from instruct_embeddings.retrieval.explain_table import as_text
+        from instruct_embeddings.explain.tables import as_text
 
         return as_text(self)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.retrieval.typical import telling_words, typical_rows
+from instruct_embeddings.explain.typical import telling_words, typical_rows
 
 PETS = [
     "the cat sleeps all day",

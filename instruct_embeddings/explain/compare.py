@@ -8,15 +8,15 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.explain.explanation import Explanation, Moved, Reading
+from instruct_embeddings.explain.proposals import CLOSE, propose_filter
+from instruct_embeddings.explain.sight import Sight
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval.constrained import CANDIDATES, speaks
 from instruct_embeddings.retrieval.constraints import find_constraints
-from instruct_embeddings.retrieval.explanation import Explanation, Moved, Reading
 from instruct_embeddings.retrieval.hits import Hit, RankedBy
-from instruct_embeddings.retrieval.proposals import CLOSE, propose_filter
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows
-from instruct_embeddings.retrieval.sight import Sight
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row, unit_rows
 

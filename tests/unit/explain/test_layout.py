@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.retrieval.layout import lay_out
+from instruct_embeddings.explain.layout import lay_out
 from tests.unit.conftest import small_rows
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.explain.explanation import Category, Cloud
+from instruct_embeddings.explain.grouping import Grouping, adapted_view, find_grouping
+from instruct_embeddings.explain.typical import telling_words, typical_rows
 from instruct_embeddings.protocols import Rows
-from instruct_embeddings.retrieval.explanation import Category, Cloud
-from instruct_embeddings.retrieval.grouping import Grouping, adapted_view, find_grouping
-from instruct_embeddings.retrieval.typical import telling_words, typical_rows
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import unit_rows
 

@@ -10,15 +10,15 @@ import pytest
 from matplotlib.colors import to_hex
 
 from instruct_embeddings.errors import ConfigError, MissingExtraError
-from instruct_embeddings.retrieval import explain_map
-from instruct_embeddings.retrieval.explain_map import (
+from instruct_embeddings.explain import map as explain_map
+from instruct_embeddings.explain.explanation import Category, Cloud, Explanation, Moved
+from instruct_embeddings.explain.layout import MapPoints, map_points
+from instruct_embeddings.explain.map import (
     category_colours,
     draw,
     legend_entries,
     picture,
 )
-from instruct_embeddings.retrieval.explanation import Category, Cloud, Explanation, Moved
-from instruct_embeddings.retrieval.layout import MapPoints, map_points
 from tests.unit.conftest import hand_made
 
 Make = Callable[..., Explanation]

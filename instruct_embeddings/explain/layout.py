@@ -7,7 +7,7 @@ import numpy as np
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.retrieval.explanation import Explanation
+from instruct_embeddings.explain.explanation import Explanation
 from instruct_embeddings.transform.threads import one_thread
 
 _PRINCIPAL = 50
