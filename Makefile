@@ -35,9 +35,9 @@ demo-kept: .venv/.ready ## Run the demo anew and keep what the README shows of i
 	@$(PY) -m tests.docs.demo
 
 .PHONY: test
-test: .venv/.ready ## The default tests: no network, no GPU, no model weights
+test: .venv/.ready ## The default tests, a process for each core: no network, no GPU, no model weights
 	@echo "==> Running the default tests"
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.ready ## The tests on real all-MiniLM-L6-v2 weights

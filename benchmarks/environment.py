@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+_LINE = 600  # characters
 _PACKAGES = ("instruct-embeddings", "numpy", "torch", "transformers", "chromadb", "scikit-learn")
 
 
@@ -30,7 +31,7 @@ def save(name: str, results: dict[str, Any]) -> Path:
     """Keep results as JSON beside the benchmark."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
-    file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    file.write_text(compact(results) + "\n", encoding="utf-8")
     return file
 
 
@@ -62,3 +63,16 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def compact(value: Any, indent: str = "") -> str:
+    """JSON with a line for each row of figures: what is short enough is one line."""
+    whole = json.dumps(value)
+    if not isinstance(value, dict | list) or len(whole) <= _LINE or not value:
+        return whole
+    within = indent + " "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {compact(item, within)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(within + part for part in parts) + f"\n{indent}}}"
+    parts = [compact(item, within) for item in value]
+    return "[\n" + ",\n".join(within + part for part in parts) + f"\n{indent}]"
