@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.comparison import one_line
-from instruct_embeddings.cli.files import split
 from instruct_embeddings.cli.options import (
     CollectionOption,
     DebugOption,
@@ -18,13 +18,15 @@ from instruct_embeddings.cli.options import (
 from instruct_embeddings.cli.output import finish, fitting, note, reported
 from instruct_embeddings.cli.placed import placed
 from instruct_embeddings.cli.places import Place
-from instruct_embeddings.errors import ArtefactError, DataError
+from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
     from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
     from instruct_embeddings.protocols import Guide
     from instruct_embeddings.transform.guide_check import GuideCheck
+
+_LABEL_LINE = 'Each line is like {"id": "7", "label": "billing"}'
 
 
 @reported
@@ -151,18 +153,13 @@ def read_labels(file: Path) -> Mapping[str, str | list[str]]:
         DataError: A line cannot be read, or names an id twice.
     """
     labels: dict[str, str | list[str]] = {}
-    for line, decode in split(file, "label"):
-        try:
-            row = decode()
-            name = str(_present(row, "id"))
+    for row, values in read_records(file, text_key="label", form=_LABEL_LINE):
+        with row_errors(row, _LABEL_LINE):
+            name = str(_present(values, "id"))
             if name in labels:
                 raise ValueError(f"the id {name!r} was labelled before")
-            label = _present(row, "label")
+            label = _present(values, "label")
             labels[name] = [str(part) for part in label] if isinstance(label, list) else str(label)
-        except ValueError as exc:
-            raise DataError(
-                f'{file}:{line}: {exc}. Each line is like {{"id": "7", "label": "billing"}}.'
-            ) from exc
     return labels
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from instruct_embeddings.cli.files import split
+from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.errors import DataError
 
 _LINE = '{"query": "it ate my photos", "relevant": ["ticket-17", "ticket-3"]}'
@@ -88,11 +88,9 @@ def _folder(folder: Path) -> JudgedQuestions:
 
 
 def _each(file: Path, form: str, add: Callable[[Mapping[str, object], int], None]) -> None:
-    for line, decode in split(file, "query"):
-        try:
-            add(decode(), line)
-        except ValueError as exc:
-            raise DataError(f"{file}:{line}: {exc}. {form}. Mend the line.") from exc
+    for row, values in read_records(file, text_key="query", form=form):
+        with row_errors(row, form):
+            add(values, row.line)
 
 
 def _text(row: Mapping[str, object], key: str) -> str:

@@ -1,4 +1,4 @@
-"""Records to store; a line that cannot be read is named by file and number."""
+"""Records to store: rows of files with id, text and flat metadata."""
 
 import json
 import re
@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
-from instruct_embeddings.cli.files import Decode, split
-from instruct_embeddings.cli.flatten import Scalar, flatten
+from instruct_embeddings._records import Row, read_rows, shown_keys
 from instruct_embeddings.errors import DataError
 
+SEPARATOR = "|"
+Scalar: TypeAlias = str | int | float | bool
+_LARGEST = 2**63
 _DIGEST = 16
 _MADE = re.compile(rf"[0-9a-f]{{{_DIGEST}}}-[0-9]+")
 
@@ -56,11 +59,11 @@ class Reader:
             DataError: A file cannot be read, or a line of it (unless `skip_bad`).
         """
         for file in files:
-            for line, decode in split(file, self.text_key):
+            for row in read_rows(file, self.text_key):
                 try:
-                    record = self._record(decode, f"{file}:{line}", line)
+                    record = self._record(row)
                 except ValueError as exc:
-                    self._report(f"{file}:{line}: {exc}")
+                    self._report(f"{row}: {exc}")
                 else:
                     yield record
 
@@ -70,7 +73,7 @@ class Reader:
         Raises:
             DataError: A file cannot be read.
         """
-        return sum(1 for file in files for _ in split(file, self.text_key))
+        return sum(1 for file in files for _ in read_rows(file, self.text_key))
 
     def has(self, name: str) -> bool:
         """Whether a row of this id was read."""
@@ -79,26 +82,25 @@ class Reader:
     def _report(self, problem: str) -> None:
         if not self.skip_bad:
             raise DataError(
-                f"{problem}. Nothing of this batch was stored. Mend the line and run the same "
+                f"{problem}. Nothing of this batch was stored. Correct the line and run the same "
                 "command again (rows already stored are skipped), or pass --skip-bad."
             )
         self.bad.append(problem)
 
-    def _record(self, decode: Decode, place: str, line: int) -> Record:
-        row = decode()
-        text = row.pop(self.text_key, None)
+    def _record(self, row: Row) -> Record:
+        values = row.parse()
+        text = values.pop(self.text_key, None)
         if not isinstance(text, str) or not text.strip():
-            others = [key[:40] for key in sorted(row)[:10]]
             raise ValueError(
-                f"no text under the key {self.text_key!r} (the other keys: {others}); "
+                f"no text under the key {self.text_key!r} (the other keys: {shown_keys(values)}); "
                 "--text-key names another"
             )
-        given = row.pop(self.id_key, None)
-        metadata = flatten(row)
+        given = values.pop(self.id_key, None)
+        metadata = flatten(values)
         content = _digest(given, text, metadata)
-        name = f"{content[:_DIGEST]}-{line}" if given is None else _checked_id(given)
+        name = f"{content[:_DIGEST]}-{row.line}" if given is None else _checked_id(given)
         self.made_ids |= given is None
-        first, same = self._seen.setdefault(name, (place, content))
+        first, same = self._seen.setdefault(name, (str(row), content))
         if same != content:
             raise ValueError(f"the id {name!r:.60} was used for another text, at {first}")
         return Record(name, text, metadata)
@@ -109,15 +111,55 @@ def is_made(name: str) -> bool:
     return _MADE.fullmatch(name) is not None
 
 
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
+    """Nested values as the flat metadata that Chroma stores.
+
+    Args:
+        values: A JSON object.
+        prefix: Written in front of every key.
+
+    Returns:
+        Dots for nested objects, `|` between the values of a list, without missing values, such as
+        `{"tags.interface": "graphical|x11"}`.
+
+    Raises:
+        ValueError: A key or a value cannot be stored.
+    """
+    flat: dict[str, Scalar] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        elif value is not None and value != []:
+            flat[_checked_key(f"{prefix}{key}")] = _scalar(key, value)
+    return flat
+
+
 def _digest(*parts: object) -> str:
-    content = json.dumps(parts, ensure_ascii=False, sort_keys=True)
-    try:
-        return sha256(content.encode()).hexdigest()
-    except UnicodeEncodeError as exc:
-        raise ValueError("not UTF-8 text") from exc
+    return sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def _checked_id(given: object) -> str:
     if isinstance(given, bool) or not isinstance(given, str | int) or not str(given).strip():
         raise ValueError(f"the id {given!r:.60} is neither a text nor a whole number")
     return str(given)
+
+
+def _checked_key(key: str) -> str:
+    if not key or key[0] in "#$" or key == "chroma:document":
+        raise ValueError(f"the key {key!r:.60} is empty or reserved by Chroma; rename it")
+    return key
+
+
+def _scalar(key: str, value: object) -> Scalar:
+    if isinstance(value, list):
+        return SEPARATOR.join(map(_item, value))
+    if isinstance(value, bool | str):
+        return value
+    # No comparison with NaN holds.
+    if isinstance(value, int | float) and abs(value) < _LARGEST:
+        return value
+    raise ValueError(f"the value {value!r:.60} of {key!r:.60} cannot be stored as metadata")
+
+
+def _item(item: object) -> str:
+    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)

@@ -17,8 +17,7 @@ from instruct_embeddings.cli.demo.questions import (
     Question,
     instruction_for,
 )
-from instruct_embeddings.cli.flatten import SEPARATOR
-from instruct_embeddings.cli.records import Reader, Record
+from instruct_embeddings.cli.records import SEPARATOR, Reader, Record
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import DataError
 

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings._reading import LONGEST_LINE
-from instruct_embeddings.cli.records import Reader, Record
+from instruct_embeddings.cli.records import Reader, Record, flatten
 from instruct_embeddings.errors import DataError
 
 
@@ -28,20 +27,6 @@ def test_csv_columns_can_be_named(tmp_path: Path) -> None:
     assert records == [Record("1", "two\nlines", {"mood": "sad"}), Record("2", "plain", {})]
 
 
-def test_tsv_is_split_at_tabs(tmp_path: Path) -> None:
-    file = write(tmp_path, "a.tsv", "id\ttext\n1\ta, b\n")
-    assert list(Reader().read([file])) == [Record("1", "a, b", {})]
-
-
-def test_paragraphs_of_a_text_file_are_rows_with_source_and_line(tmp_path: Path) -> None:
-    file = write(tmp_path, "a.txt", "\nfirst\nstill first\n\n\nsecond")
-    records = list(Reader("body").read([file]))
-    assert [(r.text, r.metadata) for r in records] == [
-        ("first still first", {"source": "a.txt", "line": 2}),
-        ("second", {"source": "a.txt", "line": 6}),
-    ]
-
-
 def test_rows_without_an_id_get_one_of_content_and_line(tmp_path: Path) -> None:
     one = write(tmp_path, "a.jsonl", '{"text": "x"}\n{"text": "x"}\n')
     two = write(tmp_path, "b.jsonl", '{"text": "x"}\n{"text": "y"}\n')
@@ -54,8 +39,6 @@ def test_rows_without_an_id_get_one_of_content_and_line(tmp_path: Path) -> None:
 
 BAD = {
     "not json": ('{"text": ', "not JSON"),
-    "no object": ("[1]", "a JSON object is expected, got list"),
-    "nan": ('{"text": "x", "n": NaN}', "NaN is not JSON"),
     "no text": ('{"body": "x"}', r"no text under the key 'text' \(the other keys: \['body'\]\)"),
     "blank text": ('{"text": " "}', "no text under the key 'text'"),
     "text is no string": ('{"text": 5}', "no text under the key 'text'"),
@@ -79,7 +62,7 @@ def test_bytes_that_are_not_utf8_spoil_one_line_only(tmp_path: Path) -> None:
     file = write(tmp_path, "a.jsonl", b'{"text": "\xff"}\n{"text": "fine"}\n')
     reader = Reader(skip_bad=True)
     assert [record.text for record in reader.read([file])] == ["fine"]
-    assert reader.bad == [f"{file}:1: not UTF-8 text"]
+    assert reader.bad == [f"{file}:1: not UTF-8 text (byte 10)"]
 
 
 def test_a_csv_row_with_too_few_cells_is_bad(tmp_path: Path) -> None:
@@ -87,33 +70,6 @@ def test_a_csv_row_with_too_few_cells_is_bad(tmp_path: Path) -> None:
     reader = Reader(skip_bad=True)
     assert [record.id for record in reader.read([file])] == ["2"]
     assert reader.bad == [f"{file}:2: 1 cells, but the header names 2"]
-
-
-def test_an_unknown_ending_names_the_known_ones(tmp_path: Path) -> None:
-    file = write(tmp_path, "a.pdf", "x")
-    with pytest.raises(DataError, match=r"unknown ending '\.pdf'; known are \.jsonl, \.ndjson"):
-        Reader().count([file])
-
-
-def test_a_file_that_cannot_be_opened_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        Reader().count([tmp_path / "none.jsonl"])
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
-def test_a_line_longer_than_any_row_is_not_read_to_its_end(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    with file.open("wb") as stream:
-        stream.truncate(LONGEST_LINE * 3)  # a hole without a line break: no space is taken
-    with pytest.raises(DataError, match=r"line 1 is longer than 8,388,608.*Split it"):
-        list(Reader().read([file]))
-
-
-def test_a_paragraph_longer_than_any_is_not_put_together(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
-    file.write_text(("x" * 99 + "\n") * (LONGEST_LINE // 100 + 2))
-    with pytest.raises(DataError, match="the paragraph at line 1 is too long"):
-        list(Reader().read([file]))
 
 
 def test_messages_about_a_row_stay_short(tmp_path: Path) -> None:
@@ -129,3 +85,39 @@ def test_messages_about_a_row_stay_short(tmp_path: Path) -> None:
         with pytest.raises(DataError) as raised:
             list(Reader().read([file]))
         assert len(str(raised.value)) < 1500
+
+
+def test_nested_keys_are_joined_by_dots_and_lists_by_bars() -> None:
+    record = {"section": "games", "tags": {"interface": ["graphical", "x11"], "x": {"y": 1}}}
+    assert flatten(record) == {
+        "section": "games",
+        "tags.interface": "graphical|x11",
+        "tags.x.y": 1,
+    }
+
+
+def test_missing_values_are_left_out_and_scalars_keep_their_type() -> None:
+    record: dict[str, object] = {"a": None, "b": [], "c": {}, "d": True, "e": 0, "f": 1.5, "g": ""}
+    assert flatten(record) == {"d": True, "e": 0, "f": 1.5, "g": ""}
+
+
+def test_list_items_that_are_not_text_are_written_as_json() -> None:
+    assert flatten({"a": [1, "x", {"b": 2}]}) == {"a": '1|x|{"b": 2}'}
+
+
+@pytest.mark.parametrize("key", ["", "#x", "$and", "chroma:document"])
+def test_keys_that_chroma_refuses_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="empty or reserved by Chroma"):
+        flatten({key: "x"})
+
+
+@pytest.mark.parametrize("number", [2**63, 10**400, -(10**400), float("nan"), float("inf")])
+def test_numbers_that_sqlite_cannot_hold_are_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="cannot be stored"):
+        flatten({"n": number})
+
+
+def test_a_missing_text_column_is_named_beside_those_there_are(tmp_path: Path) -> None:
+    file = write(tmp_path, "rows.csv", "id;body\n1;x\n")
+    with pytest.raises(DataError, match=r"rows.csv:2: no text under the key 'text' .*'body', 'id'"):
+        list(Reader().read([file]))
