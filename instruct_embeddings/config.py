@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from numbers import Real
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, Literal, overload
 
 from instruct_embeddings.errors import ConfigError, InstructionError
 
@@ -31,9 +31,9 @@ class FitConfig:
     guide_budget: float = 60.0
 
     def __post_init__(self) -> None:
-        at_least("sample_size", self.sample_size, 4, optional=False)
-        at_least("folds", self.folds, 2, optional=False)
-        at_least("seed", self.seed, 0, optional=False)
+        for name, low in (("sample_size", 4), ("folds", 2), ("seed", 0)):
+            number = at_least(name, getattr(self, name), low, optional=False)
+            object.__setattr__(self, name, number)
         for name in ("time_budget", "guide_budget"):
             seconds(name, getattr(self, name))
 
@@ -122,17 +122,23 @@ def check_filter(name: str, value: object) -> None:
         )
 
 
-def at_least(name: str, value: object, low: int, *, optional: bool = True) -> None:
-    """Check a whole number that may be None, unless that is not `optional`.
+@overload
+def at_least(name: str, value: object, low: int, *, optional: Literal[False]) -> int: ...
+
+
+@overload
+def at_least(name: str, value: object, low: int, *, optional: bool = True) -> int | None: ...
+
+
+def at_least(name: str, value: object, low: int, *, optional: bool = True) -> int | None:
+    """An integer that a user gave, numpy's included, as an int; None where that is `optional`.
 
     Raises:
-        ConfigError: It is smaller than `low`, or no whole number.
+        ConfigError: It is smaller than `low`, or no integer.
     """
     if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        rest = ", or None" if optional else ""
-        raise ConfigError(
-            f"{name}={value!r} is not a whole number of at least {low}{rest}. Pass such a number"
-            + (", or leave it out." if optional else ".")
-        )
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+        rest = " or None" if optional else ""
+        raise ConfigError(f"{name} must be an integer >= {low}{rest}, got {value!r:.60}.")
+    return int(value)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
     CollectionMismatchError,
     ConfigError,
@@ -210,8 +211,7 @@ class InMemoryCollection:
         """The `k` nearest rows of one vector, shape (d,), exactly."""
         query = np.asarray(vector, dtype=np.float32)
         self._check(query.shape[-1])
-        if k < 1:
-            raise ConfigError(f"k={k!r} is not a whole number of at least 1.")
+        k = at_least("k", k, 1, optional=False)
         places = self._matching(where, where_document)
         scores = _similarity(query, self._vectors[places], self._space)
         best = np.argsort(-scores, kind="stable")[:k]

@@ -34,8 +34,9 @@ class Choice:
     candidates: int | None = None
 
     def __post_init__(self) -> None:
-        at_least("k", self.k, 1, optional=False)
-        at_least("fetch_k (mmr_prefetch_k)", self.candidates, 1)
+        object.__setattr__(self, "k", at_least("k", self.k, 1, optional=False))
+        several = at_least("fetch_k (mmr_prefetch_k)", self.candidates, 1)
+        object.__setattr__(self, "candidates", several)
         _within(
             "score_threshold (similarity_cutoff)",
             self.least,

@@ -78,14 +78,10 @@ class SearchRequest:
     prefetch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("k", "prefetch"):  # numpy's whole numbers too
-            value = getattr(self, name)
-            if isinstance(value, np.integer):
-                object.__setattr__(self, name, int(value))
         check_filter("where", self.where)
         check_filter("where_document", self.where_document)
-        at_least("k", self.k, 1, optional=False)
-        at_least("prefetch", self.prefetch, 1)
+        object.__setattr__(self, "k", at_least("k", self.k, 1, optional=False))
+        object.__setattr__(self, "prefetch", at_least("prefetch", self.prefetch, 1))
         if self.prefetch is not None and self.prefetch < self.k:
             raise ConfigError(
                 f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "

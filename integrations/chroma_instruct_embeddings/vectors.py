@@ -58,7 +58,7 @@ class ChromaVectors:
     """
 
     def __init__(self, source: object, *, page_size: int = 2000) -> None:
-        at_least("page_size", page_size, 1, optional=False)
+        page_size = at_least("page_size", page_size, 1, optional=False)
         if page_size > MAX_PAGE_SIZE:
             raise ConfigError(
                 f"page_size={page_size!r} is out of range. Allowed is 1 to {MAX_PAGE_SIZE:,}. "
@@ -123,8 +123,8 @@ class ChromaVectors:
         Raises:
             ConfigError: `limit` or `offset` is negative.
         """
-        at_least("limit", limit, 0, optional=False)
-        at_least("offset", offset, 0, optional=False)
+        limit = at_least("limit", limit, 0, optional=False)
+        offset = at_least("offset", offset, 0, optional=False)
         collection = self.collection
         parts = []
         for start in range(offset, offset + limit, self.page_size):
@@ -188,8 +188,7 @@ class ChromaVectors:
             StaleCollectionError: Another process changed or deleted the collection.
         """
         query = _query(vector)
-        k = int(k) if isinstance(k, np.integer) else k
-        at_least("k", k, 1, optional=False)
+        k = at_least("k", k, 1, optional=False)
         collection = self.collection
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))

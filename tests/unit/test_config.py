@@ -1,8 +1,9 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
-from instruct_embeddings.config import FitConfig, check_instruction, normalise_instruction
+from instruct_embeddings.config import FitConfig, at_least, check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, InstructionError
 
 
@@ -13,11 +14,11 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"sample_size": 3}, "sample_size=3 is not a whole number of at least 4"),
-        ({"sample_size": 10.0}, r"sample_size=10\.0"),
-        ({"folds": 1}, "folds=1 is not a whole number of at least 2"),
-        ({"folds": True}, "folds=True"),
-        ({"seed": -1}, "seed=-1"),
+        ({"sample_size": 3}, "sample_size must be an integer >= 4.*, got 3"),
+        ({"sample_size": 10.0}, r"sample_size must be an integer .*got 10\.0"),
+        ({"folds": 1}, "folds must be an integer >= 2.*, got 1"),
+        ({"folds": True}, "folds must be an integer .*got True"),
+        ({"seed": -1}, "seed must be an integer .*got -1"),
         ({"time_budget": 0}, "time_budget=0 is not a positive number"),
         ({"time_budget": float("nan")}, "time_budget=nan"),
     ],
@@ -25,6 +26,12 @@ def test_defaults() -> None:
 def test_settings_out_of_their_range_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         FitConfig(**setting)
+
+
+def test_integers_of_numpy_are_kept_as_plain_ones() -> None:
+    given: Any = np.int64(50)
+    assert type(FitConfig(sample_size=given).sample_size) is int
+    assert type(at_least("k", given, 1)) is int
 
 
 def test_settings_are_plain_data_and_back() -> None:

@@ -123,7 +123,7 @@ def test_exact_mode_ranks_by_all_vectors(make_retriever: Make, call: Call) -> No
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_has_to_be_positive(retriever: InstructionTransformRetriever, call: Call, k: int) -> None:
-    with pytest.raises(ConfigError, match="k="):
+    with pytest.raises(ConfigError, match="k must be"):
         call(retriever, QUERY, k=k)
 
 

@@ -185,7 +185,7 @@ def test_a_misspelt_argument_is_an_error_that_names_it(misspelt: str, meant: str
     [
         ({"query_instruction": " "}, "The instruction is empty"),
         ({"document_instruction": "x" * 2001}, "2,001 characters"),
-        ({"batch_size": 0}, "batch_size=0 is not a whole number"),
+        ({"batch_size": 0}, "batch_size must be an integer .*got 0"),
         ({"precision": "float8"}, "'float32', 'float16', 'int8' or 'binary'"),
         ({"devices": "cuda:0"}, "valid tuple"),
         ({"device": "cpu", "devices": ["cpu"]}, "both given"),

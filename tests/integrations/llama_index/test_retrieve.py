@@ -149,7 +149,11 @@ def test_an_instruction_is_a_sentence(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"similarity_top_k": 0}, "k="), ({"blend": 2.0}, "blend"), ({"prefetch": 1}, "prefetch")],
+    [
+        ({"similarity_top_k": 0}, "k must be"),
+        ({"blend": 2.0}, "blend"),
+        ({"prefetch": 1}, "prefetch"),
+    ],
 )
 def test_numbers_out_of_range_are_errors(
     make_retriever: Make, call: Call, arguments: dict[str, Any], message: str

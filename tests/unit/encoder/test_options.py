@@ -36,13 +36,13 @@ def test_by_default_nothing_is_limited_and_nothing_is_trusted() -> None:
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", True])
 def test_counts_are_whole_numbers_of_at_least_one(name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"{name}={value!r} is not a whole number of at least 1"):
+    with pytest.raises(ConfigError, match=f"{name} must be an integer >= 1.*, got {value!r}"):
         EncoderOptions(**{name: value})  # type: ignore[arg-type]
 
 
 def test_no_steps_of_refinement_are_allowed_fewer_are_not() -> None:
     assert EncoderOptions(refine_steps=0).refine_steps == 0
-    with pytest.raises(ConfigError, match="refine_steps=-1"):
+    with pytest.raises(ConfigError, match="refine_steps must be an integer .*got -1"):
         EncoderOptions(refine_steps=-1)
 
 

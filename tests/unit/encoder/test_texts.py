@@ -147,8 +147,16 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"instruction": "x" * 3000}, InstructionError, "has 3,000 characters; at most 2,000"),
     ({"instruction": 3}, InstructionError, "plain sentence, got int"),
     ({"refine_steps": 2}, ConfigError, "refine_steps=2 without an instruction"),
-    ({"refine_steps": -1, "instruction": "a"}, ConfigError, "refine_steps=-1"),
-    ({"refine_steps": "2", "instruction": "a"}, ConfigError, "refine_steps='2'"),
+    (
+        {"refine_steps": -1, "instruction": "a"},
+        ConfigError,
+        "refine_steps must be an integer .*got -1",
+    ),
+    (
+        {"refine_steps": "2", "instruction": "a"},
+        ConfigError,
+        "refine_steps must be an integer .*got '2'",
+    ),
 ]
 
 

@@ -200,7 +200,7 @@ def test_too_little_to_measure_is_refused(many: Toys) -> None:
     ("settings", "message"),
     [
         ({"learn": 1.0}, "learn=1.0 is not between 0 and 1"),
-        ({"k": 0}, "k=0 is not a whole number of at least 1"),
+        ({"k": 0}, "k must be an integer >= 1.*, got 0"),
         ({"queries": 0}, "queries=0 is not"),
     ],
 )

@@ -73,14 +73,14 @@ def test_as_many_hits_are_asked_for_as_are_chosen_among() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 0}, "k=0 is not a whole number"),
-        ({"k": "3"}, "k='3' is not a whole number"),
+        ({"k": 0}, "k must be an integer .*got 0"),
+        ({"k": "3"}, "k must be an integer .*got '3'"),
         ({"k": 3, "least": 1.5}, r"similarity_cutoff\)=1.5 is not a number in \[-1, 1\]"),
         ({"k": 3, "least": "high"}, "'high' is not a number"),
         ({"k": 3, "least": float("nan")}, "nan is not a number"),
         ({"k": 3, "relevance": -0.1}, r"mmr_threshold\)=-0.1 is not a number in \[0, 1\]"),
         ({"k": 3, "relevance": True}, "True is not a number"),
-        ({"k": 3, "candidates": 0}, r"mmr_prefetch_k\)=0 is not a whole number"),
+        ({"k": 3, "candidates": 0}, r"mmr_prefetch_k\) must be an integer .*got 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused(arguments: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ SOURCE = SourceConfig(Path("a.jsonl"))
         ({"path": "a.jsonl", "name": "a/b"}, "holds a slash"),
         ({"path": "a.jsonl", "weight": 0}, "weight=0 is not a number above 0"),
         ({"path": "a.jsonl", "weight": float("nan")}, "weight=nan"),
-        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens=0"),
+        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens must be an integer"),
     ],
 )
 def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
@@ -35,10 +35,10 @@ def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
     [
         ({"sources": ()}, "has no sources"),
         ({"sources": (SOURCE, SOURCE)}, "has the names ['a'] more than once"),
-        ({"batch_size": 1}, "batch_size=1"),
+        ({"batch_size": 1}, "batch_size must be an integer"),
         ({"temperature": -0.1}, "temperature=-0.1"),
-        ({"max_rows": 0}, "max_rows=0"),
-        ({"extra_answers": -1}, "extra_answers=-1"),
+        ({"max_rows": 0}, "max_rows must be an integer"),
+        ({"extra_answers": -1}, "extra_answers must be an integer"),
         ({"strict": "yes"}, "strict='yes'"),
         ({"instructions": 1}, "instructions=1"),
     ],
@@ -54,7 +54,7 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
     [
         (ValidationConfig, {"sets": "nlupp"}, "[validation] sets='nlupp'"),
         (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 is not a share"),
-        (ValidationConfig, {"every": 0}, "[validation] every=0"),
+        (ValidationConfig, {"every": 0}, "[validation] every must be an integer"),
         (BackboneConfig, {"train": "some"}, "[backbone] train='some'"),
         (BackboneConfig, {"targets": "query"}, "[backbone] targets='query' is a bare string"),
         (BackboneConfig, {"targets": []}, "[backbone] targets=[] names no layer"),
@@ -63,14 +63,14 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
         (BackboneConfig, {"alpha": 0}, "[backbone] alpha=0"),
         (OptimiserConfig, {"warmup": 1.0}, "[optimiser] warmup=1.0"),
         (OptimiserConfig, {"clip": -1}, "[optimiser] clip=-1"),
-        (RunConfig, {"steps": 0}, "[run] steps=0"),
+        (RunConfig, {"steps": 0}, "[run] steps must be an integer"),
         (RunConfig, {"precision": "float16"}, "[run] precision='float16'"),
         (RunConfig, {"device": ""}, "[run] device=''"),
         (LossConfig, {"views": ["question"]}, "[loss] views='question'"),
         (LossConfig, {"views": ["answer", "answer"]}, "[loss] views=['answer', 'answer']"),
         (LossConfig, {"views": []}, "[loss] views=[] leaves nothing to learn"),
         (LossConfig, {"temperature": 0}, "[loss] temperature=0 is not a number above 0"),
-        (LOSS_PARTS["mixing"], {"hardest": 1}, "[loss.mixing] hardest=1"),
+        (LOSS_PARTS["mixing"], {"hardest": 1}, "[loss.mixing] hardest must be an integer"),
         (LOSS_PARTS["layers"], {"layers": []}, "[loss.layers] layers=[]"),
         (LOSS_PARTS["layers"], {"layers": [2, 2]}, "[loss.layers] layers=[2, 2]"),
         (

@@ -97,8 +97,8 @@ def test_a_seed_gives_the_same_interval_again() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 1}, "size=1 is not a whole number of at least 2"),
-        ({"rounds": 9}, "rounds=9 is not a whole number of at least 100"),
+        ({"size": 1}, "size must be an integer >= 2.*, got 1"),
+        ({"rounds": 9}, "rounds must be an integer >= 100.*, got 9"),
         ({"level": 95}, "level=95 is not between 0 and 1"),
     ],
 )
