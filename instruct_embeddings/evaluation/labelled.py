@@ -19,8 +19,7 @@ from instruct_embeddings.evaluation.report import (
     EvaluationConfig,
     Scored,
 )
-from instruct_embeddings.guides.labels import LabelGuide
-from instruct_embeddings.guides.metadata import MetadataGuide
+from instruct_embeddings.guides.labels import LabelGuide, MetadataGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows

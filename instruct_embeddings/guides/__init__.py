@@ -4,9 +4,8 @@ from instruct_embeddings.guides.by_instruction import GuideByInstruction
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.guides.judgements import Judgement, JudgementGuide
 from instruct_embeddings.guides.label_names import LabelNamesGuide
-from instruct_embeddings.guides.labels import LabelGuide
+from instruct_embeddings.guides.labels import LabelGuide, MetadataGuide
 from instruct_embeddings.guides.llm import Categories, LabellingReport, LLMGuide
-from instruct_embeddings.guides.metadata import MetadataGuide
 
 __all__ = [
     "Categories",

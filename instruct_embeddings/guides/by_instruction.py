@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from instruct_embeddings._reading import shown
 from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.errors import GuideError, InstructionError
-from instruct_embeddings.guides.labels import digest
+from instruct_embeddings.guides._common import digest
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Supervision
 
 
 class GuideByInstruction:
-    """Chooses the guide that knows an instruction.
+    """Chooses the guide of an instruction.
 
-    A guide such as `MetadataGuide("language")` teaches the same labels whatever is asked. A
+    A guide such as `MetadataGuide("language")` teaches the same labels under every instruction. A
     retriever that answers several instructions from labels takes one guide for each:
 
     Instantiate:
@@ -42,21 +42,20 @@ class GuideByInstruction:
                 f"GuideByInstruction got no guides: {shown(guides)}. At least one is wanted. Pass "
                 "{instruction: guide}."
             )
+        self._texts: dict[str, str] = {}
         self._guides: dict[str, Guide] = {}
-        forms: dict[str, str] = {}
         for text, guide in guides.items():
             form = normalise_instruction(text)
-            if form in forms:
+            if form in self._guides:
                 raise InstructionError(
-                    f"{forms[form]!r} and {text!r} are one instruction: case, spacing and end "
-                    "marks do not count. Each has one guide. Keep one of them."
+                    f"{self._texts[form]!r} and {text!r} are one instruction: case, spacing and "
+                    "end marks do not count. Each has one guide. Keep one of them."
                 )
-            forms[form], self._guides[form] = text, guide
-        self._shown = list(guides)
+            self._texts[form], self._guides[form] = text, guide
 
     def __repr__(self) -> str:
-        """The instructions it knows."""
-        return f"GuideByInstruction({self._shown})"
+        """The known instructions."""
+        return f"GuideByInstruction({list(self._texts.values())})"
 
     @property
     def key(self) -> str:
@@ -74,21 +73,21 @@ class GuideByInstruction:
         if guide is None:
             raise GuideError(
                 f"No guide is given for the instruction {instruction!r}. Known instructions: "
-                f"{self._shown}. Add one, or use one of these."
+                f"{list(self._texts.values())}. Add one, or use one of these."
             )
         return guide
 
     def ids(self) -> Sequence[str] | None:
-        """None: each chosen guide says for itself which rows it wants."""
+        """None: each chosen guide tells which rows it needs."""
         return None
 
     def judge(self, instruction: str, sample: Rows) -> Supervision:
-        """What the chosen guide says."""
+        """Supervision from the chosen guide."""
         return self.choose(instruction).judge(instruction, sample)
 
 
 def chosen_guide(guide: Guide, instruction: str) -> Guide:
-    """The guide that teaches an instruction: the one given, or the one it chooses.
+    """The guide given, or the one that a `GuideByInstruction` chooses.
 
     Raises:
         GuideError: There are guides by instruction, and none for this one.

@@ -42,11 +42,7 @@ class EncoderGuide:
     """
 
     def __init__(self, encoder: "InstructEncoder | None" = None) -> None:
-        """Choose the encoder; its weights are loaded with the first sample.
-
-        Args:
-            encoder: By default the one that comes with the package.
-        """
+        """Choose the encoder, by default the one of the package; loaded with the first sample."""
         self._encoder = encoder
 
     def __repr__(self) -> str:
@@ -82,11 +78,7 @@ class EncoderGuide:
         return self.judge_grid([instruction], sample)[0]
 
     def judge_grid(self, instructions: Sequence[str], sample: Rows) -> list[Targets]:
-        """Encode the texts under several instructions.
-
-        Raises:
-            GuideError, InstructionError: See `judge`.
-        """
+        """Encode the texts under several instructions; see `judge`."""
         texts = [text or "" for text in sample.read_texts]
         judged = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
         if not judged.any():

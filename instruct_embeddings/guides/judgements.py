@@ -1,21 +1,15 @@
-"""Judgements of users, or clicks: which documents answer which query."""
+"""Relevance judgements of users, or clicks: which documents answer which query."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from instruct_embeddings._reading import shown
-from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.embedding import embed_all
-from instruct_embeddings.guides.labels import digest
+from instruct_embeddings.guides._common import Embed, digest, embed_all
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Pairs
-
-EmbedQueries: TypeAlias = Callable[[Sequence[str]], ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class JudgementGuide:
     def __init__(
         self,
         judgements: Iterable[Judgement | tuple[str, str, bool]],
-        embed: EmbedQueries,
+        embed: Embed,
         *,
         start: Guide | None = None,
     ) -> None:
@@ -80,8 +74,7 @@ class JudgementGuide:
                 "a list of (query, id, relevant) triples."
             )
         found: dict[tuple[str, str], Judgement] = {}
-        for each in judgements:
-            one = _judgement(each)
+        for one in map(_judgement, judgements):
             found.pop((one.query, one.id), None)
             found[one.query, one.id] = one
         if not found:
@@ -94,12 +87,12 @@ class JudgementGuide:
         self._embed = embed
 
     def __repr__(self) -> str:
-        """How many there are; queries themselves may be private."""
+        """The number of judgements; queries themselves may be private."""
         return f"JudgementGuide(<{len(self.judgements)} judgements>, start={self.start!r})"
 
     @property
     def key(self) -> str:
-        """`judgements:<digest>`, and the key of the start: other judgements are another guide."""
+        """`judgements:<digest>`, followed by the key of the start."""
         start = f":{self.start.key}" if self.start else ""
         return f"judgements:{digest(sorted(map(astuple, self.judgements)))}{start}"
 
@@ -110,7 +103,7 @@ class JudgementGuide:
     def with_judgements(
         self, more: Iterable[Judgement | tuple[str, str, bool]]
     ) -> "JudgementGuide":
-        """A guide that knows more: new judgements come last and replace those they contradict.
+        """A guide with further judgements, which replace those they contradict.
 
         Raises:
             GuideError: One is not a (query, id, relevant) triple.
@@ -129,35 +122,22 @@ class JudgementGuide:
                 shape than the stored ones.
         """
         del instruction
-        places = {row: place for place, row in enumerate(sample.ids)}
-        known = [one for one in self.judgements if one.id in places]
+        rows = {row: position for position, row in enumerate(sample.ids)}
+        known = [one for one in self.judgements if one.id in rows]
         if not known:
             raise GuideError(
                 f"None of the {len(sample)} sampled rows was judged. Sampled ids look like "
                 f"{list(sample.ids[:3])}, judged ids like {self.ids()[:3]}. Use the ids of the "
                 "collection."
             )
-        texts = {one.query: place for place, one in enumerate(_one_a_query(known))}
-        vectors = self._embed_queries(list(texts), sample.vectors.shape[1])
+        queries = list(dict.fromkeys(one.query for one in known))
+        vectors = embed_all(self._embed, queries, sample.vectors.shape[1])
+        positions = {query: position for position, query in enumerate(queries)}
         return Pairs(
-            vectors[[texts[one.query] for one in known]],
-            sample.vectors[[places[one.id] for one in known]],
+            vectors[[positions[one.query] for one in known]],
+            sample.vectors[[rows[one.id] for one in known]],
             np.array([one.relevant for one in known], dtype=np.bool_),
         )
-
-    def _embed_queries(self, texts: list[str], dimension: int) -> FloatArray:
-        vectors = embed_all(self._embed, texts)
-        if vectors.shape != (len(texts), dimension) or not np.isfinite(vectors).all():
-            raise GuideError(
-                f"embed() gave vectors of shape {vectors.shape} for {len(texts)} queries, or "
-                f"numbers that are not finite; expected ({len(texts)}, {dimension}). Pass the "
-                "function that embeds queries for this collection."
-            )
-        return vectors
-
-
-def _one_a_query(judgements: Sequence[Judgement]) -> Iterable[Judgement]:
-    return {one.query: one for one in judgements}.values()
 
 
 def _judgement(given: object) -> Judgement:

@@ -8,8 +8,8 @@ import numpy as np
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.guides._common import digest
 from instruct_embeddings.guides.encoder import EncoderGuide
-from instruct_embeddings.guides.labels import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.query import softmax
@@ -43,9 +43,8 @@ class LabelNamesGuide:
     with its own first guesses for judgements.
 
     A transform learns from the embeddings of the texts and from the probabilities of the names
-    together. From the names alone, as labels, it would rank worse than without names: where a guess
-    is wrong, nothing else remains. The guesses stay with the transform
-    as labels, so that reports and explanations can use the names.
+    together; from the names alone it would rank worse than without them. The guesses stay with the
+    transform as labels, for reports and explanations.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class LabelNamesGuide:
                 next by so much.
 
         Raises:
-            ConfigError: There are fewer than two names, one is empty or stands twice, or the
+            ConfigError: There are fewer than two names, one is empty or given twice, or the
                 margin is not within [0, 2].
         """
         several = isinstance(names, Collection) and not isinstance(names, str | bytes)
@@ -79,7 +78,7 @@ class LabelNamesGuide:
         plain = [name.strip() for name in described]
         if len(described) != len(names) or len(set(plain)) != len(plain) or not all(plain):
             raise ConfigError(
-                f"LabelNamesGuide got the names {list(names)!r}, of which one is empty or stands "
+                f"LabelNamesGuide got the names {list(names)!r}, of which one is empty or given "
                 "twice. Give each class one name of its own."
             )
         if not isinstance(margin, int | float) or not 0 <= margin <= 2:
@@ -139,23 +138,25 @@ class LabelNamesGuide:
 
     def _answers(self, instruction: str, dimension: int) -> FloatArray:
         """Centred embeddings of the names, with their descriptions, shape (c, p)."""
-        found = self._embed(list(self._described), None)
-        # Some poolings make longer vectors under an instruction; then names are asked about too.
-        asked = None if found.shape[1] == dimension else instruction
-        if asked is not None:
-            found = self._embed(list(self._described), asked)
-        described = [place for place, text in enumerate(self._described.values()) if text]
+        under: str | None = None
+        found = self._embed(self.names, under)
+        if found.shape[1] != dimension:
+            # Some poolings make longer vectors under an instruction.
+            under = instruction
+            found = self._embed(self.names, under)
+        texts = list(self._described.values())
+        described = [position for position, text in enumerate(texts) if text]
         if described:
-            texts = [text for text in self._described.values() if text]
-            found[described] = unit_rows(found[described] + self._embed(texts, asked))
+            more = self._embed([texts[position] for position in described], under)
+            found[described] = unit_rows(found[described] + more)
         return centred(found)
 
-    def _embed(self, texts: list[str], instruction: str | None) -> FloatArray:
-        return unit_rows(self.encoder.encode(texts, instruction=instruction))
+    def _embed(self, texts: Sequence[str], instruction: str | None) -> FloatArray:
+        return unit_rows(self.encoder.encode(list(texts), instruction=instruction))
 
 
 def centred(vectors: FloatArray) -> FloatArray:
-    """Unit rows of what sets rows apart from their mean, shape (n, p)."""
+    """Unit rows of the differences to the mean row, shape (n, p)."""
     own = unit_rows(vectors)
     return unit_rows(own - own.mean(axis=0))
 
@@ -163,25 +164,16 @@ def centred(vectors: FloatArray) -> FloatArray:
 def adjust(answers: FloatArray, texts: FloatArray) -> FloatArray:
     """Move each answer halfway to the mean of the texts, weighted by how likely it answers them.
 
-    Args:
-        answers: Centred unit rows, shape (c, p).
-        texts: Centred unit rows, shape (n, p).
-
-    Returns:
-        Unit rows, shape (c, p).
+    Centred unit rows of shapes (c, p) and (n, p) to unit rows of shape (c, p).
     """
     likely = softmax(_SHARPNESS * (texts @ answers.T))  # (n, c)
     return unit_rows(answers + unit_rows(likely.T @ texts))
 
 
 def spread(probabilities: FloatArray) -> FloatArray:
-    """Probabilities less their mean, scaled to rows of mean length 1; zeros where all are alike.
+    """Probabilities less their mean, shape (n, c), scaled to rows of mean length 1.
 
-    Args:
-        probabilities: Shape (n, c).
-
-    Returns:
-        Shape (n, c).
+    Zeros where all rows are alike.
     """
     apart = probabilities - probabilities.mean(axis=0)
     length = float(np.linalg.norm(apart, axis=1).mean())
@@ -189,14 +181,11 @@ def spread(probabilities: FloatArray) -> FloatArray:
 
 
 def guess(scores: FloatArray, names: Sequence[str], margin: float) -> list[str | None]:
-    """The name of the best score of each row; None where its lead is below the margin.
+    """The name of the best column of each row of scores, shape (n, c), c >= 2.
 
-    Args:
-        scores: Shape (n, c), at least two columns.
-        names: Of the columns.
-        margin: Least lead over the next best score.
+    None where its lead over the next best is below the margin.
     """
     ordered = np.sort(scores, axis=1)
     sure = ordered[:, -1] - ordered[:, -2] >= margin
     best = scores.argmax(axis=1)
-    return [names[place] if ok else None for place, ok in zip(best, sure.tolist(), strict=True)]
+    return [names[column] if ok else None for column, ok in zip(best, sure.tolist(), strict=True)]

@@ -1,19 +1,22 @@
-"""Labels given by hand for some rows."""
+"""Labels that exist already: given by hand, or stored in the metadata of the collection."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import TypeAlias
 
 from instruct_embeddings._reading import shown
-from instruct_embeddings.errors import GuideError
+from instruct_embeddings._types import Metadata
+from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.guides._common import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels
 
-# Labels are names. Whatever has longer ones, or more of them, is something else: a text, a vector.
+# Longer or more values than these are texts or vectors, not labels.
 MOST_LABELS = 256
 MOST_CHARACTERS = 1000
+_SHOWN_KEYS = 20
 
 Label: TypeAlias = str | int | float | bool
 
@@ -32,8 +35,8 @@ class LabelGuide:
         """Keep a copy of the labels.
 
         Args:
-            labels: One label, or several, for each id; None is none. Numbers are labels by what is
-                written for them.
+            labels: One label or several for each id; None is none. Numbers are labels by their
+                decimal form.
 
         Raises:
             GuideError: It is no mapping of ids to labels, or holds no label.
@@ -57,9 +60,8 @@ class LabelGuide:
 
     @property
     def key(self) -> str:
-        """`labels:<digest>`: other labels are another guide."""
-        parts = sorted([row, *sorted(names)] for row, names in self._labels.items())
-        return f"labels:{digest(parts)}"
+        """`labels:<digest>` of ids and labels."""
+        return f"labels:{digest(sorted([row, *sorted(x)] for row, x in self._labels.items()))}"
 
     def ids(self) -> Sequence[str]:
         """The rows that have labels, sorted."""
@@ -82,38 +84,89 @@ class LabelGuide:
         return labels
 
 
-def labels_of(value: object, separator: str | None = None) -> frozenset[str]:
-    """The labels that a value stands for.
+class MetadataGuide:
+    """Takes the labels of an instruction from one metadata key.
 
-    Args:
-        value: One label or several of them: texts or numbers, also those of numpy. None, NaN and
-            empty texts are none.
-        separator: Splits one text into several labels.
+    Rows without the key, or with an empty value, are not judged; nor are those whose value is no
+    name: more than 256 labels, or one of more than 1,000 characters. The instruction itself is not
+    read: it names the transform, the key teaches it.
 
-    Returns:
-        Labels without white space around them; none for what has more than 256 labels, or one of
-        more than 1,000 characters.
+    Instantiate:
+        ```python
+        guide = MetadataGuide("language")
+        guide = MetadataGuide("tags", separator="|")
+        ```
+
+    Usage:
+        ```python
+        retriever = InstructionTransformRetriever(vectorstore=chroma, guide=guide)
+        retriever.invoke("image viewer", instruction="What programming language is it written in?")
+        ```
     """
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, list | tuple | set | frozenset):
-        parts = [str(part) for part in value if not _is_missing(part)]
-    elif _is_missing(value):
-        parts = []
-    else:
-        parts = str(value).split(separator, MOST_LABELS) if separator else [str(value)]
-    if len(parts) > MOST_LABELS or any(len(part) > MOST_CHARACTERS for part in parts):
+
+    def __init__(self, metadata_key: str, *, separator: str | None = None) -> None:
+        """Choose the key of the metadata.
+
+        Args:
+            metadata_key: Key of the metadata that holds the label.
+            separator: Splits one string into several labels, for example "|" or ",". Values that
+                are lists hold several labels without it.
+
+        Raises:
+            ConfigError: The key or the separator is empty or no string.
+        """
+        for text in (metadata_key, "," if separator is None else separator):
+            if not isinstance(text, str) or not text:
+                raise ConfigError(
+                    f"MetadataGuide needs a metadata key and a separator that are texts and not "
+                    f"empty, got {metadata_key!r} and {separator!r}. Leave separator out for "
+                    "single labels."
+                )
+        self.metadata_key = metadata_key
+        self.separator = separator
+
+    def __repr__(self) -> str:
+        """As constructed."""
+        return f"MetadataGuide({self.metadata_key!r}, separator={self.separator!r})"
+
+    @property
+    def key(self) -> str:
+        """`metadata:<key>`, or `metadata-split:["<key>", "<separator>"]`."""
+        if self.separator is None:
+            return f"metadata:{self.metadata_key}"
+        return f"metadata-split:{json.dumps([self.metadata_key, self.separator])}"
+
+    def ids(self) -> Sequence[str] | None:
+        """None: any row may be sampled."""
+        return None
+
+    def judge(self, instruction: str, sample: Rows) -> Labels:
+        """Read the key of each row.
+
+        Raises:
+            GuideError: No sampled row has the key; the message names the keys that exist.
+        """
+        del instruction
+        values = [metadata.get(self.metadata_key) for metadata in sample.metadatas]
+        labels = Labels(tuple(labels_of(value, self.separator) for value in values))
+        if not labels.judged.any():
+            raise GuideError(
+                f"None of the {len(sample)} sampled rows has the metadata key "
+                f"{self.metadata_key!r}. Keys that exist: {_known_keys(sample.metadatas)}. Name "
+                "one of these, or use another guide."
+            )
+        return labels
+
+
+def labels_of(value: object, separator: str | None = None) -> frozenset[str]:
+    """Labels without surrounding white space; none for a value that is too long or too many."""
+    plain = _plain(value)
+    if separator and isinstance(plain, str):
+        plain = plain.split(separator, MOST_LABELS)
+    labels = [str(one) for one in _several(plain) if not _is_missing(one)]
+    if len(labels) > MOST_LABELS or any(len(label) > MOST_CHARACTERS for label in labels):
         return frozenset()
-    return frozenset(part.strip() for part in parts if part.strip())
-
-
-def digest(parts: object) -> str:
-    """Hexadecimal digest of plain data: what differs anywhere has another one."""
-    return sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return frozenset(label.strip() for label in labels if label.strip())
 
 
 def _checked(row: object, value: object) -> frozenset[str]:
@@ -122,14 +175,28 @@ def _checked(row: object, value: object) -> frozenset[str]:
             f"LabelGuide got labels for the id {shown(row)}, which is no text. Ids are the texts "
             "under which rows are stored. Pass {str(id): label}."
         )
-    plain = value.tolist() if hasattr(value, "tolist") else value
-    parts: list[object] = (
-        list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
-    )
-    for part in parts:
-        if not (part is None or isinstance(part, str | int | float)):
-            raise GuideError(
-                f"LabelGuide got {shown(value)} for the id {row!r}. A label is a text or a number, "
-                "several are a list of these, and None is none. Pass one of these."
-            )
+    if not all(one is None or isinstance(one, Label) for one in _several(_plain(value))):
+        raise GuideError(
+            f"LabelGuide got {shown(value)} for the id {row!r}. A label is a text or a number, "
+            "several are a list of these, and None is none. Pass one of these."
+        )
     return labels_of(value)
+
+
+def _plain(value: object) -> object:
+    """Python's own values for numpy's."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _several(plain: object) -> Sequence[object]:
+    return list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _known_keys(metadatas: Sequence[Metadata]) -> str:
+    counts = Counter(key for metadata in metadatas for key in metadata if not key.startswith("_"))
+    names = sorted(counts, key=lambda key: (-counts[key], key))[:_SHOWN_KEYS]
+    return ", ".join(map(repr, names)) or "none, the rows carry no metadata"

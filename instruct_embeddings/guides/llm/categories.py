@@ -11,7 +11,7 @@ from instruct_embeddings._printable import printed
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.guides.labels import digest
+from instruct_embeddings.guides._common import digest
 from instruct_embeddings.guides.llm.quoting import one_line
 
 MAX_NAME_CHARACTERS = 80

@@ -1,15 +1,15 @@
 """Categories found in a sample: summarise, cluster, name, merge (GSTransform, section 3.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides._common import Embed, embed_all
 from instruct_embeddings.guides.asking import Answer
-from instruct_embeddings.guides.embedding import embed_all
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.clusters import cluster_count, cluster_rows, pick_members
@@ -21,9 +21,6 @@ from instruct_embeddings.guides.llm.parsing import (
 )
 from instruct_embeddings.guides.llm.run import Run, split
 from instruct_embeddings.transform.vectors import has_direction
-
-Embed: TypeAlias = Callable[[Sequence[str]], Any]
-"""Embeddings of texts, shape (n, d)."""
 
 SUMMARY_TOKENS = 25
 NAMES_TOKENS = 100
@@ -97,11 +94,8 @@ def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]
 
 def _embedded(embed: Embed, texts: Sequence[str]) -> FloatArray:
     vectors = embed_all(embed, texts)
-    if vectors.ndim != 2 or len(vectors) != len(texts) or not has_direction(vectors).all():
-        raise GuideError(
-            f"embed() returned shape {vectors.shape} for {len(texts)} texts. It has to return "
-            "one finite vector other than zero for each text, shape (n, d)."
-        )
+    if not has_direction(vectors).all():
+        raise GuideError("embed() returned a vector of zeros, whose direction is undefined.")
     return vectors
 
 

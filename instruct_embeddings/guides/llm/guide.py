@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 from instruct_embeddings.config import at_least, check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.guides._common import Embed
 from instruct_embeddings.guides.asking import Asker, Cost, as_model
 from instruct_embeddings.guides.asking.budget import Budget
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories
-from instruct_embeddings.guides.llm.construct import Embed
 from instruct_embeddings.guides.llm.quoting import clean
 from instruct_embeddings.guides.llm.report import LabellingReport
 from instruct_embeddings.guides.llm.run import OnProgress

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from instruct_embeddings.guides._common import Embed
 from instruct_embeddings.guides.asking import Asker, Cost
 from instruct_embeddings.guides.asking.budget import Budget
 from instruct_embeddings.guides.llm.categories import Categories
-from instruct_embeddings.guides.llm.construct import Embed, find_categories
+from instruct_embeddings.guides.llm.construct import find_categories
 from instruct_embeddings.guides.llm.estimating import estimate_labels, estimate_search
 from instruct_embeddings.guides.llm.labelling import Unlabelled, Verdict, label_texts
 from instruct_embeddings.guides.llm.report import LabellingReport

@@ -62,7 +62,7 @@ def test_lists_of_numbers_are_vectors_too() -> None:
 @pytest.mark.parametrize("given", [np.ones((1, 3)), np.ones((2, 2)), np.ones(2), [[np.nan, 1]]])
 def test_vectors_of_another_shape_are_refused(given: Any) -> None:
     guide = JudgementGuide(TRIPLES, lambda texts: given)
-    with pytest.raises(GuideError, match=r"for 1 queries.*expected \(1, 2\)"):
+    with pytest.raises(GuideError, match=r"on 1 texts: it returned shape.*, shape \(1, 2\)"):
         guide.judge("Which side?", SAMPLE)
 
 
