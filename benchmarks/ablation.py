@@ -34,7 +34,7 @@ from instruct_embeddings.supervision import Targets
 from instruct_embeddings.training.config import TrainingConfig, load_config
 from instruct_embeddings.training.recipes import recipes
 from instruct_embeddings.training.trainer import train
-from instruct_embeddings.transform.from_targets import TargetProblem
+from instruct_embeddings.transform.problems import TargetProblem
 from instruct_embeddings.transform.vectors import unit_rows
 
 RECIPE = "instruct-minilm-l6-v1"

@@ -29,8 +29,8 @@ from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.transform import fit_transform
-from instruct_embeddings.transform.bilinear import fit_ridge_map
 from instruct_embeddings.transform.quality import leave_self_out
+from instruct_embeddings.transform.regression import fit_ridge_map
 from instruct_embeddings.transform.vectors import unit_rows
 
 OURS = "ours, everything re-encoded"

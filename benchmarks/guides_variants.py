@@ -13,7 +13,7 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform import fit_transform
-from instruct_embeddings.transform.from_targets import find_clusters
+from instruct_embeddings.transform.problems import find_clusters
 from instruct_embeddings.transform.vectors import unit_rows
 
 LABELLED = (20, 100, 1000)

@@ -14,8 +14,8 @@ from benchmarks.peers_adapter import AS_DOCUMENTED, LONGER, Training, fit_adapte
 from benchmarks.transform import GSTRANSFORM, POSTERIOR, Ranked
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.supervision import Labels
-from instruct_embeddings.transform.from_labels import LabelProblem
 from instruct_embeddings.transform.network import NetworkConfig, fit_encoder
+from instruct_embeddings.transform.problems import LabelProblem
 from instruct_embeddings.transform.vectors import unit_rows
 
 LDA = "LDA"

@@ -31,8 +31,8 @@ from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
 from instruct_embeddings.supervision import Labels
 from instruct_embeddings.transform import fit_transform
-from instruct_embeddings.transform.from_labels import LabelProblem
 from instruct_embeddings.transform.network import NetworkConfig, fit_encoder
+from instruct_embeddings.transform.problems import LabelProblem
 from instruct_embeddings.transform.quality import precision_at_k
 from instruct_embeddings.transform.vectors import unit_rows
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from instruct_embeddings._types import BoolArray, FloatArray
+from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 
 
@@ -61,6 +61,10 @@ class Pairs:
                 f"Pairs need one relevance a pair, shape ({len(self.queries)},), "
                 f"got {self.relevant.shape}."
             )
+
+    def take(self, rows: IntArray | slice) -> "Pairs":
+        """Some of the pairs."""
+        return Pairs(self.queries[rows], self.documents[rows], self.relevant[rows])
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.transform.classifier import Classifier
 from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
-from instruct_embeddings.transform.from_labels import MIN_ROWS_PER_LABEL
-from instruct_embeddings.transform.space import VectorEncoder
+from instruct_embeddings.transform.problems import MIN_ROWS_PER_LABEL
+from instruct_embeddings.transform.space import Classifier, VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform
 
 MOST_CLUSTERS = 9

@@ -14,10 +14,14 @@ from instruct_embeddings.guides.judgements import JudgementGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.supervision import Labels, Supervision, Targets
-from instruct_embeddings.transform.fit import problem_of
-from instruct_embeddings.transform.problem import Problem, Scorer
+from instruct_embeddings.transform.problems import Problem, problem_of
+from instruct_embeddings.transform.quality import (
+    Scorer,
+    exceeds_chance,
+    mean_quality,
+    standard_error,
+)
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.selection import exceeds_chance, mean_quality, standard_error
 from instruct_embeddings.transform.transform import InstructionTransform
 
 _SHOWN_LABELS = 8

@@ -15,8 +15,8 @@ from instruct_embeddings.retrieval.progress import Progress
 from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import fit_transform
-from instruct_embeddings.transform.from_targets import held_out_agreement
 from instruct_embeddings.transform.guide_check import GuideCheck, check_guide
+from instruct_embeddings.transform.problems import held_out_agreement
 from instruct_embeddings.transform.report import Stopped
 from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform

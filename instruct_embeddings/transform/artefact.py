@@ -14,11 +14,9 @@ from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ArtefactError, InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.transform.classifier import Classifier
-from instruct_embeddings.transform.correction import Correction
-from instruct_embeddings.transform.query import Gate, QueryTransform
+from instruct_embeddings.transform.query import Correction, Gate, QueryTransform
 from instruct_embeddings.transform.report import STOPS, FitReport
-from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
+from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
 # 2 added corrections by judgements, 3 the report of judged questions. What was written as 1 or 2

@@ -17,12 +17,16 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
-from instruct_embeddings.transform.bilinear import fit_ridge_map
 from instruct_embeddings.transform.bridge import QueryBridge
 from instruct_embeddings.transform.bridge_report import BridgeReport
-from instruct_embeddings.transform.problem import depth
-from instruct_embeddings.transform.quality import precision_at_k
-from instruct_embeddings.transform.selection import choose, mean_quality, standard_error
+from instruct_embeddings.transform.quality import (
+    choose,
+    depth,
+    mean_quality,
+    precision_at_k,
+    standard_error,
+)
+from instruct_embeddings.transform.regression import fit_ridge_map
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 Embedded: TypeAlias = Callable[[Sequence[str]], ArrayLike] | ArrayLike

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from instruct_embeddings._printable import printed
-from instruct_embeddings.transform.selection import exceeds_chance
+from instruct_embeddings.transform.quality import exceeds_chance
 
 _NO_NUMBERS = ("method", "tried")
 _OPTIONAL = ("strength", "unbridged", "unbridged_cosine")

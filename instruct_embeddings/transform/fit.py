@@ -12,16 +12,13 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
-from instruct_embeddings.transform.classifier import Classifier, fit_classifier
-from instruct_embeddings.transform.from_labels import LabelProblem
-from instruct_embeddings.transform.from_pairs import PairProblem
-from instruct_embeddings.transform.from_targets import TargetProblem
-from instruct_embeddings.transform.problem import Problem, Scorer
+from instruct_embeddings.supervision import Labels, Supervision, Targets
+from instruct_embeddings.transform.problems import LabelProblem, Problem, problem_of
+from instruct_embeddings.transform.quality import Scorer, choose, mean_quality, standard_error
 from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.regression import fit_classifier
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.selection import choose, mean_quality, standard_error
-from instruct_embeddings.transform.space import SpaceTransform
+from instruct_embeddings.transform.space import Classifier, SpaceTransform
 from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform, Norms
 
@@ -43,22 +40,14 @@ class _Tuned:
     """Chosen settings, and figures of each held-out unit under them, shape (units,).
 
     `start` is the query fitted on one fold, from where a fit on the whole sample is near; `tried`
-    settings were measured.
+    counts the settings that were measured.
     """
 
-    strength: float
-    residual: float
-    weight: float
-    mix: float
+    chosen: dict[str, float]
     start: QueryTransform
     folded: FloatArray
     adapted: FloatArray
     tried: int
-
-    @property
-    def settings(self) -> dict[str, float]:
-        """The settings by name."""
-        return {name: getattr(self, name) for name in ("strength", "residual", "weight", "mix")}
 
 
 def fit_transform(
@@ -82,7 +71,7 @@ def fit_transform(
         collection: The collection that the sample comes from.
         config: Sizes, seed and time budget.
         started: `time.perf_counter()` when sampling began, to report the whole cost.
-        on_step: Called with the penalties that were tried and those there are, after each.
+        on_step: Called after each penalty with the number tried and the number there are.
 
     Raises:
         GuideError: The supervision is too small or one-sided to learn from.
@@ -93,9 +82,10 @@ def fit_transform(
     splits = list(_splits(problem, config))
     with one_thread():
         tuned = _tune(splits, config, on_step)
-        fitted = problem.fit_queries(tuned.strength, tuned.start)
-        query = replace(fitted, residual=tuned.residual)
-        space = replace(problem.fit_space(query, config.seed), weight=tuned.weight)
+        chosen = tuned.chosen
+        fitted = problem.fit_queries(chosen["strength"], tuned.start)
+        query = replace(fitted, residual=chosen["residual"])
+        space = replace(problem.fit_space(query, config.seed), weight=chosen["weight"])
         if isinstance(supervision, Targets) and supervision.labels is not None:
             space = replace(space, classifier=_naming(vectors, supervision.labels))
     generic = np.concatenate([split.held_out.quality(_cosine) for split in splits])
@@ -108,7 +98,7 @@ def fit_transform(
         folded=mean_quality([tuned.folded]),
         adapted=mean_quality([tuned.adapted]),
         gain_error=standard_error(tuned.adapted - generic),
-        chosen=tuned.settings,
+        chosen=chosen,
         seconds=time.perf_counter() - begin,
     )
     _log.info(
@@ -125,7 +115,7 @@ def fit_transform(
         collection=collection,
         query=query,
         space=space,
-        mix=tuned.mix,
+        mix=chosen["mix"],
         norms=Norms.of(vectors),
         report=report,
         config=config,
@@ -133,30 +123,8 @@ def fit_transform(
     )
 
 
-def problem_of(vectors: FloatArray, supervision: Supervision) -> Problem:
-    """A judged sample in the form that its supervision asks for.
-
-    Args:
-        vectors: Stored vectors of the sample, shape (n, d).
-        supervision: What the guide said about these rows.
-
-    Raises:
-        GuideError: It is not about these rows, or too small or one-sided to learn from.
-    """
-    if not isinstance(supervision, Pairs) and len(supervision.judged) != len(vectors):
-        raise GuideError(
-            f"The guide judged {len(supervision.judged)} rows of a sample of {len(vectors)}. It "
-            "must answer for every row of the sample, in its order; unjudged rows stay empty."
-        )
-    if isinstance(supervision, Labels):
-        return LabelProblem.of(vectors, supervision)
-    if isinstance(supervision, Targets):
-        return TargetProblem.of(vectors, supervision)
-    return PairProblem.of(supervision)
-
-
 def _naming(vectors: FloatArray, labels: Labels) -> Classifier | None:
-    """Tells the names of rows, without a say in their ranking; None for fewer than two names."""
+    """Names the labels of rows without changing their ranking; None for fewer than two labels."""
     try:
         problem = LabelProblem.of(vectors, labels)
     except GuideError:
@@ -184,15 +152,19 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
 
 def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int], None]) -> _Tuned:
     """Choose the folded query's settings, then those of the rescoring space on top of it."""
+    first = splits[0].train
     fits: dict[float, list[QueryTransform]] = {}
     folded: dict[tuple[float, float], list[FloatArray]] = {}
     best = -1.0
     for strength, fitted in _fit_folds(splits, time.perf_counter() + config.time_budget):
-        figures = _folded_figures(splits, strength, fitted)
         fits[strength], before = fitted, best
-        folded.update(figures)
-        best = max(best, *map(mean_quality, figures.values()))
-        on_step(len(fits), len(splits[0].train.strengths))
+        for residual in first.residuals:
+            folded[strength, residual] = [
+                split.held_out.quality(_folded_score(replace(query, residual=residual)))
+                for split, query in zip(splits, fitted, strict=True)
+            ]
+            best = max(best, mean_quality(folded[strength, residual]))
+        on_step(len(fits), len(first.strengths))
         # Strengths come as middle, above, below: where above gained, below will not.
         if 0 <= before < best:
             break
@@ -204,29 +176,15 @@ def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int],
             split.held_out.quality(_mixed_score(query, replace(space, weight=weight), mix))
             for split, query, space in zip(splits, queries, spaces, strict=True)
         ]
-        for weight in splits[0].train.weights
+        for weight in first.weights
         for mix in _MIXES
     }
     (weight, mix), adapted_figures = choose(
         adapted, lambda means: max(means, key=means.__getitem__)
     )
+    chosen = {"strength": strength, "residual": residual, "weight": weight, "mix": mix}
     tried = len(folded) + len(adapted)
-    return _Tuned(
-        strength, residual, weight, mix, queries[0], folded_figures, adapted_figures, tried
-    )
-
-
-def _folded_figures(
-    splits: list[_Split], strength: float, queries: list[QueryTransform]
-) -> dict[tuple[float, float], list[FloatArray]]:
-    """Held-out quality of the folded query for each residual, one array a fold."""
-    return {
-        (strength, residual): [
-            split.held_out.quality(_folded_score(replace(query, residual=residual)))
-            for split, query in zip(splits, queries, strict=True)
-        ]
-        for residual in splits[0].train.residuals
-    }
+    return _Tuned(chosen, queries[0], folded_figures, adapted_figures, tried)
 
 
 def _fit_folds(

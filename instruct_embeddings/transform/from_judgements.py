@@ -15,8 +15,6 @@ import numpy as np
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Pairs
-from instruct_embeddings.transform.correction import Correction
-from instruct_embeddings.transform.from_pairs import PairProblem, group_rows
 from instruct_embeddings.transform.pair_kernel import (
     Doubles,
     Metric,
@@ -26,8 +24,10 @@ from instruct_embeddings.transform.pair_kernel import (
     predict_left_out,
     ridge_inverse,
 )
+from instruct_embeddings.transform.problems import PairProblem, group_rows
+from instruct_embeddings.transform.quality import standard_error
+from instruct_embeddings.transform.query import Correction
 from instruct_embeddings.transform.report import JudgementReport
-from instruct_embeddings.transform.selection import standard_error
 from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform
 

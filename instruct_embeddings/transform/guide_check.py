@@ -10,8 +10,13 @@ from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Targets
-from instruct_embeddings.transform.quality import label_matches, leave_self_out, precision_at_k
-from instruct_embeddings.transform.selection import exceeds_chance, standard_error
+from instruct_embeddings.transform.quality import (
+    exceeds_chance,
+    label_matches,
+    leave_self_out,
+    precision_at_k,
+    standard_error,
+)
 from instruct_embeddings.transform.vectors import unit_rows
 
 _MOST_ROWS = 1000

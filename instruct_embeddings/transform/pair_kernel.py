@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.supervision import Pairs
-from instruct_embeddings.transform.correction import nearness
+from instruct_embeddings.transform.query import nearness
 
 # The systems that are solved are small and may be badly conditioned.
 Doubles: TypeAlias = NDArray[np.float64]

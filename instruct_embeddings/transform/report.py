@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.guide_check import GuideCheck
+from instruct_embeddings.transform.quality import exceeds_chance
 from instruct_embeddings.transform.question_report import QuestionReport
-from instruct_embeddings.transform.selection import exceeds_chance
 
 Stopped: TypeAlias = Literal["enough", "budget", "size"]
 """What ended the sample of a guide that encodes: agreement on held-out rows no longer rose, the

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.transform.classifier import Classifier
+from instruct_embeddings.transform.query import softmax
 from instruct_embeddings.transform.vectors import unit_rows
 
 
@@ -29,6 +29,23 @@ class VectorEncoder:
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """Label probabilities `softmax(W v + b)`.
+
+    Attributes:
+        weights: `W`, shape (c, d).
+        bias: `b`, shape (c,).
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+
+    def probabilities(self, vectors: FloatArray) -> FloatArray:
+        """Probability of each label, shape (n, d) to (n, c)."""
+        return softmax(vectors @ self.weights.T + self.bias)
+
+
+@dataclass(frozen=True)
 class SpaceTransform:
     """A similarity of two generic vectors under an instruction, as a cosine.
 
@@ -41,7 +58,7 @@ class SpaceTransform:
     Attributes:
         encoder: `f`.
         classifier: Label probabilities `p`; None where the supervision had no labels.
-        weight: `w`; 0 where there is no classifier, or where it only tells the names of rows.
+        weight: `w`; 0 where there is no classifier, or where it only names the labels of rows.
     """
 
     encoder: VectorEncoder
@@ -49,15 +66,7 @@ class SpaceTransform:
     weight: float
 
     def score(self, queries: FloatArray, documents: FloatArray) -> FloatArray:
-        """Similarities in [-1, 1].
-
-        Args:
-            queries: Unit generic vectors, shape (q, d).
-            documents: Unit generic vectors, shape (n, d).
-
-        Returns:
-            Shape (q, n).
-        """
+        """Similarities in [-1, 1] of unit generic vectors, shapes (q, d) and (n, d) to (q, n)."""
         scores = self.encoder.encode(queries) @ self.encoder.encode(documents).T
         if self.classifier is None or self.weight == 0:
             return scores

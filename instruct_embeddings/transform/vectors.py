@@ -10,18 +10,15 @@ from instruct_embeddings._reading import shown
 from instruct_embeddings._types import BoolArray, FloatArray, Space
 from instruct_embeddings.errors import CollectionMismatchError, InvalidVectorsError
 
-# Within these lengths squares of float32 neither vanish nor overflow.
+# Between these lengths squares of float32 neither vanish nor overflow.
 SHORTEST, LONGEST = 1e-15, 1e15
 
 
 def unit_rows(vectors: ArrayLike) -> FloatArray:
-    """Rows scaled to unit length, however short or long they are.
+    """Rows scaled to unit length, float32, shape (n, d).
 
-    Args:
-        vectors: Shape (n, d).
-
-    Returns:
-        float32, shape (n, d). Rows without a direction become zeros; see `has_direction`.
+    Rows of any length are scaled; those without a direction (zero, NaN or infinite numbers) become
+    zeros, see `has_direction`.
     """
     array = np.asarray(vectors)
     if array.dtype != np.float32:
@@ -29,22 +26,18 @@ def unit_rows(vectors: ArrayLike) -> FloatArray:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         norms = np.linalg.norm(array, axis=1, keepdims=True)
     usual = (norms > SHORTEST) & (norms < LONGEST)
-    scaled: FloatArray = np.zeros(array.shape, dtype=np.float32)
-    np.divide(array, norms, out=scaled, where=usual, casting="same_kind")
-    if not usual.all():
-        odd = ~usual[:, 0]
-        scaled[odd] = _unit_rows_of_any_length(array[odd].astype(np.float64))
-    return scaled
-
-
-def _unit_rows_of_any_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """As `unit_rows`, with the largest number of each row made 1 before anything is squared."""
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    usable = (largest > 0) & np.isfinite(largest)
-    shares = np.divide(rows, largest, out=np.zeros_like(rows), where=usable)
-    norms = np.linalg.norm(shares, axis=1, keepdims=True)
-    scaled: NDArray[np.float64] = np.divide(shares, norms, out=shares, where=usable)
-    return scaled
+    unit: FloatArray = np.zeros(array.shape, dtype=np.float32)
+    np.divide(array, norms, out=unit, where=usual, casting="same_kind")
+    odd = ~usual[:, 0]
+    if odd.any():
+        # The largest number of each row becomes 1 before anything is squared.
+        rows = array[odd].astype(np.float64)
+        largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+        usable = (largest > 0) & np.isfinite(largest)
+        rows = np.divide(rows, largest, out=np.zeros_like(rows), where=usable)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit[odd] = np.divide(rows, norms, out=rows, where=usable)
+    return unit
 
 
 def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
@@ -53,10 +46,10 @@ def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
 
 
 def query_numbers(vector: ArrayLike) -> NDArray[np.float64]:
-    """One query vector as float64, shape (d,): float32 has no room for all that may be given.
+    """One query vector as float64, shape (d,): float32 may be too small for the numbers given.
 
     Raises:
-        InvalidVectorsError: It is a text, or holds something else that is no number.
+        InvalidVectorsError: It is a text, or holds something that is not a number.
     """
     try:
         found = np.asarray(vector, dtype=np.float64)
@@ -65,8 +58,8 @@ def query_numbers(vector: ArrayLike) -> NDArray[np.float64]:
         return found.ravel()
     except (TypeError, ValueError, OverflowError) as exc:
         raise InvalidVectorsError(
-            f"The query is {shown(vector)}, and a vector of numbers is wanted. Embed the text "
-            "first, with the model that filled the collection."
+            f"The query must be a vector of numbers, got {shown(vector)}. Embed the text first, "
+            "with the model that filled the collection."
         ) from exc
 
 
@@ -92,10 +85,10 @@ def index_query(vector: NDArray[np.float64], space: Callable[[], Space]) -> Floa
 
     Args:
         vector: Numbers of a query.
-        space: Tells the distance of the index; asked only about lengths that float32 cannot square.
+        space: Returns the distance of the index; called only for lengths float32 cannot square.
 
     Raises:
-        InvalidVectorsError: It has no direction, or such a length in a space that weighs lengths.
+        InvalidVectorsError: It has no direction, or such a length where the index weighs lengths.
     """
     _check_direction(vector)
     largest = float(np.abs(vector).max())
@@ -104,9 +97,9 @@ def index_query(vector: NDArray[np.float64], space: Callable[[], Space]) -> Floa
         return vector.astype(np.float32)
     if space() != "cosine":
         raise InvalidVectorsError(
-            f"The query vector has the length {length:.3g}, and the index weighs lengths. Between "
-            f"{SHORTEST:g} and {LONGEST:g} they can be compared. Scale the query to the length of "
-            "the stored vectors, or look at the embedding model that produced it."
+            f"The length of the query vector must be between {SHORTEST:g} and {LONGEST:g}, since "
+            f"the index weighs lengths, got {length:.3g}. Scale the query to the length of the "
+            "stored vectors, or look at the embedding model that produced it."
         )
     unit: FloatArray = unit_rows(vector[None])[0]
     return unit

@@ -26,8 +26,7 @@ from instruct_embeddings.transform import (
     TransformStore,
     fit_transform,
 )
-from instruct_embeddings.transform.classifier import Classifier
-from instruct_embeddings.transform.space import VectorEncoder
+from instruct_embeddings.transform.space import Classifier, VectorEncoder
 from instruct_embeddings.transform.transform import Norms
 
 # The same examples in every run, nothing written to disk, and no clock on a busy machine.

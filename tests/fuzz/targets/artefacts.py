@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from instruct_embeddings.transform.artefact import from_bytes, to_bytes
-from instruct_embeddings.transform.correction import Correction
-from instruct_embeddings.transform.query import QueryTransform
+from instruct_embeddings.transform.query import Correction, QueryTransform
 from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform

@@ -202,7 +202,7 @@ def test_integers_of_numpy_are_integers(
 def test_a_single_number_is_no_vector(
     retriever: InstructRetriever, vector: Any, instruction: str | None
 ) -> None:
-    with pytest.raises(InvalidVectorsError, match="a vector of numbers is wanted"):
+    with pytest.raises(InvalidVectorsError, match="must be a vector of numbers"):
         retriever.search(vector, instruction=instruction)
 
 

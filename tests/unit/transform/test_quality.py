@@ -1,14 +1,30 @@
+"""Quality of rankings, choices on folds without flattery, and chance."""
+
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
-from instruct_embeddings.transform.problem import depth, ranking_quality
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.protocols import CollectionInfo
+from instruct_embeddings.supervision import Labels
+from instruct_embeddings.transform import fit_transform
 from instruct_embeddings.transform.quality import (
+    choose,
+    depth,
+    exceeds_chance,
     label_matches,
     leave_self_out,
+    mean_quality,
     ndcg_at_k,
     precision_at_k,
+    ranking_quality,
     recall_at_k,
+    standard_error,
 )
+from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.vectors import unit_rows
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, [1, 0]), (2, [0.5, 0.5]), (4, [0.5, 0.5])])
@@ -79,3 +95,74 @@ def test_a_row_found_twice_counts_once() -> None:
     two = {"a": 1.0, "b": 1.0}
     assert recall_at_k(["a", "a", "b"], two, 2) == 1.0
     assert ndcg_at_k(["a", "a", "b"], two, 2) == 1.0
+
+
+def best(means: Mapping[str, float]) -> str:
+    return max(means, key=means.__getitem__)
+
+
+def units(*values: float) -> FloatArray:
+    return np.array(values, dtype=np.float32)
+
+
+def test_each_fold_is_judged_by_the_setting_that_won_on_the_others() -> None:
+    figures = {
+        "a": [units(1.0, 0.8), units(0.1), units(0.2)],
+        "b": [units(0.0, 0.0), units(0.6), units(0.5)],
+    }
+    setting, honest = choose(figures, best)
+    # Means of all units: a 2.1 / 4, b 1.1 / 4. Without the first fold b wins, without the others a.
+    assert setting == "a"
+    np.testing.assert_allclose(honest, [0.0, 0.0, 0.1, 0.2])
+
+
+def test_a_setting_that_wins_everywhere_is_reported_as_it_is() -> None:
+    figures = {"a": [units(0.5), units(0.7)], "b": [units(0.4), units(0.2)]}
+    setting, honest = choose(figures, best)
+    assert setting == "a"
+    np.testing.assert_allclose(honest, [0.5, 0.7])
+
+
+def test_means_and_errors_of_few_units() -> None:
+    assert mean_quality([]) == 0.0
+    assert mean_quality([units(), units(0.25, 0.75)]) == 0.5
+    assert standard_error(units(0.3)) == 0.0
+    # Standard deviation sqrt(2) of two units, divided by sqrt(2).
+    assert standard_error(units(0.0, 2.0)) == pytest.approx(1.0)
+
+
+ROWS, DIMENSIONS, CLASSES, SEEDS = 100, 24, 3, 40
+
+
+def fit(seed: int, signal: float) -> InstructionTransform:
+    """Vectors of groups; the labels are their groups by as large a part as the signal is."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(CLASSES, size=ROWS)
+    centres = rng.standard_normal((CLASSES, DIMENSIONS))
+    vectors = 0.45 * centres[groups] + rng.standard_normal((ROWS, DIMENSIONS))
+    known = rng.random(ROWS) < signal
+    labels = np.where(known, groups, rng.integers(CLASSES, size=ROWS))
+    return fit_transform(
+        unit_rows(vectors.astype(np.float32)),
+        Labels.single([str(label) for label in labels]),
+        instruction="chance",
+        guide="labels",
+        collection=CollectionInfo("chance", "chance", DIMENSIONS, "cosine"),
+        config=FitConfig(seed=seed, time_budget=1e-9),
+    )
+
+
+def test_labels_that_mean_nothing_gain_in_at_most_one_fit_of_ten() -> None:
+    # `make bench-chance` measures 5 % on real texts.
+    assert sum(fit(seed, 0.0).report.gains for seed in range(SEEDS)) <= SEEDS // 10
+
+
+def test_true_labels_gain_in_most_fits() -> None:
+    assert sum(fit(seed, 1.0).report.gains for seed in range(SEEDS // 4)) >= SEEDS // 5
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "more"), [(0.03, 0.01, True), (0.02, 0.01, False), (0.0, 0.0, False)]
+)
+def test_a_gain_has_to_exceed_two_standard_errors(gain: float, error: float, more: bool) -> None:
+    assert exceeds_chance(gain, error) is more

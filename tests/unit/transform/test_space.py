@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.transform.classifier import Classifier
-from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder, gelu
+from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder, gelu
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import small_rows
 

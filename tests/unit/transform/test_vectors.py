@@ -72,7 +72,7 @@ def test_one_long_row_leaves_the_others_as_they_are() -> None:
 
 @pytest.mark.parametrize("vector", ["text", ["a"], [[1], [1, 2]], {"a": 1}, [10**400]])
 def test_what_is_no_vector_is_refused(vector: object) -> None:
-    with pytest.raises(InvalidVectorsError, match="a vector of numbers is wanted"):
+    with pytest.raises(InvalidVectorsError, match="must be a vector of numbers"):
         query_row(vector, 2)  # type: ignore[arg-type]
 
 

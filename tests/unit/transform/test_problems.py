@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.supervision import Targets
-from instruct_embeddings.transform.from_targets import (
+from instruct_embeddings.supervision import Pairs, Targets
+from instruct_embeddings.transform.problems import (
+    PairProblem,
     TargetProblem,
     find_clusters,
-    fit_smooth_map,
+    group_rows,
 )
+from instruct_embeddings.transform.regression import fit_smooth_map
 from instruct_embeddings.transform.vectors import unit_rows
 
 CORNERS = unit_rows([[1, 1], [-1, -1], [1, -1], [-1, 1]])
@@ -103,3 +105,16 @@ def test_there_is_a_cluster_for_every_twenty_rows_up_to_twenty(rows: int, cluste
 
 def test_equal_targets_share_a_cluster() -> None:
     assert len(set(find_clusters(np.ones((30, 2), dtype=np.float32)).tolist())) == 1
+
+
+def test_equal_rows_have_equal_numbers() -> None:
+    rows = np.array([[1, 0], [0, 1], [1, 0], [0, 2]], dtype=np.float32)
+    assert group_rows(rows).tolist() == [2, 0, 2, 1]
+
+
+def test_pairs_are_grouped_by_the_direction_of_their_query() -> None:
+    queries = np.array([[1, 0], [0, 1], [3, 0], [0, 1]], dtype=np.float32)
+    documents = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], dtype=np.float32)
+    problem = PairProblem.of(Pairs(queries, documents, np.array([True, True, False, False])))
+    assert problem.groups.tolist() == [1, 0, 1, 0]
+    assert problem.subset(np.array([0, 2])).groups.tolist() == [0, 0]
