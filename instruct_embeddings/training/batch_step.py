@@ -16,7 +16,7 @@ from instruct_embeddings.training.data.examples import Example, answer_key
 from instruct_embeddings.training.grad_cache import cached_backward
 from instruct_embeddings.training.objective import Objective, Targets
 from instruct_embeddings.training.rows import Chunk, RowMaker
-from instruct_embeddings.training.student import AGAIN, LAYERS, POOLED, Passes, Student
+from instruct_embeddings.training.student import AGAIN, POOLED, Passes, Student
 from instruct_embeddings.training.teacher import make_start, make_teacher
 
 # Padded tokens of a forward pass on a processor: larger ones fall out of its caches.
@@ -71,8 +71,7 @@ class BatchStep:
         named = loss.distillation is not None and bool(loss.distillation.teacher)
         own_start = loss.drift is not None and named
         self._start = make_start(config, student, self.rows) if own_start else self.teacher
-        layers = loss.layers.layers if loss.layers else ()
-        self.passes = Passes(model, layers=layers, again="dropout" in loss.views).train()
+        self.passes = Passes(model, again="dropout" in loss.views).train()
         refined, hidden = model.settings.refinement.steps > 0, model.backbone.hidden_size
         self._objective = Objective(
             loss,
@@ -142,7 +141,7 @@ class BatchStep:
                 return self.passes(chunk.batch, chunk.plain)  # type: ignore[no-any-return]
 
         # The batch is the second axis of these.
-        stacked = {POOLED, f"{AGAIN}{POOLED}", LAYERS}
+        stacked = {POOLED, f"{AGAIN}{POOLED}"}
         if self._config.run.chunk:
             cached_backward(forward, chunks, loss, stacked=stacked)
             return

@@ -141,10 +141,10 @@ class TrainingConfig:
                 '[loss] anchors="both" needs soft prompts, and [model] soft_prompts=0. Use '
                 'anchors="pooled", or add soft prompts.'
             )
-        if self.model.refinement.steps and (self.loss.anchors == "both" or self.loss.layers):
+        if self.model.refinement.steps and self.loss.anchors == "both":
             raise ConfigError(
-                '[loss] anchors="both" and [loss.layers] read states that [model] refinement.steps='
-                f"{self.model.refinement.steps} has no use for. Leave them out, or use steps=0."
+                '[loss] anchors="both" reads states that [model] refinement.steps='
+                f"{self.model.refinement.steps} has no use for. Leave it out, or use steps=0."
             )
         if self.loss.drift is not None and self.backbone.train != "full":
             raise ConfigError(

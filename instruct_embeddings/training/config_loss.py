@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.options import one_of
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training._tables import as_names, as_number, as_sizes, as_text
@@ -69,37 +68,6 @@ class GistConfig:
 
 
 @dataclass(frozen=True)
-class FocalConfig:
-    """Focal-style reweighting (KaLM-Embedding-V2): `[loss.focal]`.
-
-    Attributes:
-        gamma: Power; 0 weighs all rows alike.
-    """
-
-    gamma: float = 0.5
-
-    def __post_init__(self) -> None:
-        as_number(self, "[loss.focal]", "gamma", low=0.0)
-
-
-@dataclass(frozen=True)
-class MixingConfig:
-    """Online mixing of hard negatives (KaLM-Embedding-V2): `[loss.mixing]`.
-
-    Attributes:
-        count: Negatives to mix for each row.
-        hardest: They are mixed of so many of the hardest.
-    """
-
-    count: int = 4
-    hardest: int = 16
-
-    def __post_init__(self) -> None:
-        at_least("[loss.mixing] count", self.count, 1, optional=False)
-        at_least("[loss.mixing] hardest", self.hardest, 2, optional=False)
-
-
-@dataclass(frozen=True)
 class MatryoshkaConfig:
     """The loss on the first dimensions too (Matryoshka): `[loss.matryoshka]`.
 
@@ -114,23 +82,6 @@ class MatryoshkaConfig:
     def __post_init__(self) -> None:
         as_sizes(self, "[loss.matryoshka]", "dimensions")
         _as_weights(self, "[loss.matryoshka]", len(self.dimensions))
-
-
-@dataclass(frozen=True)
-class LayersConfig:
-    """The loss on the first layers too (two-dimensional Matryoshka, Starbucks): `[loss.layers]`.
-
-    Attributes:
-        layers: Numbers of layers, beside the full depth.
-        weights: One for each; by default 1.
-    """
-
-    layers: tuple[int, ...]
-    weights: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        as_sizes(self, "[loss.layers]", "layers")
-        _as_weights(self, "[loss.layers]", len(self.layers))
 
 
 @dataclass(frozen=True)
@@ -161,10 +112,7 @@ class LossConfig:
         distillation: See `DistillationConfig`; this and all below are off when None.
         refinement: See `RefinementConfig`.
         gist: See `GistConfig`.
-        focal: See `FocalConfig`.
-        mixing: See `MixingConfig`.
         matryoshka: See `MatryoshkaConfig`.
-        layers: See `LayersConfig`.
         drift: See `DriftConfig`.
     """
 
@@ -175,10 +123,7 @@ class LossConfig:
     distillation: DistillationConfig | None = None
     refinement: RefinementConfig | None = None
     gist: GistConfig | None = None
-    focal: FocalConfig | None = None
-    mixing: MixingConfig | None = None
     matryoshka: MatryoshkaConfig | None = None
-    layers: LayersConfig | None = None
     drift: DriftConfig | None = None
 
     def __post_init__(self) -> None:
@@ -200,10 +145,7 @@ LOSS_PARTS: dict[str, Any] = {
     "distillation": DistillationConfig,
     "refinement": RefinementConfig,
     "gist": GistConfig,
-    "focal": FocalConfig,
-    "mixing": MixingConfig,
     "matryoshka": MatryoshkaConfig,
-    "layers": LayersConfig,
     "drift": DriftConfig,
 }
 

@@ -13,18 +13,15 @@ from torch import Tensor, nn
 from instruct_embeddings.training.config_loss import DistillationConfig, LossConfig
 from instruct_embeddings.training.losses import (
     drift,
-    focal_weights,
     guided_exclusions,
-    info_nce_rows,
+    info_nce,
     iterative_refinement,
-    layer_truncation,
     matryoshka,
-    mix_negatives,
     representation_distillation,
     same_answer_mask,
     supervised_contrastive,
 )
-from instruct_embeddings.training.student import AGAIN, GENERIC, LAYERS, POOLED, PRIMARY, SOFT
+from instruct_embeddings.training.student import AGAIN, GENERIC, POOLED, PRIMARY, SOFT
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -83,10 +80,6 @@ class Objective(nn.Module):
         parts: dict[str, Tensor] = {}
         if config.views:
             parts["contrastive"] = self._contrastive(outputs, targets)
-        if config.views and config.layers is not None:
-            weights = config.layers.weights or None
-            one = self._sized(self._pooled_loss(outputs, targets))
-            parts["layers"] = layer_truncation(one, list(outputs[LAYERS]), weights=weights)
         if config.supervised:
             parts["supervised"] = config.supervised * self._supervised(last, targets.answers)
         if config.distillation is not None and config.distillation.weight:
@@ -162,28 +155,7 @@ class Objective(nn.Module):
             rows = _needed(targets.whole, "gist")
             known = targets.candidates[: len(candidates)]
             excluded |= guided_exclusions(rows, known, positive, margin=config.gist.margin)
-        mixed = None
-        if config.mixing is not None:
-            mixed = mix_negatives(
-                z,
-                candidates,
-                positive,
-                excluded,
-                config.mixing.count,
-                config.mixing.hardest,
-                temperature=config.temperature,
-            )
-        rows = info_nce_rows(
-            z,
-            candidates,
-            positive,
-            temperature=config.temperature,
-            excluded=excluded,
-            negatives=mixed,
-        )
-        if config.focal is None:
-            return rows.mean()
-        return (focal_weights(rows, config.focal.gamma) * rows).mean()
+        return info_nce(z, candidates, positive, temperature=config.temperature, excluded=excluded)
 
     def _distil(
         self, config: DistillationConfig, outputs: Mapping[str, Tensor], targets: Targets

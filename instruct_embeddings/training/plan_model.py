@@ -245,14 +245,9 @@ def _teacher(config: TrainingConfig, model: nn.Module) -> int:
 
 
 def _check_loss(config: TrainingConfig, encoder: InstEmb) -> None:
-    sizes, layers = config.loss.matryoshka, config.loss.layers
+    sizes = config.loss.matryoshka
     if sizes is not None and max(sizes.dimensions) > encoder.pooler.dimension:
         raise ConfigError(
             f"[loss.matryoshka] dimensions={list(sizes.dimensions)}, and an embedding has "
             f"{encoder.pooler.dimension}. Use at most that many."
-        )
-    if layers is not None and max(layers.layers) > encoder.backbone.depth:
-        raise ConfigError(
-            f"[loss.layers] layers={list(layers.layers)}, and the backbone has "
-            f"{encoder.backbone.depth} layers. Use numbers from 1 to {encoder.backbone.depth}."
         )

@@ -1,7 +1,6 @@
 """The encoder in training: what is trainable, and what one forward pass gives to the losses."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.config_model import ALL_LINEAR, BackboneConfig
 
 # Keys of what a forward pass gives; those of a second one have AGAIN in front.
-POOLED, SOFT, PRIMARY, LAYERS, GENERIC = "pooled", "soft", "primary", "layers", "generic"
+POOLED, SOFT, PRIMARY, GENERIC = "pooled", "soft", "primary", "generic"
 AGAIN = "again_"
 
 
@@ -101,26 +100,15 @@ def make_student(
 class Passes(nn.Module):
     """What the losses need of one forward pass of the student."""
 
-    def __init__(self, model: InstEmb, *, layers: Sequence[int] = (), again: bool = False) -> None:
+    def __init__(self, model: InstEmb, *, again: bool = False) -> None:
         """Choose what is computed.
 
         Args:
             model: The encoder.
-            layers: Numbers of the layers, from 1, whose states are pooled too.
             again: Read each row a second time under another dropout (SimCSE).
-
-        Raises:
-            ConfigError: The backbone has no such layer.
         """
         super().__init__()
-        self.model = model
-        self.layers, self.again = tuple(layers), again
-        depth = model.backbone.depth
-        if self.layers and not 1 <= min(self.layers) <= max(self.layers) <= depth:
-            raise ConfigError(
-                f"[loss.layers] layers={list(self.layers)}, and the backbone has {depth} layers. "
-                f"Use numbers from 1 to {depth}."
-            )
+        self.model, self.again = model, again
 
     def forward(self, batch: TokenBatch, plain: TokenBatch | None = None) -> dict[str, Tensor]:
         """Read rows.
@@ -131,12 +119,12 @@ class Passes(nn.Module):
 
         Returns:
             "pooled", shape (s, b, D): embeddings after each of s steps of refinement, 1 without;
-            "primary" and "soft", shape (b, d): the two anchors, without refinement; "layers", shape
-            (l, b, D); "again_pooled" and so on, of a second pass; "generic", shape (b, d).
+            "primary" and "soft", shape (b, d): the two anchors, without refinement;
+            "again_pooled" and so on, of a second pass; "generic", shape (b, d).
         """
-        out = self._read(batch, self.layers)
+        out = self._read(batch)
         if self.again:
-            second = self._read(batch, ())
+            second = self._read(batch)
             out |= {f"{AGAIN}{name}": states for name, states in second.items()}
         if plain is not None:
             out[GENERIC] = self.model.generic(plain)[0]
@@ -147,27 +135,20 @@ class Passes(nn.Module):
         steps = self.model.settings.refinement.steps
         return self.model(batch, refine_steps=steps)[-1].float()  # type: ignore[no-any-return]
 
-    def _read(self, batch: TokenBatch, layers: Sequence[int]) -> dict[str, Tensor]:
+    def _read(self, batch: TokenBatch) -> dict[str, Tensor]:
         model, steps = self.model, self.model.settings.refinement.steps
         if steps:
             return {POOLED: model(batch, refine_steps=steps)}
         inputs = model.embed_inputs(batch) if batch.soft_prompts else batch.ids
-        every = bool(layers) or model.pooler.needs_layers
-        hidden = model.backbone(inputs, batch.mask, all_layers=every)
+        hidden = model.backbone(inputs, batch.mask, all_layers=model.pooler.needs_layers)
         soft = batch.soft_prompts
-
-        def pool(states: Tensor) -> Tensor:
-            given = PoolInputs(states, batch.mask, batch.last, soft, hidden.layers)
-            return model.pooler(given)  # type: ignore[no-any-return]
-
+        pooled = model.pooler(PoolInputs(hidden.last, batch.mask, batch.last, soft, hidden.layers))
         out = {
-            POOLED: pool(hidden.last)[None],
+            POOLED: pooled[None],
             PRIMARY: last_token_pool(hidden.last, batch.last),
         }
         if soft:
             out[SOFT] = soft_prompt_pool(hidden.last, batch.last, soft)
-        if layers:
-            out[LAYERS] = torch.stack([pool(hidden.layers[n - 1]) for n in layers])
         return out
 
 

@@ -1,13 +1,16 @@
 """Contrastive losses: pull a row to its positive and push it from everything else."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from instruct_embeddings.training.losses.checks import check_shape, check_temperature
-from instruct_embeddings.training.losses.similarity import cosines, full_precision, unit
+from instruct_embeddings.training.losses.similarity import (
+    check_shape,
+    check_temperature,
+    cosines,
+    full_precision,
+    unit,
+)
 from instruct_embeddings.transform.network import contrastive_loss
 
 
@@ -18,53 +21,10 @@ def info_nce(
     *,
     temperature: float,
     excluded: Tensor | None = None,
-    negatives: Tensor | None = None,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """Mean of `info_nce_rows`, or of the weighted rows.
-
-    Args:
-        anchors: Shape (b, d).
-        candidates: Shape (n, d).
-        positive: Index of each row's own candidate, shape (b,).
-        temperature: Divides the cosines.
-        excluded: Candidates that are no negatives of a row, bool, shape (b, n).
-        negatives: Further negatives of each row, shape (b, m, d).
-        weights: Factors of the rows, shape (b,). The sum is divided by b, not by their sum: easy
-            rows are to count less, not hard ones more (Lin et al., 2017, section 3.2).
-
-    Returns:
-        A scalar, float32.
-
-    Raises:
-        ConfigError: The temperature is not positive, or shapes do not fit.
-    """
-    rows = info_nce_rows(
-        anchors,
-        candidates,
-        positive,
-        temperature=temperature,
-        excluded=excluded,
-        negatives=negatives,
-    )
-    if weights is not None:
-        check_shape("weights", weights, (len(anchors),))
-        rows = weights.float() * rows
-    return rows.mean()
-
-
-def info_nce_rows(
-    anchors: Tensor,
-    candidates: Tensor,
-    positive: Tensor,
-    *,
-    temperature: float,
-    excluded: Tensor | None = None,
-    negatives: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE (van den Oord et al., 2018, arXiv 1807.03748, equation 4) with cosines.
 
-    With t the temperature, c the candidates that are not excluded and the further negatives:
+    With t the temperature and c the candidates that are not excluded, the mean over the rows of
     `-log(exp(cos(anchor, own) / t) / sum_c exp(cos(anchor, c) / t))`.
 
     Which view of a row the candidates are decides the method: a second dropout pass is SimCSE (Gao
@@ -77,10 +37,9 @@ def info_nce_rows(
         temperature: Divides the cosines.
         excluded: Candidates that are no negatives of a row, bool, shape (b, n). The own candidate
             always stays. A row without any negative has a loss and a gradient of 0.
-        negatives: Further negatives of each row, shape (b, m, d); zeros stand for none.
 
     Returns:
-        Shape (b,), float32.
+        A scalar, float32.
 
     Raises:
         ConfigError: The temperature is not positive, or shapes do not fit.
@@ -90,34 +49,53 @@ def info_nce_rows(
     scores = cosines(anchors, candidates)  # (b, n)
     if excluded is not None:
         check_shape("excluded", excluded, (len(anchors), len(candidates)))
-        scores = scores.masked_fill(_spare(excluded, positive), float("-inf"))
-    if negatives is not None:
-        further = cosines(anchors[:, None], negatives)[:, 0]  # (b, m)
-        further = further.masked_fill((negatives == 0).all(-1), float("-inf"))
-        scores = torch.cat([scores, further], dim=1)  # (b, n + m)
-    return functional.cross_entropy(scores / temperature, positive, reduction="none")
+        scores = scores.masked_fill(_without_own(excluded, positive), float("-inf"))
+    return functional.cross_entropy(scores / temperature, positive, reduction="none").mean()
 
 
-def same_answer_mask(
-    answers: Sequence[int] | Tensor,
-    candidates: Sequence[int] | Tensor,
-    positive: Tensor | None = None,
-) -> Tensor:
+def same_answer_mask(answers: Tensor, candidates: Tensor) -> Tensor:
     """Candidates that answer like a row, and so are no negatives of it.
 
     Args:
         answers: Number of each row's answer, shape (b,).
         candidates: Number of each candidate's answer, shape (n,).
-        positive: Index of each row's own candidate, shape (b,), which is then left out of the mask.
-            `info_nce` spares it anyway.
 
     Returns:
         True where the answers are equal, shape (b, n).
     """
-    device = None if positive is None else positive.device
-    rows = torch.as_tensor(answers, device=device)
-    same = rows[:, None] == torch.as_tensor(candidates, device=rows.device)
-    return same if positive is None else _spare(same, positive)
+    return answers[:, None] == candidates
+
+
+@torch.no_grad()
+def guided_exclusions(
+    guide_anchors: Tensor,
+    guide_candidates: Tensor,
+    positive: Tensor,
+    *,
+    margin: float = 0.0,
+) -> Tensor:
+    """False negatives as a guide model sees them (GISTEmbed, Solatorio, 2024, arXiv 2402.16829).
+
+    A candidate that the guide finds closer to a row than the row's own positive is likely to be
+    right as well: it is excluded.
+
+    Args:
+        guide_anchors: The guide's embeddings of the rows, shape (b, d).
+        guide_candidates: The guide's embeddings of the candidates, shape (n, d).
+        positive: Index of each row's own candidate, shape (b,).
+        margin: Excludes candidates up to so much less similar than the own positive, too; the
+            paper has none. A negative one spares candidates that are a little more similar.
+
+    Returns:
+        True where a candidate is excluded, never at the own one; shape (b, n).
+
+    Raises:
+        ConfigError: Shapes do not fit.
+    """
+    check_shape("positive", positive, (len(guide_anchors),))
+    scores = cosines(guide_anchors, guide_candidates)  # (b, n)
+    own = scores.gather(1, positive[:, None])  # (b, 1)
+    return _without_own(scores > own - margin, positive)
 
 
 def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
@@ -142,6 +120,5 @@ def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: floa
         return contrastive_loss(unit(anchors), labels[:, None] == labels, temperature)
 
 
-def _spare(mask: Tensor, positive: Tensor) -> Tensor:
-    """The mask, False at each row's own candidate; shape (b, n)."""
+def _without_own(mask: Tensor, positive: Tensor) -> Tensor:
     return mask.scatter(1, positive[:, None], False)

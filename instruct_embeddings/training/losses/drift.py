@@ -6,13 +6,12 @@ Goswami et al., "Query Drift Compensation" (CoLLAs 2025, arXiv 2506.00037).
 import torch
 from torch import Tensor
 
-from instruct_embeddings.training.losses.checks import check_shape
 from instruct_embeddings.training.losses.distillation import representation_distillation
-from instruct_embeddings.training.losses.similarity import unit
+from instruct_embeddings.training.losses.similarity import check_shape, unit
 
 
 def drift(student: Tensor, frozen: Tensor) -> Tensor:
-    """Embedding distillation of the paper: the cosine distance to the model before training.
+    """Embedding distillation of the paper: the mean cosine distance to the model before training.
 
     Args:
         student: Embeddings without an instruction, shape (b, d).
@@ -24,19 +23,16 @@ def drift(student: Tensor, frozen: Tensor) -> Tensor:
     Raises:
         ConfigError: The shapes differ.
     """
-    return representation_distillation(student, frozen, kind="cosine")
+    return representation_distillation(student, frozen)
 
 
 @torch.no_grad()
 def drift_vector(old: Tensor, new: Tensor) -> Tensor:
-    """The mean way that unit embeddings of the same texts went during training.
+    """The mean way, shape (d,), that unit embeddings of the same texts went during training.
 
     Args:
         old: Embeddings before training, shape (n, d).
         new: Embeddings after it, shape (n, d).
-
-    Returns:
-        Shape (d,), float32.
 
     Raises:
         ConfigError: The shapes differ.

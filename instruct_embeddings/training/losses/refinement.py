@@ -30,8 +30,7 @@ def iterative_refinement(step_losses: Tensor, *, weight: float = 1.0) -> Tensor:
     """
     if step_losses.dim() != 1 or not len(step_losses):
         raise ConfigError(
-            f"step_losses has the shape {tuple(step_losses.shape)}; one axis with at least one "
-            "step is needed. Stack one loss for each soft token."
+            f"step_losses must have shape (s,) with s >= 1, got {tuple(step_losses.shape)}"
         )
     losses = step_losses.float()
     if len(losses) == 1:

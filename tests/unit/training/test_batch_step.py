@@ -43,7 +43,7 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         ("llama", {"loss__anchors": "both", "loss__distillation": {}}),
         ("llama", GIRCSE),
         ("bert", GIRCSE | {"loss__supervised": 0.5}),
-        ("bert", {"loss__layers": {"layers": [1]}, "loss__gist": {}, "loss__focal": {}}),
+        ("bert", {"loss__gist": {}, "loss__matryoshka": {"dimensions": [32, 16]}}),
         (
             "bert",
             {
@@ -113,7 +113,6 @@ def moved(folder: Path, kind: str = "bert", **changes: object) -> dict[str, floa
         ({"loss__distillation": {"target": "answer_embedding"}}, ["contrastive", "distillation"]),
         ({"loss__distillation": {"kind": "smooth_l1"}}, ["contrastive", "distillation"]),
         ({"loss__views": [], "loss__distillation": {}}, ["distillation"]),
-        ({"loss__layers": {"layers": [1]}}, ["contrastive", "layers"]),
         ({"loss__drift": {}, "backbone__train": "full"}, ["contrastive", "drift"]),
     ],
 )
@@ -130,8 +129,6 @@ def test_each_part_is_switched_on_by_the_configuration(
         {"loss__views": ["teacher"]},
         {"loss__anchors": "both"},
         {"loss__gist": {}},
-        {"loss__focal": {}},
-        {"loss__mixing": {}},
         {"loss__matryoshka": {"dimensions": [32, 8]}},
         {"data__extra_answers": 0, "loss__temperature": 0.2},
     ],

@@ -70,8 +70,8 @@ def test_the_smallest_file_has_the_defaults_and_every_optional_part_is_off(tmp_p
     assert config.model == EncoderSettings("some/model")
     assert (config.data.batch_size, config.run.steps, config.loss.temperature) == (64, 1000, 0.05)
     assert config.validation is None
-    parts = ("distillation", "gist", "focal", "mixing", "matryoshka", "layers", "drift")
-    assert [getattr(config.loss, part) for part in parts] == [None] * 7
+    parts = ("distillation", "gist", "matryoshka", "drift")
+    assert [getattr(config.loss, part) for part in parts] == [None] * 4
     assert config.run.output == Path("runs/run")
 
 
@@ -172,10 +172,9 @@ def test_losses_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
         load_config(file, changes=[("loss.drift", {})])
     full = load_config(file, changes=[("loss.drift", {}), ("backbone.train", "full")])
     assert full.loss.drift is not None
-    for key, value in (("loss.anchors", "both"), ("loss.layers", {"layers": [1]})):
-        changes = [("model.refinement.steps", 2), ("model.soft_prompts", 1), (key, value)]
-        with pytest.raises(ConfigError, match=r"refinement\.steps=2 has no use for"):
-            load_config(file, changes=changes)
+    both = [("model.refinement.steps", 2), ("model.soft_prompts", 1), ("loss.anchors", "both")]
+    with pytest.raises(ConfigError, match=r"refinement\.steps=2 has no use for"):
+        load_config(file, changes=both)
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,8 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
         (LossConfig, {"views": ["answer", "answer"]}, "[loss] views=['answer', 'answer']"),
         (LossConfig, {"views": []}, "[loss] views=[] leaves nothing to learn"),
         (LossConfig, {"temperature": 0}, "[loss] temperature=0 is not a number above 0"),
-        (LOSS_PARTS["mixing"], {"hardest": 1}, "[loss.mixing] hardest must be an integer"),
-        (LOSS_PARTS["layers"], {"layers": []}, "[loss.layers] layers=[]"),
-        (LOSS_PARTS["layers"], {"layers": [2, 2]}, "[loss.layers] layers=[2, 2]"),
+        (LOSS_PARTS["matryoshka"], {"dimensions": []}, "[loss.matryoshka] dimensions=[]"),
+        (LOSS_PARTS["matryoshka"], {"dimensions": [2, 2]}, "[loss.matryoshka] dimensions=[2, 2]"),
         (
             LOSS_PARTS["matryoshka"],
             {"dimensions": [2, 1], "weights": [1]},
@@ -80,7 +79,7 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
         ),
         (LOSS_PARTS["distillation"], {"kind": "l2"}, "[loss.distillation] kind='l2'"),
         (LOSS_PARTS["distillation"], {"teacher": 1}, "[loss.distillation] teacher=1"),
-        (LOSS_PARTS["focal"], {"gamma": "0"}, "[loss.focal] gamma='0'"),
+        (LOSS_PARTS["gist"], {"margin": "0"}, "[loss.gist] margin='0'"),
     ],
 )
 def test_values_are_checked_and_named_by_their_table(

@@ -30,7 +30,6 @@ def outputs(width: int = 6, steps: int = 1) -> dict[str, Tensor]:
         "pooled": (steps, 4, width),
         "primary": (4, width),
         "soft": (4, width),
-        "layers": (2, 4, width),
         "generic": (4, width),
         "again_pooled": (steps, 4, width),
         "again_primary": (4, width),
@@ -160,17 +159,6 @@ def test_gist_spares_candidates_that_the_guide_finds_nearer() -> None:
     assert parts(given, gist={"margin": 3.0})["contrastive"] == 0
 
 
-def test_focal_weights_count_easy_rows_less() -> None:
-    plain = parts()["contrastive"]
-    assert parts(focal={"gamma": 0.0})["contrastive"] == plain
-    assert 0 < parts(focal={"gamma": 2.0})["contrastive"] < plain
-
-
-def test_mixed_negatives_make_it_harder() -> None:
-    torch.manual_seed(0)
-    assert parts(mixing={})["contrastive"] > parts()["contrastive"]
-
-
 @pytest.mark.parametrize("anchors", ["pooled", "both"])
 def test_matryoshka_learns_shorter_embeddings(anchors: str) -> None:
     given, known = outputs(), targets()
@@ -190,14 +178,6 @@ def test_matryoshka_holds_for_the_supervised_loss_too() -> None:
     z = given["pooled"][0, :, :2]
     expected = supervised_contrastive(z, ANSWERS, temperature=TEMPERATURE)
     torch.testing.assert_close(found, expected)
-
-
-def test_layers_learn_beside_the_last_one() -> None:
-    given, known = outputs(), targets()
-    found = parts(given, layers={"layers": [1, 2], "weights": [1, 3]})
-    first, second = (nce(z, known.candidates) for z in given["layers"])
-    torch.testing.assert_close(found["layers"], 0.25 * first + 0.75 * second)
-    torch.testing.assert_close(found["contrastive"], parts(given)["contrastive"])
 
 
 def test_drift_is_the_distance_from_the_start() -> None:

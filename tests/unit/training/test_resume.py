@@ -30,7 +30,6 @@ ALL = {
     "backbone__dropout": 0.2,
     "loss__views": ["answer", "dropout"],
     "loss__distillation": {},
-    "loss__mixing": {},
     "validation": {"sets": [], "instructions": 0.3, "rows": 20, "every": 5, "patience": 0},
 }
 GIRCSE = ALL | {

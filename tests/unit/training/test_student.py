@@ -142,17 +142,9 @@ def test_a_start_without_lora_layers_gets_them(folder: Path, tmp_path: Path) -> 
     assert any("lora_" in name for name in names)
 
 
-def test_layers_that_do_not_exist_are_refused(folder: Path) -> None:
-    with (
-        pytest.raises(ConfigError, match=r"layers=\[2, 3\], and the backbone has 2 layers"),
-        open_parts(tiny_config(folder, loss__layers={"layers": [2, 3]})),
-    ):
-        pass
-
-
 def test_a_pass_gives_what_the_losses_ask_for(folder: Path) -> None:
     changes = {"loss__views": ["answer", "dropout"], "backbone__dropout": 0.1}
-    with open_parts(tiny_config(folder, loss__layers={"layers": [1, 2]}, **changes)) as parts:
+    with open_parts(tiny_config(folder, **changes)) as parts:
         [chunk] = parts.step.rows.chunks(parts.data.source.batch(0).examples, 99, None)
         found = parts.step.passes.eval()(chunk.batch)
     shapes = {name: tuple(states.shape) for name, states in found.items()}
@@ -160,13 +152,11 @@ def test_a_pass_gives_what_the_losses_ask_for(folder: Path) -> None:
         "pooled": (1, 16, 32),
         "primary": (16, 32),
         "soft": (16, 32),
-        "layers": (2, 16, 32),
         "again_pooled": (1, 16, 32),
         "again_primary": (16, 32),
         "again_soft": (16, 32),
     }
     assert torch.equal(found["pooled"], found["again_pooled"])
-    torch.testing.assert_close(found["layers"][1], found["pooled"][0])
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])

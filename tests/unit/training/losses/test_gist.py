@@ -47,5 +47,5 @@ def test_a_wider_margin_excludes_no_less(seed: int) -> None:
 
 
 def test_a_positive_for_each_row_is_needed() -> None:
-    with pytest.raises(ConfigError, match=r"positive has the shape \(2,\)"):
+    with pytest.raises(ConfigError, match=r"positive must have shape \(1,\), got \(2,\)"):
         guided_exclusions(ANCHOR, CANDIDATES, torch.tensor([0, 1]))

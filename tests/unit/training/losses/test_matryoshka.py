@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.losses import info_nce, layer_truncation, matryoshka
+from instruct_embeddings.training.losses import info_nce, matryoshka
 from tests.unit.training.losses.conftest import close, gradient, rows
 
 ROW = torch.tensor([[1.0, 2.0, 4.0]])
@@ -41,36 +41,13 @@ def test_the_order_of_the_widths_makes_no_difference(seed: int, order: list[int]
     close(matryoshka(loss, both, order), expected, 1e-4)
 
 
-def test_the_loss_is_averaged_over_the_layers() -> None:
-    layers = [ROW, 2 * ROW]
-    close(layer_truncation(total, layers), (7 + 14) / 2)
-    close(layer_truncation(total, layers, weights=[3, 1]), (3 * 7 + 14) / 4)
-
-
-def test_each_layer_may_have_a_width_of_its_own() -> None:
-    close(layer_truncation(total, [ROW, 2 * ROW], dimensions=[1, 2]), (1 + 6) / 2)
-
-
-@pytest.mark.parametrize("width", [0, 4, -1])
-def test_widths_out_of_range_are_refused(width: int) -> None:
-    with pytest.raises(ConfigError, match=rf"3 dimensions cannot be cut to {width}\."):
-        matryoshka(total, ROW, [3, width])
-    with pytest.raises(ConfigError, match="Use widths from 1 to 3"):
-        layer_truncation(total, [ROW], dimensions=[width])
+@pytest.mark.parametrize("widths", [[3, 0], [3, 4], [3, -1], []])
+def test_widths_out_of_range_are_refused(widths: list[int]) -> None:
+    with pytest.raises(ConfigError, match="dimensions must be integers from 1 to 3"):
+        matryoshka(total, ROW, widths)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0]])
 def test_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
-    with pytest.raises(ConfigError, match="do not fit 2 dimensions"):
+    with pytest.raises(ConfigError, match="weights must be 2 numbers"):
         matryoshka(total, ROW, [3, 1], weights=weights)
-    with pytest.raises(ConfigError, match="do not fit 2 layers"):
-        layer_truncation(total, [ROW, ROW], weights=weights)
-
-
-def test_nothing_to_average_is_refused() -> None:
-    with pytest.raises(ConfigError, match="At least one of dimensions is needed"):
-        matryoshka(total, ROW, [])
-    with pytest.raises(ConfigError, match="At least one of layers is needed"):
-        layer_truncation(total, [])
-    with pytest.raises(ConfigError, match="1 entries for 2 layers"):
-        layer_truncation(total, [ROW, ROW], dimensions=[1])

@@ -64,5 +64,5 @@ def test_losses_in_half_precision_are_widened_first() -> None:
 
 @pytest.mark.parametrize("shape", [(0,), (), (2, 2)])
 def test_anything_but_a_row_of_losses_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="at least one step is needed"):
+    with pytest.raises(ConfigError, match="step_losses must have shape"):
         iterative_refinement(torch.ones(shape))
