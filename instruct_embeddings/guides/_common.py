@@ -39,7 +39,7 @@ def embed_all(embed: Embed, texts: Sequence[str], dimension: int | None = None) 
             return vectors
         problem = f"it returned shape {vectors.shape} or numbers that are not finite"
     raise GuideError(
-        f"embed() failed on {len(texts)} texts: {problem}. It has to return one vector of finite "
+        f"embed() failed on {len(texts)} texts: {problem}. It has to return one vector of "
         f"numbers for each text, shape ({len(texts)}, {dimension or 'd'}). Try it on one text, and "
         "pass the function that embeds texts for this collection."
     )
