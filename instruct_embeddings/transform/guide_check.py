@@ -50,6 +50,7 @@ class KeyCheck:
         """Whether the guide sorts rows by this key better than the stored vectors do."""
         return exceeds_chance(self.guide - self.generic, self.error)
 
+    @printed
     def __str__(self) -> str:
         """The key and both figures."""
         return f"{self.key} {self.generic:.3f} -> {self.guide:.3f}"

@@ -46,8 +46,11 @@ class TransformStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Use a folder; it is created by the first `put`."""
-        self.path = Path(path).expanduser()
+        """Use a folder; it is created by the first `put`.
+
+        A relative path is made absolute here: fits end in other threads, and later.
+        """
+        self.path = Path(path).expanduser().absolute()
 
     def __repr__(self) -> str:
         """`TransformStore('folder')`."""

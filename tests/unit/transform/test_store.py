@@ -176,7 +176,8 @@ def test_keys_that_are_none_are_refused(store: TransformStore, tmp_path: Path, k
 
 
 def test_the_repr_is_how_it_was_made(tmp_path: Path) -> None:
-    assert repr(TransformStore("x")) == "TransformStore('x')"
+    relative = TransformStore("x")
+    assert repr(relative) == f"TransformStore({str(Path.cwd() / 'x')!r})"
     assert TransformStore("~/x").path == Path.home() / "x"
 
 
