@@ -18,8 +18,8 @@ from benchmarks.tasks import embed
 from instruct_embeddings import EncoderGuide, InstructEncoder, InstructRetriever, TransformWarning
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.explain.grouping import adapted_view
-from instruct_embeddings.explain.layout import lay_out
+from instruct_embeddings.explain.categories import adapted_view
+from instruct_embeddings.explain.map import project
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.quality import leave_self_out, precision_at_k
 from instruct_embeddings.transform.threads import one_thread
@@ -80,7 +80,7 @@ def aspect(
 
 def _points(vectors: FloatArray) -> list[list[float]]:
     with one_thread():
-        points = lay_out(vectors, _SEED)
+        points = project(vectors, seed=_SEED)
     return [[round(float(x), 3), round(float(y), 3)] for x, y in points]
 
 

@@ -63,11 +63,11 @@ def explain(
     the transform learned without labels. The picture shows the same rows as they are stored and
     under the instruction.
     """
-    from instruct_embeddings.explain.map import check_picture
+    from instruct_embeddings.explain.map import check_map_file
     from instruct_embeddings.explain.tables import tables
 
     if png is not None:
-        check_picture(png)  # before anything is computed
+        check_map_file(png)  # before anything is computed
     options = {"k": k, "where": read_filter(where), "blend": blend, "exact": exact}
     options |= {"sample": sample, "seed": seed}
     explanation = run_explain(

@@ -1,16 +1,17 @@
-"""Look at what an instruction does: its categories, and which results move."""
+"""Compare the results of a query with those under an instruction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import FloatArray, IntArray, Where
 from instruct_embeddings.config import at_least, check_instruction
-from instruct_embeddings.explain.explanation import Explanation, Moved, Reading
+from instruct_embeddings.explain.categories import Categorised, adapted_view, categorise
+from instruct_embeddings.explain.explanation import Cloud, Explanation, Moved, Reading
 from instruct_embeddings.explain.proposals import CLOSE, propose_filter
-from instruct_embeddings.explain.sight import Sight
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval.constrained import CANDIDATES, speaks
 from instruct_embeddings.retrieval.constraints import find_constraints
@@ -21,11 +22,11 @@ from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row, unit_rows
 
 _DEPTH = 100
-_FEWEST_ROWS = 4
+_MIN_SAMPLE = 4
 
 
 def explain(
-    engine: InstructRetriever,
+    retriever: InstructRetriever,
     vector: ArrayLike,
     query: str,
     instruction: str,
@@ -42,27 +43,27 @@ def explain(
 ) -> Explanation:
     """Compare the results of a query with those under an instruction, and say why they differ.
 
-    Where a fitted transform answers, its report, its categories and a map are told; where the
-    instant query does, nothing is fitted, and ranks and scores are told alone. In both cases the
-    constraints that the instruction states, whether the results speak of them, and the filters on
-    metadata that would answer them exactly; those are proposed, not applied.
+    With a fitted transform the explanation holds its report, its categories and a map. With the
+    instant query nothing is fitted: ranks and scores only. Both list the constraints that the
+    instruction states and the metadata filters that would answer them exactly; the filters are
+    proposed, not applied.
 
     Args:
-        engine: The retriever.
+        retriever: The retriever.
         vector: Generic vector of the query, shape (d,).
         query: Its text, for the reader and for the instant query.
         instruction: The instruction.
         k: Results of each search.
         sample: Rows of the collection that categories and map are made of.
-        seed: Seed of the sample, and of clusters where there are no labels. Another than that of
-            the fit shows rows of a large collection that the transform did not learn from.
+        seed: Seed of the sample, and of clusters where there are no labels. With another seed than
+            the fit's, a large collection shows rows that the transform did not learn from.
         where: As in `InstructRetriever.search`; it does not restrict the sample.
         where_document: As in a search, likewise.
         blend: As in a search.
         prefetch: As in a search.
         exact: As in a search.
-        wait: Fit the instruction first where it is not known yet. None does so where there is a
-            guide that can teach it, or no instant query.
+        wait: Fit an unknown instruction first. None does so if there is a guide, or no instant
+            query.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -70,88 +71,117 @@ def explain(
         CollectionError: The collection is empty, stale, or of another dimension.
     """
     at_least("k", k, 1, optional=False)
-    at_least("sample", sample, _FEWEST_ROWS, optional=False)
+    at_least("sample", sample, _MIN_SAMPLE, optional=False)
     at_least("seed", seed, 0, optional=False)
     text = check_instruction(instruction)
     asked = query if query.strip() else None
-    fits = engine.guide is not None or engine.instant is None or asked is None
-    transform = engine.fitted(text, wait=fits if wait is None else wait)
-    unit = query_row(vector, engine.collection.info().dimension)
+    if wait is None:
+        wait = retriever.guide is not None or retriever.instant is None or asked is None
+    transform = retriever.fitted(text, wait=wait)
+    collection = retriever.collection
+    unit = query_row(vector, collection.info().dimension)
     filters = {"where": where, "where_document": where_document}
-    under = {"query": asked, "instruction": text, "blend": blend, "exact": exact}
-    before, _ = _ranked(engine, vector, k, filters)
-    after, found = _ranked(engine, vector, k, filters | under | {"prefetch": prefetch})
-    rows = sample_rows(engine.collection, sample, seed=seed)
-    results = engine.collection.fetch(_shown(before, after, k), vectors=True, records=True)
-    readings = _readings(engine, vector, text, rows, filters | under)
-    shared = Explanation(
+    under = filters | {"query": asked, "instruction": text, "blend": blend, "exact": exact}
+    before = _search(retriever, vector, k, filters)
+    after = _search(retriever, vector, k, under | {"prefetch": prefetch})
+    rows = sample_rows(collection, sample, seed=seed)
+    shown = dict.fromkeys([*list(after)[:k], *list(before)[:k]])
+    results = collection.fetch(list(shown), vectors=True, records=True)
+    vectors = [rows.vectors, *([results.vectors] if len(results) else []), unit]
+    generic = unit_rows(np.concatenate(vectors))  # sample, results, query
+    explanation = Explanation(
         query=query,
         instruction=text,
-        ranked_by=_ranked_by(engine, found, transform, text, asked),
-        collection=engine.collection.info().name,
-        constraints=readings,
+        ranked_by=_ranked_by(retriever, after, transform, text, asked),
+        collection=collection.info().name,
+        constraints=_read_constraints(retriever, vector, text, rows, under),
         rows=len(rows),
-        stored=engine.collection.count(),
+        stored=collection.count(),
         k=k,
         depth=max(_DEPTH, k),
-        hits=(),
+        hits=_compared(results, before, after, generic),
     )
-    scores = {hit.id: hit.score for hit in found}
     if transform is None:
-        return replace(shared, hits=_moved(results, before, after, unit, scores))
-    used = engine.uses(transform, text)
-    share = (transform.report.blend or 1.0) if blend is None else blend
-    sight = Sight.of(transform, rows, results, unit, seed)
-    ranks = _hits(results, before, after, sight, transform, share if used else 0.0)
-    if readings:  # the search has added them to the scores
-        ranks = tuple(
-            replace(hit, adapted_score=scores.get(hit.id, hit.adapted_score)) for hit in ranks
+        return explanation
+    used = retriever.uses(transform, text)
+    weight = ((transform.report.blend or 1.0) if blend is None else blend) if used else 0.0
+    scores = transform.score(generic[-1:], generic[len(rows) : -1], weight)
+    adapted = adapted_view(transform, generic)
+    found = categorise(transform, generic, adapted, rows.texts, seed)
+    hits = [
+        replace(
+            hit,
+            # The constraints' share is in the scores of the search alone.
+            adapted_score=hit.adapted_score
+            if explanation.constraints and hit.adapted_score is not None
+            else float(scores[place]),
+            category=found.name(len(rows) + place),
+            probability=found.probability(len(rows) + place),
         )
+        for place, hit in enumerate(explanation.hits)
+    ]
     return replace(
-        shared,
+        explanation,
         learned=transform.instruction,
         guide=transform.guide,
         report=transform.report,
         used=used,
-        labelled=sight.grouping.names is not None,
-        categories=sight.categories,
-        query_category=sight.category(-1),
-        query_probability=sight.probability(-1),
-        hits=ranks,
-        cloud=sight.cloud(rows, results, before, after, k),
+        labelled=found.labelled,
+        categories=found.categories,
+        query_category=found.name(-1),
+        query_probability=found.probability(-1),
+        hits=tuple(hits),
+        cloud=_cloud(rows, results, before, after, k, generic, adapted, found),
     )
 
 
+def _search(
+    retriever: InstructRetriever, vector: ArrayLike, k: int, options: Mapping[str, Any]
+) -> dict[str, Hit]:
+    """Hits by id, best first: those of a search for k, then those that a deeper one adds.
+
+    A deeper search may see more of an index and rescore more, so it only adds the ranks below.
+    """
+    depth = max(_DEPTH, k)
+    if options.get("prefetch") is not None:
+        depth = max(k, min(depth, options["prefetch"]))
+    found: dict[str, Hit] = {}
+    for wanted in (k, depth):
+        for hit in retriever.search(vector, k=wanted, **options):
+            found.setdefault(hit.id, hit)
+    return found
+
+
 def _ranked_by(
-    engine: InstructRetriever,
-    found: Sequence[Hit],
+    retriever: InstructRetriever,
+    found: Mapping[str, Hit],
     transform: InstructionTransform | None,
     instruction: str,
     query: str | None,
 ) -> RankedBy:
     """What ranked the results; where there are none, what would have."""
-    if found:
-        return found[0].ranked_by
-    if transform is not None and engine.uses(transform, instruction):
+    for hit in found.values():
+        return hit.ranked_by
+    if transform is not None and retriever.uses(transform, instruction):
         return "fitted"
-    return "generic" if engine.instant is None or query is None else "instant"
+    return "generic" if retriever.instant is None or query is None else "instant"
 
 
-def _readings(
-    engine: InstructRetriever,
+def _read_constraints(
+    retriever: InstructRetriever,
     vector: ArrayLike,
     instruction: str,
     rows: Rows,
     options: Mapping[str, Any],
 ) -> tuple[Reading, ...]:
     """The constraints of an instruction, whether the candidates speak of them, and filters."""
-    constraints, answers = find_constraints(instruction), engine.answers
+    constraints, answers = find_constraints(instruction), retriever.answers
     if not constraints:
         return ()
     if answers is None:
         return tuple(Reading(one, None, propose_filter(one, rows.metadatas)) for one in constraints)
-    candidates = [hit.id for hit in engine.search(vector, k=CANDIDATES, **options)]
-    vectors = engine.collection.fetch(candidates, vectors=True).vectors
+    candidates = [hit.id for hit in retriever.search(vector, k=CANDIDATES, **options)]
+    vectors = retriever.collection.fetch(candidates, vectors=True).vectors
     moves = answers.moves
     close = moves.level(CLOSE)
     return tuple(
@@ -166,23 +196,22 @@ def _readings(
     )
 
 
-def _moved(
-    results: Rows,
-    before: Mapping[str, int],
-    after: Mapping[str, int],
-    unit: FloatArray,
-    scores: Mapping[str, float],
+def _compared(
+    results: Rows, before: Mapping[str, Hit], after: Mapping[str, Hit], generic: FloatArray
 ) -> tuple[Moved, ...]:
-    """The results in their order, with ranks and scores."""
-    cosines = (unit_rows(results.vectors) @ unit[0]) if len(results) else ()
+    """The results in their order, with the ranks and scores of both searches."""
+    ranks_before, ranks_after = (
+        {row: rank for rank, row in enumerate(hits, start=1)} for hits in (before, after)
+    )
+    cosines = generic[len(generic) - 1 - len(results) : -1] @ generic[-1]
     return tuple(
         Moved(
             id=row,
             text=text,
-            generic_rank=before.get(row),
-            adapted_rank=after.get(row),
+            generic_rank=ranks_before.get(row),
+            adapted_rank=ranks_after.get(row),
             generic_score=float(cosine),
-            adapted_score=scores.get(row),
+            adapted_score=after[row].score if row in after else None,
             category=None,
             probability=None,
         )
@@ -190,53 +219,34 @@ def _moved(
     )
 
 
-def _hits(
+def _cloud(
+    rows: Rows,
     results: Rows,
-    before: Mapping[str, int],
-    after: Mapping[str, int],
-    sight: Sight,
-    transform: InstructionTransform,
-    blend: float,
-) -> tuple[Moved, ...]:
-    """The results in their order, with ranks, scores and guesses."""
-    first = len(sight.generic) - 1 - len(results)
-    query, vectors = sight.generic[-1:], sight.generic[first:-1]
-    generic = (query @ vectors.T)[0]
-    adapted = transform.score(query, vectors, blend)
-    return tuple(
-        Moved(
-            id=row,
-            text=results.texts[place],
-            generic_rank=before.get(row),
-            adapted_rank=after.get(row),
-            generic_score=float(generic[place]),
-            adapted_score=float(adapted[place]),
-            category=sight.category(first + place),
-            probability=sight.probability(first + place),
-        )
-        for place, row in enumerate(results.ids)
+    before: Mapping[str, Hit],
+    after: Mapping[str, Hit],
+    k: int,
+    generic: FloatArray,
+    adapted: FloatArray,
+    found: Categorised,
+) -> Cloud:
+    """The vectors of sample and results, each row once."""
+    position = {row: place for place, row in enumerate(rows.ids)}
+    kept = list(range(len(rows)))
+    for offset, row in enumerate(results.ids):
+        if row not in position:
+            position[row] = len(kept)
+            kept.append(len(rows) + offset)
+
+    def best(hits: Mapping[str, Hit]) -> IntArray:
+        first = set(list(hits)[:k])
+        return np.array([position[row] for row in results.ids if row in first], dtype=np.int64)
+
+    return Cloud(
+        generic=generic[kept],
+        adapted=adapted[kept],
+        categories=found.positions[kept],
+        query_generic=generic[-1:],
+        query_adapted=adapted[-1:],
+        generic_results=best(before),
+        adapted_results=best(after),
     )
-
-
-def _ranked(
-    engine: InstructRetriever, vector: ArrayLike, k: int, options: Mapping[str, Any]
-) -> tuple[dict[str, int], list[Hit]]:
-    """Rank of the first hundred rows by id, in order, and the hits themselves.
-
-    The results are those of a search for k. A search for more may see more of an index and rescore
-    more, so it only tells the ranks below.
-    """
-    depth = max(_DEPTH, k)
-    if options.get("prefetch") is not None:
-        depth = max(k, min(depth, options["prefetch"]))
-    found = [hit for wanted in (k, depth) for hit in engine.search(vector, k=wanted, **options)]
-    first = {hit.id: hit for hit in reversed(found)}
-    ids = list(dict.fromkeys(hit.id for hit in found))
-    return {row: rank for rank, row in enumerate(ids, start=1)}, [first[row] for row in ids]
-
-
-def _shown(before: Mapping[str, int], after: Mapping[str, int], k: int) -> list[str]:
-    """The results under the instruction, then the generic ones that are not among them."""
-    best = [row for row, rank in after.items() if rank <= k]
-    gone = [row for row, rank in before.items() if rank <= k]
-    return list(dict.fromkeys([*best, *gone]))

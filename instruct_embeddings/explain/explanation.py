@@ -1,6 +1,6 @@
-"""What an instruction did to one query, as plain data."""
+"""What an instruction did to one query, as data."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,26 +170,9 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the vectors."""
-        return {
-            "query": self.query,
-            "instruction": self.instruction,
-            "ranked_by": self.ranked_by,
-            "constraints": [asdict(reading) for reading in self.constraints],
-            "learned": self.learned,
-            "collection": self.collection,
-            "guide": self.guide,
-            "report": self.report and self.report.to_dict(),
-            "used": self.used,
-            "labelled": self.labelled,
-            "rows": self.rows,
-            "stored": self.stored,
-            "categories": [asdict(category) for category in self.categories],
-            "query_category": self.query_category,
-            "query_probability": self.query_probability,
-            "k": self.k,
-            "depth": self.depth,
-            "hits": [asdict(hit) for hit in self.hits],
-        }
+        data = asdict(replace(self, report=None, cloud=None))
+        del data["cloud"]
+        return data | {"report": self.report and self.report.to_dict()}
 
     def draw(self, file: str | Path) -> Path:
         """Draw the map: the sample as it is stored, and under the instruction.
@@ -211,6 +194,6 @@ class Explanation:
     @printed
     def __str__(self) -> str:
         """Tables for a reader."""
-        from instruct_embeddings.explain.tables import as_text
+        from instruct_embeddings.explain.tables import as_text, tables
 
-        return as_text(self)
+        return as_text(*tables(self))

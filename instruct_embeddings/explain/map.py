@@ -1,47 +1,50 @@
-"""The picture of an explanation: one sample, as it is stored and under the instruction."""
+"""The figure of an explanation: one sample, as it is stored and under the instruction."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import printable
-from instruct_embeddings._types import FloatArray
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.explain.explanation import Explanation
-from instruct_embeddings.explain.layout import map_points
-from instruct_embeddings.explain.map_fonts import Fonts, find_fonts, warn_of_missing
-from instruct_embeddings.explain.map_labels import name_groups
+from instruct_embeddings.explain.figures import (
+    FRAME,
+    INK,
+    PALE_INK,
+    Fonts,
+    check_figure_file,
+    find_fonts,
+    new_figure,
+    save_figure,
+)
+from instruct_embeddings.transform.threads import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
-_SUFFIXES = (".png", ".svg", ".pdf")
-_SIZE = (13.333, 7.5)  # a slide
-_LEFT = (0.030, 0.515)  # of the two panels
-_HEADS = ("As stored", "Under the instruction")
-_DPI = 150
+_COMPONENTS = 50
+_PERPLEXITY = 30.0
+_MIN_ROWS_FOR_TSNE = 8
+_SIZE = (13.333, 7.5)  # inches: a slide
 # Told apart with any colour vision: six of Okabe and Ito's, or Tol's muted nine.
 _FEW = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+# fmt: off
 _MANY = (
-    "#332288",
-    "#DDCC77",
-    "#117733",
-    "#CC6677",
-    "#88CCEE",
-    "#882255",
-    "#44AA99",
-    "#999933",
+    "#332288", "#DDCC77", "#117733", "#CC6677", "#88CCEE", "#882255", "#44AA99", "#999933",
     "#AA4499",
 )
-_REST = "#C8C8C8"
-_INK, _PALE_INK, _FRAME, _PAPER = "#1F2328", "#59636E", "#D8DEE4", "#FBFBFC"
-_NAME = 30
+# fmt: on
+_OTHER, _BACKGROUND = "#C8C8C8", "#FBFBFC"
+_NAME = 30  # letters
 _LEGEND = 160  # letters in a line of the legend
+_COMPACT = 0.6  # spread of a group that is named, in spreads of all rows
+_MIN_ROWS_NAMED = 3
 
 
 def draw(explanation: Explanation, file: Path) -> Path:
@@ -56,13 +59,22 @@ def draw(explanation: Explanation, file: Path) -> Path:
 
     Raises:
         MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-        ConfigError: The name ends in something else.
+        ConfigError: The name ends in something else, or there is no map.
     """
-    check_picture(file)
-    figure = picture(explanation)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=_DPI)
-    return file
+    check_map_file(file)
+    return save_figure(picture(explanation), file)
+
+
+def check_map_file(file: Path) -> None:
+    """Refuse what prevents a map, before anything is computed.
+
+    Raises:
+        MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
+        ConfigError: The name of the file ends in something else than .png, .svg or .pdf.
+    """
+    check_figure_file(file)
+    for module in ("matplotlib.figure", "sklearn.manifold"):
+        require(module, extra="eval")
 
 
 def picture(explanation: Explanation) -> "Figure":
@@ -73,21 +85,85 @@ def picture(explanation: Explanation) -> "Figure":
 
     Raises:
         MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
+        ConfigError: There is no map.
     """
-    explanation.fitted_part()  # refuses what has no map, before anything is drawn
-    # A figure of its own: pyplot keeps state of the whole process.
-    figure: Figure = require("matplotlib.figure", extra="eval").Figure(
-        figsize=_SIZE, facecolor="white"
-    )
+    _, cloud = explanation.fitted_part()
+    figure = new_figure(*_SIZE)
     names = [category.name for category in explanation.categories]
     fonts = find_fonts([explanation.instruction, explanation.query, *names])
-    warn_of_missing(fonts, "categories have numbers, in the order of the table that `print` shows")
+    fonts.warn_of_missing("categories have numbers, in the order of the table that `print` shows")
     drawn = _writable(explanation, fonts)
+    with one_thread():
+        generic = project(np.concatenate([cloud.generic, cloud.query_generic]))
+        adapted = project(np.concatenate([cloud.adapted, cloud.query_adapted]))
     with fonts.used():
-        _draw_panels(figure, drawn)
         _write_texts(figure, drawn)
-        _legend(figure, drawn)
+        left, right = figure.axes
+        _draw_rows(left, generic, cloud.generic_results, drawn)
+        _draw_rows(right, adapted, cloud.adapted_results, drawn)
+        figure.draw_without_rendering()  # settles the layout
+        _name_groups(right, adapted[:-1], cloud.categories, drawn)
     return figure
+
+
+def project(vectors: FloatArray, *, seed: int = 0) -> FloatArray:
+    """Rows in two dimensions: principal components, then t-SNE where there are enough rows.
+
+    Args:
+        vectors: Shape (n, p).
+        seed: Seed of t-SNE.
+
+    Returns:
+        Shape (n, 2), centred, the farthest row at distance 1; all zero where all rows are equal.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed (extra `eval`).
+    """
+    if np.ptp(vectors, axis=0).max() < 1e-6:
+        return np.zeros((len(vectors), 2), dtype=np.float32)
+    pca = require("sklearn.decomposition", extra="eval").PCA
+    components = pca(min(_COMPONENTS, *vectors.shape), svd_solver="full").fit_transform(
+        vectors.astype(np.float64)
+    )
+    if components.shape[1] < 2:
+        components = np.pad(components, ((0, 0), (0, 1)))
+    points = components[:, :2]
+    if len(vectors) >= _MIN_ROWS_FOR_TSNE:
+        tsne = require("sklearn.manifold", extra="eval").TSNE(
+            perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
+            init=1e-4 * points / points[:, 0].std(),
+            random_state=seed,
+        )
+        points = tsne.fit_transform(components)
+    centred = points - points.mean(0)
+    return np.asarray(centred / np.linalg.norm(centred, axis=1).max(), dtype=np.float32)
+
+
+def category_colours(explanation: Explanation) -> list[str]:
+    """A colour for each category; of more than nine the small ones share a grey.
+
+    The category of the query always has a colour of its own.
+    """
+    names = [category.name for category in explanation.categories]
+    colours = list((_FEW if len(names) <= len(_FEW) else _MANY)[: len(names)])
+    colours += [_OTHER] * (len(names) - len(colours))
+    query = names.index(explanation.query_category) if explanation.query_category in names else 0
+    if colours and colours[query] == _OTHER:
+        last = len(_MANY) - 1
+        colours[query], colours[last] = colours[last], _OTHER
+    return colours
+
+
+def legend_entries(explanation: Explanation) -> tuple[list[str], list[str]]:
+    """Names with counts, and their colours; the categories in grey share one entry."""
+    pairs = list(zip(explanation.categories, category_colours(explanation), strict=True))
+    own = [(one, colour) for one, colour in pairs if colour != _OTHER]
+    names = [f"{_cut(one.name, _NAME)} ({one.count:,})" for one, _ in own]
+    colours = [colour for _, colour in own]
+    if rest := [one.count for one, colour in pairs if colour == _OTHER]:
+        names.append(f"{len(rest)} others ({sum(rest):,})")
+        colours.append(_OTHER)
+    return names, colours
 
 
 def _writable(explanation: Explanation, fonts: Fonts) -> Explanation:
@@ -106,158 +182,131 @@ def _writable(explanation: Explanation, fonts: Fonts) -> Explanation:
     )
 
 
-def check_picture(file: Path) -> None:
-    """Refuse a file that cannot become a picture, before anything is computed.
-
-    Raises:
-        MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-        ConfigError: Its name ends in something else than .png, .svg or .pdf.
-    """
-    if file.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(
-            f"A picture cannot be saved as {str(file)!r}: its name ends in {file.suffix!r}, and "
-            f"{', '.join(_SUFFIXES)} are allowed. Use a name such as map.png."
-        )
-    for module in ("matplotlib.figure", "sklearn.manifold"):
-        require(module, extra="eval")
-
-
-def category_colours(explanation: Explanation) -> list[str]:
-    """A colour for each category; of more than nine the small ones share a grey.
-
-    The category of the query always has a colour of its own.
-    """
-    names = [category.name for category in explanation.categories]
-    colours = list((_FEW if len(names) <= len(_FEW) else _MANY)[: len(names)])
-    colours += [_REST] * (len(names) - len(colours))
-    query = names.index(explanation.query_category) if explanation.query_category in names else 0
-    if colours and colours[query] == _REST:
-        last = len(_MANY) - 1
-        colours[query], colours[last] = colours[last], _REST
-    return colours
-
-
-def _draw_panels(figure: "Figure", explanation: Explanation) -> None:
-    points, (_, cloud) = map_points(explanation), explanation.fitted_part()
-    colours = category_colours(explanation)
-    own = [[*colours, _REST][category] for category in points.categories]  # -1 is the last
-    sides = (
-        (points.generic, points.query_generic, cloud.generic_results),
-        (points.adapted, points.query_adapted, cloud.adapted_results),
-    )
-    for left, (rows, query, results) in zip(_LEFT, sides, strict=True):
-        axes = figure.add_axes((left, 0.165, 0.455, 0.605), facecolor=_PAPER, xticks=[], yticks=[])
-        axes.spines[:].set_color(_FRAME)
-        axes.margins(0.07)
-        _scatter(axes, rows, own)
-        _mark(axes, query, rows[results])
-    groups = {
-        place: (_cut(category.name, _NAME), colour)
-        for place, (category, colour) in enumerate(
-            zip(explanation.categories, colours, strict=True)
-        )
-        if colour != _REST
-    }
-    name_groups(axes, points.adapted, points.categories, groups, points.query_adapted)
-
-
-def _scatter(axes: "Axes", rows: FloatArray, colours: Sequence[str]) -> None:
-    grey = np.array([colour == _REST for colour in colours])
-    mixed = np.random.default_rng(0).permutation(len(rows))  # no category covers another
-    order = mixed[np.argsort(~grey[mixed], kind="stable")]
-    axes.scatter(
-        rows[order, 0],
-        rows[order, 1],
-        s=float(np.clip(14_000 / len(rows), 9, 60)),
-        c=[colours[row] for row in order],
-        edgecolors="white",
-        linewidths=0.3,
-    )
-
-
-def _mark(axes: "Axes", query: FloatArray, results: FloatArray) -> None:
-    x, y = float(query[0]), float(query[1])
-    for row in results:
-        axes.plot([x, row[0]], [y, row[1]], color=_INK, lw=0.7, alpha=0.35, zorder=2)
-    axes.scatter(
-        results[:, 0], results[:, 1], s=95, facecolors="none", edgecolors=_INK, lw=1.5, zorder=3
-    )
-    axes.scatter([x], [y], s=430, marker="*", color=_INK, edgecolors="white", lw=1.4, zorder=4)
-
-
 def _write_texts(figure: "Figure", explanation: Explanation) -> None:
-    def write(x: float, y: float, text: str, width: int, size: float, **style: Any) -> None:
-        line, style = _cut(text, width), {"color": _INK, "va": "center"} | style
-        figure.text(x, y, line, size=size, parse_math=False, **style)
-
-    (report, _), pale = explanation.fitted_part(), {"color": _PALE_INK}
-    write(_LEFT[0], 0.945, explanation.instruction, 80, 23, weight="bold")
-    write(_LEFT[0], 0.890, f"★ {explanation.query}", 150, 13, **pale)
-    for left, head, adapted in zip(_LEFT, _HEADS, (False, True), strict=True):
-        write(left, 0.822, head, 60, 15, weight="bold")
-        write(left, 0.787, _caption(explanation, adapted), 90, 11.5, **pale)
-    held_out = (
-        f"{report.measure} on held-out rows: {report.generic:.2f} as stored, "
-        f"{report.adapted:.2f} under the instruction"
-    )
+    """Titles, the two panels with what is said of them, and the legend."""
+    report, _ = explanation.fitted_part()
+    head = f"{_cut(explanation.instruction, 80)}\n★ {_cut(explanation.query, 110)}"
+    figure.suptitle(head, x=0.01, ha="left", size=17, color=INK, parse_math=False)
     how = "guessed label" if explanation.labelled else "cluster"
-    sample = f"{explanation.rows:,} rows, coloured by {how}; learned from {report.judged:,}"
-    write(_LEFT[0], 0.024, held_out, 100, 10.5, **pale)
-    write(_LEFT[1] + 0.455, 0.024, sample, 80, 10.5, **pale, ha="right")
+    said = (
+        ("As stored", _caption(explanation, adapted=False)),
+        ("Under the instruction", _caption(explanation, adapted=True)),
+    )
+    below = (
+        f"{report.measure} on held-out rows: {report.generic:.2f} as stored, "
+        f"{report.adapted:.2f} under the instruction",
+        f"{explanation.rows:,} rows, coloured by {how}; learned from {report.judged:,}",
+    )
+    for axes, (title, caption), note in zip(figure.subplots(1, 2), said, below, strict=True):
+        axes.set_title(f"{title}\n{caption}", loc="left", size=12, color=INK, parse_math=False)
+        axes.set_xlabel(note, loc="left", size=10.5, color=PALE_INK)
+        axes.set(facecolor=_BACKGROUND, xticks=[], yticks=[])
+        axes.spines[:].set_color(FRAME)
+        axes.margins(0.07)
+    _legend(figure, *legend_entries(explanation))
 
 
-def _caption(explanation: Explanation, adapted: bool) -> str:
+def _caption(explanation: Explanation, *, adapted: bool) -> str:
     if adapted and not explanation.used:
         return "not used by searches, since its gain may be chance"
     same, of = explanation.agreeing(adapted=adapted)
+    category = _cut(explanation.query_category or "", _NAME)
     if explanation.labelled:
-        return (
-            f"{same} of {of} results are taken for “{explanation.query_category}”, like the query"
-        )
-    return f"{same} of {of} results lie in the cluster of the query, “{explanation.query_category}”"
+        return f"{same} of {of} results are taken for “{category}”, like the query"
+    return f"{same} of {of} results lie in the cluster of the query, “{category}”"
 
 
-def _legend(figure: "Figure", explanation: Explanation) -> None:
+def _legend(figure: "Figure", names: Sequence[str], colours: Sequence[str]) -> None:
     line = require("matplotlib.lines", extra="eval").Line2D
-    names, colours = legend_entries(explanation)
     handles = [line([], [], ls="", marker="o", mfc=c, mec="white", ms=9.5) for c in colours]
-    handles.append(line([], [], ls="", marker="o", mfc="none", mec=_INK, mew=1.5, ms=9.5))
-    handles.append(line([], [], ls="", marker="*", mfc=_INK, mec="white", ms=16))
-    names += ["result", "query"]
-    columns = _columns(names)
+    handles.append(line([], [], ls="", marker="o", mfc="none", mec=INK, mew=1.5, ms=9.5))
+    handles.append(line([], [], ls="", marker="*", mfc=INK, mec="white", ms=16))
+    names = [*names, "result", "query"]
     legend = figure.legend(
         handles,
         [str(number) for number in range(len(names))],
-        loc="center",
-        bbox_to_anchor=(0.5, 0.1),
-        ncols=columns,
+        loc="outside lower center",
+        ncols=max(1, min(len(names), _LEGEND // (5 + max(map(len, names))))),
         frameon=False,
-        fontsize=11.5 if len(names) <= 2 * columns else 10,
+        fontsize=10.5,
         handletextpad=0.2,
         columnspacing=1.6,
     )
     # Given as labels, names that begin with "_" would be left out and "$" would begin a formula.
     for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set(text=name, parse_math=False, color=_INK)
+        text.set(text=name, parse_math=False, color=INK)
 
 
-def _columns(names: Sequence[str]) -> int:
-    """As many as fit, the lines about equally long."""
-    fitting = max(1, _LEGEND // (5 + max(map(len, names))))
-    lines = -(-len(names) // fitting)
-    return -(-len(names) // lines)
+def _draw_rows(
+    axes: "Axes", points: FloatArray, results: IntArray, explanation: Explanation
+) -> None:
+    """The rows of one panel in their colours, and the query, the last point, with its results."""
+    _, cloud = explanation.fitted_part()
+    rows, (x, y), found = points[:-1], points[-1], points[results]
+    palette = np.array([*category_colours(explanation), _OTHER])
+    colours = palette[cloud.categories]  # -1 is the last
+    mixed = np.random.default_rng(0).permutation(len(rows))  # no category covers another
+    order = mixed[np.argsort(colours[mixed] != _OTHER, kind="stable")]
+    axes.scatter(
+        rows[order, 0],
+        rows[order, 1],
+        s=float(np.clip(14_000 / len(rows), 9, 60)),
+        c=colours[order].tolist(),
+        edgecolors="white",
+        linewidths=0.3,
+    )
+    for row in found:
+        axes.plot([x, row[0]], [y, row[1]], color=INK, lw=0.7, alpha=0.35, zorder=2)
+    axes.scatter(
+        found[:, 0], found[:, 1], s=95, facecolors="none", edgecolors=INK, lw=1.5, zorder=3
+    )
+    axes.scatter([x], [y], s=430, marker="*", color=INK, edgecolors="white", lw=1.4, zorder=6)
 
 
-def legend_entries(explanation: Explanation) -> tuple[list[str], list[str]]:
-    """Names with counts, and their colours; the categories in grey share one entry."""
-    pairs = list(zip(explanation.categories, category_colours(explanation), strict=True))
-    own = [(one, colour) for one, colour in pairs if colour != _REST]
-    names = [f"{_cut(one.name, _NAME)} ({one.count:,})" for one, _ in own]
-    colours = [colour for _, colour in own]
-    if rest := [one.count for one, colour in pairs if colour == _REST]:
-        names.append(f"{len(rest)} others ({sum(rest):,})")
-        colours.append(_REST)
-    return names, colours
+def _name_groups(
+    axes: "Axes", rows: FloatArray, categories: IntArray, explanation: Explanation
+) -> None:
+    """Write the names of compact groups on them.
+
+    A name that would cover another is left out: the legend has it anyway.
+    """
+    outline = require("matplotlib.patheffects", extra="eval").withStroke(
+        linewidth=3.5, foreground="white"
+    )
+    taken: list[Bbox] = []
+    for place, category in enumerate(explanation.categories):
+        own = rows[categories == place]
+        if len(own) < _MIN_ROWS_NAMED or _spread(own) > _COMPACT * _spread(rows):
+            continue
+        x, y = np.median(own, axis=0)
+        text = axes.text(
+            float(x),
+            float(y),
+            _cut(category.name, _NAME),
+            ha="center",
+            va="center",
+            color=INK,
+            size=12,
+            weight="bold",
+            parse_math=False,
+            path_effects=[outline],
+            zorder=5,
+            in_layout=False,
+        )
+        box = text.get_window_extent()
+        # Inside the panel, although the middle of the group is near its edge.
+        shift = max(0.0, axes.bbox.x0 - box.x0) + min(0.0, axes.bbox.x1 - box.x1)
+        box = box.translated(shift, 0)
+        if any(box.overlaps(other) for other in taken):
+            text.remove()
+            continue
+        text.set_x(axes.transData.inverted().transform((box.x0 + box.width / 2, box.y0))[0])
+        taken.append(box)
+
+
+def _spread(points: FloatArray) -> float:
+    """Median distance from the median."""
+    return float(np.median(np.linalg.norm(points - np.median(points, axis=0), axis=1)))
 
 
 def _cut(text: str, width: int) -> str:

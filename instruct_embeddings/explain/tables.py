@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDTH = 120
-_MOST_CATEGORIES = 12
+_MAX_CATEGORIES = 12
 ANSWERED: Mapping[RankedBy, str] = {
     "fitted": "a fitted transform",
     "instant": "the instant query, without a fit",
@@ -25,12 +25,12 @@ ANSWERED: Mapping[RankedBy, str] = {
 }
 
 
-def as_text(explanation: Explanation, width: int = _WIDTH) -> str:
-    """The tables as plain text, `width` characters wide."""
+def as_text(*parts: "RenderableType", width: int = _WIDTH) -> str:
+    """What rich can show as plain text, `width` characters wide."""
     page = StringIO()
     # In a notebook rich would display the pieces instead of writing them.
     console = literal_console(file=page, width=width, color_system=None, force_jupyter=False)
-    for part in tables(explanation):
+    for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
@@ -48,11 +48,12 @@ def tables(explanation: Explanation) -> "Iterator[RenderableType]":
     for reading in explanation.constraints:
         yield from _constraint(reading, explanation.rows)
     yield ""
-    if explanation.report is not None:
+    if explanation.report is None:
+        yield _hit_table(explanation)
+    else:
         yield _category_table(explanation)
         yield ""
-    yield _hit_table(explanation)
-    if explanation.report is not None:
+        yield _hit_table(explanation)
         yield f"\n{_agreement(explanation)}"
 
 
@@ -90,12 +91,11 @@ def _category_table(explanation: Explanation) -> "Table":
     if explanation.labelled:  # clusters have their words as names
         table.add_column("telling words", max_width=30, no_wrap=True, overflow="ellipsis")
     table.add_column("most typical text", ratio=1, no_wrap=True, overflow="ellipsis")
-    shown = explanation.categories[:_MOST_CATEGORIES]
-    for one in shown:
+    for one in explanation.categories[:_MAX_CATEGORIES]:
         words = [", ".join(one.words)] if explanation.labelled else []
         first = _one_line(one.texts[0] if one.texts else None)
         table.add_row(*map(Text, [one.name, f"{one.count:,}", f"{one.share:.0%}", *words, first]))
-    if more := explanation.categories[_MOST_CATEGORIES:]:
+    if more := explanation.categories[_MAX_CATEGORIES:]:
         count = sum(one.count for one in more)
         rest = (f"{len(more)} more", f"{count:,}", f"{count / explanation.rows:.0%}")
         table.add_row(*map(Text, rest), style="dim")
@@ -175,9 +175,7 @@ def _move(hit: Moved) -> str:
     if hit.adapted_rank is None or hit.generic_rank is None:
         return "▲" if hit.generic_rank is None else "▼"
     steps = hit.generic_rank - hit.adapted_rank
-    if steps == 0:
-        return "="
-    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}"
+    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}" if steps else "="
 
 
 def _guess(category: str | None, probability: float | None) -> str:

@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
+from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, MissingExtraError
 from instruct_embeddings.explain import map as explain_map
 from instruct_embeddings.explain.explanation import Category, Cloud, Explanation, Moved
-from instruct_embeddings.explain.layout import MapPoints, map_points
 from instruct_embeddings.explain.map import (
     category_colours,
     draw,
     legend_entries,
     picture,
+    project,
 )
-from tests.unit.conftest import hand_made
+from tests.unit.conftest import hand_made, small_rows
 
 Make = Callable[..., Explanation]
 
@@ -74,25 +77,15 @@ def make() -> Make:
     return explanation
 
 
-def points_by_hand(explanation: Explanation) -> MapPoints:
-    """Rows anywhere as they are stored; groups side by side under the instruction."""
-    groups = explanation.cloud.categories
-    rng = np.random.default_rng(0)
-    generic = rng.uniform(-1, 1, (len(groups), 2)).astype(np.float32)
-    middles = np.stack([groups, groups % 2], axis=1)
-    return MapPoints(
-        generic,
-        (middles + 0.05 * generic).astype(np.float32),
-        groups,
-        np.zeros(2, np.float32),
-        np.array([0, 0.02], np.float32),
-    )
+def first_two(vectors: FloatArray) -> FloatArray:
+    """Rows by their first two numbers: fast, and known."""
+    return np.pad(vectors, ((0, 0), (0, 1)))[:, :2].astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
 def _fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "real_map" not in request.fixturenames:
-        monkeypatch.setattr(explain_map, "map_points", points_by_hand)
+        monkeypatch.setattr(explain_map, "project", first_two)
 
 
 @pytest.fixture
@@ -101,7 +94,13 @@ def real_map() -> None:
 
 
 def texts(figure: Any) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+    """What is written outside of the legend, from top to bottom and left to right."""
+    panels = figure.axes
+    return [
+        *figure.get_suptitle().splitlines(),
+        *(line for axes in panels for line in axes.get_title(loc="left").splitlines()),
+        *(axes.get_xlabel() for axes in panels),
+    ]
 
 
 @pytest.mark.usefixtures("real_map")
@@ -141,11 +140,13 @@ def test_both_panels_show_the_same_rows_in_the_same_colours(make: Make) -> None:
     explanation = make()
     figure = picture(explanation)
     generic, adapted = figure.axes
-    points = points_by_hand(explanation)
-    for axes, rows, query, results in (
-        (generic, points.generic, points.query_generic, [3, 13]),
-        (adapted, points.adapted, points.query_adapted, [1, 2]),
+    cloud = explanation.cloud
+    assert cloud is not None
+    for axes, vectors, query, results in (
+        (generic, cloud.generic, cloud.query_generic, [3, 13]),
+        (adapted, cloud.adapted, cloud.query_adapted, [1, 2]),
     ):
+        rows = first_two(vectors)
         dots, rings, star = axes.collections
         placed: Any = dots.get_offsets()
         colours = {
@@ -155,7 +156,7 @@ def test_both_panels_show_the_same_rows_in_the_same_colours(make: Make) -> None:
         for row, place in enumerate(rows.tolist()):
             assert colours[tuple(place)].upper() == ("#0072B2" if row < 12 else "#E69F00")
         np.testing.assert_array_equal(rings.get_offsets(), rows[results])
-        np.testing.assert_allclose(star.get_offsets(), query[None], atol=1e-6)
+        np.testing.assert_allclose(star.get_offsets(), first_two(query), atol=1e-6)
         assert len(axes.lines) == 2  # from the query to its results
 
 
@@ -257,8 +258,8 @@ def test_any_text_can_be_shown(make: Make, tmp_path: Path, text: str) -> None:
 
 def test_long_texts_are_cut(make: Make) -> None:
     said = texts(picture(make(query="word " * 200)))
-    assert len(said[1]) == 150
-    assert said[1].endswith("wo…")
+    assert len(said[1]) == 112
+    assert said[1].endswith("word…")
 
 
 def test_without_results_only_the_query_is_marked(make: Make) -> None:
@@ -269,8 +270,95 @@ def test_without_results_only_the_query_is_marked(make: Make) -> None:
     assert [len(axes.lines) for axes in figure.axes] == [0, 0]
 
 
-def test_map_points_are_plain_data(make: Make) -> None:
-    data = map_points(make()).to_dict()
-    assert (len(data["generic"]), len(data["adapted"][0])) == (24, 2)
-    assert data["categories"] == [0] * 12 + [1] * 12
-    assert len(data["query_adapted"]) == 2
+def named(
+    explanation: Explanation, rows: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The names in the right panel, where the rows and the query lie as given."""
+    points = np.concatenate([rows, [[0.0, 5.0]]]).astype(np.float32)
+    monkeypatch.setattr(explain_map, "project", lambda vectors: points)
+    return {text.get_text(): text for text in picture(explanation).axes[1].texts}
+
+
+def groups_at(*middles: tuple[float, float], size: float = 0.1) -> FloatArray:
+    """Twelve rows around each place."""
+    noise = np.random.default_rng(0).uniform(-size, size, (len(middles), 12, 2))
+    return (np.array(middles)[:, None] + noise).reshape(-1, 2)
+
+
+def test_names_stand_on_their_groups(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = named(make(), groups_at((-3, 0), (3, 0)), monkeypatch)
+    for name, x in (("good", -3), ("bad", 3)):
+        assert found[name].get_position() == pytest.approx((x, 0), abs=0.1)
+
+
+def test_names_do_not_cover_each_other_and_stay_inside(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = groups_at((0, 0), (0.2, 0.1), (-4, -4), (9, 0))
+    found = named(make(("one", "two", "a long name", "x" * 30)), rows, monkeypatch)
+    assert list(found) == ["one", "a long name", "x" * 30]  # "two" would cover "one"
+    for text in found.values():
+        box, panel = text.get_window_extent(), text.axes.bbox
+        assert panel.x0 - 1 <= box.x0
+        assert box.x1 <= panel.x1 + 1
+
+
+def test_scattered_and_tiny_groups_are_not_named(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = groups_at((-3, 0), (3, 0))
+    rows[:12] = groups_at((0, 0), size=4.0)
+    assert list(named(make(), rows, monkeypatch)) == ["bad"]
+    explanation = make()
+    cloud = replace(explanation.cloud, categories=np.array([0] * 2 + [1] * 22))
+    rows = groups_at((-3, 0), (3, 0), size=4.0)
+    assert list(named(replace(explanation, cloud=cloud), rows, monkeypatch)) == []
+
+
+def bundles(each: int = 15) -> FloatArray:
+    """Three groups of rows in ten dimensions, far from each other, in turn."""
+    noise = np.random.default_rng(0).standard_normal((3 * each, 10))
+    centres = np.tile(10 * np.eye(3, 10), (each, 1))
+    return (centres + 0.5 * noise).astype(np.float32)
+
+
+def test_rows_of_a_group_lie_together() -> None:
+    places = project(bundles())
+    distances = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    groups = np.arange(45) % 3
+    assert (groups[distances.argmin(axis=1)] == groups).all()
+
+
+def test_the_same_seed_gives_the_same_map() -> None:
+    first, again = (project(bundles(), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, project(bundles()[::-1], seed=3)[::-1])
+
+
+@given(small_rows(6, 4), st.integers(0, 3))
+def test_few_rows_are_laid_out_by_principal_components(rows: FloatArray, seed: int) -> None:
+    places = project(rows, seed=seed)
+    assert places.shape == (6, 2)
+    np.testing.assert_allclose(places.mean(axis=0), 0, atol=1e-5)
+    lengths = np.linalg.norm(places, axis=1)
+    assert lengths.max() == pytest.approx(1, abs=1e-5) or (rows == rows[0]).all()
+    assert places[:, 0].var() >= places[:, 1].var() - 1e-5
+
+
+def test_rows_on_a_line_stay_on_it() -> None:
+    places = project(np.array([[0, 0, 0], [1, 2, 2], [4, 8, 8]], np.float32))
+    # They lie at 0, 3 and 12; the mean is 5, the farthest 7 from it. The largest is positive.
+    np.testing.assert_allclose(places, [[-5 / 7, 0], [-2 / 7, 0], [1, 0]], atol=1e-5)
+
+
+@settings(max_examples=5)
+@given(st.integers(1, 60))
+def test_equal_rows_lie_in_the_middle(count: int) -> None:
+    rows = np.full((count, 3), 0.577, dtype=np.float32)
+    np.testing.assert_array_equal(project(rows), np.zeros((count, 2)))
+
+
+def test_vectors_of_one_dimension_get_a_second() -> None:
+    places = project(np.array([[1], [-1]], np.float32))
+    assert np.abs(places).tolist() == [[1, 0], [1, 0]]

@@ -6,7 +6,7 @@ import pytest
 
 from instruct_embeddings.explain import explain
 from instruct_embeddings.explain.explanation import Category, Explanation
-from instruct_embeddings.explain.tables import as_text
+from instruct_embeddings.explain.tables import as_text, tables
 from tests.unit.explain.test_explain import QUERY, SIDE, over_plane
 
 
@@ -17,7 +17,7 @@ def found(tmp_path: Path) -> Explanation:
 
 def cells(found: Explanation, start: str) -> list[str]:
     """The words of the line of a table that begins so."""
-    lines = as_text(found).splitlines()
+    lines = str(found).splitlines()
     return next(line for line in lines if line.split()[:1] == [start]).split()
 
 
@@ -76,7 +76,7 @@ def test_a_transform_that_is_not_used_is_said_to_be_not_used(found: Explanation)
 
 def test_many_categories_are_summed_up(found: Explanation) -> None:
     many = tuple(Category(f"c{n}", 10, 0.05, (), ()) for n in range(20))
-    text = as_text(replace(found, categories=many, rows=200))
+    text = str(replace(found, categories=many, rows=200))
     assert "c11" in text
     assert "c12" not in text
     assert cells(replace(found, categories=many, rows=200), "8") == ["8", "more", "80", "40%"]
@@ -86,7 +86,7 @@ def test_many_categories_are_summed_up(found: Explanation) -> None:
 def test_lines_keep_to_the_width(found: Explanation, width: int) -> None:
     long = replace(found, query="[bold]word[/bold] " * 30, query_category="x" * 99)
     hits = tuple(replace(hit, text="多字 " * 90, category="y" * 99) for hit in found.hits)
-    text = as_text(replace(long, hits=hits), width)
+    text = as_text(*tables(replace(long, hits=hits)), width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "[bold]" in text
 

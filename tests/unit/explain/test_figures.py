@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from matplotlib import font_manager, get_data_path
 
-from instruct_embeddings.explain import map as explain_map
-from instruct_embeddings.explain import map_fonts
-from instruct_embeddings.explain.map import draw, legend_entries, picture
-from instruct_embeddings.explain.map_fonts import find_fonts
+from instruct_embeddings.explain import figures
+from instruct_embeddings.explain.figures import find_fonts
+from instruct_embeddings.explain.map import category_colours, draw, legend_entries, picture
 from tests.unit.explain.test_map import Make, make
 
 __all__ = ["make"]  # the fixture
@@ -31,14 +30,14 @@ def test_usual_letters_need_nothing() -> None:
 def test_a_font_is_added_for_letters_that_the_usual_one_lacks(
     monkeypatch: pytest.MonkeyPatch, no_other_font: None
 ) -> None:
-    real = map_fonts._letters
+    real = figures._code_points
 
-    def letters(file: str) -> frozenset[int]:
+    def code_points(file: str) -> frozenset[int]:
         # As if the font with serifs had Chinese.
         more = {ord(letter) for letter in "产品"} if file.endswith("DejaVuSerif.ttf") else set()
         return real(file) | more
 
-    monkeypatch.setattr(map_fonts, "_letters", letters)
+    monkeypatch.setattr(figures, "_code_points", code_points)
     found = find_fonts(["产品问"])
     assert (found.families, found.missing) == (("sans-serif", "DejaVu Serif"), frozenset("问"))
     assert found.writable("a 产品问题 b".replace("题", "问")) == "a 产品… b"
@@ -54,8 +53,8 @@ def test_chinese_names_are_numbered_where_no_font_has_them(
     assert found[0].filename == __file__
     with pytest.warns(UserWarning, match="numbers, in the order of the table"):
         figure = picture(explanation)
-    texts = [text.get_text() for text in figure.texts]
-    assert "★ … are gone" in texts
+    texts = [figure.get_suptitle(), *(axes.get_title(loc="left") for axes in figure.axes)]
+    assert texts[0] == "…?\n★ … are gone"
     assert not [text for text in texts if set(text) & set("".join(CHINESE[:2]))]
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()][:3] == [
@@ -80,4 +79,4 @@ def test_no_letter_becomes_a_box(
 
 def test_the_legend_of_an_explanation_keeps_its_names(make: Make) -> None:
     assert legend_entries(make(CHINESE))[0][0] == "产品问题 (12)"
-    assert explain_map.category_colours(make(CHINESE))[0] == "#0072B2"
+    assert category_colours(make(CHINESE))[0] == "#0072B2"

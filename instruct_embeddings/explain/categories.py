@@ -1,0 +1,271 @@
+"""The categories that a fitted transform sees: its labels, or clusters named by their words."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.explain.explanation import Category
+from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
+from instruct_embeddings.transform.problems import MIN_ROWS_PER_LABEL
+from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.vectors import unit_rows
+
+MAX_CLUSTERS = 9
+_ROWS_PER_CLUSTER = 10
+_MIN_ROWS = 4
+_TOLERANCE = 0.065
+_TYPICAL_TEXTS = 3
+_WORDS_IN_NAME = 3
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_SUFFIX = 3  # letters by which a word and its plural differ, at most
+
+
+@dataclass(frozen=True)
+class Categorised:
+    """Rows, the first of which are a sample, in the categories of a transform.
+
+    Attributes:
+        names: Names of all categories.
+        labelled: Whether the names are labels; else they are the words of clusters.
+        categories: The categories that the sample has, largest first.
+        assigned: Category of each row, a place in `names`, shape (n,).
+        likely: Probability of that category, shape (n,); None for clusters.
+        positions: The same category as a place in `categories`, -1 if the sample has none of it,
+            shape (n,).
+    """
+
+    names: Sequence[str]
+    labelled: bool
+    categories: tuple[Category, ...]
+    assigned: IntArray
+    likely: FloatArray | None
+    positions: IntArray
+
+    def name(self, row: int) -> str:
+        """Name of a row's category."""
+        return self.names[int(self.assigned[row])]
+
+    def probability(self, row: int) -> float | None:
+        """Probability of that category, if known."""
+        return None if self.likely is None else float(self.likely[row])
+
+
+def categorise(
+    transform: InstructionTransform,
+    generic: FloatArray,
+    adapted: FloatArray,
+    texts: Sequence[str | None],
+    seed: int,
+) -> Categorised:
+    """Assign rows to categories, and describe those of the sample.
+
+    Args:
+        transform: The transform.
+        generic: Unit generic vectors, the sample first, shape (n, d).
+        adapted: The same rows as `adapted_view` gives them, shape (n, p).
+        texts: Texts of the sample, at most n.
+        seed: Seed of clusters.
+    """
+    labels, count, assigned, likely = assign(transform, generic, len(texts), seed)
+    own = assigned[: len(texts)]
+    words = telling_words(texts, own, count)
+    names = labels or _names_of_words(words)
+    sizes = np.bincount(own, minlength=count)
+    order = [int(group) for group in np.argsort(-sizes, kind="stable") if sizes[group]]
+    places = np.full(count, -1, dtype=np.int64)
+    places[order] = np.arange(len(order))
+    categories = []
+    for group in order:
+        members = np.flatnonzero(own == group)
+        typical = [texts[row] for row in typical_rows(adapted, members, texts)[:_TYPICAL_TEXTS]]
+        categories.append(
+            Category(
+                name=names[group],
+                count=len(members),
+                share=len(members) / len(texts),
+                words=words[group],
+                texts=tuple(text for text in typical if text),
+            )
+        )
+    return Categorised(
+        names, labels is not None, tuple(categories), assigned, likely, places[assigned]
+    )
+
+
+def assign(
+    transform: InstructionTransform, vectors: FloatArray, sample: int, seed: int
+) -> tuple[Sequence[str] | None, int, IntArray, FloatArray | None]:
+    """The category of each row: its most likely label, or the cluster of the nearest centre.
+
+    Args:
+        transform: The transform.
+        vectors: Unit generic vectors, shape (n, d).
+        sample: Clusters are found among so many of the first rows.
+        seed: Seed of the clusters.
+
+    Returns:
+        Labels if they are known, number of categories, categories and their probabilities of shape
+        (n,); clusters have no probability.
+    """
+    if transform.space.classifier is not None:
+        found = transform.space.classifier.probabilities(vectors)
+        return label_names(transform), found.shape[1], found.argmax(axis=1), found.max(axis=1)
+    encoded = transform.space.encoder.encode(vectors)
+    centres = choose_centres(encoded[:sample], seed)
+    return None, len(centres), nearest_centre(encoded, centres), None
+
+
+def label_names(transform: InstructionTransform) -> tuple[str, ...] | None:
+    """Labels in the order of the classifier's rows; None where the report does not hold them.
+
+    A fit from labels keeps those with at least two rows, sorted.
+    """
+    counts = transform.report.label_counts
+    names = tuple(sorted(name for name, rows in counts.items() if rows >= MIN_ROWS_PER_LABEL))
+    classifier = transform.space.classifier
+    return names if classifier is not None and len(names) == len(classifier.bias) else None
+
+
+def adapted_view(transform: InstructionTransform, vectors: FloatArray) -> FloatArray:
+    """Unit generic vectors as a search under the instruction compares them, (n, d) to (n, p).
+
+    Inner products are the scores of a search in which stored vectors are folded like queries, so
+    that the two sides are alike: with folded vectors `q'`, the encoder `f` and label probabilities
+    `p` of the space, and the weights `m` and `w`, a row is
+
+        [sqrt(1 - m) q'(x), sqrt(m (1 - w)) f(x), sqrt(m w) p(x)].
+
+    What judgements corrected is in `q'`, and left out of the share of the space.
+    """
+    space, mix = transform.space, transform.mix
+    parts = [(1 - mix, transform.query.fold(vectors))]
+    if space.classifier is None or space.weight == 0:
+        parts.append((mix, space.encoder.encode(vectors)))
+    else:
+        parts.append((mix * (1 - space.weight), space.encoder.encode(vectors)))
+        parts.append((mix * space.weight, space.classifier.probabilities(vectors)))
+    return np.hstack([np.float32(np.sqrt(weight)) * part for weight, part in parts])
+
+
+def choose_centres(rows: FloatArray, seed: int) -> FloatArray:
+    """Centres of spherical k-means, 2 to 9; of fewer than four rows a single one.
+
+    Numbers of clusters are compared by the simplified silhouette (Vendramin et al., 2010): how
+    much nearer a row is to its own centre than to the next one. Two clusters often part rows best
+    and say least, so the largest number is taken that parts them better than its neighbours and
+    nearly as well as any.
+    """
+    if len(rows) < _MIN_ROWS:
+        return spherical_k_means(rows, 1, seed)
+    most = max(2, min(MAX_CLUSTERS, len(rows) // _ROWS_PER_CLUSTER))
+    tried = [spherical_k_means(rows, count, seed) for count in range(2, most + 1)]
+    return tried[_largest_peak([_silhouette(rows, centres) for centres in tried])]
+
+
+def _largest_peak(figures: Sequence[float]) -> int:
+    """The last figure that exceeds its neighbours and is nearly as high as the highest."""
+    best = max(figures)
+    framed = [-np.inf, *figures, -np.inf]
+    peaks = [
+        place
+        for place, figure in enumerate(figures)
+        if framed[place] < figure >= framed[place + 2] and figure >= best - _TOLERANCE
+    ]
+    return peaks[-1] if peaks else figures.index(best)
+
+
+def _silhouette(rows: FloatArray, centres: FloatArray) -> float:
+    distances = np.sort(1.0 - rows @ centres.T, axis=1)
+    own, other = np.maximum(distances[:, 0], 0.0), distances[:, 1]
+    return float(np.divide(other - own, other, out=np.zeros_like(own), where=other > 0).mean())
+
+
+def telling_words(
+    texts: Sequence[str | None], groups: IntArray, count: int, *, most: int = 5
+) -> list[tuple[str, ...]]:
+    """Words that tell each group from all other texts, the most telling first.
+
+    A word counts once a text. The shares of texts that hold it, inside and outside the group, are
+    compared in standard errors of their difference (a two-proportion z-test), so no list of stop
+    words is needed.
+
+    Args:
+        texts: Texts; None where a row has none.
+        groups: Group of each text, shape (n,), from 0.
+        count: Number of groups.
+        most: Words wanted.
+
+    Returns:
+        At most `most` words for each group, each beyond chance by more than a standard error and
+        in at least two of the group's texts, unless the group has a single one. Of a word and its
+        plural only the more telling one appears.
+    """
+    bags = [set(_WORD.findall(text.casefold())) if text else set() for text in texts]
+    everywhere = Counter(word for bag in bags for word in bag)
+    total = sum(bool(bag) for bag in bags)
+    found = []
+    for group in range(count):
+        own = [bags[row] for row in np.flatnonzero(groups == group) if bags[row]]
+        scores = {
+            word: _z_score(inside, len(own), everywhere[word] - inside, total - len(own))
+            for word, inside in Counter(word for bag in own for word in bag).items()
+            if inside >= min(2, len(own))
+        }
+        best = sorted(scores, key=lambda word: (-scores[word], word))
+        found.append(_without_forms([word for word in best if scores[word] > 1.0], most))
+    return found
+
+
+def _without_forms(words: Sequence[str], most: int) -> tuple[str, ...]:
+    """The first words of which none is another with a few letters more, such as its plural."""
+    kept: list[str] = []
+    for word in words:
+        pairs = (sorted((word, other), key=len) for other in kept)
+        if not any(
+            long.startswith(short) and len(long) - len(short) <= _SUFFIX for short, long in pairs
+        ):
+            kept.append(word)
+    return tuple(kept[:most])
+
+
+def _is_form(short: str, long: str) -> bool:
+    return long.startswith(short) and len(long) - len(short) <= _SUFFIX
+
+
+def _z_score(inside: int, texts: int, outside: int, others: int) -> float:
+    """By how many standard errors a word is more frequent inside than outside."""
+    if not texts or not others:
+        return 0.0
+    overall = (inside + outside) / (texts + others)
+    error = np.sqrt(overall * (1 - overall) * (1 / texts + 1 / others))
+    return float((inside / texts - outside / others) / error) if error > 0 else 0.0
+
+
+def typical_rows(vectors: FloatArray, rows: IntArray, texts: Sequence[str | None]) -> list[int]:
+    """The rows of a group from the nearest to its mean direction on, without repeated texts.
+
+    Args:
+        vectors: Unit vectors of all rows, shape (n, p).
+        rows: Positions of the group's rows, shape (m,).
+        texts: Texts of all rows; rows without one are left out.
+    """
+    middle = unit_rows(vectors[rows].mean(0, keepdims=True))[0]
+    order = rows[np.argsort(-(vectors[rows] @ middle), kind="stable")].tolist()
+    first: dict[str, int] = {}
+    for row in order:
+        if text := texts[row]:
+            first.setdefault(text, row)
+    return list(first.values())
+
+
+def _names_of_words(words: Sequence[Sequence[str]]) -> list[str]:
+    """Names made of words, different for each."""
+    names: list[str] = []
+    for number, own in enumerate(words, start=1):
+        name = ", ".join(own[:_WORDS_IN_NAME]) or f"group {number}"
+        names.append(f"{name} ({number})" if name in names else name)
+    return names
