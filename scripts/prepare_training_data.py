@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training.tables import read_toml
 from scripts.training_data import derived, entities, genres, instant, pairs, sets
 from scripts.training_data.source import Row, Source, texts_of
 

@@ -124,7 +124,7 @@ def run_train(config: "TrainingConfig", *, resume: bool) -> dict[str, Any]:
 
 
 def _load(name: str, data: Path | None, changes: list[tuple[str, Any]]) -> "TrainingConfig":
-    from instruct_embeddings.training.config import load_config
+    from instruct_embeddings.training import load_config
     from instruct_embeddings.training.recipes import recipes
 
     file, shipped = Path(name), recipes()
@@ -140,7 +140,7 @@ def _load(name: str, data: Path | None, changes: list[tuple[str, Any]]) -> "Trai
 
 
 def _parsed(changes: list[str]) -> list[tuple[str, Any]]:
-    from instruct_embeddings.training.config import parse_value
+    from instruct_embeddings.training import parse_value
 
     pairs = [change.partition("=") for change in changes]
     for (key, equals, _), change in zip(pairs, changes, strict=True):

@@ -6,10 +6,13 @@ Importing this package loads no torch; each name below is loaded when it is firs
 import importlib
 from typing import TYPE_CHECKING
 
+from instruct_embeddings._extras import require
+
 if TYPE_CHECKING:
     from instruct_embeddings.training.config import TrainingConfig, load_config
     from instruct_embeddings.training.events import TrainEvent, TrainResult
     from instruct_embeddings.training.plan import Plan, plan_training
+    from instruct_embeddings.training.tables import parse_value
     from instruct_embeddings.training.trainer import train
 
 _EXPORTS = {
@@ -18,6 +21,7 @@ _EXPORTS = {
     "TrainResult": "events",
     "TrainingConfig": "config",
     "load_config": "config",
+    "parse_value": "tables",
     "plan_training": "plan",
     "train": "trainer",
 }
@@ -28,6 +32,7 @@ __all__ = [
     "TrainResult",
     "TrainingConfig",
     "load_config",
+    "parse_value",
     "plan_training",
     "train",
 ]
@@ -36,6 +41,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("pydantic", extra="train")
     return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
 
 

@@ -4,25 +4,28 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from instruct_embeddings._extras import require
+from pydantic import PlainValidator
+from pydantic.dataclasses import dataclass
+
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,
     RefinementSettings,
     TemplateSettings,
 )
-from instruct_embeddings.errors import ConfigError, InstructEmbeddingsError
-from instruct_embeddings.training._tables import as_table, build, check_names
-from instruct_embeddings.training._toml import _PARSER as PARSER
-from instruct_embeddings.training._toml import read_toml
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
-from instruct_embeddings.training.config_loss import LOSS_PARTS, LossConfig
-from instruct_embeddings.training.config_model import BackboneConfig
-from instruct_embeddings.training.config_run import OptimiserConfig as OptimiserConfig
-from instruct_embeddings.training.config_run import RunConfig as RunConfig
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training.settings import (
+    BackboneConfig,
+    DataConfig,
+    LossConfig,
+    OptimiserConfig,
+    RunConfig,
+    ValidationConfig,
+)
+from instruct_embeddings.training.tables import STRICT, build, read_toml, unknown_keys
 
 # Where a run is kept, how often it reports and where it runs: another value, the same result.
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
@@ -33,7 +36,30 @@ _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
 _OF_CHECKPOINTS = ("adapter", "backbone")
 
 
-@dataclass(frozen=True)
+def _encoder_settings(value: object) -> EncoderSettings:
+    """The `[model]` table, checked by the encoder's own settings."""
+    if isinstance(value, EncoderSettings):
+        return value
+    own = [one.name for one in fields(EncoderSettings) if one.name not in _OF_CHECKPOINTS]
+    values = _known(value, own, "[model]")
+    if "base_model" not in values:
+        raise ValueError("[model] lacks the key 'base_model'. Add it.")
+    for name, kind in (("template", TemplateSettings), ("refinement", RefinementSettings)):
+        if name in values:
+            known = [one.name for one in fields(kind)]
+            values[name] = kind(**_known(values[name], known, f"[model.{name}]"))
+    return EncoderSettings(**values)
+
+
+def _known(table: object, keys: Sequence[str], where: str) -> dict[str, Any]:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{where} is {table!r}, not a table.")
+    if unknown := unknown_keys(table, keys, where):
+        raise ValueError(unknown)
+    return dict(table)
+
+
+@dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """Everything that a run needs to know.
 
@@ -47,7 +73,7 @@ class TrainingConfig:
         run: Steps, seed, precision, folder.
     """
 
-    model: EncoderSettings
+    model: Annotated[EncoderSettings, PlainValidator(_encoder_settings)]
     data: DataConfig
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     validation: ValidationConfig | None = None
@@ -59,13 +85,13 @@ class TrainingConfig:
         self._check_held_out()
         self._check_loss()
         if self.run.chunk > self.data.batch_size:
-            raise ConfigError(
+            raise ValueError(
                 f"[run] chunk={self.run.chunk} is more than [data] batch_size="
                 f"{self.data.batch_size}. Use fewer rows, or 0 for the whole batch at once."
             )
         learned = self.model.pooling in ("dual_anchor_gate", "latent_attention", "multi_layer")
         if self.backbone.train == "none" and not (self.model.soft_prompts or learned):
-            raise ConfigError(
+            raise ValueError(
                 '[backbone] train="none", [model] soft_prompts=0 and '
                 f"pooling={self.model.pooling!r} leave nothing to train. Add soft prompts, or "
                 'train="lora".'
@@ -85,21 +111,7 @@ class TrainingConfig:
         Raises:
             ConfigError: A key is unknown or missing, or a value is out of its range.
         """
-        check_names(data, [f.name for f in fields(cls)], "The config")
-        if missing := [name for name in ("model", "data") if name not in data]:
-            raise ConfigError(f"The config lacks the tables {missing}. Add them.")
-        held_out = data.get("validation")
-        return cls(
-            model=_model(data["model"]),
-            data=_data(data["data"]),
-            backbone=build(BackboneConfig, data.get("backbone", {}), "[backbone]"),
-            validation=None
-            if held_out is None
-            else build(ValidationConfig, held_out, "[validation]"),
-            loss=build(LossConfig, data.get("loss", {}), "[loss]", LOSS_PARTS),
-            optimiser=build(OptimiserConfig, data.get("optimiser", {}), "[optimiser]"),
-            run=build(RunConfig, data.get("run", {}), "[run]"),
-        )
+        return build(cls, data)
 
     @property
     def digest(self) -> str:
@@ -125,35 +137,35 @@ class TrainingConfig:
             return
         names = [source.name for source in self.data.sources]
         if unknown := sorted(set(self.validation.sets) - set(names)):
-            raise ConfigError(
+            raise ValueError(
                 f"[validation] sets names {unknown}, which are no [[data.sources]]; there are "
                 f"{names}. Correct the names."
             )
         if set(names) <= set(self.validation.sets):
-            raise ConfigError(
+            raise ValueError(
                 f"[validation] sets={list(self.validation.sets)} holds out every source. "
                 "Leave at least one to train on."
             )
 
     def _check_loss(self) -> None:
         if self.loss.anchors == "both" and not self.model.soft_prompts:
-            raise ConfigError(
+            raise ValueError(
                 '[loss] anchors="both" needs soft prompts, and [model] soft_prompts=0. Use '
                 'anchors="pooled", or add soft prompts.'
             )
         if self.model.refinement.steps and self.loss.anchors == "both":
-            raise ConfigError(
+            raise ValueError(
                 '[loss] anchors="both" reads states that [model] refinement.steps='
                 f"{self.model.refinement.steps} has no use for. Leave it out, or use steps=0."
             )
         if self.loss.drift is not None and self.backbone.train != "full":
-            raise ConfigError(
+            raise ValueError(
                 "[loss.drift] keeps the generic space, and [backbone] train="
                 f"{self.backbone.train!r} leaves that as it is: without an instruction, LoRA "
                 'layers are off. Leave it out, or use train="full".'
             )
         if "dropout" in self.loss.views and not self.backbone.dropout:
-            raise ConfigError(
+            raise ValueError(
                 '[loss] views has "dropout", and with [backbone] dropout=0.0 the second pass gives '
                 "the same embedding. Use dropout=0.1, or leave the view out."
             )
@@ -181,20 +193,10 @@ def load_config(
         for key, value in changes:
             _change(tables, key, value)
         tables.setdefault("run", {}).setdefault("output", f"runs/{path.stem}")
-        _resolve(as_table(tables.get("data", {}), "[data]"), path.parent, data or path.parent)
+        _resolve(tables.get("data"), path.parent, data or path.parent)
         return TrainingConfig.from_dict(tables)
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
-
-
-def parse_value(text: str) -> Any:
-    """A value as TOML writes it; what is none, such as a bare word, is a string."""
-    parser = require(PARSER, extra="train")
-    try:
-        tables = parser.loads(f"value = {text}")
-    except ValueError:
-        return text
-    return tables["value"] if len(tables) == 1 else text
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -228,33 +230,11 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _model(table: object) -> EncoderSettings:
-    """The `[model]` table; errors of the settings do not know that they stand in it."""
-    given = as_table(table, "[model]")
-    names = [f.name for f in fields(EncoderSettings) if f.name not in _OF_CHECKPOINTS]
-    check_names(given, names, "[model]")
-    parts = {"template": TemplateSettings, "refinement": RefinementSettings}
-    try:
-        return build(EncoderSettings, given, "[model]", parts)
-    except InstructEmbeddingsError as exc:
-        known = str(exc).startswith("[")
-        raise ConfigError(str(exc) if known else f"[model] {exc}") from exc
-
-
-def _data(table: object) -> DataConfig:
-    given = as_table(table, "[data]")
-    sources = given.get("sources", ())
-    if not isinstance(sources, list | tuple):
-        raise ConfigError(
-            f"[data] sources={sources!r} is no list of tables. Write [[data.sources]] above each."
-        )
-    built = tuple(build(SourceConfig, one, "[[data.sources]]") for one in sources)
-    return build(DataConfig, {**given, "sources": built}, "[data]")
-
-
-def _resolve(table: Mapping[str, Any], beside: Path, folder: Path) -> None:
+def _resolve(table: object, beside: Path, folder: Path) -> None:
     """Make the file names in `[data]` whole; what is no file name is refused later."""
-    if isinstance(table, dict) and isinstance(table.get("instructions"), str):
+    if not isinstance(table, dict):
+        return
+    if isinstance(table.get("instructions"), str):
         table["instructions"] = str(beside / Path(table["instructions"]).expanduser())
     sources = table.get("sources")
     for source in sources if isinstance(sources, list) else ():

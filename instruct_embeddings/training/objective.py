@@ -10,7 +10,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.training.config_loss import DistillationConfig, LossConfig
 from instruct_embeddings.training.losses import (
     drift,
     guided_exclusions,
@@ -21,6 +20,7 @@ from instruct_embeddings.training.losses import (
     same_answer_mask,
     supervised_contrastive,
 )
+from instruct_embeddings.training.settings import DistillationConfig, LossConfig
 from instruct_embeddings.training.student import AGAIN, GENERIC, POOLED, PRIMARY, SOFT
 
 Loss: TypeAlias = Callable[[Tensor], Tensor]

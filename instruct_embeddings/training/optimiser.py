@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from instruct_embeddings.training.config_run import OptimiserConfig
 from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.settings import OptimiserConfig
 
 
 def seed_of(*numbers: int) -> int:

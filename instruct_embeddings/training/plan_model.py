@@ -18,8 +18,8 @@ from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.config_model import ALL_LINEAR, BackboneConfig
 from instruct_embeddings.training.plan_memory import Architecture, ParameterCounts
+from instruct_embeddings.training.settings import ALL_LINEAR, BackboneConfig
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

@@ -2,7 +2,7 @@
 
 import math
 
-from instruct_embeddings.training.config_run import OptimiserConfig
+from instruct_embeddings.training.settings import OptimiserConfig
 
 
 def rate_factor(step: int, steps: int, config: OptimiserConfig) -> float:

@@ -20,7 +20,7 @@ from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import ModelSource, find_source
 from instruct_embeddings.encoder.template import Template
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.config_model import ALL_LINEAR, BackboneConfig
+from instruct_embeddings.training.settings import ALL_LINEAR, BackboneConfig
 
 # Keys of what a forward pass gives; those of a second one have AGAIN in front.
 POOLED, SOFT, PRIMARY, GENERIC = "pooled", "soft", "primary", "generic"

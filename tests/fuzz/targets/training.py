@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig
 from instruct_embeddings.training.data import open_data
+from instruct_embeddings.training.settings import DataConfig, SourceConfig
 from tests.fuzz.damage import changed, damaged
 from tests.fuzz.target import Target, expect
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.training._toml import read_toml
+from instruct_embeddings.training.tables import read_toml
 from scripts import prepare_training_data
 from scripts.training_data import derived, entities, pairs
 from tests.unit.scripts.conftest import source

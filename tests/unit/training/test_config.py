@@ -6,7 +6,8 @@ import pytest
 
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.config import TrainingConfig, load_config, parse_value
+from instruct_embeddings.training.config import TrainingConfig, load_config
+from instruct_embeddings.training.tables import parse_value
 
 SMALLEST = """
 [model]
@@ -111,16 +112,16 @@ def test_a_config_comes_back_from_plain_data(tmp_path: Path) -> None:
         ("model.pooling", "best", "[model] pooling='best'"),
         ("model.template.pair", 1, "[model] template.pair=1"),
         ("model.adapter", True, "[model] has the unknown key 'adapter'"),
-        ("backbone.rank", 0, "[backbone] rank must be an integer"),
-        ("run.seed", -1, "[run] seed must be an integer"),
+        ("backbone.rank", 0, "[backbone] rank=0 must be >= 1"),
+        ("run.seed", -1, "[run] seed=-1 must be >= 0"),
         ("run.chunk", 17, "[run] chunk=17 is more than [data] batch_size=16"),
         ("optimiser.schedule", "steps", "[optimiser] schedule='steps'"),
         ("optimiser.learning_rate", True, "[optimiser] learning_rate=True"),
         ("validation.sets", ["a", "other"], "holds out every source"),
         ("validation.sets", ["c"], "names ['c'], which are no [[data.sources]]"),
         ("data.sources", 3, "[data] sources=3"),
-        ("data.sources", [{"name": "a"}], "[[data.sources]] lacks the keys ['path']"),
-        ("data.sources", [{"path": "a", "competing": "b"}], "[[data.sources]] a competing='b'"),
+        ("data.sources", [{"name": "a"}], "[[data.sources]] 1: lacks the key 'path'"),
+        ("data.sources", [{"path": "a", "competing": "b"}], "[[data.sources]] 1: competing='b'"),
         ("backbone.dropout", 0.0, 'views has "dropout"'),
         ("extra.key", 1, "has the unknown key 'extra'"),
         ("loss", 1, "'loss' is no key in a table"),
@@ -145,7 +146,7 @@ def test_a_value_where_a_table_is_meant_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_tables_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lacks the tables \['model', 'data'\]"):
+    with pytest.raises(ConfigError, match=r"lacks the key 'model'.* lacks the key 'data'"):
         load_config(written(tmp_path, "[run]\nsteps = 1\n"))
 
 

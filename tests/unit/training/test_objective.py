@@ -5,8 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from instruct_embeddings.training._tables import build
-from instruct_embeddings.training.config_loss import LOSS_PARTS, LossConfig
 from instruct_embeddings.training.losses import (
     drift,
     info_nce,
@@ -14,6 +12,8 @@ from instruct_embeddings.training.losses import (
     supervised_contrastive,
 )
 from instruct_embeddings.training.objective import Objective, Targets
+from instruct_embeddings.training.settings import LossConfig
+from instruct_embeddings.training.tables import build
 
 # Four rows with three answers, and a fifth candidate that answers like none of them.
 ANSWERS = torch.tensor([0, 1, 0, 2])
@@ -51,7 +51,7 @@ def targets(width: int = 6) -> Targets:
 
 
 def objective(width: int = 6, **table: Any) -> Objective:
-    config = build(LossConfig, {"temperature": TEMPERATURE} | table, "[loss]", LOSS_PARTS)
+    config = build(LossConfig, {"temperature": TEMPERATURE} | table, "loss")
     return Objective(config, pooled=6, hidden=6, teacher=width)
 
 

@@ -9,14 +9,6 @@ from transformers import AutoModel, AutoModelForCausalLM
 from instruct_embeddings.encoder.settings import EncoderSettings, RefinementSettings
 from instruct_embeddings.errors import ConfigError, DataError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
-from instruct_embeddings.training.config_loss import (
-    DistillationConfig,
-    LossConfig,
-    MatryoshkaConfig,
-)
-from instruct_embeddings.training.config_model import BackboneConfig
-from instruct_embeddings.training.config_run import RunConfig
 from instruct_embeddings.training.plan import Plan, plan_training
 from instruct_embeddings.training.plan_memory import (
     Architecture,
@@ -25,6 +17,16 @@ from instruct_embeddings.training.plan_memory import (
     layer_bytes,
 )
 from instruct_embeddings.training.plan_model import plan_model
+from instruct_embeddings.training.settings import (
+    BackboneConfig,
+    DataConfig,
+    DistillationConfig,
+    LossConfig,
+    MatryoshkaConfig,
+    RunConfig,
+    SourceConfig,
+    ValidationConfig,
+)
 from instruct_embeddings.training.student import make_student
 from tests.models import quiet, tiny, tiny_checkpoint
 

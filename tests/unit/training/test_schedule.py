@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.config_run import OptimiserConfig
 from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.settings import OptimiserConfig
 
 
 def factors(steps: int, schedule: str, warmup: float) -> list[float]:

@@ -84,7 +84,7 @@ def test_a_plan_that_is_not_asked_to_takes_no_step(
     monkeypatch.setattr(speed, "measure_speed", None)
     plan = plan_training(tiny_config(folder))
     assert (plan.measured_steps, plan.examples_per_second, plan.hours) == (0, None, None)
-    with pytest.raises(ConfigError, match="measure must be an integer .*got -1"):
+    with pytest.raises(ConfigError, match=r"measure must be an integer .*got -1"):
         plan_training(tiny_config(folder), measure=-1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig
+from instruct_embeddings.training.settings import DataConfig, SourceConfig
 
 TABLE = """
 [toys.colour]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
 from instruct_embeddings.training.data import Example, open_data
+from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 from tests.unit.training.data.conftest import TABLE, data_config, questions, toys, write_rows
 
 SIZE = TABLE + '[toys.size]\ninstructions = ["How large is it?"]\n'
@@ -117,5 +117,5 @@ def test_rows_with_instructions_of_their_own_have_no_aspects(tmp_path: Path) -> 
 
 
 def test_one_aspect_has_nothing_to_compete_with() -> None:
-    with pytest.raises(ConfigError, match=r"toys competing=\['colour'\] names one aspect.*two"):
+    with pytest.raises(ValueError, match=r"toys competing=\['colour'\] names one aspect.*two"):
         SourceConfig(Path("toys.jsonl"), competing=("colour",))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.training.config_data import ValidationConfig
 from instruct_embeddings.training.data import Example, ReadingReport, TrainingData, open_data
+from instruct_embeddings.training.settings import ValidationConfig
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
 

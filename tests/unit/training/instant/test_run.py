@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 from instruct_embeddings import InstantQuery
 from instruct_embeddings.errors import CheckpointError, ConfigError, DataError
 from instruct_embeddings.instant.head import HEAD_FILE
-from instruct_embeddings.training.config_run import OptimiserConfig, RunConfig
 from instruct_embeddings.training.instant.config import InstantConfig, InstantTraining, read_config
 from instruct_embeddings.training.instant.run import RECIPES, open_draws, train_instant
+from instruct_embeddings.training.settings import OptimiserConfig, RunConfig
 from tests.models import tiny_checkpoint
 from tests.training import COLOURS, SHAPES
 

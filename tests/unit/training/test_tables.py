@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training._toml import MAX_TOML_BYTES, read_toml
+from instruct_embeddings.training.tables import MAX_TOML_BYTES, read_toml
 
 
 def write(path: Path, content: bytes) -> Path:

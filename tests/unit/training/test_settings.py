@@ -4,10 +4,19 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.config_data import DataConfig, SourceConfig, ValidationConfig
-from instruct_embeddings.training.config_loss import LOSS_PARTS, LossConfig
-from instruct_embeddings.training.config_model import BackboneConfig
-from instruct_embeddings.training.config_run import OptimiserConfig, RunConfig
+from instruct_embeddings.training.settings import (
+    BackboneConfig,
+    DataConfig,
+    DistillationConfig,
+    GistConfig,
+    LossConfig,
+    MatryoshkaConfig,
+    OptimiserConfig,
+    RunConfig,
+    SourceConfig,
+    ValidationConfig,
+)
+from instruct_embeddings.training.tables import build
 
 SOURCE = SourceConfig(Path("a.jsonl"))
 
@@ -18,14 +27,14 @@ SOURCE = SourceConfig(Path("a.jsonl"))
         ({"path": ""}, "path=''"),
         ({"path": 3}, "path=3"),
         ({"path": "a.jsonl", "name": "a/b"}, "holds a slash"),
-        ({"path": "a.jsonl", "weight": 0}, "weight=0 is not a number above 0"),
+        ({"path": "a.jsonl", "weight": 0}, "weight=0 must be > 0"),
         ({"path": "a.jsonl", "weight": float("nan")}, "weight=nan"),
-        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens must be an integer"),
+        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens=0 must be >= 1"),
     ],
 )
 def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        SourceConfig(**values)
+        build(SourceConfig, values, "data.sources")
     assert words in str(caught.value)
     assert str(caught.value).startswith("[[data.sources]]")
 
@@ -35,17 +44,17 @@ def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
     [
         ({"sources": ()}, "has no sources"),
         ({"sources": (SOURCE, SOURCE)}, "has the names ['a'] more than once"),
-        ({"batch_size": 1}, "batch_size must be an integer"),
+        ({"batch_size": 1}, "batch_size=1 must be >= 2"),
         ({"temperature": -0.1}, "temperature=-0.1"),
-        ({"max_rows": 0}, "max_rows must be an integer"),
-        ({"extra_answers": -1}, "extra_answers must be an integer"),
+        ({"max_rows": 0}, "max_rows=0 must be >= 1"),
+        ({"extra_answers": -1}, "extra_answers=-1 must be >= 0"),
         ({"strict": "yes"}, "strict='yes'"),
         ({"instructions": 1}, "instructions=1"),
     ],
 )
 def test_data_is_checked(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        DataConfig(**({"sources": (SOURCE,)} | values))
+        build(DataConfig, {"sources": (SOURCE,)} | values, "data")
     assert words in str(caught.value)
 
 
@@ -53,40 +62,40 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
     ("kind", "values", "words"),
     [
         (ValidationConfig, {"sets": "nlupp"}, "[validation] sets='nlupp'"),
-        (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 is not a share"),
-        (ValidationConfig, {"every": 0}, "[validation] every must be an integer"),
+        (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 must be < 1"),
+        (ValidationConfig, {"every": 0}, "[validation] every=0 must be >= 1"),
         (BackboneConfig, {"train": "some"}, "[backbone] train='some'"),
-        (BackboneConfig, {"targets": "query"}, "[backbone] targets='query' is a bare string"),
-        (BackboneConfig, {"targets": []}, "[backbone] targets=[] names no layer"),
+        (BackboneConfig, {"targets": "query"}, "[backbone] targets='query' must be 'all-linear'"),
+        (BackboneConfig, {"targets": []}, "[backbone] targets=[] must be 'all-linear'"),
         (BackboneConfig, {"train": "full", "dtype": "bfloat16"}, "[backbone] dtype='bfloat16'"),
         (BackboneConfig, {"architecture": {"hidden_size": 1}}, "[backbone.architecture]"),
         (BackboneConfig, {"alpha": 0}, "[backbone] alpha=0"),
         (OptimiserConfig, {"warmup": 1.0}, "[optimiser] warmup=1.0"),
         (OptimiserConfig, {"clip": -1}, "[optimiser] clip=-1"),
-        (RunConfig, {"steps": 0}, "[run] steps must be an integer"),
+        (RunConfig, {"steps": 0}, "[run] steps=0 must be >= 1"),
         (RunConfig, {"precision": "float16"}, "[run] precision='float16'"),
         (RunConfig, {"device": ""}, "[run] device=''"),
         (LossConfig, {"views": ["question"]}, "[loss] views='question'"),
         (LossConfig, {"views": ["answer", "answer"]}, "[loss] views=['answer', 'answer']"),
         (LossConfig, {"views": []}, "[loss] views=[] leaves nothing to learn"),
-        (LossConfig, {"temperature": 0}, "[loss] temperature=0 is not a number above 0"),
-        (LOSS_PARTS["matryoshka"], {"dimensions": []}, "[loss.matryoshka] dimensions=[]"),
-        (LOSS_PARTS["matryoshka"], {"dimensions": [2, 2]}, "[loss.matryoshka] dimensions=[2, 2]"),
+        (LossConfig, {"temperature": 0}, "[loss] temperature=0 must be > 0"),
+        (MatryoshkaConfig, {"dimensions": []}, "[loss.matryoshka] dimensions=[]"),
+        (MatryoshkaConfig, {"dimensions": [2, 2]}, "[loss.matryoshka] dimensions=[2, 2]"),
         (
-            LOSS_PARTS["matryoshka"],
+            MatryoshkaConfig,
             {"dimensions": [2, 1], "weights": [1]},
-            "[loss.matryoshka] weights=[1] is no list of 2 positive numbers",
+            "[loss.matryoshka] weights=[1.0] must be 2 numbers",
         ),
-        (LOSS_PARTS["distillation"], {"kind": "l2"}, "[loss.distillation] kind='l2'"),
-        (LOSS_PARTS["distillation"], {"teacher": 1}, "[loss.distillation] teacher=1"),
-        (LOSS_PARTS["gist"], {"margin": "0"}, "[loss.gist] margin='0'"),
+        (DistillationConfig, {"kind": "l2"}, "[loss.distillation] kind='l2'"),
+        (DistillationConfig, {"teacher": 1}, "[loss.distillation] teacher=1"),
+        (GistConfig, {"margin": "0"}, "[loss.gist] margin='0'"),
     ],
 )
 def test_values_are_checked_and_named_by_their_table(
     kind: Any, values: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        kind(**values)
+        build(kind, values, words[1:].partition("]")[0])
     assert words in str(caught.value)
 
 
@@ -95,10 +104,10 @@ def test_a_source_is_named_after_its_file() -> None:
 
 
 def test_distillation_alone_is_something_to_learn_from() -> None:
-    alone = LossConfig(views=(), distillation=LOSS_PARTS["distillation"]())
+    alone = LossConfig(views=(), distillation=DistillationConfig())
     assert alone.views == ()
-    with pytest.raises(ConfigError, match="nothing to learn"):
-        LossConfig(views=(), distillation=LOSS_PARTS["distillation"](weight=0))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        LossConfig(views=(), distillation=DistillationConfig(weight=0))
 
 
 def test_the_backbone_says_how_the_encoder_finds_it() -> None:

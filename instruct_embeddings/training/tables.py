@@ -1,0 +1,172 @@
+"""TOML files and the tables in them: read with pydantic, refused with messages that say where."""
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+
+from instruct_embeddings._extras import require
+from instruct_embeddings._reading import TooLargeError, read_limited
+from instruct_embeddings.errors import ConfigError
+
+T = TypeVar("T")
+_SIGNS = {"greater than or equal to": ">=", "greater than": ">", "less than": "<"}
+
+STRICT = ConfigDict(extra="forbid")
+MAX_TOML_BYTES = 16 * 1024 * 1024
+# Python 3.10 has no parser of its own; tomli is the same one.
+PARSER = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+
+
+def different(values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values, of which none may stand there twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("every value must stand there once only")
+    return values
+
+
+def _filled_path(value: object) -> object:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("Input should be a path such as 'train.jsonl'")
+    return Path(value).expanduser()
+
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Above0 = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Text = Annotated[StrictStr, Field(min_length=1)]
+Names = Annotated[tuple[Text, ...], AfterValidator(different)]
+Sizes = Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(different)]
+FilePath = Annotated[Path, BeforeValidator(_filled_path)]
+
+
+def build(kind: type[T], table: object, where: str = "") -> T:
+    """Make settings of a table.
+
+    Args:
+        kind: A dataclass of pydantic.
+        table: What stands in the file.
+        where: Name of the table, such as "loss.gist"; empty for a whole file.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value is out of its range. The message names
+            each table, key and value, and what is allowed.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(table)
+    except ValidationError as exc:
+        found = dict.fromkeys(_explained(kind, error, where) for error in exc.errors())
+        raise ConfigError(" ".join(found)) from exc
+
+
+def unknown_keys(given: Collection[str], known: Collection[str], where: str) -> str:
+    """What to say of keys that do not exist; empty where all do."""
+    unknown = sorted(set(given) - set(known))
+    if not unknown:
+        return ""
+    close = get_close_matches(unknown[0], known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    what = "the unknown key" if len(unknown) == 1 else "the unknown keys"
+    named = ", ".join(map(repr, unknown))
+    return f"{where} has {what} {named}; known are {sorted(known)}.{hint} Correct or remove it."
+
+
+def _explained(kind: Any, error: Any, where: str) -> str:
+    """An error of pydantic in the words of the file."""
+    path, value = list(error["loc"]), error["input"]
+    whole = _header(where, path)  # where the value is a table itself
+    # The number of an entry of a list belongs to the list; that of a source names the source.
+    *tables, key = path[:-1] if path and isinstance(path[-1], int) else path or ("",)
+    header = _header(where, tables)
+    if error["type"] == "unexpected_keyword_argument":
+        return unknown_keys([key], _keys(kind, tables), header)
+    if error["type"] == "missing":
+        return f"{header} lacks the key {key!r}. Add it."
+    if error["type"] == "dataclass_type":
+        return f"{whole} is {value!r}, not a table. Write {whole} on a line of its own."
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error" and isinstance(value, Mapping):
+        # A check of a whole table says itself what it is about.
+        return str(said) if said.startswith("[") else f"{whole} {said}"
+    if said.startswith("["):
+        return str(said)
+    for words, sign in _SIGNS.items():
+        said = said.replace(words, sign)
+    must = said.removeprefix("Input should be ")
+    said = f" must be {must}" if must != said else f": {said[0].lower()}{said[1:]}"
+    return f"{header} {key}={value!r}{said.rstrip('.')}."
+
+
+def _header(where: str, path: Sequence[Any]) -> str:
+    names = [*filter(None, [where]), *(name for name in path if isinstance(name, str))]
+    if not names:
+        return "The file"
+    number = next((f" {one + 1}:" for one in path if isinstance(one, int)), "")
+    table = ".".join(names)
+    return f"[[{table}]]{number}" if table == "data.sources" else f"[{table}]"
+
+
+def _keys(kind: Any, path: Any) -> list[str]:
+    """The keys of the table at a path below a dataclass."""
+    for name in path:
+        if isinstance(name, int):
+            continue
+        found = kind.__pydantic_fields__[name].annotation
+        while not is_dataclass(found):
+            found = next(part for part in get_args(found) if part is not type(None))
+        kind = found
+    return [field.name for field in fields(kind)]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is not UTF-8, or breaks TOML's syntax; the message
+            names file and line.
+        MissingExtraError: Python 3.10 without tomli.
+    """
+    parser = require(PARSER, extra="train")
+    try:
+        tables: dict[str, Any] = parser.loads(
+            read_limited(path, MAX_TOML_BYTES).decode("utf-8-sig")
+        )
+    except TooLargeError as exc:
+        raise ConfigError(f"The file {path} is too large: {exc}.") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f"The file {path} cannot be read: {exc.strerror or exc}. "
+            "Pass the path of a TOML file that exists."
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(
+            f"The file {path} is not UTF-8 (byte {exc.start}), as TOML must be. Save it as UTF-8."
+        ) from exc
+    except RecursionError as exc:
+        raise ConfigError(f"The file {path} nests values too deeply.") from exc
+    except ValueError as exc:
+        raise ConfigError(f"The file {path} is not TOML: {exc}. Correct that line.") from exc
+    return tables
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML writes it; what is none, such as a bare word, is a string."""
+    try:
+        tables = require(PARSER, extra="train").loads(f"value = {text}")
+    except ValueError:
+        return text
+    return tables["value"] if len(tables) == 1 else text
