@@ -23,7 +23,7 @@ from instruct_embeddings.cli.searching import open_retriever, read_filter
 from instruct_embeddings.errors import DataError
 
 if TYPE_CHECKING:
-    from instruct_embeddings.transform.question_report import QuestionReport
+    from instruct_embeddings.transform.report import QuestionReport
 
 
 @reported

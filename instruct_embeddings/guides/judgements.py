@@ -40,7 +40,7 @@ class JudgementGuide:
         ```
 
     With a start, a retriever fits the start's transform first and lets the judgements correct it
-    (`transform.from_judgements`): about 20 judgements improve what the judged queries find, and do
+    (`transform.judgements`): about 20 judgements improve what the judged queries find, and do
     no harm to others; hundreds improve others too. Without one the transform learns from the pairs
     alone, for which hundreds are needed.
 

@@ -11,7 +11,7 @@ from instruct_embeddings._reading import brief, parse_json, read_limited, safete
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import CheckpointError
-from instruct_embeddings.transform.artefact import MALFORMED
+from instruct_embeddings.transform.files import MALFORMED
 
 HEAD_FILE = "instant_query.safetensors"
 FORMAT_VERSION = 1

@@ -16,7 +16,7 @@ from instruct_embeddings.retrieval.questions import Question, Questions
 from instruct_embeddings.retrieval.ranking import SearchRequest, rank_by_index
 from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.transform.quality import ndcg_at_k, recall_at_k
-from instruct_embeddings.transform.question_report import BlendFigures, QuestionReport
+from instruct_embeddings.transform.report import BlendFigures, QuestionReport
 from instruct_embeddings.transform.significance import Difference, mean_of, paired_bootstrap
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row

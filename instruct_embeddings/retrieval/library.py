@@ -28,7 +28,7 @@ from instruct_embeddings.retrieval.progress import OnFit, Progress
 from instruct_embeddings.retrieval.questions import Questions
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
-from instruct_embeddings.transform.from_judgements import MAX_PAIRS, refine
+from instruct_embeddings.transform.judgements import MAX_PAIRS, refine
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 

@@ -35,7 +35,7 @@ from instruct_embeddings.retrieval.ranking import (
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.retrieval.waiting import SharedFits
-from instruct_embeddings.transform.question_report import QuestionReport
+from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row

@@ -1,13 +1,16 @@
 """Transforms of stored vectors: fitted from supervision, kept in a store, applied with numpy."""
 
-from instruct_embeddings.transform.bridge import QueryBridge
+from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge
 from instruct_embeddings.transform.bridge_fit import fit_bridge
-from instruct_embeddings.transform.bridge_report import BridgeReport
 from instruct_embeddings.transform.fit import fit_transform
-from instruct_embeddings.transform.from_judgements import refine
+from instruct_embeddings.transform.judgements import refine
 from instruct_embeddings.transform.query import QueryTransform
-from instruct_embeddings.transform.question_report import BlendFigures, QuestionReport
-from instruct_embeddings.transform.report import FitReport, JudgementReport
+from instruct_embeddings.transform.report import (
+    BlendFigures,
+    FitReport,
+    JudgementReport,
+    QuestionReport,
+)
 from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.store import TransformStore, TransformSummary
 from instruct_embeddings.transform.transform import InstructionTransform, transform_key

@@ -1,14 +1,16 @@
 """Query drift: a collection embedded by an older model, queries by a newer one."""
 
-import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._reading import brief, parse_json, safetensors_header
+from instruct_embeddings._printable import printed
+from instruct_embeddings._reading import brief
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import (
@@ -17,19 +19,97 @@ from instruct_embeddings.errors import (
     ConfigError,
     InvalidVectorsError,
 )
-from instruct_embeddings.transform.artefact import (
-    LONGEST_AXIS,
+from instruct_embeddings.transform.files import (
     MALFORMED,
-    MAX_BYTES,
+    check_tensors,
+    describe,
+    pack,
+    read_limited,
+    write_whole,
 )
-from instruct_embeddings.transform.bridge_report import BridgeReport
-from instruct_embeddings.transform.files import read_limited, write_whole
+from instruct_embeddings.transform.quality import exceeds_chance
+from instruct_embeddings.transform.report import check_finite
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 FORMAT_VERSION = 1
 _HEADER = "instruct_embeddings_bridge"
-# Products of larger numbers would overflow.
-_LARGEST = 1e9
+_REMEDY = "Fit it again with fit_bridge(), or pass what QueryBridge.save() wrote."
+
+
+@dataclass(frozen=True)
+class BridgeReport:
+    """How well mapped queries find what queries of the old model found.
+
+    Each text of the sample was a query once, mapped by a bridge that was fitted without it, and
+    ranked all other texts by their old vectors. Agreement is the share of the best `k` that the
+    query's own old vector ranks there too: 1 where nothing is lost.
+
+    Attributes:
+        rows: Texts of the sample that were used.
+        k: Results compared.
+        method: What maps: `identity`, `procrustes` (a rotation) or `ridge` (any linear map).
+        strength: Inverse penalty of ridge regression; None for the other two.
+        agreement: Mean agreement.
+        agreement_error: Its standard error.
+        cosine: Mean cosine of mapped queries and their old vectors.
+        unbridged: Mean agreement of the new vectors as they are; None where the models differ in
+            dimension, so that a query without a bridge finds nothing at all.
+        unbridged_cosine: Their mean cosine with the old vectors, or None.
+        gain_error: Standard error of `agreement - unbridged`; 0 where there is none.
+        tried: Mean agreement of each map that was tried.
+        seconds: Wall time, embedding included.
+    """
+
+    rows: int
+    k: int
+    method: str
+    strength: float | None
+    agreement: float
+    agreement_error: float
+    cosine: float
+    unbridged: float | None
+    unbridged_cosine: float | None
+    gain_error: float
+    tried: Mapping[str, float]
+    seconds: float
+
+    @property
+    def lost(self) -> float:
+        """Fraction of the old results that are replaced by others."""
+        return 1.0 - self.agreement
+
+    @property
+    def gains(self) -> bool:
+        """Whether it beats queries without a bridge by more than chance would give."""
+        if self.unbridged is None:
+            return True
+        return exceeds_chance(self.agreement - self.unbridged, self.gain_error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "BridgeReport":
+        """The reverse of `to_dict`."""
+        return cls(**data)
+
+    @printed
+    def __str__(self) -> str:
+        """Three readable lines."""
+        if self.unbridged is None:
+            without = "without a bridge nothing, since the dimensions differ"
+        else:
+            without = f"without a bridge {self.unbridged:.3f}"
+        strength = "" if self.strength is None else f", strength {self.strength:g}"
+        learned = f"learned from {self.rows:,} texts in {self.seconds:.1f} s"
+        return (
+            f"agreement@{self.k} with the ranking of the old model on held-out texts: "
+            f"{self.agreement:.3f} (standard error {self.agreement_error:.3f}), {without}\n"
+            f"lost: {self.lost:.1%} of the results; mean cosine with the old vectors "
+            f"{self.cosine:.3f}\n"
+            f"{learned}; map: {self.method}{strength}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +138,12 @@ class QueryBridge:
 
     @property
     def old_dimension(self) -> int:
-        """Length of the vectors that come out."""
+        """Dimension of the vectors that come out."""
         return int(self.weights.shape[0])
 
     @property
     def new_dimension(self) -> int:
-        """Length of the vectors that go in."""
+        """Dimension of the vectors that go in."""
         return int(self.weights.shape[1])
 
     def map(self, vectors: ArrayLike) -> FloatArray:
@@ -83,8 +163,8 @@ class QueryBridge:
         if rows.ndim != 2 or rows.shape[1] != self.new_dimension:
             raise CollectionMismatchError(
                 f"The bridge maps vectors of shape (n, {self.new_dimension}) of the model "
-                f"{self.new_model!r}, and got the shape {rows.shape}. Pass what the new model "
-                "made; vectors of the old model need no bridge."
+                f"{self.new_model!r}, got the shape {rows.shape}. Pass what the new model made; "
+                "vectors of the old model need no bridge."
             )
         usable = has_direction(rows)
         if not usable.all():
@@ -119,16 +199,14 @@ class QueryBridge:
         """Read what `save` wrote.
 
         Raises:
-            ArtefactError: The file is damaged, foreign, or written by a newer version.
+            ArtefactError: The file is damaged, of another kind, or written by a newer version.
             OSError: It is not there or cannot be read.
         """
-        return from_bytes(read_limited(Path(path).expanduser(), MAX_BYTES))
+        return from_bytes(read_limited(Path(path).expanduser()))
 
 
 def to_bytes(bridge: QueryBridge) -> bytes:
     """Serialise a bridge; equal bridges give equal bytes."""
-    from safetensors.numpy import save
-
     about = {
         "format_version": FORMAT_VERSION,
         "written_by": __version__,
@@ -136,21 +214,19 @@ def to_bytes(bridge: QueryBridge) -> bytes:
         "new_model": bridge.new_model,
         "report": bridge.report.to_dict(),
     }
-    tensors = {"weights": bridge.weights, "bias": bridge.bias}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    return save(contiguous, metadata={_HEADER: json.dumps(about)})
+    return pack({"weights": bridge.weights, "bias": bridge.bias}, _HEADER, about)
 
 
 def from_bytes(data: bytes) -> QueryBridge:
     """The reverse of `to_bytes`.
 
     Raises:
-        ArtefactError: The bytes are damaged, foreign, or written by a newer version.
+        ArtefactError: The bytes are damaged, of another kind, or written by a newer version.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    about = _description(data)
+    about = describe(data, _HEADER, (FORMAT_VERSION,), what="query bridge", remedy=_REMEDY)
     try:
         tensors = load(data)
         bridge = QueryBridge(
@@ -160,6 +236,7 @@ def from_bytes(data: bytes) -> QueryBridge:
             old_model=about["old_model"],
             new_model=about["new_model"],
         )
+        check_tensors(tensors)
         _check(bridge)
     except (SafetensorError, *MALFORMED) as exc:
         raise ArtefactError(
@@ -168,37 +245,15 @@ def from_bytes(data: bytes) -> QueryBridge:
     return bridge
 
 
-def _description(data: bytes) -> dict[str, Any]:
-    try:
-        header = safetensors_header(data)
-        about = parse_json(header["__metadata__"][_HEADER])
-        version = about["format_version"]
-    except MALFORMED as exc:
-        raise ArtefactError(
-            f"The file is not a query bridge of this package, or it is cut off ({brief(exc)}). "
-            "Pass what QueryBridge.save() wrote, or fit the bridge again with fit_bridge()."
-        ) from exc
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise ArtefactError(
-            f"The bridge has format_version {version!r:.60}; this version ({__version__}) reads "
-            f"{FORMAT_VERSION}. Upgrade the package, or fit the bridge again."
-        )
-    return dict(about)
-
-
 def _check(bridge: QueryBridge) -> None:
     """Refuse what would fail only when a query is mapped, or when the report is read."""
-    weights, bias = bridge.weights, bridge.bias
+    weights, bias, report = bridge.weights, bridge.bias, bridge.report
     if weights.ndim != 2 or bias.shape != weights.shape[:1] or not weights.size:
         raise ValueError(f"shapes {weights.shape} and {bias.shape} do not fit together")
-    if max(weights.shape) > LONGEST_AXIS:
-        raise ValueError(f"an axis of {weights.shape} is longer than {LONGEST_AXIS:,}")
-    if {weights.dtype, bias.dtype} != {np.dtype(np.float32)}:
-        raise ValueError(f"numbers are {weights.dtype} and {bias.dtype}, not float32")
-    for values in (weights, bias):
-        # Written so that it is refused where a comparison with NaN says no.
-        if not np.abs(values).max() <= _LARGEST:
-            raise ValueError(f"it holds numbers that are not finite, or larger than {_LARGEST:g}")
     if not (isinstance(bridge.old_model, str) and isinstance(bridge.new_model, str)):
         raise ValueError("names of models are text")
-    bridge.report.check()
+    check_finite(report)
+    if not all(map(math.isfinite, report.tried.values())):
+        raise ValueError("its report holds numbers that are not finite")
+    if not all(isinstance(name, str) for name in (report.method, *report.tried)):
+        raise ValueError("names of maps are text")

@@ -17,8 +17,7 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
-from instruct_embeddings.transform.bridge import QueryBridge
-from instruct_embeddings.transform.bridge_report import BridgeReport
+from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge
 from instruct_embeddings.transform.quality import (
     choose,
     depth,

@@ -1,35 +1,110 @@
-"""Artefacts on disk: read up to a limit, written whole or not at all."""
+"""Artefacts on disk: safetensors with a description as JSON in the header.
+
+They are read within limits, since others may have written them, and written whole or not at all.
+"""
 
 import contextlib
+import json
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from instruct_embeddings import _reading
+from instruct_embeddings._reading import brief, parse_json, safetensors_header
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import ArtefactError
+
+MAX_BYTES = 256 * 1024 * 1024
+# Of any axis of a map: small files with longer ones would ask for large arrays at every search.
+LONGEST_AXIS = 65_536
+# Of any number: products of larger ones would overflow.
+_LARGEST = 1e9
+# What reading a damaged description or its tensors may raise.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 _PREFIX = ".writing-"
 # What a killed process began to write is removed by a later write; nothing takes so long to write.
 _ABANDONED_AFTER = 24 * 3600.0
 
 
-def read_limited(file: Path, limit: int) -> bytes:
-    """The bytes of an artefact.
+def pack(tensors: Mapping[str, FloatArray], header: str, about: Mapping[str, Any]) -> bytes:
+    """An artefact as bytes; equal contents give equal bytes."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    return save(contiguous, metadata={header: json.dumps(about)})
+
+
+def describe(
+    data: bytes, header: str, versions: Sequence[int], *, what: str, remedy: str
+) -> dict[str, Any]:
+    """The description in the header of an artefact, without building any array.
 
     Args:
-        file: Where it is.
-        limit: No artefact of ours has more bytes.
+        data: The whole file.
+        header: Key of the description.
+        versions: Values of `format_version` that are readable.
+        what: What the file should be, for messages.
+        remedy: What to do with one that is not.
 
     Raises:
-        ArtefactError: It is larger; nothing is read.
+        ArtefactError: There is none, it is too long, or its `format_version` is not known.
+    """
+    try:
+        about = parse_json(safetensors_header(data)["__metadata__"][header])
+        version = about["format_version"]
+    except MALFORMED as exc:
+        raise ArtefactError(
+            f"The file is not a {what} of this package, or it is cut off ({brief(exc)}). {remedy}"
+        ) from exc
+    if version not in versions or isinstance(version, bool):
+        known = " to ".join(dict.fromkeys(f"{one}" for one in (versions[0], versions[-1])))
+        raise ArtefactError(
+            f"The {what} has format_version {version!r:.60}; this version ({__version__}) reads "
+            f"{known}. Upgrade the package; or else: {remedy}"
+        )
+    return dict(about)
+
+
+def check_tensors(tensors: Mapping[str, FloatArray]) -> None:
+    """Refuse arrays that no search could use.
+
+    Raises:
+        ValueError: One is not float32, not finite, or too large.
+    """
+    for array in tensors.values():
+        if array.dtype != np.float32:
+            raise ValueError(f"its maps are {array.dtype}, not float32")
+        if max(array.shape, default=0) > LONGEST_AXIS:
+            raise ValueError(f"an axis of its maps is longer than {LONGEST_AXIS:,}")
+        check_number(array)
+
+
+def check_number(value: FloatArray | float) -> None:
+    """Refuse numbers that are not finite, or so large that products would overflow."""
+    # Written so that it is refused where a comparison with NaN says no.
+    if not np.abs(value).max(initial=0.0) <= _LARGEST:
+        raise ValueError(f"it holds numbers that are not finite, or larger than {_LARGEST:g}")
+
+
+def read_limited(file: Path) -> bytes:
+    """The bytes of an artefact.
+
+    Raises:
+        ArtefactError: It is larger than any artefact; nothing is read.
         OSError: It cannot be read, or it is a folder, a pipe or a device.
     """
     try:
-        return _reading.read_limited(file, limit)
+        return _reading.read_limited(file, MAX_BYTES)
     except _reading.TooLargeError as exc:
         raise ArtefactError(
-            f"{file} has {exc.size:,} bytes; an artefact has at most {limit:,}. It is not one of "
-            "ours: remove it."
+            f"{file} has {exc.size:,} bytes; an artefact has at most {MAX_BYTES:,}. It is not one "
+            "of ours: remove it."
         ) from exc
 
 

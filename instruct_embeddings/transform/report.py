@@ -1,13 +1,14 @@
-"""What a fit learned, and how well it agrees with its guide on rows it did not see."""
+"""What a fit learned, how well it agrees with its guide, and what judged questions say about it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._printable import printed
 from instruct_embeddings.transform.guide_check import GuideCheck
 from instruct_embeddings.transform.quality import exceeds_chance
-from instruct_embeddings.transform.question_report import QuestionReport
+from instruct_embeddings.transform.significance import Difference, signed
 
 Stopped: TypeAlias = Literal["enough", "budget", "size"]
 """What ended the sample of a guide that encodes: agreement on held-out rows no longer rose, the
@@ -15,17 +16,174 @@ Stopped: TypeAlias = Literal["enough", "budget", "size"]
 
 PAIR_ACCURACY = "pair accuracy"
 _SHOWN_LABELS = 8
-STOPS: Mapping[Stopped, str] = {
+_SHOWN_INSTRUCTIONS = 3
+_STOPS: Mapping[Stopped, str] = {
     "enough": "agreement no longer rose",
     "budget": "the guide's time was spent",
     "size": "the whole sample was read",
 }
 _DERIVED = ("gains", "blend", "used")
 _FORMER = "helps"  # what `gains` was called up to format version 2
-_UNASKED = (
+_NOT_MEASURED = (
     "this is agreement among documents, with the guide; what it does to questions of users was not "
     "measured: evaluate(queries, relevant) does that"
 )
+
+
+@dataclass(frozen=True)
+class BlendFigures:
+    """The ranking of one blend, over all questions.
+
+    Attributes:
+        blend: Weight of the adapted score; 0 is the generic ranking.
+        ndcg: Mean nDCG@k.
+        recall: Mean recall@k.
+        ndcg_gain: Over the generic ranking, on the same questions; None for that one.
+        recall_gain: Likewise.
+        better: Questions whose nDCG rises.
+        worse: Questions whose nDCG falls.
+    """
+
+    blend: float
+    ndcg: float
+    recall: float
+    ndcg_gain: Difference | None = None
+    recall_gain: Difference | None = None
+    better: int = 0
+    worse: int = 0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "BlendFigures":
+        """The reverse of `dataclasses.asdict`."""
+        gains = {
+            name: None if data[name] is None else Difference(**data[name])
+            for name in ("ndcg_gain", "recall_gain")
+        }
+        return cls(**{**data, **gains})
+
+    def _cells(self) -> list[str]:
+        if self.ndcg_gain is None or self.recall_gain is None:
+            return ["generic", f"{self.ndcg:.3f}", "", f"{self.recall:.3f}", "", "", ""]
+        return [
+            f"{self.blend:g}",
+            f"{self.ndcg:.3f}",
+            str(self.ndcg_gain),
+            f"{self.recall:.3f}",
+            signed(self.recall_gain.value),
+            f"{self.better:,}",
+            f"{self.worse:,}",
+        ]
+
+
+@dataclass(frozen=True)
+class QuestionReport:
+    """How judged questions are answered by the generic and by adapted rankings.
+
+    The blend to use is chosen on the questions that it is measured on, so its figure is a little
+    better than it will be on further ones.
+
+    Attributes:
+        instructions: Under what the questions were asked.
+        questions: Questions that were measured.
+        left_out: Questions none of whose relevant rows is in the collection.
+        missing: Relevant rows that are not in the collection, those of left out questions included.
+        k: Results looked at for each question.
+        rankings: The generic ranking, then one for each blend.
+    """
+
+    instructions: tuple[str, ...]
+    questions: int
+    left_out: int
+    missing: int
+    k: int
+    rankings: tuple[BlendFigures, ...]
+
+    @property
+    def blend(self) -> float:
+        """The blend to use: the best one that gains more than chance; 0, generic, if none does."""
+        best = self._best()
+        return 0.0 if best is None else best.blend
+
+    def __getitem__(self, blend: float) -> BlendFigures:
+        """The ranking of one blend; 0 is the generic one.
+
+        Raises:
+            KeyError: It was not measured.
+        """
+        return {one.blend: one for one in self.rankings}[blend]
+
+    def verdict(self) -> str:
+        """One sentence: which ranking to use, and why."""
+        best = self._best()
+        asked = f"{self.questions:,} judged question{'s' * (self.questions != 1)}"
+        if best is not None:
+            return (
+                f"Use blend={best.blend:g}: on {asked} nDCG@{self.k} rises by more than chance, "
+                f"{best.ndcg_gain}."
+            )
+        sentence = (
+            f"Keep the generic ranking (blend=0): on {asked} no blend raises nDCG@{self.k} by more "
+            "than chance"
+        )
+        worst = min(self.rankings[1:], key=lambda one: _value(one.ndcg_gain))
+        if _value(worst.ndcg_gain) < 0 and worst.ndcg_gain and worst.ndcg_gain.significant:
+            return f"{sentence}, and blend={worst.blend:g} lowers it, {worst.ndcg_gain}."
+        return f"{sentence}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, with `blend` included."""
+        return {**asdict(self), "blend": self.blend}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "QuestionReport":
+        """The reverse of `to_dict`."""
+        values = {key: value for key, value in data.items() if key != "blend"}
+        rankings = tuple(BlendFigures.from_dict(one) for one in data["rankings"])
+        return cls(**{**values, "rankings": rankings, "instructions": tuple(data["instructions"])})
+
+    def check(self) -> None:
+        """Refuse a report that was read and cannot be shown, or written as JSON again.
+
+        Raises:
+            ValueError, TypeError, AttributeError: A field has the wrong form.
+        """
+        check_finite(self)
+        for one in self.rankings:
+            for figures in (one, one.ndcg_gain, one.recall_gain):
+                check_finite(figures)
+        if len(self.rankings) < 2:
+            raise ValueError("its report of questions is incomplete")
+        if not all(0 <= one.blend <= 1 for one in self.rankings):
+            raise ValueError("a blend is outside [0, 1]")
+        if not all(isinstance(text, str) for text in self.instructions):
+            raise ValueError("instructions are text")
+        str(self)
+
+    @printed
+    def __str__(self) -> str:
+        """A table, what was left out, and the verdict."""
+        lines = [*map('"{}"'.format, self.instructions[:_SHOWN_INSTRUCTIONS])]
+        if more := self.instructions[_SHOWN_INSTRUCTIONS:]:
+            lines.append(f"and {len(more):,} further instructions")
+        heads = ["blend", f"nDCG@{self.k}", "gain", f"recall@{self.k}", "gain", "better", "worse"]
+        lines += _table([heads, *(one._cells() for one in self.rankings)])
+        if self.left_out:
+            lines.append(
+                f"{self.left_out:,} further question{'s' * (self.left_out != 1)} left out: none of "
+                "their relevant rows is in the collection"
+            )
+        if self.missing:
+            lines.append(f"{self.missing:,} relevant rows are not in the collection, and not asked")
+        return "\n".join([*lines, self.verdict()])
+
+    def _best(self) -> BlendFigures | None:
+        gaining = [
+            one
+            for one in self.rankings
+            if one.ndcg_gain is not None and one.ndcg_gain.significant and one.ndcg_gain.value > 0
+        ]
+        # Of equal ones the smallest blend, which changes least.
+        return max(gaining, key=lambda one: (_value(one.ndcg_gain), -one.blend), default=None)
 
 
 @dataclass(frozen=True)
@@ -94,12 +252,11 @@ class FitReport:
         seconds: Wall time of the fit, sampling included.
         gain_error: Standard error of `adapted - generic`.
         growth: Where a guide encodes, each sample size tried, and how well its targets of held-out
-            rows were told from their vectors (mean cosine).
+            rows were predicted from their vectors (mean cosine).
         judgements: What judgements changed afterwards; None where there are none.
         questions: What judged questions say about the transform; None where there are none.
-        stopped: What ended the sample of a guide that encodes: "enough" where agreement no longer
-            rose, "budget" where its time was spent, "size" where all of the sample was read; None
-            for other guides, and for transforms written before this was kept.
+        stopped: What ended the sample of a guide that encodes; None for other guides, and for
+            transforms written before this was kept.
         guide_check: Signs of whether a guide that learned no labels can be trusted on these rows;
             None for others, and for transforms written before this was kept.
     """
@@ -132,7 +289,7 @@ class FitReport:
 
     @property
     def blend(self) -> float:
-        """Share of the adapted score in searches that name none; 0 keeps the generic ranking.
+        """Weight of the adapted score in searches that name none; 0 keeps the generic ranking.
 
         Judged questions decide where there are some, else whether the transform `gains`.
         """
@@ -153,19 +310,32 @@ class FitReport:
     def from_dict(cls, data: Mapping[str, Any]) -> "FitReport":
         """The reverse of `to_dict`."""
         values = {key: value for key, value in data.items() if key not in (*_DERIVED, _FORMER)}
-        growth = tuple((int(size), float(agreement)) for size, agreement in data.get("growth", ()))
-        judged = data.get("judgements")
-        judgements = None if judged is None else JudgementReport(**judged)
-        asked = data.get("questions")
-        questions = None if asked is None else QuestionReport.from_dict(asked)
-        held = data.get("guide_check")
-        read = {
-            "growth": growth,
-            "judgements": judgements,
-            "questions": questions,
-            "guide_check": None if held is None else GuideCheck.from_dict(held),
-        }
-        return cls(**{**values, **read})
+        growth = data.get("growth", ())
+        values["growth"] = tuple((int(size), float(agreement)) for size, agreement in growth)
+        if values.get("judgements") is not None:
+            values["judgements"] = JudgementReport(**values["judgements"])
+        if values.get("questions") is not None:
+            values["questions"] = QuestionReport.from_dict(values["questions"])
+        if values.get("guide_check") is not None:
+            values["guide_check"] = GuideCheck.from_dict(values["guide_check"])
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuse a report that was read and cannot be shown, or written as JSON again.
+
+        Raises:
+            ValueError, TypeError, AttributeError: A field has the wrong form.
+        """
+        str(self)
+        check_finite(self)
+        check_finite(self.judgements)
+        numbers = [*self.label_counts.values(), *self.chosen.values(), *sum(self.growth, ())]
+        if not isinstance(self.measure, str) or not all(map(math.isfinite, numbers)):
+            raise ValueError("its report holds numbers that are not finite")
+        if self.questions is not None:
+            self.questions.check()
+        if self.stopped not in (None, *_STOPS):
+            raise ValueError(f"its sample was stopped by {self.stopped!r:.40}")
 
     @printed
     def __str__(self) -> str:
@@ -183,14 +353,14 @@ class FitReport:
             f"folded {self.folded:.3f}, folded and rescored {self.adapted:.3f} "
             f"(gain {self.adapted - self.generic:+.3f}, standard error {self.gain_error:.3f}): "
             f"{verdict}",
-            _UNASKED if self.questions is None else self.questions.verdict(),
+            _NOT_MEASURED if self.questions is None else self.questions.verdict(),
             f"learned from {judged} of {self.rows} sampled rows in {self.seconds:.1f} s",
         ]
         if self.judgements is not None:
             lines.append(str(self.judgements))
         if self.growth:
             curve = ", ".join(f"{size:,} rows {cosine:.3f}" for size, cosine in self.growth)
-            why = f"; no further rows: {STOPS[self.stopped]}" if self.stopped else ""
+            why = f"; no further rows: {_STOPS[self.stopped]}" if self.stopped else ""
             lines.append(f"agreement with the guide on held-out rows: {curve}{why}")
         if self.guide_check is not None:
             lines.append(str(self.guide_check))
@@ -200,3 +370,31 @@ class FitReport:
             text = ", ".join(f"{label} {count}" for label, count in shown)
             lines.append(f"labels: {text}" + (f", and {more} more" if more else ""))
         return "\n".join(lines)
+
+
+def check_finite(report: Any) -> None:
+    """Refuse a dataclass, or None, one of whose numbers is not finite.
+
+    Raises:
+        ValueError, TypeError: A numeric field holds something else, or is not finite.
+    """
+    for field in fields(report) if report is not None else ():
+        value = getattr(report, field.name)
+        optional = field.type == float | None and value is None
+        numeric = field.type in (int, float, bool, float | None)
+        if numeric and not (optional or math.isfinite(value)):
+            raise ValueError("its report holds numbers that are not finite")
+
+
+def _value(gain: Difference | None) -> float:
+    return 0.0 if gain is None else gain.value
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns of equal width, the first flush left."""
+    first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for head, *rest in rows:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths, strict=True)]
+        lines.append("  ".join([head.ljust(first), *cells]).rstrip())
+    return lines

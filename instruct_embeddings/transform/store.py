@@ -1,16 +1,42 @@
-"""A folder of transforms that the next process finds again."""
+"""Transforms on disk: one safetensors file each, described by JSON in its header, in one folder."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, get_args
 
-from instruct_embeddings.errors import ArtefactError, ConfigError
+import numpy as np
+
+from instruct_embeddings._reading import brief
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings._version import __version__
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ArtefactError, ConfigError, InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.transform import artefact
-from instruct_embeddings.transform.files import read_limited, write_whole
+from instruct_embeddings.transform.files import (
+    LONGEST_AXIS,
+    MALFORMED,
+    check_number,
+    check_tensors,
+    describe,
+    pack,
+    read_limited,
+    write_whole,
+)
+from instruct_embeddings.transform.query import Correction, Gate, QueryTransform
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.transform import InstructionTransform, transform_key
+from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder
+from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
 
+# 2 added corrections by judgements, 3 the report of judged questions. What was written as 1 or 2
+# reads as a 3 without them.
+FORMAT_VERSION = 3
+_READABLE = (1, 2, 3)
+_LONGEST_QUERY = 1.01
+_HEADER = "instruct_embeddings"
 _SUFFIX = ".safetensors"
+_CORRECTION = tuple(field.name for field in fields(Correction))
+_REMEDY = "Delete it; the next search under its instruction fits it again."
 
 
 @dataclass(frozen=True)
@@ -20,7 +46,7 @@ class TransformSummary:
     Attributes:
         key: Name of the transform in its store.
         path: Its file.
-        instruction: The instruction; empty for a damaged artefact, as are the next three.
+        instruction: The instruction; empty for a damaged artefact, as are the next two.
         guide: Key of the guide.
         created: When it was fitted.
         collection: The collection it belongs to, or None.
@@ -39,7 +65,7 @@ class TransformSummary:
 
 
 class TransformStore:
-    """Self-describing artefacts in one folder, one file a transform.
+    """A folder of transforms that the next process finds again, one self-describing file each.
 
     File names are digests, so no part of an instruction or of a collection's name reaches the file
     system. A file appears whole or not at all.
@@ -74,7 +100,7 @@ class TransformStore:
         """
         file = self._file(key)
         try:
-            data = read_limited(file, artefact.MAX_BYTES)
+            data = read_limited(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
@@ -82,23 +108,21 @@ class TransformStore:
                 f"{file} cannot be read ({exc.strerror or exc}). Remove it or correct its "
                 "permissions; the next search under its instruction fits it again."
             ) from exc
-        transform = artefact.from_bytes(data)
+        transform = from_bytes(data)
         if transform.key != key:
             raise ArtefactError(
                 f"{file} holds the transform {transform.key}, not {key}: it was renamed or "
-                "replaced. Delete it; the next search under its instruction fits it again."
+                f"replaced. {_REMEDY}"
             )
         return transform
 
     def put(self, transform: InstructionTransform) -> Path:
         """Write a transform, replacing one of the same key.
 
-        The bytes reach the disk under another name first; a crash leaves the old file or the new.
-
         Raises:
             OSError: The folder cannot be written; nothing is left behind.
         """
-        return write_whole(self._file(transform.key), artefact.to_bytes(transform))
+        return write_whole(self._file(transform.key), to_bytes(transform))
 
     def keys(self) -> list[str]:
         """Keys of all stored transforms, sorted."""
@@ -133,7 +157,7 @@ class TransformStore:
             raise ConfigError(f"{file} exists already. Choose another name or remove it first.")
         if not file.parent.is_dir():
             raise ConfigError(f"There is no folder {file.parent}. Make it first, or name another.")
-        return write_whole(file, artefact.to_bytes(transform))
+        return write_whole(file, to_bytes(transform))
 
     def _file(self, key: str) -> Path:
         if not key or not set(key) <= set("0123456789abcdef"):
@@ -145,16 +169,157 @@ class TransformStore:
     def _summary(self, key: str) -> TransformSummary:
         file = self.path / f"{key}{_SUFFIX}"
         try:
-            about = artefact.read_description(read_limited(file, artefact.MAX_BYTES))
-            instruction, guide, collection, report, created = artefact.summarise(about)
+            about = _summarise(read_description(read_limited(file)))
         except (ArtefactError, OSError) as exc:
             return TransformSummary(key=key, path=file, problem=str(exc))
-        return TransformSummary(
-            key=key,
-            path=file,
-            instruction=instruction,
-            guide=guide,
-            created=created,
-            collection=collection,
-            report=report,
-        )
+        return TransformSummary(key=key, path=file, **about)
+
+
+def to_bytes(transform: InstructionTransform) -> bytes:
+    """Serialise a transform; equal transforms give equal bytes."""
+    query, space = transform.query, transform.space
+    about = {
+        "format_version": FORMAT_VERSION,
+        "written_by": __version__,
+        "instruction": transform.instruction,
+        "guide": transform.guide,
+        "collection": asdict(transform.collection),
+        "created": transform.created,
+        "config": transform.config.to_dict(),
+        "report": transform.report.to_dict(),
+        "norms": asdict(transform.norms),
+        "mix": transform.mix,
+        "query": {"residual": query.residual, "gate": query.gate},
+        "space": {"weight": space.weight, "layers": len(space.encoder.layers)},
+    }
+    tensors = {f"query.{name}": getattr(query, name) for name in ("gates", "bias", "directions")}
+    for index, (weights, bias) in enumerate(space.encoder.layers):
+        tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"] = weights, bias
+    if space.classifier is not None:
+        tensors["classifier.weights"] = space.classifier.weights
+        tensors["classifier.bias"] = space.classifier.bias
+    if query.correction is not None:
+        tensors |= {f"correction.{name}": getattr(query.correction, name) for name in _CORRECTION}
+    return pack(tensors, _HEADER, about)
+
+
+def from_bytes(data: bytes) -> InstructionTransform:
+    """The reverse of `to_bytes`.
+
+    Raises:
+        ArtefactError: The bytes are damaged, of another kind, or written by a newer version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    about = read_description(data)
+    try:
+        tensors = load(data)
+        transform = _build(about, tensors)
+        check_tensors(tensors)
+        _check(transform)
+    except (SafetensorError, InstructEmbeddingsError, *MALFORMED) as exc:
+        raise ArtefactError(
+            f"The artefact is damaged or incomplete ({brief(exc)}). {_REMEDY}"
+        ) from exc
+    return transform
+
+
+def read_description(data: bytes) -> dict[str, Any]:
+    """The JSON description in the header, without building any array.
+
+    Raises:
+        ArtefactError: There is none, it is too long, or its `format_version` is not known.
+    """
+    return describe(data, _HEADER, _READABLE, what="transform", remedy=_REMEDY)
+
+
+def _summarise(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked instruction, guide, created, collection and report of a description.
+
+    Raises:
+        ArtefactError: A field is missing or has the wrong form.
+    """
+    try:
+        instruction, guide, created = (about[name] for name in ("instruction", "guide", "created"))
+        collection = CollectionInfo(**about["collection"])
+        report = FitReport.from_dict(about["report"])
+        texts = (created, collection.name, collection.id)
+        if collection.space not in get_args(Space) or not all(isinstance(t, str) for t in texts):
+            raise ValueError(f"the space {collection.space!r} or time {created!r} is unknown")
+        if type(collection.dimension) is not int or not 0 < collection.dimension <= LONGEST_AXIS:
+            raise ValueError(f"a dimension is a number from 1 to {LONGEST_AXIS:,}")
+        # Fails for values of another type, which would show only in a later search.
+        transform_key(instruction, guide, collection)
+        report.check()
+    except MALFORMED as exc:
+        raise ArtefactError(
+            f"The description of the artefact is incomplete or wrong ({brief(exc)}). {_REMEDY}"
+        ) from exc
+    return {
+        "instruction": instruction,
+        "guide": guide,
+        "created": created,
+        "collection": collection,
+        "report": report,
+    }
+
+
+def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> InstructionTransform:
+    correction = classifier = None
+    if any(name.startswith("correction.") for name in tensors):
+        correction = Correction(**{name: tensors[f"correction.{name}"] for name in _CORRECTION})
+    if "classifier.weights" in tensors:
+        classifier = Classifier(tensors["classifier.weights"], tensors["classifier.bias"])
+    layers = tuple(
+        (tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"])
+        for index in range(int(about["space"]["layers"]))
+    )
+    return InstructionTransform(
+        **_summarise(about),
+        query=QueryTransform(
+            residual=float(about["query"]["residual"]),
+            gates=tensors["query.gates"],
+            bias=tensors["query.bias"],
+            directions=tensors["query.directions"],
+            gate=about["query"]["gate"],
+            correction=correction,
+        ),
+        space=SpaceTransform(VectorEncoder(layers), classifier, float(about["space"]["weight"])),
+        mix=float(about["mix"]),
+        norms=Norms(**about["norms"]),
+        config=FitConfig.from_dict(about["config"]),
+    )
+
+
+def _check(transform: InstructionTransform) -> None:
+    """Refuse what no search could use: shares out of range, and shapes that do not fit."""
+    query, space, norms = transform.query, transform.space, transform.norms
+    for number in (query.residual, transform.mix, space.weight, norms.mean, norms.spread):
+        check_number(np.asarray(number))
+    if not (0 <= transform.mix <= 1 and 0 <= space.weight <= 1):
+        raise ValueError("a weight is outside [0, 1]")
+    if query.gate not in get_args(Gate) or not space.encoder.layers:
+        raise ValueError("its gate is unknown, or its encoder has no layer")
+    width = dimension = transform.collection.dimension
+    _check_map(query.gates, query.bias, dimension)
+    _check_map(query.directions, query.bias, dimension)
+    if space.classifier is not None:
+        _check_map(space.classifier.weights, space.classifier.bias, dimension)
+    for weights, bias in space.encoder.layers:
+        _check_map(weights, bias, width)
+        width = len(bias)
+    if (correction := query.correction) is not None:
+        _check_map(correction.axes, correction.weights, dimension)
+        near = (len(correction.queries), dimension)
+        if not correction.queries.shape == correction.moves.shape == near:
+            raise ValueError(f"its correction does not have the shape {near}")
+        # Longer ones would overflow in the exponential; a fit makes them of unit length.
+        if np.linalg.norm(correction.queries, axis=1).max(initial=0.0) > _LONGEST_QUERY:
+            raise ValueError("the judged queries of its correction are not of unit length")
+
+
+def _check_map(weights: FloatArray, bias: FloatArray, width: int) -> None:
+    # A bias of another shape would be broadcast, to whatever size.
+    if bias.ndim != 1 or weights.shape != (len(bias), width):
+        raise ValueError(f"a map does not have the shape ({bias.size}, {width})")

@@ -32,8 +32,7 @@ from instruct_embeddings.retrieval.parts import check_guide, open_store
 from instruct_embeddings.retrieval.progress import OnFit
 from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.retriever import InstructRetriever
-from instruct_embeddings.transform.question_report import QuestionReport
-from instruct_embeddings.transform.report import FitReport
+from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from langchain_instruct_embeddings.documents import collected_scores, to_documents

@@ -16,7 +16,7 @@ import pytest
 from instruct_embeddings.errors import ArtefactError
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.transform import TransformStore, fit
-from instruct_embeddings.transform.artefact import to_bytes
+from instruct_embeddings.transform.store import to_bytes
 from tests.faults.child import Child
 from tests.faults.conftest import COLOUR, Answers, Inject, ask_all, check_next_run, next_run
 from tests.unit.conftest import Toys

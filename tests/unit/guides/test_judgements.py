@@ -13,7 +13,7 @@ from instruct_embeddings.guides.judgements import Judgement, JudgementGuide
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform import InstructionTransform
-from instruct_embeddings.transform.from_judgements import refine
+from instruct_embeddings.transform.judgements import refine
 from tests.unit.conftest import Toys
 
 TRIPLES = [("left", "a", True), ("right", "b", True), ("left", "c", False)]

@@ -24,10 +24,9 @@ from instruct_embeddings.errors import (
 from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.transform import TransformStore
-from instruct_embeddings.transform.artefact import to_bytes as transform_to_bytes
-from instruct_embeddings.transform.bridge import QueryBridge, from_bytes, to_bytes
+from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge, from_bytes, to_bytes
 from instruct_embeddings.transform.bridge_fit import agreement, fit_bridge
-from instruct_embeddings.transform.bridge_report import BridgeReport
+from instruct_embeddings.transform.store import to_bytes as transform_to_bytes
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import Toys, hand_made
 

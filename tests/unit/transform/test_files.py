@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import ArtefactError
+from instruct_embeddings.transform import files
 from instruct_embeddings.transform.files import read_limited, write_whole
 
 DAY = 24 * 3600
@@ -14,14 +15,17 @@ def test_a_file_replaces_another_and_its_folder_is_made(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "folder" / "a"
     assert write_whole(file, b"old") == file
     write_whole(file, b"new")
-    assert read_limited(file, 3) == b"new"
+    assert read_limited(file) == b"new"
     assert os.listdir(file.parent) == ["a"]
 
 
-def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_BYTES", 3)
     file = write_whole(tmp_path / "a", b"four")
     with pytest.raises(ArtefactError, match="has 4 bytes; an artefact has at most 3"):
-        read_limited(file, 3)
+        read_limited(file)
 
 
 def test_an_error_keeps_its_class_and_names_the_file(

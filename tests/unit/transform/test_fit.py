@@ -10,7 +10,7 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import GuideError, InstructionError
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform import InstructionTransform, fit_transform
-from instruct_embeddings.transform.artefact import to_bytes
+from instruct_embeddings.transform.store import to_bytes
 from tests.unit.conftest import INFO, Toys, make_toys
 
 

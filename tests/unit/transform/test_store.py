@@ -8,7 +8,8 @@ import pytest
 from instruct_embeddings.errors import ArtefactError, ConfigError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform import TransformStore
-from instruct_embeddings.transform.artefact import MAX_BYTES, to_bytes
+from instruct_embeddings.transform.files import MAX_BYTES
+from instruct_embeddings.transform.store import to_bytes
 from tests.unit.conftest import hand_made
 
 INFO = CollectionInfo("plane", "plane-1", 2, "cosine")
