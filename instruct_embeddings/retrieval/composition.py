@@ -160,28 +160,3 @@ def _is_weight(weight: object) -> bool:
     if not isinstance(weight, int | float) or isinstance(weight, bool):
         return False
     return 0 < weight <= sys.float_info.max
-
-
-def check_default(asked: Asked | None) -> str | dict[str, float] | None:
-    """What a retriever asks by default, as `check_asked` leaves it; one instruction stays a text.
-
-    Raises:
-        InstructionError: As `check_asked`.
-    """
-    if isinstance(asked, Mapping):
-        return check_asked(asked)
-    return None if asked is None else check_instruction(asked)
-
-
-def one_instruction(asked: Asked | None) -> str:
-    """The instruction that a transform is fitted for.
-
-    Raises:
-        InstructionError: There is none, or there are several with weights.
-    """
-    if isinstance(asked, str):
-        return asked
-    raise InstructionError(
-        f"There is no instruction to fit: the retriever has {asked!r}. "
-        'Pass one sentence such as "What programming language is it written in?".'
-    )

@@ -70,7 +70,17 @@ class ChromaVectors:
         self._dimension_of: tuple[UUID, int] | None = None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.collection.name!r}, page_size={self.page_size})"
+        found = self.collection
+        return f"{type(self).__name__}({found.name!r}, id={str(found.id)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both show one collection, through whichever objects."""
+        if not isinstance(other, ChromaVectors):
+            return NotImplemented
+        return self.source is other.source or self.collection.id == other.collection.id
+
+    def __hash__(self) -> int:
+        return hash(self.collection.id)
 
     @property
     def collection(self) -> Collection:

@@ -3,18 +3,35 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from langchain_core.documents import Document
 
-from instruct_embeddings._warnings import warn
-from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings import Hit
+from instruct_embeddings.hosts import warn
 
-# Says that the transform of another instruction served, and of which.
+# Key of metadata that carry a score: the instructions whose transforms served for those asked.
 REUSED = "reused_instruction"
 _LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
 _scores: ContextVar[list[float] | None] = ContextVar("scores", default=None)
+
+
+def to_documents(hits: Sequence[Hit], score_key: str | None) -> list[Document]:
+    """Documents in the order of the hits, as they are stored.
+
+    Scores are no part of them: LangChain takes two documents for the same where text and metadata
+    are equal (`MultiQueryRetriever`, the indexing API), so a score would make one document that
+    several queries find many. As in `Chroma`, a row that was stored without a text is left out.
+
+    Args:
+        hits: Hits, best first.
+        score_key: Metadata key that receives the score all the same; None leaves them as stored.
+    """
+    shown = [hit for hit in hits if hit.text is not None]
+    scores = _scores.get()
+    if scores is not None:
+        scores[:] = [float(hit.score) for hit in shown]
+    return [_to_document(hit, score_key) for hit in shown]
 
 
 @contextmanager
@@ -28,30 +45,10 @@ def collected_scores() -> Iterator[list[float]]:
         _scores.reset(token)
 
 
-def to_documents(hits: Sequence[Hit], score_key: str | None) -> list[Document]:
-    """Documents in the order of the hits, as they are stored.
-
-    What a search finds out about a document is not part of it: LangChain takes two documents for
-    the same where text and metadata are equal (`MultiQueryRetriever`, the indexing API), and a
-    score would make one document that several queries find many.
-
-    As `Chroma` itself does, a row that was stored without a text is left out: a document has none
-    to show. What LlamaIndex stores to rebuild its nodes is left out of the metadata.
-
-    Args:
-        hits: Hits, best first.
-        score_key: Metadata key that receives the score all the same, and beside it is said where
-            the transform of another instruction served; `None` leaves the metadata as stored.
-    """
-    shown = [hit for hit in hits if hit.text is not None]
-    scores = _scores.get()
-    if scores is not None:
-        scores[:] = [float(hit.score) for hit in shown]
-    return [_to_document(hit, score_key) for hit in shown]
-
-
 def _to_document(hit: Hit, score_key: str | None) -> Document:
-    metadata = _without_node(hit.metadata)
+    metadata = dict(hit.metadata)
+    if "_node_content" in metadata:  # what LlamaIndex stores to rebuild its nodes
+        metadata = {key: value for key, value in metadata.items() if key not in _LLAMA_INDEX_KEYS}
     if score_key is not None:
         if score_key in metadata:
             warn(
@@ -63,9 +60,3 @@ def _to_document(hit: Hit, score_key: str | None) -> Document:
         if hit.reused:
             metadata[REUSED] = ", ".join(hit.reused)
     return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)
-
-
-def _without_node(metadata: Any) -> dict[str, Any]:
-    if "_node_content" not in metadata:
-        return dict(metadata)
-    return {key: value for key, value in metadata.items() if key not in _LLAMA_INDEX_KEYS}

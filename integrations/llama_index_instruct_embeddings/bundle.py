@@ -1,15 +1,13 @@
 """A query that carries what is asked of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from instruct_embeddings._arguments import UNSET, Unset, given
-from instruct_embeddings.retrieval.choosing import Choice
-from llama_index_instruct_embeddings.filters import to_where
+from instruct_embeddings.hosts import UNSET, Unset
 
 
 @dataclass
@@ -60,22 +58,7 @@ class InstructionQueryBundle(QueryBundle):
     similarity_cutoff: float | Unset | None = UNSET
     mmr_threshold: float | Unset | None = UNSET
 
-    def options(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of a search: those of a retriever, with what the query says otherwise."""
-        asked: dict[str, Any] = {
-            "where_document": self.where_document,
-            "blend": self.blend,
-            "prefetch": self.prefetch,
-        }
-        if not isinstance(self.filters, Unset):
-            asked["where"] = to_where(self.filters)
-        return {**own, **{k: value for k, value in asked.items() if not isinstance(value, Unset)}}
-
-    def choice(self, own: Choice) -> Choice:
-        """What is chosen of the results, likewise."""
-        return replace(
-            own,
-            k=given(self.similarity_top_k, own.k),
-            least=given(self.similarity_cutoff, own.least),
-            relevance=given(self.mmr_threshold, own.relevance),
-        )
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it carries, by name."""
+        own = {one.name for one in fields(self)} - {one.name for one in fields(QueryBundle)}
+        return {name: getattr(self, name) for name in own}

@@ -1,5 +1,7 @@
 """Hits of a search as LlamaIndex nodes."""
 
+from collections.abc import Sequence
+
 from llama_index.core.schema import BaseNode, NodeWithScore, ObjectType, TextNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.utils import (
@@ -7,10 +9,10 @@ from llama_index.core.vector_stores.utils import (
     metadata_dict_to_node,
 )
 
-from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings import Hit
 
 
-def to_nodes(hits: list[Hit], docstore: BaseDocumentStore | None = None) -> list[NodeWithScore]:
+def to_nodes(hits: Sequence[Hit], docstore: BaseDocumentStore | None = None) -> list[NodeWithScore]:
     """Nodes with scores, in the order of the hits.
 
     What a search finds out about a node is not part of it: LlamaIndex takes nodes for the same by
@@ -21,7 +23,7 @@ def to_nodes(hits: list[Hit], docstore: BaseDocumentStore | None = None) -> list
         docstore: Where a node that is more than text (an index node, an image) is looked up, as
             `VectorIndexRetriever` does; one that is not there is rebuilt from its metadata.
     """
-    nodes = [to_node(hit) for hit in hits]
+    nodes = [_to_node(hit) for hit in hits]
     if docstore is not None:
         nodes = _from_docstore(nodes, docstore)
     return [
@@ -30,19 +32,18 @@ def to_nodes(hits: list[Hit], docstore: BaseDocumentStore | None = None) -> list
     ]
 
 
-def to_node(hit: Hit) -> BaseNode:
-    """The node of one hit: as LlamaIndex stored it, or a text node of a foreign row."""
-    metadata = dict(hit.metadata)
-    if "_node_content" not in metadata:
-        return _foreign(hit)
+def _to_node(hit: Hit) -> BaseNode:
+    """The node of one hit: as LlamaIndex stored it, or a text node of another framework's row."""
+    if "_node_content" not in hit.metadata:
+        return _text_node(hit)
     try:
-        return metadata_dict_to_node(metadata, text=hit.text)
+        return metadata_dict_to_node(dict(hit.metadata), text=hit.text)
     except (AttributeError, KeyError, TypeError, ValueError):
         # Someone else's key of that name, or a node of a newer version: as ChromaVectorStore.
-        return _foreign(hit)
+        return _text_node(hit)
 
 
-def _foreign(hit: Hit) -> TextNode:
+def _text_node(hit: Hit) -> TextNode:
     metadata, info, relationships = legacy_metadata_dict_to_node(dict(hit.metadata))
     return TextNode(
         id_=hit.id,

@@ -80,7 +80,7 @@ def test_a_report_can_be_had_before_the_first_query(
 
 
 def test_a_report_needs_an_instruction(make_retriever: Make) -> None:
-    with pytest.raises(InstructionError, match="no instruction to fit"):
+    with pytest.raises(InstructionError, match="a plain sentence, got None"):
         make_retriever().report()
     assert make_retriever(instruction=KIND).transform_for().instruction == KIND
 

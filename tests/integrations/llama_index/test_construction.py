@@ -106,7 +106,7 @@ def test_an_engine_of_another_collection_is_refused(
     retriever: InstructionTransformRetriever, collection: Callable[[], Any], embed_model: Any
 ) -> None:
     other = ChromaVectorStore(chroma_collection=collection())
-    with pytest.raises(CollectionMismatchError, match="engine searches the collection 'tickets"):
+    with pytest.raises(CollectionMismatchError, match=r"engine searches ChromaVectors\('tickets"):
         InstructionTransformRetriever(
             vector_store=other, embed_model=embed_model, engine=retriever.engine
         )
@@ -120,7 +120,7 @@ def test_a_report_can_be_had_before_the_first_query(
     assert report.adapted > report.generic
     assert cold.with_instruction(KIND).transform_for().report == report
     assert guide.asked == [KIND]
-    with pytest.raises(InstructionError, match="no instruction to fit"):
+    with pytest.raises(InstructionError, match="a plain sentence, got None"):
         cold.report()
 
 
@@ -138,6 +138,6 @@ def test_the_number_of_nodes_can_be_set(index: VectorStoreIndex) -> None:
     retriever.similarity_top_k = 3
     assert retriever.similarity_top_k == 3
     assert len(retriever.retrieve("it ate my photos")) == 3
-    with pytest.raises(ConfigError, match="k must be an integer .*got 0"):
+    with pytest.raises(ConfigError, match=r"k must be an integer .*got 0"):
         retriever.similarity_top_k = 0
     assert retriever.similarity_top_k == 3

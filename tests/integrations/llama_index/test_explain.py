@@ -89,5 +89,5 @@ def test_steps_of_a_fit_are_told(make_retriever: Make) -> None:
 def test_a_shared_engine_has_its_own_callback(
     retriever: InstructionTransformRetriever, index: VectorStoreIndex
 ) -> None:
-    with pytest.raises(ConfigError, match="or on_fit"):
+    with pytest.raises(ConfigError, match="together with on_fit"):
         InstructionTransformRetriever(index, engine=retriever.engine, on_fit=print)

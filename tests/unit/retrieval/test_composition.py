@@ -12,12 +12,9 @@ from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.guides import GuideByInstruction, MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.retrieval.composition import (
-    Asked,
     Composition,
     Part,
     check_asked,
-    check_default,
-    one_instruction,
 )
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.conftest import COLOUR, Toys, hand_made
@@ -157,22 +154,3 @@ def test_where_no_instruction_helps_the_generic_ranking_is_kept() -> None:
     with pytest.warns(match="the generic ranking is kept"):
         hits = retriever.search([0.9, 0.5, 0.1, 0.0], instruction={"A?": 0.5, "B?": 0.5})
     assert hits == retriever.search([0.9, 0.5, 0.1, 0.0])
-
-
-def test_a_default_stays_what_it_is() -> None:
-    assert check_default(None) is None
-    assert check_default(" One? ") == "One?"
-    assert check_default({"One?": 3, "Two?": 1}) == {"One?": 0.75, "Two?": 0.25}
-
-
-@pytest.mark.parametrize("asked", ["", {}])
-def test_a_default_that_asks_nothing_is_refused(asked: Asked) -> None:
-    with pytest.raises(InstructionError):
-        check_default(asked)
-
-
-@pytest.mark.parametrize("asked", [None, {"One?": 1.0}])
-def test_a_transform_is_fitted_for_one_instruction(asked: Asked | None) -> None:
-    assert one_instruction("One?") == "One?"
-    with pytest.raises(InstructionError, match="There is no instruction to fit"):
-        one_instruction(asked)

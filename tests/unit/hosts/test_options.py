@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.hosts import SearchOptions
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.choosing import Choice
 from instruct_embeddings.retrieval.hits import Hit
 from instruct_embeddings.testing import InMemoryCollection
 
@@ -17,9 +17,8 @@ OTHERS = [[0.8, 0.6, 0, 0, 0], [0.7, 0, 0.7, 0, 0], [0.6, 0, 0, 0.8, 0], [0.5, 0
 ROWS = InMemoryCollection(np.array([COPY] * 6 + OTHERS, dtype=np.float32))
 
 
-def asked(choice: Choice) -> list[Hit]:
-    hits = InstructRetriever(ROWS).search(COPY, k=choice.wanted())
-    return choice.of(hits, ROWS)
+def asked(options: SearchOptions) -> list[Hit]:
+    return options.search(InstructRetriever(ROWS), COPY, None)
 
 
 def copies(hits: list[Hit]) -> int:
@@ -27,17 +26,17 @@ def copies(hits: list[Hit]) -> int:
 
 
 def test_copies_fill_the_results_unless_they_must_differ() -> None:
-    assert copies(asked(Choice(5))) == 5
-    spread = asked(Choice(5, relevance=0.5))
+    assert copies(asked(SearchOptions(5))) == 5
+    spread = asked(SearchOptions(5, lambda_mult=0.5))
     assert (len(spread), copies(spread)) == (5, 1)
     assert spread[0].score == pytest.approx(1)
-    assert copies(asked(Choice(5, relevance=1.0))) == 5
-    assert copies(asked(Choice(5, relevance=0.0))) == 1
+    assert copies(asked(SearchOptions(5, lambda_mult=1.0))) == 5
+    assert copies(asked(SearchOptions(5, lambda_mult=0.0))) == 1
 
 
 def test_the_order_is_that_of_the_formula() -> None:
     units = np.array(COPY)[None] @ np.array(OTHERS).T / np.linalg.norm(OTHERS, axis=1)
-    [first, *rest] = asked(Choice(3, relevance=0.4, candidates=10))
+    [first, *rest] = asked(SearchOptions(3, lambda_mult=0.4, fetch_k=10))
     chosen = [np.array(COPY)]
     for hit in rest:
         vectors = np.array(OTHERS) / np.linalg.norm(OTHERS, axis=1, keepdims=True)
@@ -53,21 +52,21 @@ def test_the_order_is_that_of_the_formula() -> None:
     ("least", "count"), [(None, 10), (-1.0, 10), (0.75, 7), (0.999, 6), (0.55, 9)]
 )
 def test_only_what_is_near_enough_is_shown(least: float | None, count: int) -> None:
-    found = asked(Choice(10, least=least))
+    found = asked(SearchOptions(10, score_threshold=least))
     assert len(found) == count
     assert all(hit.score >= (least or -1) for hit in found)
-    together = asked(Choice(10, least=least, relevance=0.5))
+    together = asked(SearchOptions(10, score_threshold=least, lambda_mult=0.5))
     assert {hit.id for hit in together} == {hit.id for hit in found}
 
 
 def test_as_many_hits_are_asked_for_as_are_chosen_among() -> None:
-    assert Choice(3).wanted() == 3
-    assert Choice(3, relevance=0.5).wanted() == 20
-    assert Choice(30, relevance=0.5).wanted() == 150
-    assert Choice(3, relevance=0.5, candidates=7).wanted() == 7
-    assert Choice(9, relevance=0.5, candidates=7).wanted() == 9
-    assert Choice(3, relevance=0.5).wanted(10) == 10
-    assert Choice(3).wanted(2) == 3
+    assert SearchOptions(3).candidates() == 3
+    assert SearchOptions(3, lambda_mult=0.5).candidates() == 20
+    assert SearchOptions(30, lambda_mult=0.5).candidates() == 150
+    assert SearchOptions(3, lambda_mult=0.5, fetch_k=7).candidates() == 7
+    assert SearchOptions(9, lambda_mult=0.5, fetch_k=7).candidates() == 9
+    assert SearchOptions(3, lambda_mult=0.5, prefetch=10).candidates() == 10
+    assert SearchOptions(3, prefetch=2).candidates() == 3
 
 
 @pytest.mark.parametrize(
@@ -75,14 +74,14 @@ def test_as_many_hits_are_asked_for_as_are_chosen_among() -> None:
     [
         ({"k": 0}, "k must be an integer .*got 0"),
         ({"k": "3"}, "k must be an integer .*got '3'"),
-        ({"k": 3, "least": 1.5}, r"similarity_cutoff\)=1.5 is not a number in \[-1, 1\]"),
-        ({"k": 3, "least": "high"}, "'high' is not a number"),
-        ({"k": 3, "least": float("nan")}, "nan is not a number"),
-        ({"k": 3, "relevance": -0.1}, r"mmr_threshold\)=-0.1 is not a number in \[0, 1\]"),
-        ({"k": 3, "relevance": True}, "True is not a number"),
-        ({"k": 3, "candidates": 0}, r"mmr_prefetch_k\) must be an integer .*got 0"),
+        ({"k": 3, "score_threshold": 1.5}, r"similarity_cutoff\)=1.5 is not a number in \[-1, 1\]"),
+        ({"k": 3, "score_threshold": "high"}, "'high' is not a number"),
+        ({"k": 3, "score_threshold": float("nan")}, "nan is not a number"),
+        ({"k": 3, "lambda_mult": -0.1}, r"mmr_threshold\)=-0.1 is not a number in \[0, 1\]"),
+        ({"k": 3, "lambda_mult": True}, "True is not a number"),
+        ({"k": 3, "fetch_k": 0}, r"mmr_prefetch_k\) must be an integer .*got 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Choice(**arguments)
+        SearchOptions(**arguments)

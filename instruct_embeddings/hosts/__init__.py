@@ -1,0 +1,34 @@
+"""What the retrievers of LangChain and LlamaIndex have in common, and one for another host needs.
+
+An adapter inherits `HostRetriever` beside the base class of its host, translates the arguments of
+the host into `SearchOptions`, and hits into the documents of the host.
+"""
+
+from instruct_embeddings._arguments import UNSET, Unset
+from instruct_embeddings._warnings import warn
+from instruct_embeddings.hosts.engine import (
+    check_shared,
+    engine_settings,
+    open_engine,
+    same_engine,
+)
+from instruct_embeddings.hosts.options import SearchOptions
+from instruct_embeddings.hosts.retriever import HostRetriever, check_default, check_query
+from instruct_embeddings.retrieval.composition import Asked
+from instruct_embeddings.retrieval.progress import OnFit
+
+__all__ = [
+    "UNSET",
+    "Asked",
+    "HostRetriever",
+    "OnFit",
+    "SearchOptions",
+    "Unset",
+    "check_default",
+    "check_query",
+    "check_shared",
+    "engine_settings",
+    "open_engine",
+    "same_engine",
+    "warn",
+]

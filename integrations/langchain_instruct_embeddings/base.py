@@ -1,0 +1,112 @@
+"""How LangChain searches: fields that a call may override, and the calls."""
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from langchain_chroma import Chroma
+from langchain_core.callbacks.manager import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables.config import RunnableConfig
+from pydantic import AfterValidator, ConfigDict, Field
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.hosts import (
+    UNSET,
+    HostRetriever,
+    SearchOptions,
+    check_default,
+    check_query,
+)
+from langchain_instruct_embeddings.documents import collected_scores, to_documents
+
+# Fields that are options of a search by the same name.
+_OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
+
+
+class DocumentRetriever(HostRetriever, BaseRetriever):
+    """Searches a vector store as its fields say, or as the arguments of a call say otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vectorstore: Chroma = Field(frozen=True)
+    k: int = Field(default=4, gt=0)
+    instruction: Annotated[str | dict[str, float] | None, AfterValidator(check_default)] = None
+    filter: dict[str, Any] | None = None
+    where_document: dict[str, Any] | None = None
+    blend: float | None = Field(default=None, ge=0.0, le=1.0)
+    prefetch: int | None = Field(default=None, gt=0)
+    exact: bool = False
+    wait: bool = False
+    score_threshold: float | None = Field(default=None, ge=-1.0, le=1.0)
+    lambda_mult: float | None = Field(default=None, ge=0.0, le=1.0)
+    fetch_k: int | None = Field(default=None, gt=0)
+    score_key: str | None = None
+
+    def invoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """`invoke` with the score of each document beside it, as vector stores give it.
+
+        Args:
+            input: The query.
+            config: Callbacks, tags, metadata of the run.
+            arguments: Those of a call, such as `instruction` and `k`.
+
+        Returns:
+            Documents, best first, each with a similarity in [-1, 1] where higher is closer: the
+            adapted cosine, or the generic similarity in a search without an instruction.
+        """
+        with collected_scores() as scores:
+            documents = self.invoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
+
+    async def ainvoke_with_scores(
+        self, input: str, config: RunnableConfig | None = None, **arguments: Any
+    ) -> list[tuple[Document, float]]:
+        """The same as `invoke_with_scores` without blocking the event loop."""
+        with collected_scores() as scores:
+            documents = await self.ainvoke(input, config, **arguments)
+        return list(zip(documents, scores, strict=True))
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **call: Any
+    ) -> list[Document]:
+        return to_documents(self._search(query, **call), self.score_key)
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **call: Any
+    ) -> list[Document]:
+        return to_documents(await self._asearch(query, **call), self.score_key)
+
+    def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        return SearchOptions(where=self.filter, **own).changed(where=filter, **call)
+
+    def _asked(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
+        return check_query(query), self._search_options(**call)
+
+    @property
+    def _embeddings(self) -> Embeddings:
+        if self.vectorstore.embeddings is None:
+            raise ConfigError(
+                "The vector store has no embeddings object, so a query cannot be embedded. It "
+                "needs the model that made its vectors: Chroma(..., embedding_function=model)."
+            )
+        return self.vectorstore.embeddings
+
+    def _vector(self, query: str) -> list[float]:
+        return self._embeddings.embed_query(query)
+
+    async def _avector(self, query: str) -> list[float]:
+        return await self._embeddings.aembed_query(query)
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = type(self.vectorstore).__name__
+        params["ls_embedding_provider"] = type(self._embeddings).__name__
+        return params

@@ -1,0 +1,120 @@
+"""How LlamaIndex searches: options that a query may override, and the calls."""
+
+import asyncio
+import copy
+from dataclasses import replace
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
+from typing_extensions import Self
+
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.hosts import (
+    UNSET,
+    Asked,
+    HostRetriever,
+    SearchOptions,
+    check_default,
+    check_query,
+)
+from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
+from llama_index_instruct_embeddings.filters import to_where
+from llama_index_instruct_embeddings.nodes import to_nodes
+from llama_index_instruct_embeddings.source import Source
+
+
+class NodeRetriever(HostRetriever, BaseRetriever):
+    """Searches with its own options, or as an `InstructionQueryBundle` says otherwise."""
+
+    def __init__(
+        self,
+        source: Source,
+        options: SearchOptions,
+        callback_manager: CallbackManager | None,
+        object_map: dict[str, Any] | None,
+        verbose: bool,
+    ) -> None:
+        """Take from the source what is not given."""
+        self._embed_model, self._docstore = source.embed_model, source.docstore
+        self._options = replace(options, instruction=check_default(options.instruction))
+        super().__init__(
+            callback_manager=callback_manager or source.callback_manager,
+            object_map=object_map or source.object_map,
+            verbose=verbose,
+        )
+
+    @property
+    def instruction(self) -> Asked | None:
+        """Instruction of queries that carry none."""
+        return self._options.instruction
+
+    @property
+    def similarity_top_k(self) -> int:
+        """Number of nodes wanted."""
+        return self._options.k
+
+    @similarity_top_k.setter
+    def similarity_top_k(self, value: int) -> None:
+        self._options = replace(self._options, k=value)
+
+    def with_instruction(self, instruction: Asked | None) -> Self:
+        """A copy with another instruction that shares the engine, so nothing is fitted twice."""
+        other = copy.copy(self)
+        other._options = replace(self._options, instruction=check_default(instruction))
+        return other
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return to_nodes(self._search(query_bundle), self._docstore)
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        hits = await self._asearch(query_bundle)
+        return await asyncio.to_thread(to_nodes, hits, self._docstore)
+
+    def _asked(self, query: QueryType, **call: Any) -> tuple[str | None, SearchOptions]:
+        if isinstance(query, InstructionQueryBundle):
+            call = query.arguments() | call
+        return _bundle(query).query_str or None, self._search_options(**call)
+
+    def _search_options(
+        self,
+        *,
+        filters: Any = UNSET,
+        similarity_top_k: Any = UNSET,
+        similarity_cutoff: Any = UNSET,
+        mmr_threshold: Any = UNSET,
+        **call: Any,
+    ) -> SearchOptions:
+        return self._options.changed(
+            where=UNSET if filters is UNSET else to_where(filters),
+            k=similarity_top_k,
+            score_threshold=similarity_cutoff,
+            lambda_mult=mmr_threshold,
+            **call,
+        )
+
+    def _vector(self, query: QueryType) -> list[float]:
+        bundle = _bundle(query)
+        if bundle.embedding is not None:
+            return bundle.embedding
+        return self._embed_model.get_agg_embedding_from_queries(_strings(bundle))
+
+    async def _avector(self, query: QueryType) -> list[float]:
+        bundle = _bundle(query)
+        if bundle.embedding is not None:
+            return bundle.embedding
+        return await self._embed_model.aget_agg_embedding_from_queries(_strings(bundle))
+
+
+def _bundle(query: QueryType) -> QueryBundle:
+    return query if isinstance(query, QueryBundle) else QueryBundle(check_query(query))
+
+
+def _strings(bundle: QueryBundle) -> list[str]:
+    if bundle.embedding_strs:
+        return bundle.embedding_strs
+    raise ConfigError(
+        "The query is empty, so there is nothing to embed. Pass a text, "
+        "custom_embedding_strs or an embedding."
+    )
