@@ -1,6 +1,6 @@
 """Whether a figure, or a difference of two, is more than chance: the bootstrap."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from instruct_embeddings.errors import ConfigError
 
 ROUNDS = 1000
 LEVEL = 0.95
+_BATCH = 100  # resamples held in memory at once
 
 Statistic: TypeAlias = Callable[[IntArray], float]
 """A figure of some units (queries, rows, triplets), given by their positions, shape (m,)."""
@@ -83,7 +84,7 @@ def mean_of(values: ArrayLike) -> Statistic:
 def bootstrap(
     statistic: Statistic, size: int, *, rounds: int = ROUNDS, level: float = LEVEL, seed: int = 0
 ) -> Estimate:
-    """A figure with the interval that resampled units give (Efron, 1979).
+    """A figure with its bootstrap interval (Efron, 1979).
 
     The interval lies between percentiles of the resampled figures, moved by their bias: resamples
     repeat units, which raises some figures a little, V-measure among them.
@@ -98,8 +99,7 @@ def bootstrap(
     Raises:
         ConfigError: `size`, `rounds` or `level` is out of its range.
     """
-    value, found = _resampled(statistic, size, rounds, level, seed)
-    low, high = _ends(found, level)
+    value, low, high, _ = _resampled(statistic, size, rounds, level, seed)
     return Estimate(value, low, high, level)
 
 
@@ -125,31 +125,35 @@ def paired_bootstrap(
     Raises:
         ConfigError: `size`, `rounds` or `level` is out of its range.
     """
-    value, found = _resampled(lambda u: one(u) - other(u), size, rounds, level, seed)
-    low, high = _ends(found, level)
+    value, low, high, found = _resampled(
+        lambda units: one(units) - other(units), size, rounds, level, seed
+    )
     beyond = min(int((found <= 0).sum()), int((found >= 0).sum()))
-    p_value = min(1.0, 2 * (beyond + 1) / (rounds + 1))
-    return Difference(value, low, high, level, p_value)
+    return Difference(value, low, high, level, min(1.0, 2 * (beyond + 1) / (rounds + 1)))
 
 
 def _resampled(
     statistic: Statistic, size: int, rounds: int, level: float, seed: int
-) -> tuple[float, NDArray[np.float64]]:
-    """The figure of all units, and those of the resamples without their bias, shape (rounds,)."""
+) -> tuple[float, float, float, NDArray[np.float64]]:
+    """The figure, the ends of its interval, and the resampled figures without their bias."""
+    from scipy import stats
+
     at_least("size", size, 2, optional=False)
     at_least("rounds", rounds, 100, optional=False)
     if not 0 < level < 1:
         raise ConfigError(f"level={level!r} is not between 0 and 1. Use a value such as {LEVEL}.")
     value = statistic(np.arange(size))
-    found = np.array([statistic(units) for units in _resamples(size, rounds, seed)])
-    return value, found - (found.mean() - value)
-
-
-def _resamples(size: int, rounds: int, seed: int) -> Iterator[IntArray]:
-    rng = np.random.default_rng(seed)
-    return (rng.integers(0, size, size) for _ in range(rounds))
-
-
-def _ends(found: NDArray[np.float64], level: float) -> tuple[float, float]:
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    found = stats.bootstrap(
+        (np.arange(size),),
+        statistic,
+        vectorized=False,
+        n_resamples=rounds,
+        batch=_BATCH,
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    resampled = found.bootstrap_distribution
+    bias = resampled.mean() - value
+    low, high = found.confidence_interval
+    return value, float(low - bias), float(high - bias), resampled - bias
