@@ -152,10 +152,10 @@ bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.reuse --data "$(DATA)" $(ARGS)
 
-.PHONY: bench-awareness
-bench-awareness: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
+.PHONY: bench-instruction-following
+bench-instruction-following: .venv/.ready ## Whether embeddings obey instructions; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
-	@$(PY) -m benchmarks.awareness_suite --data "$(DATA)" $(ARGS)
+	@$(PY) -m benchmarks.instruction_following --data "$(DATA)" $(ARGS)
 
 .PHONY: bench-mteb
 bench-mteb: .venv/.ready ## mteb's tasks on local texts; DATA=folder; Python 3.11 or newer

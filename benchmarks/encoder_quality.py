@@ -16,12 +16,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.awareness import measure_triplets, measure_wordings
 from benchmarks.encoder_quality_kept import measure_kept
 from benchmarks.encoder_quality_report import print_report
 from benchmarks.environment import environment, save
 from benchmarks.tasks import TASKS, Split, Task, embed, embed_under, load
 from benchmarks.transform import GENERIC, PREFIX, Ranked, folded, judge
+from benchmarks.triplets import measure_triplets, measure_wordings
 from instruct_embeddings import FitConfig, InstructEncoder, InstructionTransform
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL

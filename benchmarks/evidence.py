@@ -3,11 +3,11 @@
     python -m benchmarks.evidence --data FOLDER [--quick] [--output FOLDER]
     python -m benchmarks.evidence --page-only
 
-Peers, their costs as a collection grows, the map, LIMIT, mteb and awareness are measured; of
-ablation, refinement, guides and query latency, which take hours, the kept results are shown. With
---quick everything is measured on few texts, its tables are printed, no results are kept, and the
-page is written to the output folder from the results kept before. A test compares the page with
-what this module makes of `results/`.
+Peers, their costs as a collection grows, the map, LIMIT, mteb and instruction following are
+measured; of ablation, refinement, guides and query latency, which take hours, the kept results are
+shown. With --quick everything is measured on few texts, its tables are printed, no results are
+kept, and the page is written to the output folder from the results kept before. A test compares the
+page with what this module makes of `results/`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 from rich.console import Console
 
-from benchmarks import awareness_page, limit_page, mteb_page
+from benchmarks import instruction_following_page, limit_page, mteb_page
 from benchmarks.environment import load
 from benchmarks.evidence_claims import ablation, ratios, refinement
 from benchmarks.evidence_losses import losses
@@ -29,7 +29,7 @@ from benchmarks.report import ROOT, ran, tabulate
 
 PAGE = ROOT / "docs" / "evidence.md"
 # Each in a process of its own, so that none leaves memory or threads to the next.
-PARTS = ("peers", "peers_scale", "limit", "mteb_local", "awareness_suite")
+PARTS = ("peers", "peers_scale", "limit", "mteb_local", "instruction_following")
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def page() -> str:
         *refinement(tabulate, ran),
         *limit_page.section(tabulate, ran),
         *mteb_page.section(tabulate, ran),
-        *awareness_page.section(tabulate, ran),
+        *instruction_following_page.section(tabulate, ran),
     ]
     return "\n\n".join(parts) + "\n"
 

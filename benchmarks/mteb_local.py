@@ -20,9 +20,9 @@ from mteb.abstasks import AbsTask
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.awareness import PAIRS, Pair, with_action
 from benchmarks.environment import environment, save
 from benchmarks.tasks import labelled
+from benchmarks.triplets import PAIRS, Pair, with_action
 from instruct_embeddings import EncoderGuide, InstructEncoder
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.evaluation.jsonl_tasks import (

@@ -6,11 +6,12 @@ scikit-learn and matplotlib come with the extra `eval`, mteb with the extra `mte
 `mteb_encoder`, `mteb_retriever`, `mteb_tasks` and `mteb_run` are imported by name.
 """
 
-from instruct_embeddings.evaluation.awareness_report import AwarenessFigure, AwarenessReport
-from instruct_embeddings.evaluation.awareness_suite import (
+from instruct_embeddings.evaluation.instruction_following import (
     Aspect,
-    AwarenessSizes,
-    measure_awareness,
+    InstructionFollowingReport,
+    InstructionFollowingScore,
+    InstructionFollowingSizes,
+    measure_instruction_following,
 )
 from instruct_embeddings.evaluation.labelled import evaluate, evaluate_collection
 from instruct_embeddings.evaluation.report import Evaluation, EvaluationConfig, Scored
@@ -24,18 +25,18 @@ from instruct_embeddings.transform.significance import (
 
 __all__ = [
     "Aspect",
-    "AwarenessFigure",
-    "AwarenessReport",
-    "AwarenessSizes",
     "Difference",
     "Estimate",
     "Evaluation",
     "EvaluationConfig",
+    "InstructionFollowingReport",
+    "InstructionFollowingScore",
+    "InstructionFollowingSizes",
     "Scored",
     "bootstrap",
     "evaluate",
     "evaluate_collection",
     "mean_of",
-    "measure_awareness",
+    "measure_instruction_following",
     "paired_bootstrap",
 ]

@@ -31,12 +31,12 @@ class ArrayCollection:
         self.vectors = unit_rows(vectors)
         self._ids = tuple(ids)
         self._texts = tuple(texts) if texts is not None else (None,) * len(self._ids)
-        self._places = {row: place for place, row in enumerate(self._ids)}
+        self._positions = {row: position for position, row in enumerate(self._ids)}
         if not self._ids:
             raise EmptyCollectionError("There is no text to search. Pass at least one.")
-        if not len(self._places) == len(self._ids) == len(self.vectors) == len(self._texts):
+        if not len(self._positions) == len(self._ids) == len(self.vectors) == len(self._texts):
             raise ConfigError(
-                f"Got {len(self._ids)} ids ({len(self._places)} of them different), "
+                f"Got {len(self._ids)} ids ({len(self._positions)} of them different), "
                 f"{len(self.vectors)} vectors and {len(self._texts)} texts. Pass one of each for "
                 "every row."
             )
@@ -47,7 +47,7 @@ class ArrayCollection:
         Raises:
             KeyError: One of them is not here.
         """
-        return self.vectors[[self._places[row] for row in ids]]
+        return self.vectors[[self._positions[row] for row in ids]]
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space."""
@@ -69,13 +69,12 @@ class ArrayCollection:
     ) -> Rows:
         """One page of rows in the order given."""
         _refuse_filters(where, where_document)
-        places = range(offset, min(offset + limit, len(self._ids)))
-        return self._rows(places, vectors=vectors, records=records)
+        return self._rows(range(self.count())[offset : offset + limit], vectors, records)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
         """Rows by id, in the order asked; ids that do not exist are left out."""
-        places = [self._places[row] for row in ids if row in self._places]
-        return self._rows(places, vectors=vectors, records=records)
+        known = [self._positions[row] for row in ids if row in self._positions]
+        return self._rows(known, vectors, records)
 
     def search(
         self,
@@ -96,17 +95,16 @@ class ArrayCollection:
         scores = self.vectors @ query
         best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
         best = best[np.argsort(-scores[best], kind="stable")]
-        return Neighbours(tuple(self._ids[place] for place in best), scores[best])
+        return Neighbours(tuple(self._ids[position] for position in best), scores[best])
 
-    def _rows(self, places: Sequence[int], *, vectors: bool, records: bool) -> Rows:
-        """The rows at some places, with what is asked for."""
+    def _rows(self, positions: Sequence[int], vectors: bool, records: bool) -> Rows:
         everything = Rows(
             self._ids,
             self.vectors if vectors else np.empty((0, 0), dtype=np.float32),
             self._texts if records else (),
             ({},) * len(self._ids) if records else (),
         )
-        return everything.take(places)
+        return everything.take(positions)
 
 
 def _refuse_filters(*filters: Where | None) -> None:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from instruct_embeddings.errors import DataError
-from instruct_embeddings.evaluation.awareness import can_be_anchors, draw_triplets
+from instruct_embeddings.evaluation.triplets import can_be_anchors, draw_triplets
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
 TOP_RANKED, QREL_DIFF = "top_ranked.jsonl", "qrel_diff.jsonl"

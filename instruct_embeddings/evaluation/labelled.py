@@ -2,16 +2,16 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import FloatArray
+from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError, TransformWarning
 from instruct_embeddings.evaluation.arrays import ArrayCollection
-from instruct_embeddings.evaluation.clustering import codes, k_means, v_measure_of
+from instruct_embeddings.evaluation.metrics import codes, k_means, v_measure_of
 from instruct_embeddings.evaluation.report import (
     ADAPTED,
     GENERIC,
@@ -30,7 +30,6 @@ from instruct_embeddings.transform.significance import (
     mean_of,
     paired_bootstrap,
 )
-from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import unit_rows
 
 
@@ -61,7 +60,7 @@ def evaluate(
         instruction: A plain sentence.
         texts: Texts of the rows, for a guide that reads them.
         guide: What the transform learns from; None for the labels of its part of the rows. Guides
-            that know rows by id find them under "0", "1", ..., their places.
+            that know rows by id find them under "0", "1", ..., their positions.
         others: Further vectors of the rows by name, each of shape (n, any), to compare with.
         config: How it is measured.
         fit: How the transform is fitted.
@@ -72,28 +71,46 @@ def evaluate(
         MissingExtraError: scikit-learn is not installed (extra `eval`).
     """
     chosen = config or EvaluationConfig()
-    rows = _Labelled.of(vectors, labels, texts, chosen)
-    taught = guide or LabelGuide({str(i): str(labels[i]) for i in rows.learn})
-    transform = _taught(rows, instruction, taught, fit or FitConfig(seed=chosen.seed))
+    unit = unit_rows(vectors)
+    if not len(unit) == len(labels) == len(labels if texts is None else texts):
+        raise ConfigError(
+            f"Got {len(unit)} vectors, {len(labels)} labels and "
+            f"{'no' if texts is None else len(texts)} texts. Pass one of each for every row."
+        )
+    learn, measure = _split(labels, chosen)
+    names = codes([str(labels[row]) for row in measure])
+    pool = unit[measure]
+    queries = pool[: chosen.queries]
+
+    teacher = guide or LabelGuide({str(row): str(labels[row]) for row in learn})
+    collection = ArrayCollection(
+        [str(row) for row in learn],
+        unit[learn],
+        None if texts is None else [texts[i] for i in learn],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TransformWarning)  # the report says the same
+        retriever = InstructRetriever(collection, teacher, fit=fit or FitConfig(seed=chosen.seed))
+        transform = retriever.transform(instruction)
     used = transform.report.gains or chosen.force
-    pool = rows.vectors[rows.measure]
+
     spaces = {GENERIC: pool, ADAPTED: transform.space.encoder.encode(pool) if used else pool}
-    ranked = {GENERIC: _cosines(pool, chosen), ADAPTED: _cosines(pool, chosen)}
+    scores = {GENERIC: queries @ pool.T, ADAPTED: queries @ pool.T}
     if used:
-        ranked[ADAPTED] = _adapted(transform, pool, chosen)
+        # One query at a time, as an exact search scores it.
+        scores[ADAPTED] = np.stack([transform.score(query[None], pool) for query in queries])
     for name, given in (others or {}).items():
-        spaces[name] = rows.measured(name, given)
-        ranked[name] = _cosines(spaces[name], chosen)
-    found = _statistics(rows.labels, spaces, ranked, chosen)
+        spaces[name] = _other(name, given, len(unit))[measure]
+        scores[name] = spaces[name][: chosen.queries] @ spaces[name].T
     return Evaluation(
         instruction=instruction,
-        guide=taught.key,
-        learned=len(rows.learn),
+        guide=teacher.key,
+        learned=len(learn),
         measured=len(pool),
-        labels=len(set(rows.labels)),
+        labels=int(names.max()) + 1,
         k=chosen.k,
         used=used,
-        methods=tuple(_scored(name, found, chosen) for name in spaces),
+        methods=_methods(names, spaces, scores, chosen),
         fit=transform.report,
     )
 
@@ -139,131 +156,72 @@ def evaluate_collection(
     )
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Rows with labels, split.
-
-    Attributes:
-        vectors: Unit rows, shape (n, d), unlabelled ones too.
-        texts: One a row.
-        learn: Places of the rows to learn from.
-        measure: Places of the rows to measure.
-        labels: Of the rows to measure.
-    """
-
-    vectors: FloatArray
-    texts: Sequence[str | None]
-    learn: list[int]
-    measure: list[int]
-    labels: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        vectors: ArrayLike,
-        labels: Sequence[str | None],
-        texts: Sequence[str] | None,
-        config: EvaluationConfig,
-    ) -> "_Labelled":
-        unit = unit_rows(vectors)
-        if not len(unit) == len(labels) == len(labels if texts is None else texts):
-            raise ConfigError(
-                f"Got {len(unit)} vectors, {len(labels)} labels and "
-                f"{'no' if texts is None else len(texts)} texts. Pass one of each for every row."
-            )
-        known = [i for i, label in enumerate(labels) if label is not None]
-        order = np.random.default_rng(config.seed).permutation(known).tolist()
-        cut = round(config.learn * len(order))
-        measured = order[cut:]
-        own = tuple(str(labels[i]) for i in measured)
-        if len(measured) <= config.k or len(set(own)) < 2:
-            raise ConfigError(
-                f"{len(measured)} rows with {len(set(own))} labels are left to measure; more than "
-                f"k={config.k} rows and at least 2 labels are needed. Pass more labelled rows."
-            )
-        return cls(unit, texts or [None] * len(unit), order[:cut], measured, own)
-
-    def measured(self, name: str, vectors: ArrayLike) -> FloatArray:
-        """Other vectors of the measured rows, shape (m, any)."""
-        unit = unit_rows(vectors)
-        if len(unit) != len(self.vectors) or name in (GENERIC, ADAPTED):
-            raise ConfigError(
-                f"others[{name!r}] holds {len(unit)} vectors for {len(self.vectors)} rows. Pass "
-                f"one a row, under a name other than {GENERIC!r} and {ADAPTED!r}."
-            )
-        return unit[self.measure]
+def _split(labels: Sequence[str | None], config: EvaluationConfig) -> tuple[list[int], list[int]]:
+    """Rows to learn from and rows to measure, among those with a label."""
+    known = [row for row, label in enumerate(labels) if label is not None]
+    order = np.random.default_rng(config.seed).permutation(known).tolist()
+    cut = round(config.learn * len(order))
+    learn, measure = order[:cut], order[cut:]
+    distinct = len({str(labels[row]) for row in measure})
+    if len(measure) <= config.k or distinct < 2:
+        raise ConfigError(
+            f"{len(measure)} rows with {distinct} labels are left to measure; more than "
+            f"k={config.k} rows and at least 2 labels are needed. Pass more labelled rows."
+        )
+    return learn, measure
 
 
-def _taught(
-    rows: _Labelled, instruction: str, guide: Guide, fit: FitConfig
-) -> InstructionTransform:
-    """What a guide teaches on the part to learn from; the report says whether it gains."""
-    collection = ArrayCollection(
-        [str(i) for i in rows.learn], rows.vectors[rows.learn], [rows.texts[i] for i in rows.learn]
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TransformWarning)
-        return InstructRetriever(collection, guide, fit=fit).transform(instruction)
+def _other(name: str, vectors: ArrayLike, rows: int) -> FloatArray:
+    unit = unit_rows(vectors)
+    if len(unit) != rows or name in (GENERIC, ADAPTED):
+        raise ConfigError(
+            f"others[{name!r}] holds {len(unit)} vectors for {rows} rows. Pass one a row, under a "
+            f"name other than {GENERIC!r} and {ADAPTED!r}."
+        )
+    return unit
 
 
-def _cosines(pool: FloatArray, config: EvaluationConfig) -> FloatArray:
-    return _without_self(pool[: config.queries] @ pool.T)
-
-
-def _adapted(
-    transform: InstructionTransform, pool: FloatArray, config: EvaluationConfig
-) -> FloatArray:
-    """Scores of all measured rows for each query, as an exact search gives them."""
-    queries = pool[: config.queries]
-    return _without_self(np.stack([transform.score(query[None], pool) for query in queries]))
-
-
-def _without_self(scores: FloatArray) -> FloatArray:
-    """Queries are the first rows, and do not find themselves; shape (q, n)."""
-    np.fill_diagonal(scores, -np.inf)
-    return scores
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Precision as a statistic of queries and V-measure as one of rows, by method."""
-
-    statistics: Mapping[str, tuple[Statistic, Statistic]]
-    queries: int
-    rows: int
-
-
-def _statistics(
-    labels: Sequence[str],
+def _methods(
+    names: IntArray,
     spaces: Mapping[str, FloatArray],
-    ranked: Mapping[str, FloatArray],
+    scores: Mapping[str, FloatArray],
     config: EvaluationConfig,
-) -> _Found:
-    names = codes(labels)
-    asked = names[: config.queries]
-    relevant: NDArray[np.bool_] = asked[:, None] == names[None]
+) -> tuple[Scored, ...]:
+    """Precision of the queries and V-measure of the rows, with intervals, by method.
+
+    Args:
+        names: Labels of the rows as numbers, shape (m,).
+        spaces: What is clustered, shape (m, any).
+        scores: Of all rows for each query, shape (q, m); the queries are the first rows.
+        config: How it is measured.
+    """
+    queries = names[: config.queries]
+    relevant = queries[:, None] == names[None]
     np.fill_diagonal(relevant, val=False)
     answerable = relevant.any(axis=1)
-    if answerable.sum() < 2:
+    count = int(answerable.sum())
+    if count < 2:
         raise ConfigError(
-            f"Only {int(answerable.sum())} of {len(asked)} queries share their label with another "
-            "measured row; at least 2 are needed. Pass more rows of each label."
+            f"Only {count} of {len(queries)} queries share their label with another measured row; "
+            "at least 2 are needed. Pass more rows of each label."
         )
-    found = {}
+    found: dict[str, tuple[Statistic, Statistic]] = {}
     for name, space in spaces.items():
-        precision = precision_at_k(ranked[name][answerable], relevant[answerable], config.k)
+        np.fill_diagonal(scores[name], val=-np.inf)  # a query does not find itself
+        hits = precision_at_k(scores[name][answerable], relevant[answerable], config.k)
         clusters = k_means(space, int(names.max()) + 1, config.seed)
-        found[name] = (mean_of(precision), v_measure_of(names, clusters))
-    return _Found(found, int(answerable.sum()), len(names))
-
-
-def _scored(name: str, found: _Found, config: EvaluationConfig) -> Scored:
-    rounds, level, seed = config.rounds, config.level, config.seed
-    estimates, gains = [], []
-    for one, generic, size in zip(
-        found.statistics[name], found.statistics[GENERIC], (found.queries, found.rows), strict=True
-    ):
-        estimates.append(bootstrap(one, size, rounds=rounds, level=level, seed=seed))
-        gain = paired_bootstrap(one, generic, size, rounds=rounds, level=level, seed=seed)
-        gains.append(None if name == GENERIC else gain)
-    return Scored(name, estimates[0], estimates[1], gains[0], gains[1])
+        found[name] = mean_of(hits), v_measure_of(names, clusters)
+    methods = []
+    settings: dict[str, Any] = {"rounds": config.rounds, "level": config.level, "seed": config.seed}
+    for name, (precision, agreement) in found.items():
+        generic = None if name == GENERIC else found[GENERIC]
+        methods.append(
+            Scored(
+                name,
+                bootstrap(precision, count, **settings),
+                bootstrap(agreement, len(names), **settings),
+                generic and paired_bootstrap(precision, generic[0], count, **settings),
+                generic and paired_bootstrap(agreement, generic[1], len(names), **settings),
+            )
+        )
+    return tuple(methods)

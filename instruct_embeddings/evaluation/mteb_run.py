@@ -13,7 +13,7 @@ from instruct_embeddings._extras import require
 from instruct_embeddings.errors import DataError, TruncationWarning
 from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
 from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
-from instruct_embeddings.evaluation.tables import new_table
+from instruct_embeddings.evaluation.report import new_table
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask

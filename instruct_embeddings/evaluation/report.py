@@ -1,5 +1,6 @@
 """What an evaluation on labelled texts found."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from instruct_embeddings._printable import printed
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.tables import as_text, new_table
+from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.significance import LEVEL, ROUNDS, Difference, Estimate
 
@@ -149,3 +150,17 @@ class Evaluation:
     @printed
     def __str__(self) -> str:
         return as_text(self.table())
+
+
+def new_table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> "Table":
+    """A table of rich: the first column holds names, the others figures."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table

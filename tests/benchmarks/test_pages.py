@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks import (
-    awareness_page,
     environment,
+    instruction_following_page,
     limit_page,
     mteb_page,
     retrieval_page,
@@ -28,7 +28,9 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [awareness_page, limit_page, mteb_page, retrieval_page])
+@pytest.mark.parametrize(
+    "page", [instruction_following_page, limit_page, mteb_page, retrieval_page]
+)
 def test_what_was_not_measured_has_no_section(page: Any) -> None:
     assert page.section(tabulate, ran) == []
 
@@ -56,8 +58,8 @@ def test_gains_count_where_every_seed_is_sure() -> None:
     sizes = {"rows": 300, "triplets": 400, "rounds": 500}
     model = {"name": "a model"}
     found = section(
-        awareness_page,
-        "awareness",
+        instruction_following_page,
+        "instruction-following",
         {
             "figures": figures,
             "sizes": sizes,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import mteb_local
-from benchmarks.awareness import Pair
+from benchmarks.triplets import Pair
 from instruct_embeddings.evaluation.jsonl_tasks import RetrievalData, SentencePairs, read_labelled
 from instruct_embeddings.evaluation.mteb_run import TaskScore
 from instruct_embeddings.evaluation.mteb_tasks import (

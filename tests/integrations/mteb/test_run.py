@@ -18,7 +18,7 @@ from instruct_embeddings.evaluation.mteb_run import (
     score_table,
 )
 from instruct_embeddings.evaluation.mteb_tasks import retrieval_task
-from instruct_embeddings.evaluation.tables import as_text
+from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.guides import EncoderGuide, LabelGuide
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 

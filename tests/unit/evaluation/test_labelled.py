@@ -201,7 +201,7 @@ def test_too_little_to_measure_is_refused(many: Toys) -> None:
     [
         ({"learn": 1.0}, "learn=1.0 is not between 0 and 1"),
         ({"k": 0}, "k must be an integer >= 1.*, got 0"),
-        ({"queries": 0}, "queries=0 is not"),
+        ({"queries": 0}, "queries must be an integer >= 1.*, got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, int], message: str) -> None:

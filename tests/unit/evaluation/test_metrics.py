@@ -1,64 +1,63 @@
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import v_measure_score
 
-from instruct_embeddings._types import FloatArray
-from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.metrics import closer, neighbour_overlap
+from instruct_embeddings.errors import MissingExtraError
+from instruct_embeddings.evaluation.metrics import codes, k_means, v_measure, v_measure_of
 
-EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
-HALFWAY, MOSTLY_EAST = [0.6, 0.8], [0.8, 0.6]
-
-
-def rows(*vectors: list[float]) -> FloatArray:
-    return np.array(vectors, dtype=np.float32)
+PAIRS = np.array([[0, 0], [0, 1], [9, 9], [9, 8]], dtype=np.float32)
 
 
-def test_each_triplet_is_right_wrong_or_a_tie() -> None:
-    """From the east, mostly east (cosine 0.8) lies closer than halfway (0.6) and north (0)."""
-    embeddings = rows(EAST, MOSTLY_EAST, HALFWAY, NORTH)
-    anchors, near, far = np.array([[0, 0, 0], [1, 3, 2], [2, 2, 2]])
-    np.testing.assert_array_equal(closer(embeddings, anchors, near, far), [1, 0, 0.5])
+def test_labels_become_numbers_in_alphabetical_order() -> None:
+    assert codes(["b", "a", "c", "b"]).tolist() == [1, 0, 2, 1]
 
 
-def test_triplets_of_unequal_numbers_are_refused() -> None:
-    one, two = np.array([0]), np.array([0, 1])
-    with pytest.raises(ConfigError, match="1 anchors, 2 near and 1 far"):
-        closer(rows(EAST, NORTH), one, two, one)
+def test_the_same_partition_under_other_names_agrees() -> None:
+    assert v_measure(np.array([0, 0, 1, 2]), np.array([2, 2, 0, 1])) == pytest.approx(1)
 
 
-@given(st.integers(0, 10_000))
-def test_embeddings_that_ignore_the_instruction_are_right_half_the_time(seed: int) -> None:
-    """What is closer under one instruction is farther under the other."""
-    rng = np.random.default_rng(seed)
-    embeddings = rng.standard_normal((6, 3)).astype(np.float32)
-    anchors, near, far = rng.integers(0, 6, (3, 8))
-    one, other = closer(embeddings, anchors, near, far), closer(embeddings, anchors, far, near)
-    np.testing.assert_allclose(one + other, 1)
+def test_clusters_across_the_labels_know_nothing_of_them() -> None:
+    assert v_measure(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == pytest.approx(0)
 
 
-def test_overlap_is_the_share_of_common_rows_among_the_best() -> None:
-    scores = np.array([[4, 3, 2, 1], [4, 3, 2, 1], [4, 3, 2, 1]], dtype=np.float32)
-    others = np.array([[9, 8, 1, 0], [9, 0, 8, 1], [0, 1, 8, 9]], dtype=np.float32)
-    np.testing.assert_allclose(neighbour_overlap(scores, others, 2), [1, 0.5, 0])
+def test_a_value_worked_out_by_hand() -> None:
+    """Of two labels with two rows each, one row lies in the wrong cluster.
+
+    Entropies: labels ln 2 = 0.6931, clusters 0.5623, both together 1.0397; so they share 0.2158:
+    homogeneity 0.3113, completeness 0.3837, harmonic mean 0.3437.
+    """
+    found = v_measure(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    assert found == pytest.approx(0.3437, abs=1e-4)
 
 
-def test_excluded_rows_do_not_overlap() -> None:
-    scores = np.array([[-np.inf, 3, 2, 1]], dtype=np.float32)
-    others = np.array([[-np.inf, 1, 2, 3]], dtype=np.float32)
-    assert neighbour_overlap(scores, others, 1) == 0
-    assert neighbour_overlap(scores, others, 3) == 1
+def test_one_label_or_one_cluster_is_half_of_the_truth() -> None:
+    one, two = np.array([0, 0]), np.array([0, 1])
+    assert v_measure(one, one) == 1
+    assert v_measure(one, two) == v_measure(two, one) == 0
 
 
-@pytest.mark.parametrize("k", [0, 3])
-def test_overlap_looks_at_rows_that_there_are(k: int) -> None:
-    scores = np.zeros((1, 2), dtype=np.float32)
-    with pytest.raises(ConfigError, match=f"k={k} is not between 1 and the number of rows, 2"):
-        neighbour_overlap(scores, scores, k)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
+def test_it_is_what_scikit_learn_computes(pairs: list[tuple[int, int]]) -> None:
+    labels, clusters = np.array(pairs).T
+    assert v_measure(labels, clusters) == pytest.approx(v_measure_score(labels, clusters))
 
 
-def test_overlap_compares_like_with_like() -> None:
-    scores = np.zeros((1, 2), dtype=np.float32)
-    with pytest.raises(ConfigError, match=r"\(1, 2\) and \(2, 2\) cannot be compared"):
-        neighbour_overlap(scores, np.zeros((2, 2), dtype=np.float32), 1)
+def test_as_a_statistic_it_looks_at_some_rows() -> None:
+    statistic = v_measure_of(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))
+    assert statistic(np.array([0, 1, 2])) == pytest.approx(1)
+    assert statistic(np.array([0, 1, 2, 3])) < 1
+
+
+def test_rows_that_lie_together_share_a_cluster() -> None:
+    found = k_means(PAIRS, 2, seed=0)
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.cluster", None)
+    with pytest.raises(MissingExtraError, match=r"instruct-embeddings\[eval\]"):
+        k_means(PAIRS, 2, seed=0)

@@ -1,32 +1,49 @@
-"""The suite of instruction awareness: aspects, wordings, seeds, methods and their significance."""
+"""Whether embeddings follow instructions: clusters, triplets and similarities of labelled texts.
+
+- Clustering: do clusters under an instruction agree with the labels that it asks for (V-measure)?
+- Triplets: of two texts that share one aspect each with a third, is the one closer whose aspect the
+  instruction asks for? Embeddings that ignore the instruction are right under exactly one of the
+  two instructions: their accuracy is 0.5.
+- Similarity: do cosines of all pairs under all instructions follow whether the pair agrees in what
+  is asked (Spearman)? Embeddings that ignore the instruction give each pair one cosine for two
+  opposite answers: their correlation is 0.
+
+The kinds are those of InBedder (ACL 2024, arXiv 2402.09642) and GSTransform (arXiv 2505.24754),
+made of any texts with labels in two respects.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import at_least, check_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.awareness import (
+from instruct_embeddings.evaluation.metrics import codes, k_means, v_measure_of
+from instruct_embeddings.evaluation.report import new_table
+from instruct_embeddings.evaluation.triplets import (
     can_be_anchors,
-    clustering_agreement,
     conditioned_similarity,
     draw_triplets,
     triplet_accuracy,
 )
-from instruct_embeddings.evaluation.awareness_report import AwarenessFigure, AwarenessReport
+from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.transform.significance import (
     ROUNDS,
-    Difference,
     Statistic,
     paired_bootstrap,
+    signed,
 )
 from instruct_embeddings.transform.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 CLUSTERING, TRIPLETS, SIMILARITY = "clustering", "triplets", "similarity"
 # Rows among which anchors are looked for: all of them are compared with each other.
@@ -34,6 +51,8 @@ _COMPARED = 4000
 
 Method: TypeAlias = Callable[[str], ArrayLike]
 """Embeddings of all texts under an instruction, shape (n, d)."""
+_Embedded: TypeAlias = Mapping[str, Mapping[str, FloatArray]]
+"""Embeddings of all texts by method and instruction."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ class Aspect:
 
 
 @dataclass(frozen=True)
-class AwarenessSizes:
+class InstructionFollowingSizes:
     """How much is measured under each seed.
 
     Attributes:
@@ -79,19 +98,86 @@ class AwarenessSizes:
         at_least("triplets", self.triplets, 2, optional=False)
 
 
-def measure_awareness(
+@dataclass(frozen=True)
+class InstructionFollowingScore:
+    """One figure of one method.
+
+    Attributes:
+        kind: `clustering` (V-measure), `triplets` (accuracy) or `similarity` (Spearman).
+        subject: The aspect, or the pair of aspects.
+        method: Name of the method.
+        units: Rows or triplets under each seed.
+        mean: Over seeds and wordings.
+        spread: Standard deviation over seeds, wordings averaged.
+        wording_spread: Standard deviation over wordings, seeds averaged.
+        gain: Over the baseline; None for the baseline itself.
+        p_value: The largest of the seeds' p-values of that gain (paired bootstrap, two-sided), so
+            that no seed alone makes it significant.
+    """
+
+    kind: str
+    subject: str
+    method: str
+    units: int
+    mean: float
+    spread: float
+    wording_spread: float
+    gain: float | None
+    p_value: float | None
+
+    @printed
+    def __str__(self) -> str:
+        """The mean with its spread; the gain with its p-value."""
+        own = f"{self.mean:.3f} ±{self.spread:.3f}"
+        return own if self.gain is None else f"{own} ({signed(self.gain)}, p={self.p_value:.3f})"
+
+
+@dataclass(frozen=True)
+class InstructionFollowingReport:
+    """How well methods follow instructions.
+
+    Attributes:
+        figures: One for each kind, subject and method.
+        baseline: The method that the others are compared with.
+        seeds: Seeds of rows, triplets and k-means.
+    """
+
+    figures: tuple[InstructionFollowingScore, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    def table(self) -> "Table":
+        """A line for each kind and subject, a column for each method; for a console of rich."""
+        methods = list(dict.fromkeys(figure.method for figure in self.figures))
+        lines: dict[str, list[str]] = {}
+        for figure in self.figures:
+            name = f"{figure.kind}: {figure.subject}"
+            lines.setdefault(name, [name]).append(str(figure))
+        title = f"mean ± spread over {len(self.seeds)} seeds (gain over {self.baseline}, p)"
+        return new_table(title, ["figure", *methods], lines.values())
+
+    @printed
+    def __str__(self) -> str:
+        return as_text(self.table())
+
+
+def measure_instruction_following(
     aspects: Sequence[Aspect],
     methods: Mapping[str, Method],
     *,
     baseline: str,
-    sizes: AwarenessSizes | None = None,
+    sizes: InstructionFollowingSizes | None = None,
     seeds: Sequence[int] = range(5),
-) -> AwarenessReport:
-    """Measure how well methods obey instructions on texts with labels in several respects.
+) -> InstructionFollowingReport:
+    """Measure how well methods follow instructions on texts with labels in several respects.
 
     Every method sees the same rows and the same triplets. A seed draws both, and starts k-means.
 
-        measure_awareness(
+        measure_instruction_following(
             [Aspect("topic", ("What is it about?", "Name the topic."), topics), ...],
             {"generic": lambda instruction: vectors,
              "ours": lambda instruction: encoder.encode(texts, instruction=instruction)},
@@ -110,7 +196,7 @@ def measure_awareness(
             nothing can be measured.
         MissingExtraError: scikit-learn is not installed (extra `eval`).
     """
-    chosen = sizes or AwarenessSizes()
+    chosen = sizes or InstructionFollowingSizes()
     _check(aspects, methods, baseline, seeds)
     wordings = dict.fromkeys(text for aspect in aspects for text in aspect.instructions)
     embedded = {
@@ -131,11 +217,7 @@ def measure_awareness(
         for studies in found.values()
         for figure in _figures(studies, baseline, chosen.rounds)
     ]
-    return AwarenessReport(tuple(figures), baseline, tuple(seeds))
-
-
-_Embedded: TypeAlias = Mapping[str, Mapping[str, FloatArray]]
-"""Embeddings of all texts by method and instruction."""
+    return InstructionFollowingReport(tuple(figures), baseline, tuple(seeds))
 
 
 @dataclass(frozen=True)
@@ -148,78 +230,69 @@ class _Study:
     units: int
     statistics: Mapping[str, list[Statistic]]
 
-    def gain(self, method: str, baseline: str, rounds: int) -> Difference:
-        """Of one method over another, wordings averaged."""
-        return paired_bootstrap(
-            _average(self.statistics[method]),
-            _average(self.statistics[baseline]),
-            self.units,
-            rounds=rounds,
-            seed=self.seed,
-        )
-
 
 def _studies(
-    aspects: Sequence[Aspect], embedded: _Embedded, sizes: AwarenessSizes, seed: int
+    aspects: Sequence[Aspect], embedded: _Embedded, sizes: InstructionFollowingSizes, seed: int
 ) -> Iterator[_Study]:
     for aspect in aspects:
-        rng = np.random.default_rng(seed)
-        rows = rng.permutation(_labelled(aspect))[: sizes.rows]
-        labels = [str(aspect.labels[row]) for row in rows]
-        if len(set(labels)) > 1:
-            yield _Study(
-                CLUSTERING,
-                aspect.name,
-                seed,
-                len(rows),
-                {
-                    name: [
-                        clustering_agreement(own[text][rows], labels, seed)
-                        for text in aspect.instructions
-                    ]
-                    for name, own in embedded.items()
-                },
-            )
+        rows = np.random.default_rng(seed).permutation(_labelled(aspect))[: sizes.rows]
+        names = codes([str(aspect.labels[row]) for row in rows])
+        count = len(set(names.tolist()))
+        if count > 1:
+            statistics = {
+                method: [
+                    v_measure_of(names, k_means(own[text][rows], count, seed))
+                    for text in aspect.instructions
+                ]
+                for method, own in embedded.items()
+            }
+            yield _Study(CLUSTERING, aspect.name, seed, len(rows), statistics)
     for one, other in combinations(aspects, 2):
         yield from _pair_studies(one, other, embedded, sizes, seed)
 
 
 def _pair_studies(
-    one: Aspect, other: Aspect, embedded: _Embedded, sizes: AwarenessSizes, seed: int
+    one: Aspect, other: Aspect, embedded: _Embedded, sizes: InstructionFollowingSizes, seed: int
 ) -> Iterator[_Study]:
     rng = np.random.default_rng(seed)
     both = rng.permutation(np.intersect1d(_labelled(one), _labelled(other)))[:_COMPARED]
     labels = np.array([[one.labels[row], other.labels[row]] for row in both]).reshape(-1, 2)
-    places = can_be_anchors(labels)[: sizes.rows]
-    rows, labels = both[places], labels[places]
+    anchors = can_be_anchors(labels)[: sizes.rows]
+    rows, labels = both[anchors], labels[anchors]
     triplets = draw_triplets(labels, sizes.triplets, rng)
     if len(triplets) < 2:
         return
     # The first wording of the one meets the first of the other, and so on.
     asked = list(zip(one.instructions, other.instructions, strict=False))
     for kind, measure in ((TRIPLETS, triplet_accuracy), (SIMILARITY, conditioned_similarity)):
-        yield _Study(
-            kind,
-            f"{one.name} + {other.name}",
-            seed,
-            len(triplets),
-            {
-                name: [measure(own[a][rows], own[b][rows], triplets) for a, b in asked]
-                for name, own in embedded.items()
-            },
-        )
+        statistics = {
+            method: [measure(own[a][rows], own[b][rows], triplets) for a, b in asked]
+            for method, own in embedded.items()
+        }
+        yield _Study(kind, f"{one.name} + {other.name}", seed, len(triplets), statistics)
 
 
-def _figures(studies: Sequence[_Study], baseline: str, rounds: int) -> Iterator[AwarenessFigure]:
+def _figures(
+    studies: Sequence[_Study], baseline: str, rounds: int
+) -> Iterator[InstructionFollowingScore]:
     """The figures of one kind and subject from its studies, one a seed."""
     first = studies[0]
     for method in first.statistics:
         values = np.array(
             [[one(np.arange(s.units)) for one in s.statistics[method]] for s in studies]
         )  # (seeds, wordings)
-        others = [] if method == baseline else studies
-        gains = [study.gain(method, baseline, rounds) for study in others]
-        yield AwarenessFigure(
+        gains = [
+            paired_bootstrap(
+                _average(study.statistics[method]),
+                _average(study.statistics[baseline]),
+                study.units,
+                rounds=rounds,
+                seed=study.seed,
+            )
+            for study in studies
+            if method != baseline
+        ]
+        yield InstructionFollowingScore(
             kind=first.kind,
             subject=first.subject,
             method=method,

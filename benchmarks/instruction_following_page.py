@@ -1,4 +1,4 @@
-"""The part of docs/evidence.md about instruction awareness."""
+"""The part of docs/evidence.md about instruction following."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
@@ -21,14 +21,14 @@ _KINDS = {
 
 def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
-    results = load("awareness")
+    results = load("instruction-following")
     if not results:
         return []
     sizes, figures = results["sizes"], results["figures"]
     sets = len({figure["set"] for figure in figures})
     parts = [
         "## Do embeddings obey their instruction?",
-        "`make bench-awareness DATA=folder`",
+        "`make bench-instruction-following DATA=folder`",
         f"{ran(results['environment'])} Model: {results['model']['name']}. No method sees a label. "
         f"{sets} sets with labels in several respects, at most {results['texts']} texts of each; "
         f"every aspect is asked for in {results['wordings']} wordings, which count alike. Each of "

@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.evaluation.awareness import (
+from instruct_embeddings.evaluation.triplets import (
     Triplets,
     can_be_anchors,
-    clustering_agreement,
+    closer,
     conditioned_similarity,
     draw_triplets,
     triplet_accuracy,
@@ -89,9 +91,26 @@ def test_cosines_that_are_all_the_same_follow_nothing() -> None:
     assert conditioned_similarity(same, same, triplets)(np.array([0])) == 0
 
 
-def test_clusters_follow_the_aspect_that_the_embeddings_hold() -> None:
-    labels = toys(n=60)
-    colours = one_hot(labels[:, 0], COLOURS)
-    rows = np.arange(60)
-    assert clustering_agreement(colours, labels[:, 0].tolist(), 0)(rows) == pytest.approx(1)
-    assert clustering_agreement(colours, labels[:, 1].tolist(), 0)(rows) < 0.2
+EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
+HALFWAY, MOSTLY_EAST = [0.6, 0.8], [0.8, 0.6]
+
+
+def rows(*vectors: list[float]) -> FloatArray:
+    return np.array(vectors, dtype=np.float32)
+
+
+def test_each_triplet_is_right_wrong_or_a_tie() -> None:
+    """From the east, mostly east (cosine 0.8) lies closer than halfway (0.6) and north (0)."""
+    embeddings = rows(EAST, MOSTLY_EAST, HALFWAY, NORTH)
+    anchors, near, far = np.array([[0, 0, 0], [1, 3, 2], [2, 2, 2]])
+    np.testing.assert_array_equal(closer(embeddings, anchors, near, far), [1, 0, 0.5])
+
+
+@given(st.integers(0, 10_000))
+def test_embeddings_that_ignore_the_instruction_are_right_half_the_time(seed: int) -> None:
+    """What is closer under one instruction is farther under the other."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.standard_normal((6, 3)).astype(np.float32)
+    anchors, near, far = rng.integers(0, 6, (3, 8))
+    one, other = closer(embeddings, anchors, near, far), closer(embeddings, anchors, far, near)
+    np.testing.assert_allclose(one + other, 1)

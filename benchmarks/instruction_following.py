@@ -1,8 +1,8 @@
-"""The suite of instruction awareness on every set whose texts carry several aspects.
+"""The suite of instruction following on every set whose texts carry several aspects.
 
-    python -m benchmarks.awareness_suite --data FOLDER [--model FOLDER] [--quick]
+    python -m benchmarks.instruction_following --data FOLDER [--model FOLDER] [--quick]
 
-Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.awareness`), three
+Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.triplets`), three
 wordings of each instruction, five seeds, gains over the generic vectors with the p-value of a
 paired bootstrap. No method sees a label. `--quick` takes one set, fewer texts, triplets and
 resamples.
@@ -19,15 +19,19 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.awareness import with_action
 from benchmarks.environment import environment, save
 from benchmarks.tasks import embed, embed_under, labelled
 from benchmarks.transform import GENERIC, PREFIX
+from benchmarks.triplets import with_action
 from instruct_embeddings import FitConfig, InstructEncoder
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.evaluation import Aspect, AwarenessSizes, measure_awareness
-from instruct_embeddings.evaluation.awareness_suite import Method
+from instruct_embeddings.evaluation import (
+    Aspect,
+    InstructionFollowingSizes,
+    measure_instruction_following,
+)
+from instruct_embeddings.evaluation.instruction_following import Method
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.transform import fit_transform
@@ -35,8 +39,8 @@ from instruct_embeddings.transform import fit_transform
 OURS, GUIDE = "ours, everything re-encoded", "ours as guide"
 SEEDS = range(5)
 # Encoding, k-means and the bootstrap each take minutes for all sets and wordings at these sizes.
-_TEXTS, _SIZES = 300, AwarenessSizes(rows=200, triplets=300, rounds=500)
-_QUICK_TEXTS, _QUICK_SIZES = 150, AwarenessSizes(rows=100, triplets=100, rounds=100)
+_TEXTS, _SIZES = 300, InstructionFollowingSizes(rows=200, triplets=300, rounds=500)
+_QUICK_TEXTS, _QUICK_SIZES = 150, InstructionFollowingSizes(rows=100, triplets=100, rounds=100)
 _QUICK_SETS = 1
 _SAMPLE = 200
 _MIN_ROWS_PER_LABEL = 10
@@ -114,7 +118,7 @@ def main() -> None:
     chosen = arguments.sets or list(SETS)[: _QUICK_SETS if arguments.quick else None]
     for name in track(chosen, "sets", console=Console(stderr=True)):
         texts, aspects = read(name, arguments.data, most)
-        report = measure_awareness(
+        report = measure_instruction_following(
             aspects, methods(texts, generic, encoder), baseline=GENERIC, sizes=sizes, seeds=SEEDS
         )
         Console(width=200).print(name, report.table())
@@ -124,7 +128,7 @@ def main() -> None:
         kept["seeds"] = list(SEEDS)
         kept |= {"texts": most, "sample": _SAMPLE, "sizes": asdict(sizes), "wordings": _WORDINGS}
         kept["model"] = {"name": encoder.name, "fingerprint": encoder.fingerprint(instruction="x")}
-        Console().print(f"kept in {save('awareness', kept)}")
+        Console().print(f"kept in {save('instruction-following', kept)}")
 
 
 def read(name: str, data: Path, most: int) -> tuple[list[str], list[Aspect]]:

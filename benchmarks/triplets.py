@@ -1,7 +1,7 @@
 """Whether embeddings obey their instruction: triplets, other wordings, another question.
 
-Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.awareness` tells
-how they are drawn and what they show. `benchmarks.awareness_suite` measures more: clusters
+Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.triplets` tells
+how they are drawn and what they show. `benchmarks.instruction_following` measures more: clusters
 and similarities too, several wordings, five seeds and the significance of gains.
 """
 
@@ -16,8 +16,12 @@ from benchmarks.tasks import Split, Task, embed, embed_under, labelled
 from benchmarks.transform import GENERIC, PREFIX
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.evaluation.awareness import Triplets, can_be_anchors, draw_triplets
-from instruct_embeddings.evaluation.metrics import closer, neighbour_overlap
+from instruct_embeddings.evaluation.triplets import (
+    Triplets,
+    can_be_anchors,
+    closer,
+    draw_triplets,
+)
 from instruct_embeddings.transform.quality import leave_self_out, precision_at_k
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -145,11 +149,16 @@ def measure_wordings(
         row["precision@10"] = round(_precision(right, relevant), 4)
         for kind, asked in (("paraphrase", task.paraphrase), ("other", task.other)):
             changed = encode(asked)
-            overlap = neighbour_overlap(_scores(right), _scores(changed), K)
-            row[f"{kind} overlap@10"] = round(float(overlap.mean()), 4)
+            row[f"{kind} overlap@10"] = round(_overlap(_scores(right), _scores(changed)), 4)
             row[f"{kind} cosine"] = round(float((right * changed).sum(1).mean()), 4)
             row[f"{kind} precision@10"] = round(_precision(changed, relevant), 4)
         yield row
+
+
+def _overlap(scores: FloatArray, others: FloatArray) -> float:
+    """Share of the best ten rows of each query that are also the best under other scores."""
+    best, also = (np.argsort(-found, axis=1)[:, :K] for found in (scores, others))
+    return float((best[:, :, None] == also[:, None]).sum((1, 2)).mean() / K)
 
 
 def _scores(vectors: FloatArray) -> FloatArray:

@@ -1,18 +1,5 @@
-"""Whether embeddings obey their instruction: three figures, as functions of arrays.
+"""Triplets of texts with labels in two respects: which of two texts is closer to a third."""
 
-- Clustering: do clusters under an instruction agree with the labels that it asks for (V-measure)?
-- Triplets: of two texts that share one aspect each with a third, is the one closer whose aspect the
-  instruction asks for? Embeddings that ignore the instruction are right under exactly one of the
-  two instructions: their accuracy is 0.5.
-- Similarity: do cosines of all pairs under all instructions follow whether the pair agrees in what
-  is asked (Spearman)? Embeddings that ignore the instruction give each pair one cosine for two
-  opposite answers: their correlation is 0.
-
-The kinds are those of InBedder (ACL 2024, arXiv 2402.09642) and GSTransform (arXiv 2505.24754),
-made of any texts with labels in two respects.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.evaluation.clustering import codes, k_means, v_measure_of
-from instruct_embeddings.evaluation.metrics import closer
 from instruct_embeddings.transform.significance import Statistic, mean_of
 
 
@@ -70,19 +55,20 @@ def can_be_anchors(labels: NDArray[Any]) -> IntArray:
     return np.flatnonzero(only_first.any(1) & only_second.any(1))
 
 
-def clustering_agreement(embeddings: FloatArray, labels: Sequence[str], seed: int) -> Statistic:
-    """V-measure of k-means against labels, as many clusters as labels; a statistic of rows.
+def closer(embeddings: FloatArray, anchors: IntArray, near: IntArray, far: IntArray) -> FloatArray:
+    """Whether each anchor lies closer to one row than to another, by inner product.
 
     Args:
-        embeddings: Of the rows, under the instruction that asks for the labels, shape (n, d).
-        labels: One a row.
-        seed: Seed of k-means.
+        embeddings: Unit rows, shape (n, d).
+        anchors: Rows to start from, shape (t,).
+        near: Rows that should be closer, shape (t,).
+        far: Rows that should be farther away, shape (t,).
 
-    Raises:
-        MissingExtraError: scikit-learn is not installed (extra `eval`).
+    Returns:
+        1 where it is closer, 0.5 where both are as close, else 0; shape (t,).
     """
-    names = codes(labels)
-    return v_measure_of(names, k_means(embeddings, int(names.max()) + 1, seed))
+    gaps = np.einsum("td,td->t", embeddings[anchors], embeddings[near] - embeddings[far])
+    return np.asarray((np.sign(gaps) + 1) / 2, dtype=np.float32)
 
 
 def triplet_accuracy(
@@ -106,32 +92,22 @@ def conditioned_similarity(
     """Spearman correlation of cosines with agreement in what is asked; a statistic of triplets.
 
     Each triplet gives two pairs, each of which agrees under one instruction and differs under the
-    other.
-
-    Args:
-        under_first: Unit rows under the instruction of the first aspect, shape (n, d).
-        under_second: Unit rows under that of the second, shape (n, e).
-        triplets: Whose pairs are compared.
+    other; arguments as for `triplet_accuracy`.
     """
     cosines = np.stack(
         [
-            _cosines(vectors, triplets.anchors, others)
+            np.einsum("td,td->t", vectors[triplets.anchors], vectors[others])
             for vectors in (under_first, under_second)
             for others in (triplets.first, triplets.second)
         ]
     )  # (4, t): agrees, differs, differs, agrees
-    agrees = np.array([1.0, 0.0, 0.0, 1.0])
-    return lambda units: _spearman(cosines[:, units], agrees)
+    return lambda units: _spearman(cosines[:, units], np.array([1.0, 0.0, 0.0, 1.0]))
 
 
 def _shared(labels: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which rows share the first label only, and which the second only; shape (n, n) each."""
     same = labels[:, None] == labels[None]
     return same[..., 0] & ~same[..., 1], same[..., 1] & ~same[..., 0]
-
-
-def _cosines(vectors: FloatArray, one: IntArray, other: IntArray) -> FloatArray:
-    return np.asarray(np.einsum("td,td->t", vectors[one], vectors[other]))
 
 
 def _spearman(values: FloatArray, agrees: NDArray[np.float64]) -> float:

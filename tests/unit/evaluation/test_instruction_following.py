@@ -5,18 +5,19 @@ import pytest
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, InstructionError
-from instruct_embeddings.evaluation.awareness_report import AwarenessFigure, AwarenessReport
-from instruct_embeddings.evaluation.awareness_suite import (
+from instruct_embeddings.evaluation.instruction_following import (
     Aspect,
-    AwarenessSizes,
+    InstructionFollowingReport,
+    InstructionFollowingScore,
+    InstructionFollowingSizes,
     Method,
-    measure_awareness,
+    measure_instruction_following,
 )
 
 RNG = np.random.default_rng(0)
 COLOURS, SHAPES = RNG.integers(0, 3, 90), RNG.integers(0, 4, 90)
 NOISE = RNG.normal(size=(90, 8)).astype(np.float32)
-SIZES = AwarenessSizes(rows=60, triplets=50, rounds=200)
+SIZES = InstructionFollowingSizes(rows=60, triplets=50, rounds=200)
 ASPECTS = (
     Aspect("colour", ("Which colour?", "Name the colour."), tuple(map(str, COLOURS))),
     Aspect("shape", ("Which shape?", "Name the shape."), tuple(map(str, SHAPES))),
@@ -37,11 +38,13 @@ METHODS: dict[str, Method] = {"deaf": deaf, "obedient": obedient}
 
 
 @pytest.fixture(scope="module")
-def report() -> AwarenessReport:
-    return measure_awareness(ASPECTS, METHODS, baseline="deaf", sizes=SIZES)
+def report() -> InstructionFollowingReport:
+    return measure_instruction_following(ASPECTS, METHODS, baseline="deaf", sizes=SIZES)
 
 
-def figure(report: AwarenessReport, kind: str, subject: str, method: str) -> AwarenessFigure:
+def figure(
+    report: InstructionFollowingReport, kind: str, subject: str, method: str
+) -> InstructionFollowingScore:
     [found] = [
         one
         for one in report.figures
@@ -50,7 +53,7 @@ def figure(report: AwarenessReport, kind: str, subject: str, method: str) -> Awa
     return found
 
 
-def test_every_kind_is_measured_for_every_method(report: AwarenessReport) -> None:
+def test_every_kind_is_measured_for_every_method(report: InstructionFollowingReport) -> None:
     subjects = {(one.kind, one.subject) for one in report.figures}
     assert subjects == {
         ("clustering", "colour"),
@@ -67,7 +70,7 @@ def test_every_kind_is_measured_for_every_method(report: AwarenessReport) -> Non
     [("triplets", "colour + shape", 0.5), ("similarity", "colour + shape", 0.0)],
 )
 def test_who_obeys_is_right_and_who_does_not_is_at_chance(
-    report: AwarenessReport, kind: str, subject: str, chance: float
+    report: InstructionFollowingReport, kind: str, subject: str, chance: float
 ) -> None:
     right, wrong = (figure(report, kind, subject, name) for name in ("obedient", "deaf"))
     assert (right.mean, right.spread) == pytest.approx((1, 0))
@@ -77,7 +80,7 @@ def test_who_obeys_is_right_and_who_does_not_is_at_chance(
     assert wrong.gain is None
 
 
-def test_clusters_of_who_obeys_are_the_labels(report: AwarenessReport) -> None:
+def test_clusters_of_who_obeys_are_the_labels(report: InstructionFollowingReport) -> None:
     right, wrong = (figure(report, "clustering", "shape", name) for name in ("obedient", "deaf"))
     assert right.mean == pytest.approx(1)
     assert wrong.mean < 0.4
@@ -92,7 +95,7 @@ def test_wordings_count_alike() -> None:
         return NOISE if "Name" in instruction else obedient(instruction)
 
     methods: dict[str, Method] = {"deaf": deaf, "half": half}
-    found = measure_awareness(ASPECTS, methods, baseline="deaf", sizes=SIZES, seeds=[0])
+    found = measure_instruction_following(ASPECTS, methods, baseline="deaf", sizes=SIZES, seeds=[0])
     half_right = figure(found, "triplets", "colour + shape", "half")
     assert half_right.mean == pytest.approx(0.75)
     assert half_right.wording_spread == pytest.approx(np.std([1, 0.5], ddof=1))
@@ -106,14 +109,14 @@ def test_methods_are_asked_once_for_each_wording() -> None:
         heard.append(instruction)
         return NOISE
 
-    measure_awareness(ASPECTS, {"a": listening}, baseline="a", sizes=SIZES)
+    measure_instruction_following(ASPECTS, {"a": listening}, baseline="a", sizes=SIZES)
     assert heard == ["Which colour?", "Name the colour.", "Which shape?", "Name the shape."]
 
 
 def test_texts_without_a_label_are_left_out() -> None:
     few = tuple(str(c) if i < 20 else None for i, c in enumerate(COLOURS))
     aspects = (Aspect("colour", ("Which colour?",), few), ASPECTS[1])
-    found = measure_awareness(aspects, METHODS, baseline="deaf", sizes=SIZES, seeds=[0])
+    found = measure_instruction_following(aspects, METHODS, baseline="deaf", sizes=SIZES, seeds=[0])
     assert figure(found, "clustering", "colour", "deaf").units == 20
     assert figure(found, "clustering", "shape", "deaf").units == 60
 
@@ -121,11 +124,11 @@ def test_texts_without_a_label_are_left_out() -> None:
 def test_aspects_of_which_one_decides_the_other_give_clusters_alone() -> None:
     parts = tuple(str(c > 0) for c in COLOURS)
     aspects = (ASPECTS[0], Aspect("part", ("Which part?",), parts))
-    found = measure_awareness(aspects, METHODS, baseline="deaf", sizes=SIZES, seeds=[0])
+    found = measure_instruction_following(aspects, METHODS, baseline="deaf", sizes=SIZES, seeds=[0])
     assert {one.kind for one in found.figures} == {"clustering"}
 
 
-def test_a_report_is_plain_data_and_a_table(report: AwarenessReport) -> None:
+def test_a_report_is_plain_data_and_a_table(report: InstructionFollowingReport) -> None:
     data = json.loads(json.dumps(report.to_dict()))
     assert (data["baseline"], data["seeds"]) == ("deaf", [0, 1, 2, 3, 4])
     assert data["figures"][0]["kind"] == "clustering"
@@ -165,4 +168,4 @@ def test_an_aspect_needs_a_wording() -> None:
 def test_what_cannot_be_measured_is_refused(changes: dict[str, object], message: str) -> None:
     arguments = {"aspects": ASPECTS, "methods": METHODS, "baseline": "deaf", "sizes": SIZES}
     with pytest.raises(ConfigError, match=message):
-        measure_awareness(**(arguments | changes))  # type: ignore[arg-type]
+        measure_instruction_following(**(arguments | changes))  # type: ignore[arg-type]
