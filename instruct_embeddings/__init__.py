@@ -3,9 +3,9 @@
 Importing this package loads no heavy dependency; each name below is loaded when it is first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
+from instruct_embeddings._extras import lazy_exports
 from instruct_embeddings._version import __version__
 
 if TYPE_CHECKING:
@@ -116,12 +116,4 @@ __all__ = [
     "fit_bridge",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

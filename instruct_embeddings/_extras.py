@@ -1,6 +1,8 @@
-"""Optional dependencies: one probe, one typed error."""
+"""Optional dependencies, and names that are loaded when they are first used."""
 
 import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 from instruct_embeddings.errors import MissingExtraError
@@ -29,3 +31,31 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
         raise MissingExtraError(
             f'{module} is not installed. Install it with: pip install "{what}"'
         ) from exc
+
+
+def lazy_exports(
+    package: str,
+    exports: Mapping[str, str | tuple[str, ...]],
+    *,
+    needs: Sequence[str] = (),
+    extra: str | None = None,
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose names are loaded when they are first used.
+
+    Args:
+        package: The package, `__name__`.
+        exports: The module of each name; or the module, and what it needs beside `needs`.
+        needs: Optional dependencies of all names.
+        extra: The extra that installs them.
+    """
+
+    def load(name: str) -> object:
+        if name not in exports:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        entry = exports[name]
+        module, *others = (entry,) if isinstance(entry, str) else entry
+        for dependency in (*needs, *others):
+            require(dependency, extra=extra)
+        return getattr(importlib.import_module(f"{package}.{module}"), name)
+
+    return load, lambda: list(sys.modules[package].__all__)

@@ -3,10 +3,9 @@
 Importing this package loads no torch; each name below is loaded when it is first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-from instruct_embeddings._extras import require
+from instruct_embeddings._extras import lazy_exports
 
 if TYPE_CHECKING:
     from instruct_embeddings.training.config import TrainingConfig, load_config
@@ -37,13 +36,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require("pydantic", extra="train")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS, needs=["pydantic"], extra="train")

@@ -4,10 +4,9 @@ The package itself imports without LangChain; asking for a class loads it, or ra
 `MissingExtraError` with the extra to install.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from instruct_embeddings._extras import require
+from instruct_embeddings._extras import lazy_exports
 
 if TYPE_CHECKING:
     from langchain_instruct_embeddings.bridged import BridgedEmbeddings
@@ -16,22 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BridgedEmbeddings", "InstructEmbeddings", "InstructionTransformRetriever"]
 
-# Where a name lives, and what it needs.
-_EXPORTS = {
-    "BridgedEmbeddings": ("bridged", ("langchain_core",)),
-    "InstructEmbeddings": ("embeddings", ("langchain_core",)),
-    "InstructionTransformRetriever": ("retrievers", ("langchain_core", "langchain_chroma")),
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, needed = _EXPORTS[name]
-    for host in needed:
-        require(host, extra="langchain")
-    return getattr(import_module(f"{__name__}.{module}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "BridgedEmbeddings": "bridged",
+        "InstructEmbeddings": "embeddings",
+        "InstructionTransformRetriever": ("retrievers", "langchain_chroma"),
+    },
+    needs=["langchain_core"],
+    extra="langchain",
+)

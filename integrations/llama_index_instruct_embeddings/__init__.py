@@ -4,10 +4,9 @@ The package itself imports without LlamaIndex; asking for a class loads it, or r
 `MissingExtraError` with the extra to install.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from instruct_embeddings._extras import require
+from instruct_embeddings._extras import lazy_exports
 
 if TYPE_CHECKING:
     from llama_index_instruct_embeddings.bridged import BridgedEmbedding
@@ -24,24 +23,17 @@ __all__ = [
     "to_where",
 ]
 
-_MODULES = {
-    "BridgedEmbedding": "bridged",
-    "InstructEmbedding": "embedding",
-    "InstructionQueryBundle": "bundle",
-    "InstructionTransformRetriever": "retriever",
-    "to_where": "filters",
-}
-_WITHOUT_VECTOR_STORE = ("BridgedEmbedding", "InstructEmbedding")
+_CHROMA = "llama_index.vector_stores.chroma"
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require("llama_index.core", extra="llama-index")
-    if name not in _WITHOUT_VECTOR_STORE:
-        require("llama_index.vector_stores.chroma", extra="llama-index")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "BridgedEmbedding": "bridged",
+        "InstructEmbedding": "embedding",
+        "InstructionQueryBundle": ("bundle", _CHROMA),
+        "InstructionTransformRetriever": ("retriever", _CHROMA),
+        "to_where": ("filters", _CHROMA),
+    },
+    needs=["llama_index.core"],
+    extra="llama-index",
+)

@@ -118,7 +118,7 @@ def test_an_empty_collection_has_an_empty_page(make: Make) -> None:
 
 @pytest.mark.parametrize(("limit", "offset"), [(-1, 0), (1, -1)])
 def test_negative_limits_are_refused(make: Make, limit: int, offset: int) -> None:
-    with pytest.raises(ConfigError, match=" must be an integer >= 0.*, got -1"):
+    with pytest.raises(ConfigError, match=r" must be an integer >= 0.*, got -1"):
         ChromaVectors(make(SEVEN)).page(limit=limit, offset=offset)
 
 

@@ -115,7 +115,7 @@ def test_fields_are_frozen_and_a_copy_is_checked(embeddings: InstructEmbeddings)
         embeddings.truncate_dim = 8  # type: ignore[misc]
     assert len(embeddings.model_copy(update={"truncate_dim": 8}).embed_query("red")) == 8
     assert embeddings.model_copy(update={"model": "other"}).encoder.options.model == "other"
-    with pytest.raises(ValidationError, match="truncate_dim must be an integer .*got 0"):
+    with pytest.raises(ValidationError, match=r"truncate_dim must be an integer .*got 0"):
         embeddings.model_copy(update={"truncate_dim": 0})
 
 

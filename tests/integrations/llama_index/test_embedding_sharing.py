@@ -109,7 +109,7 @@ def test_a_copy_with_another_option_is_another_encoder(embedding: InstructEmbedd
     assert len(short.get_query_embedding("red")) == 8
     assert len(embedding.get_query_embedding("red")) == 32
     assert slot(short) is slot(embedding)
-    with pytest.raises(ValidationError, match="truncate_dim must be an integer .*got 0"):
+    with pytest.raises(ValidationError, match=r"truncate_dim must be an integer .*got 0"):
         embedding.model_copy(update={"truncate_dim": 0})
 
 

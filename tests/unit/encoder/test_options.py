@@ -42,7 +42,7 @@ def test_counts_are_whole_numbers_of_at_least_one(name: str, value: object) -> N
 
 def test_no_steps_of_refinement_are_allowed_fewer_are_not() -> None:
     assert EncoderOptions(refine_steps=0).refine_steps == 0
-    with pytest.raises(ConfigError, match="refine_steps must be an integer .*got -1"):
+    with pytest.raises(ConfigError, match=r"refine_steps must be an integer .*got -1"):
         EncoderOptions(refine_steps=-1)
 
 
