@@ -170,9 +170,9 @@ def test_it_shows_its_names() -> None:
         ("cats and dogs", "at least two names"),
         (["cat", 3], "list of strings"),
         ({"cat": "purrs", "dog": None}, "list of strings"),
-        (["cat", "dog", "cat"], "stands twice"),
+        (["cat", "dog", "cat"], "given twice"),
         (["cat", "dog "], None),
-        (["cat", "cat "], "stands twice"),
+        (["cat", "cat "], "given twice"),
         (["cat", " "], "is empty"),
     ],
 )
