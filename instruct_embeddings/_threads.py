@@ -137,7 +137,7 @@ def within(seconds: float | None, call: Callable[..., T], *arguments: Any) -> T:
         except BaseException as exc:
             results.put((False, exc))
 
-    _start(work, "asking-timed")
+    _start(work, "instruct-timed")
     try:
         good, found = results.get(timeout=seconds)
     except Empty:

@@ -1,4 +1,4 @@
-"""The closed set of categories that answers an instruction: readable, editable, reusable."""
+"""The categories that answer an instruction, readable and editable, and counts of a labelling."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,15 @@ from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.guides._common import digest
-from instruct_embeddings.guides.llm.quoting import one_line
+from instruct_embeddings.guides.chat import Cost
+from instruct_embeddings.guides.llm.prompts import one_line
 
 MAX_NAME_CHARACTERS = 80
 MAX_DESCRIPTION_CHARACTERS = 300
 MAX_CATEGORIES = 100
 MAX_FILE_BYTES = 1024 * 1024
 FORMAT_VERSION = 1
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,11 @@ class Categories:
         object.__setattr__(self, "descriptions", texts)
 
     @classmethod
-    def of(
-        cls,
-        given: "Categories | Mapping[str, str] | Sequence[str]",
-        instruction: str | None = None,
-    ) -> "Categories":
+    def of(cls, given: "Categories | Mapping[str, str] | Sequence[str]") -> "Categories":
         """Categories from names, or from names with descriptions.
 
         Raises:
-            ConfigError: They are fewer than two or more than 100, empty, too long, or twice there.
+            ConfigError: They are fewer than two or more than 100, empty, too long, or given twice.
         """
         if isinstance(given, Categories):
             return given
@@ -72,8 +70,7 @@ class Categories:
             raise ConfigError(
                 f"Categories are several names, got one string {given!r}. Use a list."
             )
-        descriptions = given if isinstance(given, Mapping) else {}
-        return cls(instruction, tuple(given), descriptions)
+        return cls(None, tuple(given), given if isinstance(given, Mapping) else {})
 
     @printed
     def __str__(self) -> str:
@@ -111,7 +108,7 @@ class Categories:
 
         Raises:
             DataError: The file is missing, no JSON, or of another form or a newer version.
-            ConfigError: Its categories are fewer than two, empty, too long, or twice there.
+            ConfigError: Its categories are fewer than two, empty, too long, or given twice.
         """
         try:
             data = parse_json(read_limited(Path(path), MAX_FILE_BYTES))
@@ -128,6 +125,50 @@ class Categories:
                 '"categories": [{"name": "...", "description": "..."}]}.'
             ) from exc
         return cls(instruction, tuple(name for name, _ in entries), dict(entries))
+
+
+@dataclass(frozen=True)
+class LabellingReport:
+    """Counts of one labelling; the five kinds of rows add up to `rows`.
+
+    Attributes:
+        rows: Rows in the sample.
+        labelled: Rows that have a category.
+        none: Rows to which no category applies.
+        refused: Rows that the model refused to judge.
+        unparsable: Rows whose replies could not be read, the repair round included.
+        unread: Rows without a text, and rows beyond the guide's own sample.
+        calls: Calls made for this instruction since the guide was made, failed ones included.
+        cached: Questions that were answered from the cache instead.
+        cost: What was sent and received for it; tokens are estimates.
+        categories: Labelled rows for each category, most frequent first; 0 for unused ones.
+    """
+
+    rows: int
+    labelled: int
+    none: int
+    refused: int
+    unparsable: int
+    unread: int
+    calls: int
+    cached: int
+    cost: Cost
+    categories: Mapping[str, int] = field(default_factory=dict)
+
+    @printed
+    def __str__(self) -> str:
+        """A few readable lines."""
+        shown = [f"{name} {count}" for name, count in list(self.categories.items())[:_SHOWN]]
+        more = len(self.categories) - len(shown)
+        return "\n".join(
+            [
+                f"{self.labelled} of {self.rows} rows labelled; none of the categories "
+                f"{self.none}, refused {self.refused}, unparsable {self.unparsable}, "
+                f"not read {self.unread}",
+                f"categories: {', '.join(shown)}" + (f", and {more} more" if more > 0 else ""),
+                f"cost: {self.cost}; {self.cached} questions answered from the cache",
+            ]
+        )
 
 
 def _checked(text: str, what: str, longest: int) -> str:
@@ -148,4 +189,4 @@ def _check_names(names: Sequence[str]) -> None:
     folded = [name.casefold() for name in names]
     twice = sorted({name for name in folded if folded.count(name) > 1})
     if twice:
-        raise ConfigError(f"Categories {twice} stand there twice. Case does not count; rename one.")
+        raise ConfigError(f"Categories {twice} are given twice. Case does not count; rename one.")

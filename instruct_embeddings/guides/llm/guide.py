@@ -1,22 +1,29 @@
 """Labels from a language model, for collections that have none."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from instruct_embeddings.config import at_least, check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides._common import Embed
-from instruct_embeddings.guides.asking import Asker, Cost, as_model
-from instruct_embeddings.guides.asking.budget import Budget
+from instruct_embeddings.guides.chat import ChatClient, Cost, as_model
 from instruct_embeddings.guides.llm import prompts
-from instruct_embeddings.guides.llm.categories import Categories
-from instruct_embeddings.guides.llm.quoting import clean
-from instruct_embeddings.guides.llm.report import LabellingReport
-from instruct_embeddings.guides.llm.run import OnProgress
-from instruct_embeddings.guides.llm.session import Means, Session
+from instruct_embeddings.guides.llm.categories import Categories, LabellingReport
+from instruct_embeddings.guides.llm.steps import (
+    Labelling,
+    Unlabelled,
+    Verdict,
+    estimate_labels,
+    estimate_search,
+)
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels
 
@@ -83,25 +90,25 @@ class LLMGuide:
         sample: int | None = 1000,
         texts_per_call: int = 8,
         seed: int = 0,
-        on_progress: OnProgress | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        at_least("sample", sample, 4)
-        at_least("texts_per_call", texts_per_call, 1, optional=False)
-        at_least("seed", seed, 0, optional=False)
+        self._sample = at_least("sample", sample, 4)
+        self._per_call = at_least("texts_per_call", texts_per_call, 1, optional=False)
+        self._seed = at_least("seed", seed, 0, optional=False)
         self._model = as_model(model)
         self._given = None if categories is None else Categories.of(categories)
-        asker = partial(
-            Asker,
+        self._embed = embed or _embed
+        self._client = partial(
+            ChatClient,
             self._model,
             cache=cache,
             concurrency=concurrency,
             max_calls=max_calls,
             max_tokens=max_tokens,
+            on_progress=on_progress,
         )
-        asker()  # says now what is out of range, not at the first search
-        caps = Budget(max_calls, max_tokens)
-        self._means = Means(asker, caps, embed or _embed, sample, texts_per_call, seed, on_progress)
-        self._sessions: dict[str, Session] = {}
+        self._client()  # checks the options now, not at the first search
+        self._sessions: dict[str, _Session] = {}
         self.last_report: LabellingReport | None = None
 
     def __repr__(self) -> str:
@@ -117,9 +124,8 @@ class LLMGuide:
     @property
     def key(self) -> str:
         """`llm:<model>:<digest>`; the digest is that of all that changes the labels."""
-        means = self._means
-        source = self._given.digest if self._given else _name(means.embed)
-        parts = [prompts.VERSION, source, means.sample, means.per_call, means.seed]
+        source = self._given.digest if self._given else _name(self._embed)
+        parts = [prompts.VERSION, source, self._sample, self._per_call, self._seed]
         digest = sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
         return f"llm:{self.model}:{digest}"
 
@@ -128,7 +134,7 @@ class LLMGuide:
         return None
 
     def estimate(self, instruction: str, sample: Sample) -> Cost:
-        """What judging a sample will cost at most, without repair rounds; asks nothing.
+        """What judging a sample will cost at most, without repair rounds; calls nothing.
 
         Answers in the cache are counted as if they had to be paid for.
 
@@ -137,7 +143,7 @@ class LLMGuide:
             sample: Rows with texts, or the texts themselves.
         """
         session = self._session(instruction)
-        return session.estimate(_chosen(session, sample))
+        return session.estimate(session.choose(sample))
 
     def find_categories(self, instruction: str, sample: Sample) -> Categories:
         """Find the categories and label nothing yet, to read or edit them first.
@@ -151,7 +157,7 @@ class LLMGuide:
                 cannot be asked.
         """
         session = self._session(instruction)
-        return session.find_categories(_chosen(session, sample))
+        return session.find_categories(session.choose(sample))
 
     def categories(self, instruction: str) -> Categories:
         """The categories of an instruction: those given, or those found before.
@@ -175,7 +181,7 @@ class LLMGuide:
                 suffice, or the model cannot be asked.
         """
         session = self._session(instruction)
-        found = session.judge(_chosen(session, sample))
+        found = session.judge(session.choose(sample))
         verdicts = [found.get(text) for text in _shown(sample)]
         self.last_report = session.report(verdicts)
         if not self.last_report.labelled:
@@ -186,7 +192,7 @@ class LLMGuide:
             )
         return Labels.single([v if isinstance(v, str) else None for v in verdicts])
 
-    def _session(self, instruction: str) -> Session:
+    def _session(self, instruction: str) -> "_Session":
         """The work under an instruction, however it is typed."""
         text, key = check_instruction(instruction), normalise_instruction(instruction)
         made_for = self._given.instruction if self._given else None
@@ -195,18 +201,97 @@ class LLMGuide:
                 f"The categories of this guide were made for {made_for!r}, not for {text!r}. Use "
                 "that instruction, or GuideByInstruction with a guide for each."
             )
-        return self._sessions.setdefault(key, Session(self._means, text, self._given))
+        return self._sessions.setdefault(key, _Session(self, text, self._given))
 
 
-def _chosen(session: Session, sample: Sample) -> list[str]:
-    """The texts to read."""
-    chosen = session.choose(_shown(sample))
-    if not chosen:
-        raise GuideError(
-            f"None of the {len(sample)} sampled rows has a text, so there is nothing for the model "
-            "to read. Store texts with the vectors, or use another guide."
+@dataclass
+class _Session:
+    """What a guide knows under one instruction; each method asks only for the rest."""
+
+    guide: LLMGuide
+    instruction: str
+    categories: Categories | None
+    calls: int = 0
+    cached: int = 0
+    cost: Cost = field(default_factory=Cost)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def choose(self, sample: Sample) -> list[str]:
+        """Different texts to read, in the order given, as many as the guide may read.
+
+        Those that are judged already come first, since they cost nothing: a larger sample around
+        the same texts is not paid for again.
+        """
+        different = [text for text in dict.fromkeys(_shown(sample)) if text]
+        if not different:
+            raise GuideError(
+                f"None of the {len(sample)} sampled rows has a text, so there is nothing for the "
+                "model to read. Store texts with the vectors, or use another guide."
+            )
+        drawn = np.random.default_rng(self.guide._seed).permutation(len(different)).tolist()
+        drawn.sort(key=lambda position: different[position] not in self.verdicts)
+        return [different[position] for position in sorted(drawn[: self.guide._sample])]
+
+    def estimate(self, texts: Sequence[str], *, labels: bool = True) -> Cost:
+        """What chosen texts will cost at most, without repair rounds."""
+        per_call, cost = self.guide._per_call, Cost()
+        if self.categories is None:
+            cost += estimate_search(self.instruction, texts, per_call)
+        if labels:
+            unknown = [text for text in texts if text not in self.verdicts]
+            cost += estimate_labels(self.instruction, unknown, per_call, self.categories)
+        return cost
+
+    def find_categories(self, texts: Sequence[str]) -> Categories:
+        if self.categories is None:
+            with self._labelling(self.estimate(texts, labels=False)) as labelling:
+                self.categories = labelling.find_categories(texts, self.guide._embed)
+        return self.categories
+
+    def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
+        """A verdict on each of the chosen texts. Failures are not kept: they are asked again."""
+        unknown = [text for text in texts if text not in self.verdicts]
+        fresh: dict[str, Verdict] = {}
+        if unknown:
+            with self._labelling(self.estimate(texts)) as labelling:
+                if self.categories is None:
+                    self.categories = labelling.find_categories(texts, self.guide._embed)
+                found = labelling.label(unknown, self.categories)
+            fresh = dict(zip(unknown, found, strict=True))
+        failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
+        self.verdicts |= {text: one for text, one in fresh.items() if one not in failures}
+        return {text: self.verdicts.get(text) or fresh[text] for text in texts}
+
+    def report(self, verdicts: Sequence[Verdict | None]) -> LabellingReport:
+        """Counts of the verdicts on the rows of a sample; None for rows that were not read."""
+        counts = Counter(verdicts)
+        names = self.categories.names if self.categories else ()
+        found = sorted(((name, counts[name]) for name in names), key=lambda one: -one[1])
+        return LabellingReport(
+            rows=len(verdicts),
+            labelled=sum(count for _, count in found),
+            none=counts[Unlabelled.NONE],
+            refused=counts[Unlabelled.REFUSED],
+            unparsable=counts[Unlabelled.UNPARSABLE],
+            unread=counts[None],
+            calls=self.calls,
+            cached=self.cached,
+            cost=self.cost,
+            categories=dict(found),
         )
-    return chosen
+
+    @contextmanager
+    def _labelling(self, estimated: Cost) -> Iterator[Labelling]:
+        """Within the caps; what it did cost is counted however it ends."""
+        client = self.guide._client(planned=estimated.calls)
+        client.check(estimated)
+        try:
+            yield Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
+            client.finish()
+        finally:
+            self.calls += client.calls
+            self.cached += client.cached
+            self.cost += client.spent
 
 
 def _shown(sample: Sample) -> list[str]:
@@ -214,9 +299,10 @@ def _shown(sample: Sample) -> list[str]:
     if isinstance(sample, str):
         raise ConfigError(f"A sample is several texts, got one string {sample!r:.60}. Use a list.")
     texts = (sample.texts or [None] * len(sample)) if isinstance(sample, Rows) else sample
-    return [clean(text or "") for text in texts]
+    return [prompts.clean(text or "") for text in texts]
 
 
+# Its name and that of this module are part of the keys of guides, as `_name` tells them.
 def _embed(texts: Sequence[str]) -> Any:
     """Generic embeddings of the encoder that comes with this package, shape (n, d)."""
     from instruct_embeddings.encoder import InstructEncoder
@@ -225,10 +311,10 @@ def _embed(texts: Sequence[str]) -> Any:
 
 
 def _name(embed: Embed) -> str:
-    """What tells one embedder from another: its function, and the model that it belongs to."""
+    """What distinguishes embedders: the function, and the model that it belongs to."""
     owner = getattr(embed, "__self__", embed)
-    told = [getattr(owner, attribute, None) for attribute in ("name", "model_name", "model")]
-    model = next((name for name in told if isinstance(name, str)), "")
+    names = [getattr(owner, attribute, None) for attribute in ("name", "model_name", "model")]
+    model = next((name for name in names if isinstance(name, str)), "")
     function = embed if hasattr(embed, "__qualname__") else type(embed)
     # Methods of builtins have no module.
     return f"{getattr(function, '__module__', '')}.{function.__qualname__}:{model}"

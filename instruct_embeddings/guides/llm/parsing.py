@@ -8,13 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from instruct_embeddings.guides.asking import ReplyError, json_array, json_object, spoken
+from instruct_embeddings.guides.chat import ReplyError, json_array, json_object, spoken
 from instruct_embeddings.guides.llm.categories import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_NAME_CHARACTERS,
 )
-from instruct_embeddings.guides.llm.prompts import MERGED_CATEGORIES, NAMES_PER_CLUSTER
-from instruct_embeddings.guides.llm.quoting import clean, one_line
+from instruct_embeddings.guides.llm.prompts import (
+    MERGED_CATEGORIES,
+    NAMES_PER_CLUSTER,
+    clean,
+    one_line,
+)
 
 SUMMARY_CHARACTERS = 200
 _SHOWN = 20
@@ -81,7 +85,8 @@ def read_names(reply: str) -> list[Candidate]:
             )
         return _without_leftovers([_candidate(entry) for entry in entries])
 
-    return json_array(reply, read)
+    found: list[Candidate] = json_array(reply, read)
+    return found
 
 
 def read_merged(count: int) -> Callable[[str], list[Candidate]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from instruct_embeddings.guides.asking import Prompt, ReplyError
-from instruct_embeddings.guides.asking.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
+from instruct_embeddings.guides.chat import Prompt, ReplyError
+from instruct_embeddings.guides.chat.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.llm.parsing import (
     Candidate,
     declined,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.guides.asking import Asker
-from instruct_embeddings.guides.llm.run import Progress, Run
+from instruct_embeddings.guides.chat import ChatClient
+from instruct_embeddings.guides.llm.steps import Labelling
 from instruct_embeddings.testing import TinyEncoder
 from tests.scripted_llm import ScriptedModel, colour_of
 
@@ -25,6 +25,7 @@ def things(count: int) -> list[str]:
     return [f"a {('red', 'green', 'blue')[i % 3]} thing, number {i}" for i in range(count)]
 
 
-def start(model: Callable[[str], str], **options: Any) -> Run:
-    """A run that asks a model, one call at a time."""
-    return Run(Asker(model, concurrency=1, retries=0, **options), Progress(0, None))
+def start(model: Callable[[str], str], per_call: int = 4, **options: Any) -> Labelling:
+    """A labelling by colour, one call at a time."""
+    client = ChatClient(model, concurrency=1, retries=0, **options)
+    return Labelling(client, COLOUR, per_call, seed=0)

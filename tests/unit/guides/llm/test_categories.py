@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError, DataError, InstructionError
-from instruct_embeddings.guides.llm import Categories
+from instruct_embeddings.guides.chat import Cost
+from instruct_embeddings.guides.llm import Categories, LabellingReport
 from instruct_embeddings.guides.llm.categories import MAX_FILE_BYTES
 
 LANGUAGES = Categories(
@@ -83,7 +84,7 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
         (["a", ""], "name of a category is ''"),
         (["a", "x" * 81], "1 to 80 characters"),
         (["a", 3], "name of a category is 3"),
-        (["a", "b", "A"], r"\['a'\] stand there twice"),
+        (["a", "b", "A"], r"\['a'\] are given twice"),
         ({"a": "x" * 301, "b": ""}, "1 to 300 characters"),
         ("ab", "got one string 'ab'"),
     ],
@@ -127,3 +128,31 @@ def test_a_file_that_is_huge_nested_deeply_or_half_a_character_is_refused(tmp_pa
         file.write_text(text)
         with pytest.raises(DataError, match=why):
             Categories.from_json(file)
+
+
+def report(categories: dict[str, int]) -> LabellingReport:
+    return LabellingReport(
+        rows=20,
+        labelled=12,
+        none=3,
+        refused=2,
+        unparsable=1,
+        unread=2,
+        calls=9,
+        cached=4,
+        cost=Cost(9, 1200, 340),
+        categories=categories,
+    )
+
+
+def test_a_report_reads_as_three_lines() -> None:
+    assert str(report({"red": 8, "blue": 4})) == (
+        "12 of 20 rows labelled; none of the categories 3, refused 2, unparsable 1, not read 2\n"
+        "categories: red 8, blue 4\n"
+        "cost: 9 calls, about 1,200 tokens in and 340 out (estimated); "
+        "4 questions answered from the cache"
+    )
+
+
+def test_many_categories_are_counted() -> None:
+    assert "k 1, l 1, and 2 more\n" in str(report(dict.fromkeys("abcdefghijklmn", 1)))

@@ -7,7 +7,7 @@ import pytest
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.asking import Cost
+from instruct_embeddings.guides.chat import Cost
 from instruct_embeddings.guides.llm import Categories, LLMGuide
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.testing import TinyEncoder

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.guides.asking import ReplyError
+from instruct_embeddings.guides.chat import ReplyError
 from instruct_embeddings.guides.llm.parsing import (
     Candidate,
     declined,

@@ -1,20 +1,68 @@
-"""Read JSON out of what a model wrote: strictly, and within bounds."""
+"""Read JSON out of a model's reply: strictly, within bounds, and not from its thoughts.
+
+Models that think aloud write their thoughts in front of the answer, between marks of which servers
+and templates often leave out the first. So the answer is what follows the last closing mark.
+"""
 
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, overload
-
-from instruct_embeddings.guides.asking.thoughts import OPENING, spoken
+from typing import Any, NoReturn
 
 MAX_CHARACTERS = 200_000
 MAX_DEPTH = 16
 _MAX_DIGITS = 18
 _SHOWN = 60
 
-T = TypeVar("T")
+# Families of marks, and models that write them:
+#   <think> </think>                      DeepSeek R1, Qwen3, GLM, OLMo; others name it thinking,
+#                                         thought, reasoning, seed:think, longcat_think
+#   [THINK] [/THINK]                      Magistral
+#   \u25c1think\u25b7 \u25c1/think\u25b7              Kimi
+#   <|begin_of_thought|> <|end_of_thought|>, <|START_THINKING|> <|END_THINKING|>   Sky, Command A
+#   <|channel|>analysis <|channel|>final  gpt-oss (Harmony)
+#   <|channel>thought <channel|>          Gemma; <unused94> <unused95> MedGemma
+#   <|inner_prefix|> <|inner_suffix|>     Apertus
+#   <|im_start|>think <|im_start|>answer  s1
+_NAME = (
+    r"(?:ant|[\w.]{1,20}[:_-])?"
+    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad|analysis|rationale|"
+    r"deliberation|contemplation|pondering|planning|(?:inner_?)?monologue|cot|"
+    r"chain[_-]of[_-]thoughts?)(?:[_-](?:process|content|block|trace))?"
+)
+# Prose has words in square brackets too.
+_IN_SQUARES = "(?:think(?:ing)?|thoughts?|reasoning)"
+_LEFT = "(?:<[|\uff5c]?|\u25c1|&lt;)"
+_RIGHT = "(?:[|\uff5c]?>|\u25b7|&gt;)"
+_GAP = "[_\u2581 -]"
+_ATTRIBUTES = r"(?:\s[^<>\[\]]{0,100})?"
+# Channels in which a model speaks; what stands in any other was not meant for the user.
+_SPEAKING = r"(?:final|response|answer|output)\b"
+
+CLOSING = re.compile(
+    rf"{_LEFT}(?:/|end{_GAP}?(?:of{_GAP})?){_NAME}{_ATTRIBUTES}{_RIGHT}"
+    rf"|{_LEFT}{_NAME}{_GAP}(?:end|stop){_RIGHT}|\[/{_IN_SQUARES}\]"
+    rf"|<\|channel\|?>\s{{0,9}}{_SPEAKING}"
+    r"|<channel\|>|<unused95>|<\|inner_suffix\|>|<\|im_start\|>\s{0,9}answer\b",
+    re.IGNORECASE,
+)
+OPENING = re.compile(
+    rf"{_LEFT}(?:(?:start|begin){_GAP}(?:of{_GAP})?)?{_NAME}{_ATTRIBUTES}{_RIGHT}"
+    rf"|\[{_IN_SQUARES}\]|<\|channel\|?>\s{{0,9}}(?!{_SPEAKING})\w"
+    r"|<unused94>|<\|inner_prefix\|>|<\|im_start\|>\s{0,9}think",
+    re.IGNORECASE,
+)
+# Marks that are plain words count only in a reply that begins with the first of them: Harmony whose
+# special tokens a server dropped, and Granite.
+_IN_WORDS = (
+    (re.compile(r"\A\s*(?:analysis|commentary)(?=[A-Z\n])"), re.compile("assistantfinal")),
+    (
+        re.compile(r"\A\W{0,9}here(?:'s| is) my thought process\b", re.IGNORECASE),
+        re.compile(r"here(?:'s| is) my (?:final )?response\b", re.IGNORECASE),
+    ),
+)
 
 # A bracket, or the mark of thoughts that go on to the end.
 _NEXT = re.compile(rf"(?P<thoughts>{OPENING.pattern})|[{{\[]", re.IGNORECASE)
@@ -27,15 +75,25 @@ _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 
 
 class ReplyError(ValueError):
-    """A reply is not what was asked for; the message is told to the model for repair."""
+    """A reply is not of the form asked for; the message is sent to the model for repair."""
 
 
-@overload
-def json_object(reply: str) -> dict[str, Any]: ...
-@overload
-def json_object(reply: str, read: Callable[[dict[str, Any]], T]) -> T: ...
-def json_object(reply: str, read: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The JSON object of a reply, or what is read from it.
+def spoken(reply: str) -> str:
+    """What a model said after its thoughts; the whole reply where it shows none.
+
+    Thoughts that begin within what is left are marked by `OPENING`.
+    """
+    closed = [mark.end() for mark in CLOSING.finditer(reply)]
+    for begin, end in _IN_WORDS:
+        if begin.match(reply):
+            closed += [mark.end() for mark in end.finditer(reply)]
+            # Nothing was said but thoughts.
+            closed = closed or [len(reply)]
+    return reply[max(closed, default=0) :]
+
+
+def json_object(reply: str, read: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    """What is read from the JSON object of a reply.
 
     Args:
         reply: JSON, bare or in a fenced block, with or without prose around it. The thoughts of a
@@ -47,52 +105,37 @@ def json_object(reply: str, read: Callable[[dict[str, Any]], Any] | None = None)
         ReplyError: There is none that fits, it is an array, cut off, too long or too deep, has a
             key twice, or holds numbers or texts that JSON cannot carry to others.
     """
-    return _last_of(dict, reply, read, "is a JSON array; a JSON object {...} is asked for.")
+    return _last_of(dict, "object {...}", reply, read)
 
 
-@overload
-def json_array(reply: str) -> list[Any]: ...
-@overload
-def json_array(reply: str, read: Callable[[list[Any]], T]) -> T: ...
-def json_array(reply: str, read: Callable[[list[Any]], Any] | None = None) -> Any:
-    """The JSON array of a reply, or what is read from it.
-
-    Args:
-        reply: As for `json_object`.
-        read: As for `json_object`.
-
-    Raises:
-        ReplyError: As for `json_object`, or it is an object.
-    """
-    return _last_of(list, reply, read, "is a JSON object; a JSON array [...] is asked for.")
+def json_array(reply: str, read: Callable[[list[Any]], Any] = list) -> Any:
+    """What is read from the JSON array of a reply; as `json_object`."""
+    return _last_of(list, "array [...]", reply, read)
 
 
-def _last_of(kind: type, reply: str, read: Callable[[Any], Any] | None, other: str) -> Any:
+def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> Any:
     text = spoken(reply)
     if len(text) > MAX_CHARACTERS:
         raise ReplyError(
             f"The reply has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
-    unfit: ReplyError | None = None
-    wrong: ReplyError | None = None
+    unfit, others = [], []
     for part in reversed(_parts(text)):
         try:
             value = _decoded(part)
-            if not isinstance(value, kind):
-                raise ReplyError(f"The reply {other}")
         except ReplyError as exc:
-            wrong = wrong or exc
+            others.append(exc)
+            continue
+        if not isinstance(value, kind):
+            others.append(ReplyError(f"The reply is not a JSON {form}, which is asked for."))
             continue
         try:
-            return value if read is None else read(value)
+            return read(value)
         except ReplyError as exc:
-            unfit = unfit or exc
+            unfit.append(exc)
     # What is of the right kind was most likely meant.
-    raise (
-        unfit
-        or wrong
-        or ReplyError(f"The reply holds no JSON; it starts with {text.strip()[:_SHOWN]!r}.")
-    )
+    none = ReplyError(f"The reply holds no JSON; it starts with {text.strip()[:_SHOWN]!r}.")
+    raise [*unfit, *others, none][0]
 
 
 def _parts(text: str) -> list[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.asking import Prompt
-from instruct_embeddings.guides.asking.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
+from instruct_embeddings.guides.chat import Prompt
+from instruct_embeddings.guides.chat.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
 
 
 def keys(n: int) -> list[str]:
@@ -78,8 +78,8 @@ def test_threads_share_a_cache(tmp_path: Path) -> None:
 
 FILL = """
 import sys
-from instruct_embeddings.guides.asking import Prompt
-from instruct_embeddings.guides.asking.cache import AnswerCache, answer_key
+from instruct_embeddings.guides.chat import Prompt
+from instruct_embeddings.guides.chat.cache import AnswerCache, answer_key
 
 cache = AnswerCache(sys.argv[1])
 print("ready", flush=True)
@@ -200,7 +200,7 @@ def test_a_cache_that_cannot_be_written_says_so_before_anything_is_paid(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     AnswerCache(filled).prepare()
-    monkeypatch.setattr("instruct_embeddings.guides.asking.cache._SECONDS", 0.05)
+    monkeypatch.setattr("instruct_embeddings.guides.chat.cache._SECONDS", 0.05)
     with closing(sqlite3.connect(filled / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(GuideError, match="cannot be used: database is locked"):

@@ -1,20 +1,17 @@
-"""One shape for every model that answers text with text.
-
-Host models are recognised by the methods they have, so that none of the hosts is imported for it.
-"""
+"""One shape for every chat model; those of the hosts are recognised by their methods."""
 
 import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._redaction import hide_secrets
 from instruct_embeddings.errors import ConfigError
 
-# In this order: what LangChain, LlamaIndex and the clients of vendors call it.
+# In this order: as LangChain, LlamaIndex and the clients of vendors name it.
 _NAMES = ("model_name", "model", "model_id", "deployment_name")
 _NO_NAMES = ("", "unknown")
 _WRAPPERS = ("bound", "first")
@@ -22,21 +19,13 @@ _MOST_WRAPPERS = 4
 _THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
 
 
-class TextModel(Protocol):
-    """Any callable that turns a text into a text."""
-
-    def __call__(self, text: str, /) -> str:
-        """The model's reply."""
-        ...
-
-
 @dataclass(frozen=True)
 class Prompt:
     """One question to a model.
 
     Attributes:
-        system: What to do; written by us.
-        user: What to do it with; may quote texts of a collection.
+        system: The task; written by us.
+        user: The input; may quote texts of a collection.
     """
 
     system: str
@@ -44,7 +33,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class AskedModel:
+class ChatModel:
     """A model under a name.
 
     Attributes:
@@ -56,23 +45,18 @@ class AskedModel:
     ask: Callable[[Prompt], str] = field(repr=False)
 
 
-def as_model(model: object, *, name: str | None = None) -> AskedModel:
-    """Take any LangChain chat model, LlamaIndex LLM or callable `str -> str`.
+def as_model(model: object) -> ChatModel:
+    """Take any LangChain chat model, LlamaIndex LLM, callable `str -> str` or `ChatModel`.
 
-    Args:
-        model: The model. A callable gets the system and the user part as one text. An `AskedModel`
-            is taken as it is.
-        name: Its name in keys and caches. Without it: the model name that a host's model tells, or
-            an attribute `model_name` of a callable, else the name of its type or function.
+    A callable gets the system and the user part as one text. The name is what a host's model calls
+    itself, or an attribute `model_name` of a callable, else that of its type or function.
 
     Raises:
         ConfigError: It is none of these, a class instead of a model, or async.
     """
-    if name is not None and not name.strip():
-        raise ConfigError(f"name={name!r} is empty. Name the model, or leave name out.")
-    if isinstance(model, AskedModel):
-        return model if name is None else AskedModel(name, model.ask)
-    return AskedModel(hide_secrets(name or _name(model)), _ask(model))
+    if isinstance(model, ChatModel):
+        return model
+    return ChatModel(hide_secrets(_name(model)), _ask(model))
 
 
 def _ask(model: Any) -> Callable[[Prompt], str]:
@@ -91,7 +75,7 @@ def _ask(model: Any) -> Callable[[Prompt], str]:
         )
     if inspect.iscoroutinefunction(model) or inspect.iscoroutinefunction(model.__call__):
         raise ConfigError(
-            f"{_name(model)} is async; models are asked from threads. Pass a plain function, for "
+            f"{_name(model)} is async; models are called from threads. Pass a plain function, for "
             "example one that calls asyncio.run."
         )
     return partial(_ask_callable, model)
@@ -115,30 +99,32 @@ def _ask_llama_index(model: Any, prompt: Prompt) -> str:
     return _text(reply.message.content)
 
 
-def _ask_callable(model: TextModel, prompt: Prompt) -> str:
+def _ask_callable(model: Callable[[str], str], prompt: Prompt) -> str:
     return model(f"{prompt.system}\n\n{prompt.user}" if prompt.system else prompt.user)
 
 
 def _text(content: Any) -> str:
-    """Text of a message: a string, or blocks of which those that are no answer are left out."""
+    """Text of a message: a string, or its blocks without those that are no answer."""
     if content is None:
         return ""
     if not isinstance(content, list):
         return content  # type: ignore[no-any-return]  # the caller checks for a string
-    parts = [block.get("text") if isinstance(block, dict) else block for block in content]
-    said = [not (isinstance(block, dict) and _is_thought(block)) for block in content]
-    return "".join(x for x, ok in zip(parts, said, strict=True) if ok and isinstance(x, str))
+    texts = [
+        block.get("text") if isinstance(block, Mapping) else block
+        for block in content
+        if not (isinstance(block, Mapping) and _is_thought(block))
+    ]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _is_thought(block: Mapping[str, Any]) -> bool:
-    """Whether a block of a message holds what the model thought: by its type, or a mark of it."""
     return bool(block.get("thought")) or bool(_THOUGHT.search(str(block.get("type"))))
 
 
 def _name(model: Any) -> str:
-    told = _told_name(model)
-    if told:
-        return told
+    own = _own_name(model)
+    if own:
+        return own
     while isinstance(model, partial):
         model = model.func
     named = model if hasattr(model, "__qualname__") else type(model)
@@ -146,16 +132,16 @@ def _name(model: Any) -> str:
     return f"{getattr(named, '__module__', 'builtins')}.{named.__qualname__}"
 
 
-def _told_name(model: Any) -> str | None:
-    """The model's own name; looked for inside what `bind` and its like wrap around a model."""
+def _own_name(model: Any) -> str | None:
+    """The name that a model gives itself, also inside what `bind` and its like wrap around it."""
     for _ in range(_MOST_WRAPPERS):
-        places = (model, getattr(model, "metadata", None))
-        found = [getattr(place, name, None) for place in places for name in _NAMES]
-        for name in found:
-            if isinstance(name, str) and name.strip().lower() not in _NO_NAMES:
-                return name.strip()
+        for owner in (model, getattr(model, "metadata", None)):
+            for attribute in _NAMES:
+                name = getattr(owner, attribute, None)
+                if isinstance(name, str) and name.strip().lower() not in _NO_NAMES:
+                    return name.strip()
         inner = [getattr(model, wrapper, None) for wrapper in _WRAPPERS]
-        model = next((part for part in inner if part is not None), None)
+        model = next((one for one in inner if one is not None), None)
         if model is None:
             break
     return None

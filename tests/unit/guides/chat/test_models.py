@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.guides.asking import AskedModel, Prompt, as_model
+from instruct_embeddings.guides.chat import ChatModel, Prompt, as_model
 
 PROMPT = Prompt("Be brief.", "What is it?")
 
@@ -90,19 +90,11 @@ def test_names_are_those_of_functions_and_types_else() -> None:
         assert as_model(Client(nothing)).name == f"{__name__}.Client"
 
 
-def test_a_name_can_be_given() -> None:
-    model = as_model(shout, name="loud")
-    assert model.name == "loud"
-    assert as_model(model) is model
-    assert as_model(model, name="louder").name == "louder"
-    assert as_model(model, name="louder").ask(PROMPT).startswith("BE")
-
-
 def test_credentials_are_in_no_name_and_no_repr() -> None:
     model = as_model(Client("https://me:pass@host/sk-0123456789"))
     assert model.name == "https://[hidden]@host/[hidden]"
-    assert repr(model) == "AskedModel(name='https://[hidden]@host/[hidden]')"
-    assert repr(as_model(Client())) == "AskedModel(name='small-1')"
+    assert repr(model) == "ChatModel(name='https://[hidden]@host/[hidden]')"
+    assert repr(as_model(Client())) == "ChatModel(name='small-1')"
 
 
 async def _answer(text: str) -> str:
@@ -131,11 +123,6 @@ def test_what_is_no_model_is_refused(model: object, why: str) -> None:
         as_model(model)
 
 
-def test_an_empty_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="name=' ' is empty"):
-        as_model(shout, name=" ")
-
-
-def test_an_asked_model_can_be_written_by_hand() -> None:
-    model = AskedModel("mine", lambda prompt: prompt.system)
-    assert as_model(model).ask(PROMPT) == "Be brief."
+def test_a_chat_model_can_be_written_by_hand() -> None:
+    model = ChatModel("mine", lambda prompt: prompt.system)
+    assert as_model(model) is model

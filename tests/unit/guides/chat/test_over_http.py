@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.asking import Answer, Asker, Prompt, json_object
+from instruct_embeddings.guides.chat import Answer, ChatClient, Prompt, json_object
 from tests.llm_server import Call, LLMServer, PlainModel, Reply, llm_server
 
 ROOT = Path(__file__).parents[4]
@@ -21,9 +21,9 @@ def prompts(*users: str) -> list[Prompt]:
     return [Prompt("", user) for user in users]
 
 
-def quick(server: LLMServer, pauses: list[float] | None = None) -> Asker:
-    """An asker that notes its pauses instead of making them."""
-    return Asker(PlainModel(server.url), sleep=([] if pauses is None else pauses).append)
+def quick(server: LLMServer, pauses: list[float] | None = None) -> ChatClient:
+    """An client that notes its pauses instead of making them."""
+    return ChatClient(PlainModel(server.url), sleep=([] if pauses is None else pauses).append)
 
 
 class InTurn:
@@ -76,9 +76,9 @@ def test_nonsense_twice_is_no_answer() -> None:
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_name_is_told_after_one_call_each(status: int) -> None:
     with llm_server(InTurn(Reply("no", status))) as server:
-        asker = Asker(PlainModel(server.url), concurrency=1)
+        client = ChatClient(PlainModel(server.url), concurrency=1)
         with pytest.raises(GuideError, match=f"scripted cannot be asked: HTTPError: .* {status}"):
-            asker.ask_all(prompts(*"abcdefgh"), json_object)
+            client.ask_all(prompts(*"abcdefgh"), json_object)
     assert len(server.calls) == 1
 
 
@@ -101,23 +101,6 @@ def test_a_server_that_is_not_there_is_given_up_on() -> None:
     assert gone.spent.calls == 0
 
 
-def test_a_server_that_hangs_is_asked_again_after_the_timeout() -> None:
-    hang = threading.Event()
-
-    def script(call: Call) -> str:
-        if call.number == 1:
-            hang.wait(20)
-        return GOOD
-
-    with llm_server(script) as server:
-        asker = Asker(PlainModel(server.url), timeout=2.0, sleep=lambda _: None)
-        (answer,) = asker.ask_all(prompts("?"), json_object)
-        hang.set()
-    assert (answer.value, answer.calls) == ({"n": 1}, 2)
-    # The call that was given up may have been charged, and is counted.
-    assert asker.spent.calls == 2
-
-
 def test_slow_calls_run_side_by_side() -> None:
     together = threading.Barrier(4)
 
@@ -133,12 +116,12 @@ def test_slow_calls_run_side_by_side() -> None:
 
 RUN = """
 import sys
-from instruct_embeddings.guides.asking import Asker, Prompt, json_object
+from instruct_embeddings.guides.chat import ChatClient, Prompt, json_object
 from tests.llm_server import PlainModel
 
 url, cache = sys.argv[1:]
-asker = Asker(PlainModel(url), cache=cache, concurrency=2)
-answers = asker.ask_all([Prompt("", str(i)) for i in range(12)], json_object)
+client = ChatClient(PlainModel(url), cache=cache, concurrency=2)
+answers = client.ask_all([Prompt("", str(i)) for i in range(12)], json_object)
 print(sum(answer.calls for answer in answers), sum(answer.cached for answer in answers))
 """
 

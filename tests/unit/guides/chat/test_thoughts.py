@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from instruct_embeddings.guides.asking import ReplyError, json_object, spoken
-from instruct_embeddings.guides.llm.quoting import clean
+from instruct_embeddings.guides.chat import ReplyError, json_object, spoken
+from instruct_embeddings.guides.llm.prompts import clean
 
 OTHER, ANSWER = '{"1": 2}', '{"1": 1}'
 MARKS = [

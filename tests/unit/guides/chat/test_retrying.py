@@ -1,13 +1,20 @@
+import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import urllib.error
+from collections.abc import Iterable
+from email.message import Message
+from email.utils import formatdate
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from instruct_embeddings._redaction import said
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.asking import AskedModel, Cost, Prompt
-from instruct_embeddings.guides.asking.budget import Budget
-from instruct_embeddings.guides.asking.calling import Caller, Outcome, Stopped
+from instruct_embeddings.guides.chat import ChatModel, Cost, Prompt
+from instruct_embeddings.guides.chat.budget import Budget
+from instruct_embeddings.guides.chat.retrying import Caller, Kind, Outcome, Stopped, understand
 
 PROMPT = Prompt("", "a")
 
@@ -25,9 +32,10 @@ class Calls:
     def __init__(self, doings: Iterable[object], *, retries: int = 4, max_calls: int = 99) -> None:
         self._doings = iter(doings)
         self.budget = Budget(max_calls, None)
-        self.caller = Caller(AskedModel("m", self._ask), self.budget, retries=retries, timeout=None)
-        self.stop = threading.Event()
         self.pauses: list[float] = []
+        model = ChatModel("m", self._ask)
+        self.caller = Caller(model, self.budget, retries=retries, sleep=self.pauses.append)
+        self.stop = threading.Event()
 
     def _ask(self, prompt: Prompt) -> str:
         doing = next(self._doings)
@@ -36,9 +44,7 @@ class Calls:
         return doing  # type: ignore[return-value]  # some tests give what is no text
 
     def __call__(self, user: str = "a") -> Outcome:
-        return self.caller.call(
-            Prompt("", user), output_tokens=10, stop=self.stop, sleep=self.pauses.append
-        )
+        return self.caller.call(Prompt("", user), output_tokens=10, stop=self.stop)
 
 
 def test_a_reply_needs_one_call() -> None:
@@ -53,16 +59,6 @@ def test_pauses_double_with_each_try_and_are_never_shorter_than_half() -> None:
     assert calls() == Outcome("reply", 10)
     for pause, most in zip(calls.pauses, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=True):
         assert most / 2 <= pause <= most
-
-
-def test_pauses_are_the_same_in_every_run_and_differ_between_prompts() -> None:
-    def pauses(user: str) -> list[float]:
-        calls = Calls([StatusError(503), StatusError(503), "reply"])
-        calls(user)
-        return calls.pauses
-
-    assert pauses("a") == pauses("a")
-    assert pauses("a") != pauses("b")
 
 
 def test_any_prompt_can_be_tried_again() -> None:
@@ -162,37 +158,16 @@ def test_nothing_is_called_once_it_is_stopped() -> None:
 
 
 def test_a_pause_ends_when_it_is_stopped() -> None:
-    calls = Calls([StatusError(503)])
+    stop = threading.Event()
+    doings = iter([StatusError(503, Retry_After="100")])
+
+    def ask(prompt: Prompt) -> str:
+        threading.Timer(0.05, stop.set).start()
+        raise next(doings)
+
+    caller = Caller(ChatModel("m", ask), Budget(None, None), retries=4)
     with pytest.raises(Stopped):
-        calls.caller.call(
-            PROMPT, output_tokens=10, stop=calls.stop, sleep=lambda _: calls.stop.set()
-        )
-
-
-def timed(ask: Callable[[Prompt], str], seconds: float) -> Outcome:
-    caller = Caller(AskedModel("m", ask), Budget(None, None), retries=0, timeout=seconds)
-    return caller.call(PROMPT, output_tokens=1, stop=threading.Event(), sleep=lambda _: None)
-
-
-def test_a_call_that_takes_too_long_counts_as_failed() -> None:
-    release = threading.Event()
-
-    def hang(_: Prompt) -> str:
-        release.wait(20)
-        return "too late"
-
-    try:
-        assert timed(hang, 0.05).problem == "TimeoutError: no reply within 0.05 seconds"
-    finally:
-        release.set()
-
-
-def test_replies_and_errors_within_the_time_come_through() -> None:
-    def refuse(_: Prompt) -> str:
-        raise StatusError(400)
-
-    assert timed(lambda prompt: prompt.user, 20) == Outcome("a", 1)
-    assert timed(refuse, 20).problem == "StatusError: status 400"
+        caller.call(PROMPT, output_tokens=10, stop=stop)
 
 
 SECRETS = ["sk-abcdef0123456789", "dXNlcjpodW50ZXIy", "x-api-key: 0a1b2c3d4e5f", "tok.en-5678abcd"]
@@ -216,17 +191,16 @@ def refuse() -> None:
         raise Unauthorized(f"{body} {SECRETS[2]}, Bearer {SECRETS[3]}") from exc
 
 
-@pytest.mark.parametrize("timeout", [None, 20.0])
 def test_no_secret_is_in_an_error_its_chain_or_a_log(
-    timeout: float | None, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def ask(prompt: Prompt) -> str:
         refuse()
         return ""
 
-    caller = Caller(AskedModel("m", ask), Budget(None, None), retries=0, timeout=timeout)
+    caller = Caller(ChatModel("m", ask), Budget(None, None), retries=0)
     try:
-        caller.call(PROMPT, output_tokens=1, stop=threading.Event(), sleep=lambda _: None)
+        caller.call(PROMPT, output_tokens=1, stop=threading.Event())
     except GuideError as exc:
         logging.getLogger("app").exception("A search failed")
         chain = [exc, exc.__cause__, exc.__context__]
@@ -241,14 +215,157 @@ def test_secrets_that_a_model_of_yours_tells_are_hidden_too(own: type[Exception]
     def ask(prompt: Prompt) -> str:
         raise own(f"bad key {SECRETS[0]}")
 
-    caller = Caller(AskedModel("m", ask), Budget(None, None), retries=0, timeout=None)
+    caller = Caller(ChatModel("m", ask), Budget(None, None), retries=0)
     found: list[object] = []
     for _ in range(5):
         try:
-            found.append(
-                caller.call(PROMPT, output_tokens=1, stop=threading.Event(), sleep=lambda _: None)
-            )
+            found.append(caller.call(PROMPT, output_tokens=1, stop=threading.Event()))
         except GuideError as exc:
             found.append((str(exc), exc.__cause__, exc.__context__))
     assert SECRETS[0] not in str(found)
     assert "bad key [hidden]" in str(found)
+
+
+class ClientError(Exception):
+    """As clients of vendors raise: attributes at will."""
+
+    def __init__(self, message: str = "", **attributes: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(attributes)
+
+
+def with_headers(headers: dict[str, str], status: int = 429) -> ClientError:
+    return ClientError(response=SimpleNamespace(status_code=status, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Kind.REFUSED),
+        (401, Kind.STOP),
+        (402, Kind.STOP),
+        (403, Kind.STOP),
+        (404, Kind.STOP),
+        (405, Kind.STOP),
+        (408, Kind.RETRY),
+        (413, Kind.REFUSED),
+        (422, Kind.REFUSED),
+        (429, Kind.RETRY),
+        (451, Kind.REFUSED),
+        (500, Kind.RETRY),
+        (503, Kind.RETRY),
+        (529, Kind.RETRY),
+        (200, Kind.RETRY),
+        (302, Kind.STOP),
+    ],
+)
+def test_the_status_decides_wherever_the_client_keeps_it(status: int, kind: Kind) -> None:
+    places: list[dict[str, Any]] = [
+        {"status_code": status},
+        {"response": SimpleNamespace(status_code=status)},
+        {"code": status},
+        {"status": status},
+    ]
+    for attributes in places:
+        failure = understand(ClientError("no", **attributes))
+        assert failure.kind is kind
+        assert failure.charged == (status < 400)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError(), Kind.RETRY),
+        (TimeoutError("no reply"), Kind.RETRY),
+        (ClientError("some client"), Kind.RETRY),
+        (ClientError(code=7, status=lambda: 3), Kind.RETRY),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), Kind.RETRY),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates"), Kind.REFUSED),
+        (TypeError("'NoneType' object is not subscriptable"), Kind.UNCLEAR),
+        (KeyError("choices"), Kind.UNCLEAR),
+        (ValueError("No API key given"), Kind.UNCLEAR),
+        (ClientError(status_code=429, code="insufficient_quota"), Kind.STOP),
+    ],
+)
+def test_without_a_status_the_type_decides(error: Exception, kind: Kind) -> None:
+    assert understand(error).kind is kind
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def test_what_a_wrapper_hides_is_found_in_its_cause() -> None:
+    wrapped = caused(RuntimeError("gave up"), with_headers({"Retry-After": "3"}, 503))
+    failure = understand(wrapped)
+    assert (failure.kind, failure.retry_after) == (Kind.RETRY, 3.0)
+    assert understand(caused(ValueError("x"), ClientError(status_code=401))).kind is Kind.STOP
+
+
+def test_a_loop_of_causes_ends() -> None:
+    first, second = ClientError("a"), ClientError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert understand(first).kind is Kind.RETRY
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(),
+        urllib.error.URLError(ConnectionRefusedError()),
+        caused(ClientError("Connection error."), ConnectionRefusedError()),
+    ],
+)
+def test_a_call_that_reached_no_server_is_not_charged(error: Exception) -> None:
+    assert not understand(error).charged
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), ClientError("?")])
+def test_a_call_whose_end_is_unknown_counts_as_charged(error: Exception) -> None:
+    assert understand(error).charged
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "20"}, 20.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_pause_that_the_server_asks_for_is_read(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert understand(with_headers(headers)).retry_after == seconds
+
+
+def test_a_date_to_come_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    date = formatdate(1_000_030.0, usegmt=True)
+    assert understand(with_headers({"Retry-After": date})).retry_after == 30.0
+
+
+def test_the_error_of_urllib_is_read() -> None:
+    headers = Message()
+    headers["Retry-After"] = "4"
+    with urllib.error.HTTPError("http://h", 503, "Busy", headers, None) as error:
+        failure = understand(error)
+    assert (failure.kind, failure.retry_after, failure.charged) == (Kind.RETRY, 4.0, False)
+    assert failure.message == "HTTPError: HTTP Error 503: Busy"
+
+
+def test_messages_are_one_short_line_without_credentials() -> None:
+    text = said(ClientError("bad key\n sk-0123456789 \t" + "x" * 400))
+    assert text.startswith("ClientError: bad key [hidden] xxx")
+    assert text.endswith("x ...")
+    assert len(text) < 330
+    assert said(TimeoutError()) == "TimeoutError"

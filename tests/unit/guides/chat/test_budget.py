@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.asking import Cost
-from instruct_embeddings.guides.asking.budget import Budget
+from instruct_embeddings.guides.chat import Cost, Prompt, estimate
+from instruct_embeddings.guides.chat.budget import Budget, count_tokens
 
 
 def test_an_estimate_above_a_cap_is_refused_with_both() -> None:
@@ -61,3 +61,26 @@ def test_threads_together_stay_below_the_cap() -> None:
 def test_caps_are_whole_numbers(caps: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="max_"):
         Budget(*caps)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 0), ("word", 1), ("words", 2), ("да", 1), ("даль", 2), ("中文中文", 3), ("\ud800", 1)],
+)
+def test_a_token_is_counted_for_every_four_bytes(text: str, tokens: int) -> None:
+    assert count_tokens(text) == tokens
+
+
+def test_an_estimate_is_one_call_a_prompt() -> None:
+    prompts = [Prompt("12345678", "1234"), Prompt("", "1")]
+    assert estimate(prompts, output_tokens=10) == Cost(2, 2 + 1 + 1, 20)
+    assert estimate(iter(prompts)) == Cost(2, 4, 200)
+    assert estimate([]) == Cost()
+
+
+def test_costs_add_up_and_tell_that_tokens_are_estimated() -> None:
+    total = Cost(1, 2000, 3) + Cost(1000, 500, 4)
+    assert total == Cost(1001, 2500, 7)
+    assert total - Cost(1, 2000, 3) == Cost(1000, 500, 4)
+    assert total.tokens == 2507
+    assert str(total) == "1,001 calls, about 2,500 tokens in and 7 out (estimated)"

@@ -13,8 +13,8 @@ from llama_index.core.llms import MockLLM
 from llama_index.llms.openai_like import OpenAILike
 
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.asking import Answer, Asker, Prompt, as_model, json_object
-from instruct_embeddings.guides.asking.cache import FILE
+from instruct_embeddings.guides.chat import Answer, ChatClient, Prompt, as_model, json_object
+from instruct_embeddings.guides.chat.cache import FILE
 from tests.llm_server import Call, LLMServer, Reply, llm_server
 
 SECRET = "sk-not-to-be-seen-0123"
@@ -67,8 +67,8 @@ def test_a_model_of_a_host_is_asked_over_http(host: Host) -> None:
 def test_trouble_passes(host: Host, trouble: Reply, pauses: list[float] | None) -> None:
     made: list[float] = []
     with llm_server(lambda call: trouble if call.number == 1 else GOOD) as server:
-        asker = Asker(host(server), sleep=made.append)
-        (answer,) = asker.ask_all([PROMPT], json_object)
+        client = ChatClient(host(server), sleep=made.append)
+        (answer,) = client.ask_all([PROMPT], json_object)
     assert answer == Answer({"n": 1}, GOOD, calls=2, cached=False, problem=None)
     assert made == pauses if pauses is not None else len(made) == 1
 
@@ -88,8 +88,8 @@ def test_a_refusal_without_content_is_an_empty_reply(host: Host) -> None:
 def test_a_body_without_choices_passes_once_the_model_has_answered(host: Host) -> None:
     empty = Reply(body=b'{"choices": null}')
     with llm_server(lambda call: empty if call.number == 2 else GOOD) as server:
-        asker = Asker(host(server), concurrency=1, sleep=lambda _: None)
-        answers = asker.ask_all([PROMPT, Prompt("", "other")], json_object)
+        client = ChatClient(host(server), concurrency=1, sleep=lambda _: None)
+        answers = client.ask_all([PROMPT, Prompt("", "other")], json_object)
     assert [answer.calls for answer in answers] == [1, 2]
 
 
@@ -99,8 +99,8 @@ def test_a_filtered_prompt_is_refused_and_others_are_answered(host: Host) -> Non
         return Reply("content filter", 400) if call.user == "bad" else GOOD
 
     with llm_server(script) as server:
-        asker = Asker(host(server))
-        answers = asker.ask_all([PROMPT, Prompt("", "bad")], json_object)
+        client = ChatClient(host(server))
+        answers = client.ask_all([PROMPT, Prompt("", "bad")], json_object)
     assert [answer.refused for answer in answers] == [False, True]
     assert "content filter" in str(answers[1].problem)
 
@@ -112,7 +112,7 @@ def test_a_wrong_key_is_told_in_the_words_of_the_server_without_the_key(host: Ho
         llm_server(lambda _: reply) as server,
         pytest.raises(GuideError, match=r"served-1 cannot be asked: .*Incorrect API") as error,
     ):
-        Asker(host(server), concurrency=1).ask_all([PROMPT, Prompt("", "x")], json_object)
+        ChatClient(host(server), concurrency=1).ask_all([PROMPT, Prompt("", "x")], json_object)
     assert SECRET not in str(error.value)
     assert len(server.calls) == 1
 
@@ -120,18 +120,18 @@ def test_a_wrong_key_is_told_in_the_words_of_the_server_without_the_key(host: Ho
 @HOSTS
 def test_keys_are_in_no_repr_and_in_no_file(host: Host, tmp_path: Path) -> None:
     with llm_server(lambda _: GOOD) as server:
-        asker = Asker(host(server), cache=tmp_path)
-        answers = asker.ask_all([PROMPT], json_object)
-    assert asker.model.name == "served-1"
-    shown = f"{asker!r} {asker.model!r} {answers!r}"
+        client = ChatClient(host(server), cache=tmp_path)
+        answers = client.ask_all([PROMPT], json_object)
+    assert client.model.name == "served-1"
+    shown = f"{client!r} {client.model!r} {answers!r}"
     assert SECRET not in shown
     assert SECRET.encode() not in (tmp_path / FILE).read_bytes()
 
 
 def test_both_hosts_share_the_answers_of_one_model(tmp_path: Path) -> None:
     with llm_server(lambda _: GOOD) as server:
-        Asker(langchain(server), cache=tmp_path).ask_all([PROMPT], json_object)
-        (answer,) = Asker(llama_index(server), cache=tmp_path).ask_all([PROMPT], json_object)
+        ChatClient(langchain(server), cache=tmp_path).ask_all([PROMPT], json_object)
+        (answer,) = ChatClient(llama_index(server), cache=tmp_path).ask_all([PROMPT], json_object)
     assert answer.cached
     assert len(server.calls) == 1
 

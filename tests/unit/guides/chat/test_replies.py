@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.guides.asking import ReplyError, json_array, json_object
-from instruct_embeddings.guides.asking.replies import MAX_CHARACTERS, MAX_DEPTH
+from instruct_embeddings.guides.chat import ReplyError, json_array, json_object
+from instruct_embeddings.guides.chat.replies import MAX_CHARACTERS, MAX_DEPTH
 
 Read = Callable[[str], Any]
 
@@ -48,8 +48,8 @@ def test_the_last_array_of_a_reply_is_read() -> None:
     [
         (json_object, "", "holds no JSON; it starts with ''"),
         (json_object, "I'm sorry, I cannot help.", "no JSON; it starts with \"I'm sorry, I cannot"),
-        (json_object, "[1]", "is a JSON array; a JSON object"),
-        (json_array, '{"a": 1}', "is a JSON object; a JSON array"),
+        (json_object, "[1]", "is not a JSON object"),
+        (json_array, '{"a": 1}', "is not a JSON array"),
         (json_object, '{"a": [{"b": 1}, {"b":', "cut off"),
         (json_object, '{"a": "x', "cut off"),
         (json_object, '<think>Is it {"a": 1}? Or', "no JSON"),

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.asking.models import Prompt
+from instruct_embeddings.guides.chat.models import Prompt
 
 FILE = "answers.sqlite3"
 MAX_REPLY_BYTES = 1_000_000
@@ -28,12 +28,13 @@ def answer_key(model: str, prompt: Prompt) -> str:
 class AnswerCache:
     """Replies by key in one SQLite file of a folder; safe for threads and for processes.
 
-    A reply is on the disk when `put` returns. The folder must be on a local disk. Prompts are not
-    stored, only their digests; replies are stored as they came and may quote your texts.
+    A reply is on the disk when `put` returns. The folder must be on a local disk and is created
+    when first used. Prompts are not stored, only their digests; replies are stored as they came and
+    may quote your texts. Each method raises `GuideError` where the file is damaged, of another
+    program, newer or not accessible.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Use a folder; it is created when first used."""
         self._file = Path(folder).expanduser() / FILE
 
     def __repr__(self) -> str:
@@ -41,21 +42,13 @@ class AnswerCache:
         return f"AnswerCache({str(self._file.parent)!r})"
 
     def prepare(self) -> None:
-        """Make sure that replies can be stored, before any is paid for.
-
-        Raises:
-            GuideError: The file is damaged, foreign, newer or cannot be written.
-        """
+        """Make sure that replies can be stored, before any is paid for."""
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
-        """The replies that are stored; those that are no text are left out.
-
-        Raises:
-            GuideError: The file is damaged, foreign, newer or cannot be read.
-        """
+        """The replies that are stored; those that are no text are left out."""
         found: dict[str, str] = {}
         with self._open() as connection:
             for start in range(0, len(keys), _KEYS_AT_ONCE):
@@ -73,11 +66,7 @@ class AnswerCache:
         return found
 
     def put(self, key: str, reply: str) -> None:
-        """Store a reply, replacing one of the same key.
-
-        Raises:
-            GuideError: The file is damaged, foreign, newer or cannot be written.
-        """
+        """Store a reply, replacing one of the same key."""
         with self._open() as connection:
             connection.execute(
                 "INSERT INTO answers VALUES (?, ?) "
@@ -85,18 +74,20 @@ class AnswerCache:
                 (key, reply),
             )
 
-    # Connections are cheap beside a model and must not cross threads: one for each use.
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one use: they are cheap beside a model and must not cross threads."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(
                 sqlite3.connect(self._file, timeout=_SECONDS, isolation_level=None)
             ) as connection:
                 connection.text_factory = bytes
-                # What a foreign file defines must not run.
+                # Nothing that a file of another program defines may run.
                 connection.execute("PRAGMA trusted_schema = OFF")
                 connection.execute("PRAGMA synchronous = FULL")
+                if _is_new(connection):
+                    _create(connection)
                 self._check(connection)
                 yield connection
         except (sqlite3.OperationalError, OSError) as exc:
@@ -104,15 +95,11 @@ class AnswerCache:
                 f"The cache {self._file} cannot be used: {exc}. It needs a folder on a local disk "
                 "that can be written. Name another folder, or free this one."
             ) from exc
-        except sqlite3.DatabaseError as exc:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
+            # SQLite quotes a damaged schema in bytes that Python cannot decode.
             raise self._not_ours(str(exc)) from exc
-        except UnicodeDecodeError as exc:
-            # What SQLite says of a damaged schema quotes it, and Python cannot read that.
-            raise self._not_ours("its schema is no text") from exc
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        if _is_new(connection):
-            _create(connection)
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if application == _APPLICATION and version > _FORMAT_VERSION:
@@ -120,14 +107,11 @@ class AnswerCache:
                 f"The cache {self._file} has format {version}; this version reads "
                 f"{_FORMAT_VERSION}. Upgrade the package, or name another folder."
             )
-        # No more of a foreign file than tells it from ours.
-        tables = [
-            sql
-            for (sql,) in connection.execute(
-                "SELECT substr(sql, 1, ?) FROM sqlite_master LIMIT 2", [len(_TABLE) + 1]
-            )
-        ]
-        if application != _APPLICATION or tables != [_TABLE.encode()]:
+        # No more of a file is read than distinguishes it from ours.
+        tables = connection.execute(
+            "SELECT substr(sql, 1, ?) FROM sqlite_master LIMIT 2", [len(_TABLE) + 1]
+        ).fetchall()
+        if application != _APPLICATION or tables != [(_TABLE.encode(),)]:
             raise self._not_ours("it holds other tables")
 
     def _not_ours(self, why: str) -> GuideError:

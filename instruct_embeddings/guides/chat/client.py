@@ -1,0 +1,313 @@
+"""Prompts to a chat model: in parallel, each once, with one round of repair, within a budget."""
+
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from instruct_embeddings._threads import DaemonPool
+from instruct_embeddings.config import at_least
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, Cost, estimate
+from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
+from instruct_embeddings.guides.chat.models import Prompt, as_model
+from instruct_embeddings.guides.chat.replies import spoken
+from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
+
+T = TypeVar("T")
+
+# Prompts queued for each thread.
+_AHEAD = 2
+_MOST_QUOTED_CHARACTERS = 4000
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """The outcome of one prompt.
+
+    Attributes:
+        value: The parsed reply; None where there is none.
+        raw: The last reply as the model gave it, empty where it gave none.
+        calls: Calls made for it, failed ones included.
+        cached: Whether it was answered without a call of its own.
+        problem: Why there is no value, or None.
+        refused: Whether the model gave no reply: it refused the prompt, or failed on it to the
+            end. Otherwise a problem means that its reply could not be read.
+    """
+
+    value: T | None
+    raw: str
+    calls: int
+    cached: bool
+    problem: str | None
+    refused: bool = False
+
+
+class ChatClient:
+    """Calls a model for many prompts.
+
+    - Prompts are sent concurrently, each different prompt once.
+    - What may pass (rate limits, trouble of the server, lost connections) is tried again, after a
+      growing pause or after the pause that the server asks for. Clients that retry by themselves,
+      as LangChain's and LlamaIndex's do, do so within each of these tries.
+    - A reply that `parse` refuses is sent back once for repair.
+    - Replies that were parsed are cached the moment they arrive: whatever ends a run, the next one
+      asks only for what is missing. Unreadable ones are asked again.
+
+    Args:
+        model: Anything that `as_model` takes.
+        cache: Folder for replies, on a local disk; may be shared by threads and processes. None
+            keeps nothing.
+        concurrency: Most calls at the same time. 1 for a model that is not safe for threads.
+        retries: Further tries of a call that failed.
+        max_calls: Most calls over the life of this client. Calls that the server answered with an
+            error are not counted. 0 answers from the cache only.
+        max_tokens: Most tokens, of prompts and replies together, estimated.
+        on_progress: Called with the numbers of prompts done and planned.
+        planned: Prompts to expect over the life of this client; grows where there are more.
+        sleep: Waits some seconds before a further try; for tests.
+
+    Attributes:
+        model: The model under its name.
+        calls: Calls made, failed ones included.
+        cached: Prompts answered without a call.
+
+    Raises:
+        ConfigError: An argument is out of its range, or the model is none.
+    """
+
+    def __init__(
+        self,
+        model: object,
+        *,
+        cache: Path | str | None = None,
+        concurrency: int = 4,
+        retries: int = 4,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        planned: int = 0,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.model = as_model(model)
+        self.calls = 0
+        self.cached = 0
+        self._cache = None if cache is None else AnswerCache(cache)
+        self._concurrency = at_least("concurrency", concurrency, 1, optional=False)
+        self._budget = Budget(max_calls, max_tokens)
+        retries = at_least("retries", retries, 0, optional=False)
+        self._caller = Caller(self.model, self._budget, retries=retries, sleep=sleep)
+        self._on_progress = on_progress
+        self._planned = planned
+        self._done = 0
+
+    def __repr__(self) -> str:
+        """The model's name and the cache."""
+        return f"ChatClient({self.model.name!r}, cache={self._cache!r})"
+
+    @property
+    def spent(self) -> Cost:
+        """The cost so far, in estimated tokens; the caps limit it."""
+        return self._budget.spent
+
+    def check(self, estimated: Cost) -> None:
+        """Refuse what a cap does not allow.
+
+        Raises:
+            GuideError: Together with the cost so far the estimate exceeds a cap.
+        """
+        self._budget.check(estimated)
+
+    def ask_all(
+        self,
+        prompts: Sequence[Prompt],
+        parse: Callable[[str], T],
+        *,
+        output_tokens: int = REPLY_TOKENS,
+    ) -> list[Answer[T]]:
+        """One answer a prompt, in their order. Equal prompts are sent once.
+
+        Args:
+            prompts: What to ask.
+            parse: Reads a reply; raises ValueError where it cannot, with a message that tells the
+                model what is wrong. Called from several threads.
+            output_tokens: Expected length of a reply, for the estimate.
+
+        Raises:
+            GuideError: The estimate of what is not in the cache exceeds a cap, a cap was reached,
+                the model cannot be asked (wrong key, unknown name, not reachable) or answered no
+                prompt at all, or the cache cannot be used. What was answered is in the cache.
+        """
+        keys = [answer_key(self.model.name, prompt) for prompt in prompts]
+        batch = _Batch(self._caller, self._cache, parse, output_tokens, threading.Event())
+        answers = batch.known(list(dict.fromkeys(keys)))
+        missing = {
+            key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in answers
+        }
+        self.check(estimate(missing.values(), output_tokens=output_tokens))
+        self._caller.answered |= bool(answers)
+        self._planned = max(self._planned, self._done + len(keys))
+        sizes = Counter(keys)
+        self._report(sum(sizes[key] for key in answers))
+
+        def arrived(key: str, answer: Answer[T]) -> None:
+            answers[key] = answer
+            self._report(sizes[key])
+
+        if missing:
+            if self._cache is not None:
+                self._cache.prepare()
+            self._run(missing, batch, arrived)
+        # A model that answered before may decline all of a small step.
+        if not self._caller.answered:
+            _raise_if_none(self.model.name, answers)
+        found = _in_order(keys, answers)
+        self.calls += sum(answer.calls for answer in found)
+        self.cached += sum(answer.cached for answer in found)
+        return found
+
+    def finish(self) -> None:
+        """Report that there are no further prompts, even where more were planned."""
+        self._planned = self._done
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._done)
+
+    def _report(self, prompts: int) -> None:
+        self._done += prompts
+        if self._on_progress is not None and prompts:
+            self._on_progress(self._done, self._planned)
+
+    def _run(
+        self,
+        prompts: Mapping[str, Prompt],
+        batch: "_Batch[T]",
+        arrived: Callable[[str, Answer[T]], None],
+    ) -> None:
+        pool = DaemonPool(self._concurrency, "instruct-chat")
+        jobs: dict[Future[Answer[T]], str] = {}
+
+        def collect(least: int) -> None:
+            while len(jobs) > least:
+                for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                    # The error is that of the job that stopped this one.
+                    with contextlib.suppress(Stopped):
+                        arrived(jobs.pop(job), job.result())
+
+        try:
+            for key, prompt in prompts.items():
+                # Tracing of the hosts goes by context variables, which threads do not inherit.
+                jobs[pool.submit(copy_context().run, batch.answer, key, prompt)] = key
+                # No further ahead: an error ends the run after few more calls.
+                collect(_AHEAD * self._concurrency)
+            collect(0)
+        except BaseException as exc:
+            batch.stop.set()
+            pool.cancel()
+            # Running calls are paid for: their replies are waited for and kept. Ctrl-C does not
+            # wait, and their threads keep what still arrives while the process lives.
+            if isinstance(exc, Exception):
+                wait(jobs)
+            raise
+
+
+@dataclass(frozen=True)
+class _Batch(Generic[T]):
+    """From one prompt to one answer: cache, call, parse, repair, keep."""
+
+    caller: Caller
+    cache: AnswerCache | None
+    parse: Callable[[str], T]
+    output_tokens: int
+    stop: threading.Event
+
+    def known(self, keys: Sequence[str]) -> dict[str, Answer[T]]:
+        """Answers whose replies are in the cache and can still be read."""
+        replies = {} if self.cache is None else self.cache.get(keys)
+        answers = {key: self._read(reply, 0) for key, reply in replies.items()}
+        return {key: answer for key, answer in answers.items() if answer.problem is None}
+
+    def answer(self, key: str, prompt: Prompt) -> Answer[T]:
+        # Another process may have asked it since.
+        known = self.known([key])
+        if known:
+            return known[key]
+        try:
+            answer = self._ask(prompt)
+            if self.cache is not None and answer.problem is None:
+                self.cache.put(key, answer.raw)
+        except GuideError:
+            self.stop.set()
+            raise
+        return answer
+
+    def _ask(self, prompt: Prompt) -> Answer[T]:
+        first = self._call(prompt)
+        if first.reply is None:
+            return Answer(None, "", first.calls, False, first.problem, refused=True)
+        answer = self._read(first.reply, first.calls)
+        if answer.problem is None:
+            return answer
+        second = self._call(_repair_prompt(prompt, first.reply, answer.problem))
+        calls = first.calls + second.calls
+        if second.reply is None:
+            why = f"{answer.problem} Asked for a better one, the model gave none: {second.problem}"
+            return replace(answer, calls=calls, problem=why)
+        return self._read(second.reply, calls)
+
+    def _call(self, prompt: Prompt) -> Outcome:
+        return self.caller.call(prompt, output_tokens=self.output_tokens, stop=self.stop)
+
+    def _read(self, reply: str, calls: int) -> Answer[T]:
+        if len(reply.encode("utf-8")) > MAX_REPLY_BYTES:
+            why = f"The reply has more than {MAX_REPLY_BYTES:,} bytes."
+            return Answer(None, reply, calls, False, why)
+        try:
+            value = self.parse(reply)
+        except GuideError:
+            raise
+        except ValueError as exc:
+            return Answer(None, reply, calls, False, str(exc) or type(exc).__name__)
+        return Answer(value, reply, calls, cached=calls == 0, problem=None)
+
+
+def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
+    """The same question, with the bad reply and what is wrong with it.
+
+    The reply may repeat texts of a collection, so it is quoted as one JSON string and cut. Thoughts
+    are left out where something follows them.
+    """
+    cut = (spoken(reply).strip() or reply)[:_MOST_QUOTED_CHARACTERS]
+    return Prompt(
+        prompt.system,
+        f"{prompt.user}\n\nYou have answered this before, and the answer could not be used. It "
+        f"was, as a JSON string, possibly cut:\n{json.dumps(cut, ensure_ascii=False)}\n"
+        f"What is wrong with it: {problem}\nAnswer again, in the form that was asked for and with "
+        "nothing else.",
+    )
+
+
+def _raise_if_none(model: str, answers: Mapping[str, Answer[T]]) -> None:
+    if answers and all(answer.refused for answer in answers.values()):
+        problem = next(iter(answers.values())).problem
+        raise GuideError(
+            f"The model {model} answered none of {len(answers):,} prompts; of the first it said: "
+            f"{problem}. Try it on one prompt by hand."
+        )
+
+
+def _in_order(keys: Sequence[str], answers: Mapping[str, Answer[T]]) -> list[Answer[T]]:
+    """Answers by position; only the first of equal prompts made calls."""
+    seen: set[str] = set()
+    found = []
+    for key in keys:
+        answer = answers[key]
+        again = replace(answer, calls=0, cached=answer.problem is None)
+        found.append(again if key in seen else answer)
+        seen.add(key)
+    return found

@@ -1,0 +1,295 @@
+"""Calls of a model, tried again where a failure may pass.
+
+Clients differ; their exceptions are understood by what they carry: an HTTP status, a response with
+headers, or the type of a builtin.
+"""
+
+import json
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, NamedTuple
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random_exponential,
+)
+
+from instruct_embeddings._redaction import said
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides.chat.budget import Budget, Cost, count_tokens, estimate
+from instruct_embeddings.guides.chat.models import ChatModel, Prompt
+
+LONGEST_WAIT = 120.0
+FAILED_PROMPTS = 5
+# Half to all of a pause that doubles from 0.5 to 30 seconds.
+_BACKOFF = wait_exponential(0.25, max=15) + wait_random_exponential(0.25, max=15)
+
+_PASSING = (408, 409, 425, 429)
+_ABOUT_THIS_PROMPT = (400, 413, 422, 451)
+_NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
+_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+_MOST_CAUSES = 4
+
+
+class Kind(Enum):
+    """What to do about a failed call."""
+
+    RETRY = "retry"
+    """It may pass: rate limits, trouble of the server, lost connections."""
+    REFUSED = "refused"
+    """The model does not take this prompt; others may do."""
+    STOP = "stop"
+    """No call can succeed: wrong key, unknown model, no money left."""
+    UNCLEAR = "unclear"
+    """A fault of the program, or a client that stumbled over nonsense: it may pass if the model
+    answered before."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed call.
+
+    Attributes:
+        kind: What to do.
+        message: What the client said, short and without credentials.
+        charged: Whether the call may have been charged for: it may have reached the server, which
+            did not say that it failed.
+        retry_after: Seconds that the server asks to wait, or None.
+    """
+
+    kind: Kind
+    message: str
+    charged: bool
+    retry_after: float | None
+
+
+class Stopped(Exception):
+    """Another thread met what ends all calls."""
+
+
+class Outcome(NamedTuple):
+    """The reply or, if there is none, the problem, and the number of calls made."""
+
+    reply: str | None
+    calls: int
+    problem: str = ""
+
+
+class Caller:
+    """Calls a model with retries, within a budget.
+
+    Attributes:
+        answered: Whether this model is known to answer.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        budget: Budget,
+        *,
+        retries: int,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.answered = False
+        self._model = model
+        self._budget = budget
+        self._retries = retries
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._failed_prompts = 0
+
+    def call(self, prompt: Prompt, *, output_tokens: int, stop: threading.Event) -> Outcome:
+        """Call until there is a reply or no further try is of use.
+
+        Raises:
+            GuideError: A cap is reached, or no call of this model can succeed.
+            Stopped: `stop` is set.
+        """
+        retrying = Retrying(
+            retry=retry_if_result(_may_pass),
+            stop=stop_after_attempt(self._retries + 1),
+            wait=_pause,
+            sleep=self._sleep or sleep_using_event(stop),
+            retry_error_callback=_result,
+        )
+        got = retrying(self._once, prompt, output_tokens, stop)
+        calls = int(retrying.statistics["attempt_number"])
+        if isinstance(got, str):
+            return Outcome(got, calls)
+        self._count_failed_prompt(got)
+        tries = f"{calls} tries, at last " if calls > 1 else ""
+        return Outcome(None, calls, f"{tries}{got.message}")
+
+    def _once(self, prompt: Prompt, output_tokens: int, stop: threading.Event) -> str | Failure:
+        if stop.is_set():
+            raise Stopped
+        reserved = estimate([prompt], output_tokens=output_tokens)
+        self._budget.reserve(reserved)
+        actual = reserved
+        failure = None
+        try:
+            reply = self._model.ask(prompt)
+            if isinstance(reply, str):
+                # Half of a surrogate pair can neither be stored nor sent back for repair.
+                reply = reply.encode("utf-8", "replace").decode("utf-8")
+                actual = Cost(1, reserved.input_tokens, count_tokens(reply))
+        except Exception as exc:
+            failure = understand(exc)
+            actual = Cost(1, reserved.input_tokens, 0) if failure.charged else Cost()
+        finally:
+            self._budget.settle(reserved, actual)
+        if failure is not None:
+            self._raise_if_hopeless(failure)
+            return failure
+        if not isinstance(reply, str):
+            raise GuideError(
+                f"The model {self._model.name} returned {type(reply).__name__}, not text. Any text "
+                "is allowed. Return the text of its reply."
+            )
+        with self._lock:
+            self.answered = True
+            self._failed_prompts = 0
+        return reply
+
+    # A client's exception is quoted and never chained: tracebacks show all of it, keys included.
+    def _raise_if_hopeless(self, failure: Failure) -> None:
+        if failure.kind is Kind.STOP or (failure.kind is Kind.UNCLEAR and not self.answered):
+            raise GuideError(
+                f"The model {self._model.name} cannot be asked: {failure.message}. Check its name, "
+                "its key and its address; nothing more was asked."
+            )
+        if failure.retry_after is not None and failure.retry_after > LONGEST_WAIT:
+            raise GuideError(
+                f"The model {self._model.name} asks to wait {failure.retry_after:,.0f} seconds; at "
+                f"most {LONGEST_WAIT:,.0f} are waited ({failure.message}). Run again later: "
+                "answers so far are in the cache, where there is one."
+            )
+
+    def _count_failed_prompt(self, failure: Failure) -> None:
+        with self._lock:
+            # A model that answers others may refuse any number of prompts.
+            if not (self.answered and failure.kind is Kind.REFUSED):
+                self._failed_prompts += 1
+            if self._failed_prompts < FAILED_PROMPTS:
+                return
+            self._failed_prompts = 0
+        raise GuideError(
+            f"The model {self._model.name} gave no answer to {FAILED_PROMPTS} prompts in a row, "
+            f"at last: {failure.message}. Check that it is in reach; run again to continue, with "
+            "the answers so far from the cache, where there is one."
+        )
+
+
+def _may_pass(got: str | Failure) -> bool:
+    return isinstance(got, Failure) and got.kind is not Kind.REFUSED
+
+
+def _result(state: RetryCallState) -> Any:
+    return state.outcome.result() if state.outcome else None
+
+
+def _pause(state: RetryCallState) -> float:
+    failure: Failure = _result(state)
+    return max(_BACKOFF(state), failure.retry_after or 0.0)
+
+
+def understand(error: Exception) -> Failure:
+    """Read what an exception, or what caused it, carries."""
+    status = next(filter(None, map(_status, _causes(error))), None)
+    waits = [_retry_after(exc) for exc in _causes(error)]
+    return Failure(
+        kind=_kind(error, status),
+        message=said(error),
+        charged=not _unsent(error) if status is None else status < 400,
+        retry_after=next((seconds for seconds in waits if seconds is not None), None),
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__
+
+
+def _kind(error: Exception, status: int | None) -> Kind:
+    if any(getattr(exc, "code", None) in _NO_MONEY for exc in _causes(error)):
+        return Kind.STOP
+    if status is not None:
+        if status in _PASSING or status >= 500 or status < 300:
+            return Kind.RETRY
+        return Kind.REFUSED if status in _ABOUT_THIS_PROMPT else Kind.STOP
+    if isinstance(error, UnicodeError):
+        return Kind.REFUSED
+    # A body that is no JSON comes from a proxy or a server in trouble.
+    if isinstance(error, OSError | EOFError | json.JSONDecodeError):
+        return Kind.RETRY
+    return Kind.UNCLEAR if isinstance(error, _FAULTS) else Kind.RETRY
+
+
+def _unsent(error: Exception) -> bool:
+    reason = getattr(error, "reason", None)  # of urllib, which sets no cause
+    unsent = (ConnectionRefusedError, socket.gaierror)
+    return any(isinstance(exc, unsent) for exc in (*_causes(error), reason))
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    candidates = (
+        getattr(error, "status_code", None),
+        getattr(response, "status_code", None),
+        getattr(error, "code", None),
+        getattr(error, "status", None),
+    )
+    return next((x for x in candidates if isinstance(x, int) and 100 <= x < 600), None)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    for owner in (getattr(error, "response", None), error):
+        headers: Any = getattr(owner, "headers", None)
+        if callable(getattr(headers, "get", None)):
+            for name, unit in (("Retry-After-Ms", 0.001), ("Retry-After", 1.0)):
+                seconds = _seconds(headers.get(name) or headers.get(name.lower()))
+                if seconds is not None:
+                    return seconds * unit
+    return None
+
+
+def _seconds(value: object) -> float | None:
+    """A number of seconds, or an HTTP date as seconds from now; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except (TypeError, ValueError):
+            return None
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+        seconds = date.timestamp() - time.time()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,275 @@
+"""The steps of GSTransform's label construction (arXiv 2505.24754, section 3.2), and their cost.
+
+Categories are found by summarising the texts, clustering the summaries, naming each cluster and
+merging the names; then each text is given one of them, or none.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.guides._common import Embed, embed_all
+from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, Prompt, estimate
+from instruct_embeddings.guides.llm import prompts
+from instruct_embeddings.guides.llm.categories import Categories
+from instruct_embeddings.guides.llm.parsing import (
+    Candidate,
+    declined,
+    read_choices,
+    read_merged,
+    read_names,
+    read_summaries,
+)
+from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
+from instruct_embeddings.transform.vectors import has_direction, unit_rows
+
+T = TypeVar("T")
+
+# Expected lengths of replies; those of summaries and choices for one text.
+_SUMMARY_TOKENS = 25
+_NAMES_TOKENS = 100
+_MERGED_TOKENS = 1000
+_CHOICE_TOKENS = 6
+# Stand for what is not there yet in an estimate; as long as such things usually are.
+_SUMMARY = "a summary of about twelve words, as the model is asked for it"
+_CATEGORY = "name of the category: one sentence on what belongs to this category and what does not"
+_CATEGORIES = 15
+
+_MIN_SUMMARIES = 4
+_MOST_CLUSTERS = 30
+# Members that stand for a cluster: nearest to its centre, and drawn from the rest.
+_NEAREST = 6
+_OTHERS = 4
+# A model that fails on more batches than these will fail on single texts too.
+_MOST_FAILED = 0.25
+_MOST_FAILED_BATCHES = 2
+
+
+class Unlabelled(Enum):
+    """Why a text has no category."""
+
+    NONE = "none of the categories"
+    REFUSED = "the model refused it"
+    UNPARSABLE = "the reply could not be read"
+
+
+Verdict: TypeAlias = str | Unlabelled
+"""The name of a category, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Finds categories and labels texts under one instruction.
+
+    Attributes:
+        client: Calls the model.
+        instruction: The instruction.
+        per_call: Texts in one call.
+        seed: Seed of the marks around texts, of clusters and of the choice of their members.
+    """
+
+    client: ChatClient
+    instruction: str
+    per_call: int
+    seed: int
+
+    def find_categories(self, texts: Sequence[str], embed: Embed) -> Categories:
+        """The categories by which different texts answer the instruction.
+
+        Raises:
+            GuideError: Fewer than four texts say anything about the instruction, or there are
+                fewer than two categories.
+        """
+        _embed_summaries(embed, [self.instruction])  # fails before the first call, if it does
+        summaries = self._summarise(texts)
+        merged = self._merge(self._name(_groups(summaries, embed, self.seed)))
+        if len(merged) < 2:
+            raise GuideError(
+                f"The model found {len(merged)} categories for {self.instruction!r} "
+                f"({[one.name for one in merged]}); at least 2 are needed to tell texts apart. "
+                "Ask something in which the texts differ, or pass categories of your own."
+            )
+        descriptions = {one.name: one.description for one in merged}
+        return Categories(self.instruction, tuple(descriptions), descriptions)
+
+    def label(self, texts: Sequence[str], categories: Categories) -> list[Verdict]:
+        """A verdict for each text, in order.
+
+        Texts of a batch whose reply cannot be used are asked again one by one, so that a single
+        text that the model refuses, or that confuses it, costs the verdict of no other.
+        """
+        names = categories.names
+        ask = partial(
+            self._ask_batches,
+            prompt=partial(prompts.label, self.instruction, categories.lines(), seed=self.seed),
+            parser=partial(read_choices, categories=len(names)),
+            tokens_per_text=_CHOICE_TOKENS,
+        )
+        batches = split(texts, self.per_call)
+        answers = ask(batches)
+        found = [_verdicts(a, len(b), names) for a, b in zip(answers, batches, strict=True)]
+        failed = [i for i, a in enumerate(answers) if a.value is None and len(batches[i]) > 1]
+        if len(failed) <= max(_MOST_FAILED_BATCHES, _MOST_FAILED * len(batches)):
+            alone = iter(ask([[text] for i in failed for text in batches[i]]))
+            for i in failed:
+                found[i] = [_verdicts(next(alone), 1, names)[0] for _ in batches[i]]
+        return [verdict for verdicts in found for verdict in verdicts]
+
+    def _summarise(self, texts: Sequence[str]) -> list[str]:
+        answers = self._ask_batches(
+            split(texts, self.per_call),
+            partial(prompts.summarise, self.instruction, seed=self.seed),
+            read_summaries,
+            _SUMMARY_TOKENS,
+        )
+        found = [summary for answer in answers for summary in answer.value or [] if summary]
+        if len(found) < _MIN_SUMMARIES:
+            raise GuideError(
+                f"The model says of {len(found)} of {len(texts)} texts what they say about "
+                f"{self.instruction!r}; at least {_MIN_SUMMARIES} are needed."
+                f"{_first_problem(answers)} Take a larger sample, ask something that the texts "
+                "answer, or use another model."
+            )
+        return found
+
+    def _name(self, groups: Sequence[Sequence[str]]) -> list[Candidate]:
+        """Proposed categories; the same name counts once, whatever its case."""
+        asked = [prompts.name_cluster(self.instruction, group, self.seed) for group in groups]
+        answers = self.client.ask_all(asked, read_names, output_tokens=_NAMES_TOKENS)
+        found: dict[str, Candidate] = {}
+        for answer in answers:
+            for candidate in answer.value or []:
+                found.setdefault(candidate.name.casefold(), candidate)
+        if not found:
+            raise GuideError(
+                f"The model named no category for {self.instruction!r}.{_first_problem(answers)} "
+                "Pass categories of your own, or use another model."
+            )
+        return list(found.values())
+
+    def _merge(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Without a readable answer the proposed categories stay as they are."""
+        if len(candidates) < 2:
+            return candidates
+        lines = [candidate.line for candidate in candidates]
+        [answer] = self.client.ask_all(
+            [prompts.merge(self.instruction, lines, self.seed)],
+            read_merged(len(candidates)),
+            output_tokens=_MERGED_TOKENS,
+        )
+        return answer.value or candidates
+
+    def _ask_batches(
+        self,
+        batches: Sequence[Sequence[str]],
+        prompt: Callable[[Sequence[str]], Prompt],
+        parser: Callable[[int], Callable[[str], T]],
+        tokens_per_text: int,
+    ) -> list[Answer[T]]:
+        """One answer a batch, in order; replies are parsed for the size of their batch."""
+        answers: list[Answer[T]] = []
+        for size, group in groupby(batches, key=len):
+            asked = [prompt(batch) for batch in group]
+            tokens = size * tokens_per_text
+            answers += self.client.ask_all(asked, parser(size), output_tokens=tokens)
+        return answers
+
+
+def estimate_search(instruction: str, texts: Sequence[str], per_call: int) -> Cost:
+    """The cost of finding categories: summaries, names of clusters, merging."""
+    summaries = [prompts.summarise(instruction, batch, 0) for batch in split(texts, per_call)]
+    clusters = cluster_count(len(texts))
+    naming = prompts.name_cluster(instruction, [_SUMMARY] * (_NEAREST + _OTHERS), 0)
+    merging = prompts.merge(instruction, [_CATEGORY] * (2 * clusters), 0)
+    return (
+        estimate(summaries, output_tokens=_SUMMARY_TOKENS * min(per_call, len(texts)))
+        + estimate([naming] * clusters, output_tokens=_NAMES_TOKENS)
+        + estimate([merging], output_tokens=_MERGED_TOKENS)
+    )
+
+
+def estimate_labels(
+    instruction: str, texts: Sequence[str], per_call: int, categories: Categories | None
+) -> Cost:
+    """The cost of a category for each text."""
+    lines = categories.lines() if categories else [_CATEGORY] * _CATEGORIES
+    asked = [prompts.label(instruction, lines, batch, 0) for batch in split(texts, per_call)]
+    return estimate(asked, output_tokens=_CHOICE_TOKENS * min(per_call, len(texts)))
+
+
+def split(texts: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Texts in batches of a size, in order; the last may be shorter."""
+    return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+
+def cluster_count(rows: int) -> int:
+    """Clusters for a number of summaries: the square root, at least 2 and at most 30.
+
+    More than there are categories, since duplicates are merged afterwards and a category that
+    shares its cluster with a larger one may be overlooked.
+    """
+    return max(2, min(_MOST_CLUSTERS, round(math.sqrt(rows))))
+
+
+def cluster_rows(vectors: FloatArray, count: int, seed: int) -> list[IntArray]:
+    """At most `count` groups of rows, shape (n, d), n >= 1, of similar direction.
+
+    Positions of the members of each, nearest to its centre first; no cluster is empty.
+    """
+    rows = unit_rows(vectors)
+    centres = spherical_k_means(rows, count, seed)
+    nearest = nearest_centre(rows, centres)
+    closeness = (rows @ centres.T).max(axis=1)
+    order = np.argsort(-closeness, kind="stable")
+    groups = [order[nearest[order] == cluster] for cluster in range(len(centres))]
+    return [group for group in groups if len(group)]
+
+
+def pick_members(members: list[str], *, nearest: int, others: int, seed: int) -> list[str]:
+    """The first few different members, and some drawn from the rest, the edge of the cluster."""
+    different = list(dict.fromkeys(members))
+    rest = different[nearest:]
+    drawn = np.random.default_rng(seed).permutation(len(rest))[:others]
+    return different[:nearest] + [rest[i] for i in sorted(drawn)]
+
+
+def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]]:
+    """Members that stand for each cluster, the largest cluster first."""
+    different = list(dict.fromkeys(summaries))
+    vectors = dict(zip(different, _embed_summaries(embed, different), strict=True))
+    rows = np.stack([vectors[summary] for summary in summaries])
+    clusters = cluster_rows(rows, cluster_count(len(rows)), seed)
+    return [
+        pick_members([summaries[i] for i in cluster], nearest=_NEAREST, others=_OTHERS, seed=seed)
+        for cluster in sorted(clusters, key=len, reverse=True)
+    ]
+
+
+def _embed_summaries(embed: Embed, texts: Sequence[str]) -> FloatArray:
+    vectors = embed_all(embed, texts)
+    if not has_direction(vectors).all():
+        raise GuideError("embed() returned a vector of zeros, whose direction is undefined.")
+    return vectors
+
+
+def _verdicts(answer: Answer[list[int | None]], count: int, names: Sequence[str]) -> list[Verdict]:
+    if answer.value is None:
+        refused = answer.refused or declined(answer.raw)
+        return [Unlabelled.REFUSED if refused else Unlabelled.UNPARSABLE] * count
+    verdicts: dict[int | None, Verdict] = {None: Unlabelled.REFUSED, 0: Unlabelled.NONE}
+    verdicts |= enumerate(names, start=1)
+    return [verdicts[choice] for choice in answer.value]
+
+
+def _first_problem(answers: Sequence[Answer[Any]]) -> str:
+    """The first of the answers' problems, as a sentence for a message."""
+    problem = next((answer.problem for answer in answers if answer.problem), None)
+    return f" A reply could not be used: {problem.rstrip('.')}." if problem else ""
