@@ -7,9 +7,15 @@ from threading import Lock
 import numpy as np
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.examples import (
+    Example,
+    Row,
+    SourceFile,
+    answer_key,
+    parse_row,
+)
 from instruct_embeddings.training.data.index import ExampleIndex, Place
-from instruct_embeddings.training.data.making import GroupMaker
+from instruct_embeddings.training.data.instructions import Aspect, InstructionTable
 
 # With fewer rows an answer on average, a group is open: a question with answers of its own.
 _ROWS_OF_A_LABEL = 4
@@ -33,18 +39,74 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class GroupReader:
+    """Makes examples of the rows of one group.
+
+    Attributes:
+        name: Of the group.
+        file: Where its rows stand.
+        table: Other wordings of the instructions that rows bring.
+        max_characters: Longer texts are cut there.
+        aspect: What is asked about labelled rows; None where rows bring their instructions.
+        mixed: Whether rows bring different instructions.
+        competing: Other aspects whose answers are wrong answers here.
+    """
+
+    name: str
+    file: SourceFile
+    table: InstructionTable
+    max_characters: int
+    aspect: Aspect | None = None
+    mixed: bool = False
+    competing: tuple[Aspect, ...] = ()
+
+    def example(self, place: Place, wording: float) -> Example:
+        """The example of a row; `wording` in [0, 1) chooses among the wordings."""
+        row = self._row(place)
+        wordings = (
+            self.aspect.instructions if self.aspect else self.table.wordings(row.instruction or "")
+        )
+        instruction = wordings[int(wording * len(wordings))]
+        answer, labels = self._answer(row), dict(row.labels)
+        others = (
+            aspect.answer(labels[aspect.label])
+            for aspect in self.competing
+            if aspect.label in labels
+        )
+        wrong = tuple(other for other in others if answer_key(other) != answer_key(answer))
+        return Example(row.text, instruction, answer, row.negatives + wrong, self.name)
+
+    def answer(self, place: Place) -> str:
+        """The answer of a row."""
+        return self._answer(self._row(place))
+
+    def instruction(self, place: Place) -> str:
+        """The instruction that a row brings."""
+        return self._row(place).instruction or ""
+
+    def _row(self, place: Place) -> Row:
+        line = self.file.read(place.place, place.length)
+        return parse_row(line, max_characters=self.max_characters)
+
+    def _answer(self, row: Row) -> str:
+        if self.aspect is None:
+            return row.answer
+        return self.aspect.answer(dict(row.labels)[self.aspect.label])
+
+
+@dataclass(frozen=True)
 class DrawnGroup:
     """A group that batches are drawn from.
 
     Attributes:
-        maker: Makes examples of its rows.
+        reader: Makes examples of its rows.
         first: Number of its first answer in the index.
         answers: How many different answers it has.
         rows: How many rows.
         probability: How often it is drawn.
     """
 
-    maker: GroupMaker
+    reader: GroupReader
     first: int
     answers: int
     rows: int
@@ -92,7 +154,7 @@ class BatchSource:
             DataError: A file changed, or the data was closed.
         """
         if step < 0 or rank < 0:
-            raise ConfigError(f"step={step} and rank={rank} must both be 0 or more. Count from 0.")
+            raise ConfigError(f"step and rank must be integers >= 0, got {step} and {rank}")
         shared = np.random.default_rng([self._seed, step])
         chosen = int(np.searchsorted(self._edges, shared.random(), side="right"))
         group = self._groups[min(chosen, len(self._groups) - 1)]
@@ -101,13 +163,14 @@ class BatchSource:
         rng = np.random.default_rng([self._seed, step, rank + 1])
         with self._lock:
             rows, others = self._draw(group, rng)
-            group.maker.check()
+            reader = group.reader
+            reader.file.check()
             examples = tuple(
-                group.maker.example(row, float(rng.random()) if group.maker.mixed else wording)
+                reader.example(row, float(rng.random()) if reader.mixed else wording)
                 for row in rows
             )
-            answers = tuple(group.maker.answer(row) for row in others)
-        return Batch(examples, group.maker.name, answers)
+            answers = tuple(reader.answer(row) for row in others)
+        return Batch(examples, reader.name, answers)
 
     def _draw(self, group: DrawnGroup, rng: np.random.Generator) -> tuple[list[Place], list[Place]]:
         """Rows of the batch, and one row of each of some answers that are not in it."""
@@ -120,7 +183,7 @@ class BatchSource:
         used = min(wanted, most)
         while used < most and sum(counts[:used]) < size:
             used += 1
-        quotas = share_out(counts[:used], size) + [0] * (most - used)
+        quotas = spread(counts[:used], size) + [0] * (most - used)
         candidates = self._candidates(answers, quotas, rng)
         taken = choose([[row.text for row in rows] for rows in candidates], quotas, size)
         chosen = [candidates[i][j] for i, j in taken]
@@ -145,16 +208,8 @@ class BatchSource:
         return [[next(found) for _ in range(length)] for length in lengths]
 
 
-def share_out(counts: Sequence[int], total: int) -> list[int]:
-    """Share `total` places as evenly as the counts allow.
-
-    Args:
-        counts: The most that each can take.
-        total: Places; fewer are given where all counts together are smaller.
-
-    Returns:
-        The places of each.
-    """
+def spread(counts: Sequence[int], total: int) -> list[int]:
+    """Spread `total` rows as evenly as the counts, the most that each can take, allow."""
     quotas, left = [0] * len(counts), total
     unfilled = [i for i, count in enumerate(counts) if count]
     while left and unfilled:

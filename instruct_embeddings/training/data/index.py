@@ -1,86 +1,18 @@
-"""An index over files of examples, on disk: memory does not grow with the files."""
+"""An index over files of examples, in memory: six numbers a row, of which three stay."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
 
-from instruct_embeddings.errors import DataError
+import numpy as np
 
-_MOST_VARIABLES = 500  # of one statement, in old builds of SQLite 999
+from instruct_embeddings._types import BoolArray, IntArray
 
-_SCHEMA = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA temp_store = FILE;
-PRAGMA cache_size = -16000;
-CREATE TABLE staged (source INT, own INT, key INT, answer INT, text INT, place INT, length INT);
-CREATE TABLE withheld (source INT, text INT, PRIMARY KEY (source, text)) WITHOUT ROWID;
-CREATE TABLE rows (id INTEGER PRIMARY KEY, grp INT, answer INT, text INT, place INT, length INT);
-CREATE TABLE answers (id INTEGER PRIMARY KEY, grp INT, first INT, count INT);
-CREATE TABLE groups (id INTEGER PRIMARY KEY, source INT, own INT, key INT);
-"""
-
-# One part for each aspect or instruction; instructions of too few rows, or of one answer, where
-# nothing could be told apart, are put together.
-_PARTS = """
-CREATE INDEX staged_order ON staged (source, own, key, answer, text);
-CREATE TABLE parts AS
-    SELECT source, own, key, COUNT(*) AS rows, 0 AS held, NULL AS grp,
-        own AND (COUNT(*) < :least OR COUNT(DISTINCT answer) < 2) AS mixed
-    FROM staged GROUP BY source, own, key;
-CREATE UNIQUE INDEX parts_order ON parts (source, own, key);
-"""
-
-_GROUPS = """
-INSERT INTO groups (source, own, key)
-    SELECT DISTINCT source, own, CASE WHEN mixed THEN NULL ELSE key END
-    FROM parts WHERE NOT held ORDER BY 1, 2, 3;
-CREATE INDEX groups_order ON groups (source, own, key);
-UPDATE parts SET grp = (
-    SELECT id FROM groups WHERE groups.source = parts.source AND groups.own = parts.own
-        AND groups.key IS CASE WHEN mixed THEN NULL ELSE parts.key END
-) WHERE NOT held;
-INSERT INTO rows (grp, answer, text, place, length)
-    SELECT grp, answer, text, place, length FROM parts JOIN staged USING (source, own, key)
-    WHERE NOT held AND (own OR NOT EXISTS (
-        SELECT 1 FROM withheld WHERE withheld.source = staged.source AND withheld.text = staged.text
-    ))
-    ORDER BY grp, answer, text, place;
-INSERT INTO answers (grp, first, count)
-    SELECT grp, MIN(id), COUNT(*) FROM rows GROUP BY grp, answer ORDER BY grp, answer;
-DROP TABLE staged;
-DROP TABLE parts;
-"""
-
-# Balanced over answers: the first text of each, then the second of each, ... Of an aspect only so
-# many answers that each has several texts.
-_PICK_ASPECT = """
-SELECT place, length, text FROM (
-    SELECT place, length, text, answer, DENSE_RANK() OVER (ORDER BY answer) AS label,
-        ROW_NUMBER() OVER (PARTITION BY answer ORDER BY text, place) AS turn
-    FROM staged WHERE source = :source AND own = 0 AND key = :key
-) WHERE label <= :labels ORDER BY turn, answer LIMIT :most
-"""
-
-_PICK_OWN = """
-SELECT place, length, kind FROM (
-    SELECT place, length, kind, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY turn, text) AS nth
-    FROM (
-        SELECT place, length, text, CASE WHEN mixed THEN NULL ELSE key END AS kind, ROW_NUMBER()
-            OVER (PARTITION BY CASE WHEN mixed THEN NULL ELSE key END, answer ORDER BY text, place)
-            AS turn
-        FROM parts JOIN staged USING (source, own, key) WHERE source = :source AND own AND held
-    )
-) WHERE nth <= :each ORDER BY kind, nth LIMIT :most
-"""
+_Columns: TypeAlias = Sequence[IntArray] | IntArray
 
 
 class Entry(NamedTuple):
-    """An example as it is staged; numbers but for the place are hashes.
+    """An example as it is staged; numbers are hashes where nothing else is said.
 
     Attributes:
         source: Number of its file.
@@ -130,76 +62,72 @@ class IndexGroup(NamedTuple):
 
 
 class ExampleIndex:
-    """Rows by group and answer in a temporary SQLite file, which `close` removes.
+    """Rows by group and answer.
 
-    Filled in one pass (`stage`), then divided: `part` finds the instructions, `hold_out_*` and
+    Filled in one pass (`stage`), then divided: `divide` finds the instructions, `hold_out_*` and
     `pick_*` take out what is measured on, `finish` orders the rest. Equal rows give an equal index,
     whatever the order of the lines.
     """
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="instruct-embeddings-")
-        self._db = sqlite3.connect(
-            Path(self._folder.name) / "index.sqlite3",
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        self._open = True
-        self._db.executescript(_SCHEMA)
+        self._staged = array("q")
+        self._withheld: dict[int, set[int]] = {}
 
     def stage(self, entries: Iterable[Entry]) -> None:
         """Take in examples, one after the other."""
-        with self._writing():
-            self._db.execute("BEGIN")
-            self._db.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
-            self._db.execute("COMMIT")
+        for entry in entries:
+            self._staged.extend(entry)
 
-    def part(self, *, least: int) -> None:
-        """Divide what was staged by aspect and instruction; fewer than `least` rows are mixed."""
-        with self._writing():
-            # A script takes no parameters.
-            self._db.executescript(_PARTS.replace(":least", str(int(least))))
+    def divide(self, *, least: int) -> None:
+        """Divide what was staged by aspect and instruction.
+
+        Instructions of fewer than `least` rows, or of one answer, where nothing could be told
+        apart, are mixed.
+        """
+        table = np.frombuffer(self._staged, dtype=np.int64).reshape(-1, len(Entry._fields)).T
+        # (source, own, key, answer, text, place): sorted by the first, then the second, ...
+        self._rows = table[:, np.lexsort(table[:6][::-1])]
+        self._staged = array("q")
+        self._bounds = _bounds(self._rows[:3])
+        starts = self._bounds[:-1]
+        self._source, self._own, self._key = self._rows[:3, starts]
+        answers = np.add.reduceat(_changes(self._rows[:4]).astype(np.int64), starts)
+        self._mixed = (self._own == 1) & ((np.diff(self._bounds) < least) | (answers < 2))
+        self._held = np.zeros(len(starts), dtype=np.bool_)
 
     def aspects(self, source: int) -> list[int]:
         """The aspects that a source has, by their numbers."""
-        found = self._db.execute(
-            "SELECT key FROM parts WHERE source = ? AND NOT own ORDER BY key", (source,)
-        )
-        return [int(key) for (key,) in found]
+        return [int(key) for key in self._key[(self._source == source) & (self._own == 0)]]
 
     def instructions(self, source: int) -> int:
         """How many different instructions the rows of a source bring."""
-        query = "SELECT COUNT(*) FROM parts WHERE source = ? AND own"
-        return int(self._db.execute(query, (source,)).fetchone()[0])
+        return len(self._instructions(source))
 
     def hold_out_source(self, source: int) -> None:
         """Never train on a source."""
-        self._db.execute("UPDATE parts SET held = 1 WHERE source = ?", (source,))
+        self._held |= self._source == source
 
     def hold_out_instructions(self, source: int, count: int) -> None:
         """Never train under the `count` instructions of the smallest hashes."""
-        self._db.execute(
-            "UPDATE parts SET held = 1 WHERE source = :source AND own AND key IN (SELECT key FROM "
-            "parts WHERE source = :source AND own ORDER BY key LIMIT :count)",
-            {"source": source, "count": count},
-        )
+        self._held[self._instructions(source)[:count]] = True
 
     def count(self, source: int, aspect: int) -> int:
         """How many rows have a label for the aspect."""
-        query = "SELECT SUM(rows) FROM parts WHERE source = ? AND own = 0 AND key = ?"
-        return int(self._db.execute(query, (source, aspect)).fetchone()[0] or 0)
+        return int(self._aspect(source, aspect).shape[1])
 
     def pick_aspect(self, source: int, aspect: int, most: int) -> list[Place]:
         """At most `most` rows of an aspect, balanced over its labels; never trained on.
 
-        Their texts are withheld from every aspect of the source.
+        The first text of each label, then the second of each, of so many labels that each has
+        several texts. Their texts are withheld from every aspect of the source.
         """
-        values = {"source": source, "key": aspect, "most": most, "labels": max(2, most // 4)}
-        found = self._db.execute(_PICK_ASPECT, values).fetchall()
-        self._db.executemany(
-            "INSERT OR IGNORE INTO withheld VALUES (?, ?)", [(source, row[2]) for row in found]
-        )
-        return [Place(text, place, length) for place, length, text in found]
+        rows = self._aspect(source, aspect)
+        label, turn = _numbered(rows[3:4])
+        order = np.lexsort((label, turn))
+        order = order[label[order] < max(2, most // 4)][:most]
+        found = _places(rows[4:, order])
+        self._withheld.setdefault(source, set()).update(place.text for place in found)
+        return found
 
     def pick_own(self, source: int, most: int, *, group_rows: int) -> list[tuple[Place, bool]]:
         """At most `most` rows of the held-out instructions of a source, balanced over answers.
@@ -208,66 +136,91 @@ class ExampleIndex:
             Places, and whether the row belongs to the mixed group. As many instructions as have
             room with `group_rows` rows each; with more rows each where there is room for all.
         """
-        query = (
-            "SELECT COUNT(DISTINCT CASE WHEN mixed THEN NULL ELSE key END) + MAX(mixed) "
-            "FROM parts WHERE source = ? AND own AND held"
-        )
-        groups = self._db.execute(query, (source,)).fetchone()[0] or 1
-        values = {"source": source, "most": most, "each": max(group_rows, most // groups)}
-        found = self._db.execute(_PICK_OWN, values).fetchall()
-        return [(Place(0, place, length), kind is None) for place, length, kind in found]
+        chosen = self._held & (self._own == 1) & (self._source == source)
+        rows, kind = self._rows[:, chosen[self._part()]], self._kind()[chosen[self._part()]]
+        # Turns among the rows of one answer, then among those of one instruction.
+        order = np.lexsort((rows[5], rows[4], rows[3], kind))
+        rows, kind = rows[:, order], kind[order]
+        _, turn = _numbered((kind, rows[3]))
+        order = np.lexsort((rows[4], turn, kind))
+        number, nth = _numbered((kind[order],))
+        groups = int(number[-1]) + 1 if len(number) else 1
+        order = order[nth < max(group_rows, most // groups)][:most]
+        mixed = kind[order] < 0
+        return list(zip(_places(rows[4:, order]), mixed.tolist(), strict=True))
 
     def finish(self) -> list[IndexGroup]:
-        """Order what is left for drawing; nothing can be staged any more."""
-        with self._writing():
-            self._db.executescript(_GROUPS)
-        found = self._db.execute(
-            "SELECT source, own, key, MIN(answers.id), COUNT(*), SUM(count) "
-            "FROM answers JOIN groups ON groups.id = grp GROUP BY grp ORDER BY grp"
-        )
-        return [IndexGroup(row[0], bool(row[1]), *row[2:]) for row in found]
+        """Order what is left for drawing; nothing can be held out any more."""
+        part = self._part()
+        kept = ~self._held[part]
+        for source, texts in self._withheld.items():
+            of_aspects = (self._rows[0] == source) & (self._rows[1] == 0)
+            kept &= ~(of_aspects & np.isin(self._rows[4], list(texts)))
+        rows, kind = self._rows[:, kept], self._kind()[kept]
+        # Mixed instructions of a source stand in front of its others.
+        order = np.lexsort((rows[5], rows[4], rows[3], kind, rows[1], rows[0]))
+        rows, kind = rows[:, order], kind[order]
+        self._places = rows[4:]
+        answers = _bounds((rows[0], rows[1], kind, rows[3]))
+        self._answers = np.stack([answers[:-1], np.diff(answers)], axis=1)
+        groups = _bounds((rows[0], rows[1], kind))
+        firsts = np.searchsorted(answers, groups)
+        return [
+            IndexGroup(
+                source=int(rows[0, start]),
+                own=bool(rows[1, start]),
+                key=None if kind[start] < 0 else int(rows[2, start]),
+                first=int(first),
+                answers=int(end - first),
+                rows=int(stop - start),
+            )
+            for start, stop, first, end in zip(
+                groups[:-1], groups[1:], firsts[:-1], firsts[1:], strict=True
+            )
+        ]
 
     def answers(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
         """The number of the first row of each answer, and how many rows it has."""
-        found = {
-            row[0]: (row[1], row[2]) for row in self._by_id("id, first, count", "answers", numbers)
-        }
-        return [found[number] for number in numbers]
+        return [(first, count) for first, count in self._answers[list(numbers)].tolist()]
 
     def rows(self, numbers: Sequence[int]) -> list[Place]:
         """Where rows stand."""
-        found = {
-            row[0]: Place(*row[1:])
-            for row in self._by_id("id, text, place, length", "rows", numbers)
-        }
-        return [found[number] for number in numbers]
+        return _places(self._places[:, list(numbers)])
 
-    def close(self) -> None:
-        """Remove the index."""
-        self._open = False
-        self._db.close()
-        self._folder.cleanup()
+    def _part(self) -> IntArray:
+        """The aspect or instruction of each row, by its number."""
+        return np.repeat(np.arange(len(self._held)), np.diff(self._bounds))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as exc:
-            raise DataError(
-                f"The index of the training data cannot be written in {self._folder.name}: {exc}. "
-                "It needs some hundred bytes for each row. Free some space, or name another "
-                "folder in the environment variable TMPDIR."
-            ) from exc
+    def _kind(self) -> IntArray:
+        """The same, but -1 for all that are mixed."""
+        return np.where(self._mixed, -1, np.arange(len(self._held)))[self._part()]
 
-    def _by_id(self, columns: str, table: str, numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        if not self._open:
-            raise DataError(
-                "The training data was closed, and a batch was asked for. Draw batches inside "
-                "`with open_data(...) as data:`."
-            )
-        rest = iter(numbers)
-        while some := list(islice(rest, _MOST_VARIABLES)):
-            marks = ",".join("?" * len(some))
-            yield from self._db.execute(
-                f"SELECT {columns} FROM {table} WHERE id IN ({marks})", some
-            )
+    def _instructions(self, source: int) -> IntArray:
+        return np.flatnonzero((self._source == source) & (self._own == 1))
+
+    def _aspect(self, source: int, aspect: int) -> IntArray:
+        known = (self._source == source) & (self._own == 0) & (self._key == aspect)
+        return self._rows[:, known[self._part()]]
+
+
+def _changes(columns: _Columns) -> BoolArray:
+    """Where a row differs from the one before; the first does."""
+    found = np.ones(len(columns[0]), dtype=np.bool_)
+    found[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return found
+
+
+def _bounds(columns: _Columns) -> IntArray:
+    """Where equal rows begin, and the end of all."""
+    return np.append(np.flatnonzero(_changes(columns)), len(columns[0]))
+
+
+def _numbered(columns: _Columns) -> tuple[IntArray, IntArray]:
+    """For each row the number of its kind, and its own among those of this kind; from 0."""
+    bounds = _bounds(columns)
+    kind = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    return kind, np.arange(len(kind)) - bounds[kind]
+
+
+def _places(columns: IntArray) -> list[Place]:
+    return [Place(*row) for row in columns.T.tolist()]

@@ -1,41 +1,42 @@
 """Opens training data: reads the files once, holds out, makes the source of batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.training.data.batches import BatchSource, DrawnGroup
-from instruct_embeddings.training.data.index import ExampleIndex, IndexGroup
-from instruct_embeddings.training.data.instructions import (
-    Aspect,
-    InstructionTable,
-    load_instructions,
-)
-from instruct_embeddings.training.data.making import GroupMaker
-from instruct_embeddings.training.data.mixture import group_probabilities
-from instruct_embeddings.training.data.reading import (
+import numpy as np
+from numpy.typing import NDArray
+
+from instruct_embeddings.errors import DataError
+from instruct_embeddings.training.data.batches import BatchSource, DrawnGroup, GroupReader
+from instruct_embeddings.training.data.examples import (
     ReadingLog,
     ReadingReport,
+    Row,
     SourceFile,
+    answer_key,
+    parse_row,
 )
+from instruct_embeddings.training.data.index import Entry, ExampleIndex, IndexGroup
+from instruct_embeddings.training.data.instructions import Aspect, load_instructions
 from instruct_embeddings.training.data.split import (
     ValidationTask,
     held_out_count,
     held_out_wordings,
+    stable_hash,
 )
-from instruct_embeddings.training.data.staging import Stager
-
-if TYPE_CHECKING:
-    from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
+from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 
 Kind = Literal["set", "instruction"]
 # A validation task of instructions from a file has room for so many rows of each.
 _VALIDATION_GROUP_ROWS = 32
 _FEWEST_VALIDATION_ROWS = 4
+# Answers and instructions come again and again; of open ones no more hashes are kept.
+_HASHES_KEPT = 1024
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class TrainingData:
     _close: Callable[[], None]
 
     def close(self) -> None:
-        """Close the files and remove the index; no batch can be drawn any more."""
+        """Close the files; no batch can be drawn any more."""
         self._close()
 
     def __enter__(self) -> "TrainingData":
@@ -94,12 +95,11 @@ class TrainingData:
 
 
 def open_data(
-    config: "DataConfig", validation: "ValidationConfig | None", *, seed: int
+    config: DataConfig, validation: ValidationConfig | None, *, seed: int
 ) -> TrainingData:
     """Read the files once, hold out what is measured on, and make the source of batches.
 
-    Memory does not grow with the files: what is needed of them lies in a temporary file until
-    `close`, and texts are read back by their places.
+    Of a row its offset and some hashes are kept in memory; texts are read back when they are drawn.
 
     Args:
         config: Files, and how batches are drawn.
@@ -108,12 +108,12 @@ def open_data(
 
     Raises:
         ConfigError: Instructions of an aspect are missing, or an aspect that is said to compete
-            or a held-out set does not exist.
+            does not exist.
         DataError: A file cannot be read or holds nothing to learn; a bad line, where reading is
             strict.
     """
     with ExitStack() as stack:
-        opening = _Opening(config, load_instructions(config.instructions), seed, stack)
+        opening = _Opening(config, seed, stack)
         opening.read()
         tasks = opening.hold_out(validation) if validation else ()
         groups, drawn = opening.groups()
@@ -127,59 +127,117 @@ def open_data(
         return TrainingData(source, tasks, opening.log.report(), groups, stack.pop_all().close)
 
 
+def group_probabilities(
+    rows: Sequence[int],
+    sources: Sequence[int],
+    weights: Sequence[float],
+    *,
+    temperature: float,
+    max_rows: int,
+) -> NDArray[np.float64]:
+    """Chance of each group to give a batch.
+
+    A set is drawn in proportion to its weight times its size to the power of `temperature`, and
+    its chance is divided among its groups in the same way: a set of 119 instructions is not drawn
+    119 times as often as one of a single instruction. Temperature 0 draws all sets of one weight
+    equally often, 1 draws all rows of one weight equally often.
+
+    Args:
+        rows: Rows of each of g groups, at least 1.
+        sources: The set of each group, as an index of `weights`.
+        weights: Weight of each set.
+        temperature: At least 0.
+        max_rows: Further rows of a group do not count.
+
+    Returns:
+        Shape (g,); the sum is 1.
+    """
+    capped = np.minimum(np.asarray(rows, dtype=np.float64), max_rows)
+    owner = np.asarray(sources, dtype=np.int64)
+    sizes = np.bincount(owner, weights=capped, minlength=len(weights))
+    within = capped**temperature
+    totals = np.bincount(owner, weights=within, minlength=len(weights))
+    chances = np.asarray(weights)[owner] * sizes[owner] ** temperature * within / totals[owner]
+    return np.asarray(chances / chances.sum(), dtype=np.float64)
+
+
 class _Opening:
-    def __init__(
-        self, config: "DataConfig", table: InstructionTable, seed: int, stack: ExitStack
-    ) -> None:
-        self.config, self.table, self.seed = config, table, seed
+    def __init__(self, config: DataConfig, seed: int, stack: ExitStack) -> None:
+        self.config, self.seed = config, seed
+        self.table = load_instructions(config.instructions)
         for given in config.sources:
-            table.check_competing(given.name, given.competing)
+            self.table.check_competing(given.name, given.competing)
         self.log = ReadingLog(config.strict)
         self.files = [
             stack.enter_context(closing(SourceFile(source.path))) for source in config.sources
         ]
-        self.index = stack.enter_context(closing(ExampleIndex()))
+        self.index = ExampleIndex()
         # Numbered by name, so that the order of lines decides nothing.
-        self.aspects = [table.aspects[name] for name in sorted(table.aspects)]
+        self.aspects = [self.table.aspects[name] for name in sorted(self.table.aspects)]
+        self.numbers = {aspect.name: number for number, aspect in enumerate(self.aspects)}
+        self.hashed = lru_cache(_HASHES_KEPT)(lambda text: stable_hash(seed, text))
+        self.labelled = lru_cache(_HASHES_KEPT)(self._label)
 
     def read(self) -> None:
         """Stage every file."""
-        stager = Stager(
-            self.table,
-            self.aspects,
-            self.log,
-            seed=self.seed,
-            max_characters=self.config.max_characters,
-        )
-        for number, (file, source) in enumerate(zip(self.files, self.config.sources, strict=True)):
-            self.index.stage(stager.entries(number, source.name, file))
-        self.index.part(least=self.config.min_group_rows)
+        for number, source in enumerate(self.config.sources):
+            self.index.stage(self._entries(number, source.name, self.files[number]))
+        self.index.divide(least=self.config.min_group_rows)
 
-    def hold_out(self, validation: "ValidationConfig") -> tuple[ValidationTask, ...]:
+    def _entries(self, number: int, name: str, file: SourceFile) -> Iterator[Entry]:
+        """The examples of a file."""
+        empty, skipped = True, self.log.skipped
+        for line_number, place, line in file.lines():
+            try:
+                row = parse_row(line, max_characters=self.config.max_characters)
+            except ValueError as exc:
+                self.log.skip(f"{file.path}:{line_number}: {exc}")
+                continue
+            self.log.read += 1
+            text = stable_hash(self.seed, row.text)
+            for own, key, answer in self._asked(name, row):
+                empty = False
+                yield Entry(number, own, key, answer, text, place, len(line))
+        if empty:
+            raise DataError(
+                f"The data file {file.path} holds nothing to learn: {self.log.skipped - skipped} "
+                "bad lines, and no row with an instruction, nor with a label of one value that the "
+                "instructions table asks for. Correct the file, or leave it out of data.sources."
+            )
+
+    def _asked(self, source: str, row: Row) -> list[tuple[bool, int, int]]:
+        """Whether the instruction is the row's own, the instruction or aspect, the answer."""
+        if row.instruction is not None:
+            return [(True, self.hashed(row.instruction), self.hashed(answer_key(row.answer)))]
+        found = (self.labelled(source, aspect, label) for aspect, label in row.labels)
+        return [(False, *numbers) for numbers in found if numbers is not None]
+
+    def _label(self, source: str, name: str, label: str) -> tuple[int, int] | None:
+        aspect = self.table.aspect(source, name)
+        if not aspect.instructions:
+            return None
+        return self.numbers[aspect.name], stable_hash(self.seed, answer_key(aspect.answer(label)))
+
+    def hold_out(self, validation: ValidationConfig) -> tuple[ValidationTask, ...]:
         """Take out what is measured on."""
         sources = [source.name for source in self.config.sources]
-        if unknown := sorted(set(validation.sets) - set(sources)):
-            raise ConfigError(
-                f"validation.sets names {unknown}, which are no sources; the sources are "
-                f"{sources}. Correct the names."
-            )
-        share, trained = validation.instructions, {}
+        fraction, trained = validation.instructions, {}
         for number, source in enumerate(sources):
             if source in validation.sets:
                 self.index.hold_out_source(number)
                 continue
-            count = held_out_count(self.index.instructions(number), share)
+            count = held_out_count(self.index.instructions(number), fraction)
             self.index.hold_out_instructions(number, count)
             for key in self.index.aspects(number):
                 trained[self.aspects[key].name] = self.aspects[key].instructions
-        held = held_out_wordings(trained, share, seed=self.seed)
+        held = held_out_wordings(trained, fraction, seed=self.seed)
         tasks = []
         for number, source in enumerate(sources):
             kind: Kind = "set" if source in validation.sets else "instruction"
             for key in self.index.aspects(number):
                 most = validation.rows
                 if kind == "instruction":
-                    most = min(most, int(share * self.index.count(number, key)))
+                    most = min(most, int(fraction * self.index.count(number, key)))
                 tasks.append(self._aspect_task(number, key, kind, held, most))
             tasks.append(self._own_task(number, kind, validation.rows))
         return tuple(task for task in tasks if task)
@@ -193,20 +251,20 @@ class _Opening:
         if not wordings or most < _FEWEST_VALIDATION_ROWS:
             return None
         measured = replace(aspect, instructions=wordings[:1])
-        maker = self._maker(number, aspect.name, aspect=measured)
+        reader = self._reader(number, aspect.name, aspect=measured)
         places = self.index.pick_aspect(number, key, most)
         left = tuple(text for text in aspect.instructions if text not in wordings)
         self.aspects[key] = replace(aspect, instructions=left)
-        return ValidationTask(aspect.name, kind, tuple(maker.example(p, 0.0) for p in places))
+        return ValidationTask(aspect.name, kind, tuple(reader.example(p, 0.0) for p in places))
 
     def _own_task(self, number: int, kind: Kind, most: int) -> ValidationTask | None:
         """Rows of the held-out instructions that a file brings."""
         source = self.config.sources[number].name
-        maker = self._maker(number, f"{source}/mixed")
+        reader = self._reader(number, f"{source}/mixed")
         examples = []
         for place, mixed in self.index.pick_own(number, most, group_rows=_VALIDATION_GROUP_ROWS):
-            example = maker.example(place, 0.0)
-            own = maker.name if mixed else _own_name(source, maker.instruction(place))
+            example = reader.example(place, 0.0)
+            own = reader.name if mixed else _own_name(source, reader.instruction(place))
             examples.append(replace(example, group=own))
         return ValidationTask(source, kind, tuple(examples)) if len(examples) > 1 else None
 
@@ -228,10 +286,10 @@ class _Opening:
         )
         shown, drawn = [], []
         for group, chance in zip(found, chances.tolist(), strict=True):
-            maker, instruction = self._group_maker(group)
+            reader, instruction = self._group_reader(group)
             source = self.config.sources[group.source].name
-            shown.append(Group(maker.name, source, group.rows, group.answers, chance, instruction))
-            drawn.append(DrawnGroup(maker, group.first, group.answers, group.rows, chance))
+            shown.append(Group(reader.name, source, group.rows, group.answers, chance, instruction))
+            drawn.append(DrawnGroup(reader, group.first, group.answers, group.rows, chance))
         return tuple(shown), drawn
 
     def _can_teach(self, group: IndexGroup) -> bool:
@@ -245,30 +303,30 @@ class _Opening:
             f"skip = true under that aspect in {self.table.origin}."
         )
 
-    def _group_maker(self, group: IndexGroup) -> tuple[GroupMaker, str]:
+    def _group_reader(self, group: IndexGroup) -> tuple[GroupReader, str]:
         source = self.config.sources[group.source].name
         if group.key is None:
-            return self._maker(group.source, f"{source}/mixed", mixed=True), ""
+            return self._reader(group.source, f"{source}/mixed", mixed=True), ""
         if not group.own:
             aspect = self.aspects[group.key]
-            maker = self._maker(group.source, aspect.name, aspect=aspect)
+            reader = self._reader(group.source, aspect.name, aspect=aspect)
             competing = self._competing(self.config.sources[group.source], aspect)
-            return replace(maker, competing=competing), ""
+            return replace(reader, competing=competing), ""
         first = self.index.rows([self.index.answers([group.first])[0][0]])[0]
-        maker = self._maker(group.source, source)
-        instruction = maker.instruction(first)
-        return replace(maker, name=_own_name(source, instruction)), instruction
+        reader = self._reader(group.source, source)
+        instruction = reader.instruction(first)
+        return replace(reader, name=_own_name(source, instruction)), instruction
 
-    def _competing(self, source: "SourceConfig", asked: Aspect) -> tuple[Aspect, ...]:
+    def _competing(self, source: SourceConfig, asked: Aspect) -> tuple[Aspect, ...]:
         """The aspects that compete with the one that is asked for."""
         names = source.competing if asked.label in source.competing else ()
         return tuple(self.table.aspect(source.name, name) for name in names if name != asked.label)
 
-    def _maker(
+    def _reader(
         self, number: int, name: str, *, aspect: Aspect | None = None, mixed: bool = False
-    ) -> GroupMaker:
+    ) -> GroupReader:
         most = self.config.max_characters
-        return GroupMaker(name, self.files[number], self.table, most, aspect, mixed)
+        return GroupReader(name, self.files[number], self.table, most, aspect, mixed)
 
 
 def _own_name(source: str, instruction: str) -> str:

@@ -29,19 +29,19 @@ def stable_hash(seed: int, text: str) -> int:
     return int.from_bytes(sha256(f"{seed}\n{text}".encode()).digest()[:8], "big", signed=True)
 
 
-def held_out_count(total: int, share: float) -> int:
+def held_out_count(total: int, fraction: float) -> int:
     """How many of `total` instructions are held out; one at least is kept."""
-    return max(0, min(round(share * total), total - 1))
+    return max(0, min(round(fraction * total), total - 1))
 
 
 def held_out_wordings(
-    wordings: Mapping[str, tuple[str, ...]], share: float, *, seed: int
+    wordings: Mapping[str, tuple[str, ...]], fraction: float, *, seed: int
 ) -> dict[str, tuple[str, ...]]:
     """Choose wordings that are never trained on.
 
     Args:
         wordings: By aspect.
-        share: Share of all wordings together, so that aspects of few wordings have their turn too.
+        fraction: Of all wordings together, so that aspects of few wordings have their turn too.
         seed: Seed of the choice.
 
     Returns:
@@ -49,7 +49,7 @@ def held_out_wordings(
         wording is held out in all aspects that have it, or in none.
     """
     texts = sorted({text for texts in wordings.values() for text in texts})
-    wanted = held_out_count(len(texts), share)
+    wanted = held_out_count(len(texts), fraction)
     kept = {name: len(texts) for name, texts in wordings.items()}
     held: set[str] = set()
     for text in sorted(texts, key=lambda text: stable_hash(seed, text)):

@@ -1,12 +1,9 @@
 """Small files of examples, written for one test."""
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from instruct_embeddings.training.settings import DataConfig, SourceConfig
 
@@ -16,13 +13,6 @@ instructions = ["What colour is it?", "Which colour has it?"]
 [toys.shape]
 instructions = ["What shape is it?"]
 """
-
-
-@pytest.fixture(autouse=True)
-def temporary_files_under_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.data import Batch, TrainingData, open_data
-from instruct_embeddings.training.data.batches import choose, share_out
+from instruct_embeddings.training.data.batches import choose, spread
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
 
@@ -38,12 +38,12 @@ def labelled(counts: dict[str, int]) -> list[dict[str, Any]]:
     ],
 )
 def test_places_are_shared_evenly(counts: list[int], total: int, quotas: list[int]) -> None:
-    assert share_out(counts, total) == quotas
+    assert spread(counts, total) == quotas
 
 
 @given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 60))
 def test_shares_use_what_there_is_and_differ_by_one_at_most(counts: list[int], total: int) -> None:
-    quotas = share_out(counts, total)
+    quotas = spread(counts, total)
     assert sum(quotas) == min(total, sum(counts))
     assert all(quota <= count for quota, count in zip(quotas, counts, strict=True))
     unfilled = [q for q, count in zip(quotas, counts, strict=True) if q < count]
@@ -166,6 +166,6 @@ def test_rows_bring_their_negatives_and_other_wordings(tmp_path: Path) -> None:
 def test_steps_count_from_nought(tmp_path: Path) -> None:
     with (
         opened(tmp_path, toys()) as data,
-        pytest.raises(ConfigError, match="step=-1 and rank=0 must both be 0 or more"),
+        pytest.raises(ConfigError, match="step and rank must be integers >= 0, got -1 and 0"),
     ):
         data.source.batch(-1)
