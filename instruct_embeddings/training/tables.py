@@ -18,10 +18,12 @@ from pydantic import (
 )
 
 from instruct_embeddings._extras import require
-from instruct_embeddings._reading import TooLargeError, read_limited
+from instruct_embeddings._reading import TooLargeError, cut, read_limited, shown
 from instruct_embeddings.errors import ConfigError
 
 T = TypeVar("T")
+_MOST_SHOWN = 3
+_LISTS = ("data.sources", "rewrites")
 _SIGNS = {"greater than or equal to": ">=", "greater than": ">", "less than": "<"}
 
 STRICT = ConfigDict(extra="forbid")
@@ -48,7 +50,7 @@ Positive = Annotated[int, Field(strict=True, ge=1)]
 Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Above0 = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Text = Annotated[StrictStr, Field(min_length=1)]
+Text = Annotated[StrictStr, Field(min_length=1, pattern=r"\S")]
 Names = Annotated[tuple[Text, ...], AfterValidator(different)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(different)]
 FilePath = Annotated[Path, BeforeValidator(_filled_path)]
@@ -69,7 +71,9 @@ def build(kind: type[T], table: object, where: str = "") -> T:
     try:
         return TypeAdapter(kind).validate_python(table)
     except ValidationError as exc:
-        found = dict.fromkeys(_explained(kind, error, where) for error in exc.errors())
+        found = dict.fromkeys(
+            _explained(kind, error, where) for error in exc.errors()[:_MOST_SHOWN]
+        )
         raise ConfigError(" ".join(found)) from exc
 
 
@@ -81,7 +85,7 @@ def unknown_keys(given: Collection[str], known: Collection[str], where: str) -> 
     close = get_close_matches(unknown[0], known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     what = "the unknown key" if len(unknown) == 1 else "the unknown keys"
-    named = ", ".join(map(repr, unknown))
+    named = cut(", ".join(map(repr, unknown)))
     return f"{where} has {what} {named}; known are {sorted(known)}.{hint} Correct or remove it."
 
 
@@ -97,7 +101,7 @@ def _explained(kind: Any, error: Any, where: str) -> str:
     if error["type"] == "missing":
         return f"{header} lacks the key {key!r}. Add it."
     if error["type"] == "dataclass_type":
-        return f"{whole} is {value!r}, not a table. Write {whole} on a line of its own."
+        return f"{whole} is {shown(value)}, not a table. Write {whole} on a line of its own."
     said = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error" and isinstance(value, Mapping):
         # A check of a whole table says itself what it is about.
@@ -108,7 +112,7 @@ def _explained(kind: Any, error: Any, where: str) -> str:
         said = said.replace(words, sign)
     must = said.removeprefix("Input should be ")
     said = f" must be {must}" if must != said else f": {said[0].lower()}{said[1:]}"
-    return f"{header} {key}={value!r}{said.rstrip('.')}."
+    return f"{header} {cut(str(key))}={shown(value)}{said.rstrip('.')}."
 
 
 def _header(where: str, path: Sequence[Any]) -> str:
@@ -116,8 +120,8 @@ def _header(where: str, path: Sequence[Any]) -> str:
     if not names:
         return "The file"
     number = next((f" {one + 1}:" for one in path if isinstance(one, int)), "")
-    table = ".".join(names)
-    return f"[[{table}]]{number}" if table == "data.sources" else f"[{table}]"
+    table = cut(".".join(names))
+    return f"[[{table}]]{number}" if table in _LISTS else f"[{table}]"
 
 
 def _keys(kind: Any, path: Any) -> list[str]:

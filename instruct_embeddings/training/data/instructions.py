@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, StrictBool, StrictStr
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from instruct_embeddings._reading import cut, shown
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.tables import read_toml
+from instruct_embeddings.training.tables import STRICT, Text, build, read_toml
 
 _REWRITES = "rewrites"
 
@@ -115,86 +118,66 @@ def load_instructions(path: Path | None) -> InstructionTable:
         return InstructionTable()
     aspects: dict[str, Aspect] = {}
     rewrites: dict[str, tuple[str, ...]] = {}
-    for source, table in read_toml(path).items():
-        if source == _REWRITES:
-            rewrites = _read_rewrites(table, str(path))
-            continue
-        for name, entry in _as_table(table, f"{path}: [{cut(source)}]").items():
-            place = f"{path}: [{cut(f'{source}.{name}')}]"
-            aspects[f"{source}/{name}"] = _read_aspect(f"{source}/{name}", entry, place)
+    try:
+        for source, table in read_toml(path).items():
+            if source == _REWRITES:
+                rewrites = _read_rewrites(table)
+                continue
+            for name, entry in _as_table(table, source).items():
+                one = build(_AspectTable, entry, f"{source}.{name}")
+                asked = () if one.skip else one.instructions
+                aspects[f"{source}/{name}"] = Aspect(f"{source}/{name}", asked, one.answers)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
     return InstructionTable(str(path), aspects, rewrites)
 
 
-def _read_aspect(name: str, entry: object, place: str) -> Aspect:
-    table = _as_table(entry, place)
-    _check_keys(table, ("answers", "instructions", "skip"), place)
-    skip = table.get("skip", False)
-    if not isinstance(skip, bool):
-        raise ConfigError(f"{place} skip={shown(skip)} is neither true nor false. Use one of them.")
-    if skip:
-        return Aspect(name)
-    answers = _as_table(table.get("answers", {}), f"{place} answers")
-    for label, answer in answers.items():
-        if not isinstance(answer, str) or not answer.strip():
-            raise ConfigError(
-                f"{place} answers: the label {shown(label)} has {shown(answer)} instead of a text. "
-                'Write label = "answer".'
-            )
-    return Aspect(name, _read_wordings(table.get("instructions"), place), answers)
-
-
-def _read_rewrites(entries: object, place: str) -> dict[str, tuple[str, ...]]:
-    if not isinstance(entries, list):
-        raise ConfigError(f"{place}: {_REWRITES} is not a list of tables. Write [[{_REWRITES}]].")
-    rewrites: dict[str, tuple[str, ...]] = {}
-    for number, entry in enumerate(entries, start=1):
-        here = f"{place}: [[{_REWRITES}]] {number}"
-        table = _as_table(entry, here)
-        _check_keys(table, ("instruction", "instructions"), here)
-        instruction = table.get("instruction")
-        if not isinstance(instruction, str) or not instruction.strip():
-            raise ConfigError(
-                f"{here} instruction={shown(instruction)} is not the instruction of any row. "
-                "Copy it from the file of examples."
-            )
-        if instruction.strip() in rewrites:
-            raise ConfigError(f"{here} repeats the instruction {shown(instruction)}. Join the two.")
-        rewrites[instruction.strip()] = _read_wordings(table.get("instructions"), here)
-    return rewrites
-
-
-def _read_wordings(values: object, place: str) -> tuple[str, ...]:
-    if not isinstance(values, list) or not values:
-        raise ConfigError(
-            f"{place} instructions={shown(values)} is not a list of one or more instructions. "
-            'Write instructions = ["What ...?", ...].'
+def _wordings(values: tuple[str, ...]) -> tuple[str, ...]:
+    texts = tuple(check_instruction(value) for value in values)
+    if not texts or len({normalise_instruction(text) for text in texts}) < len(texts):
+        raise ValueError(
+            "Input should be one or more different instructions; case, spacing and end marks do "
+            "not count"
         )
-    wordings: dict[str, str] = {}
-    for value in values:
-        try:
-            text = check_instruction(value)
-        except ConfigError as exc:
-            raise ConfigError(f"{place} instructions: {exc}") from exc
-        if wordings.setdefault(normalise_instruction(text), text) is not text:
-            raise ConfigError(
-                f"{place} instructions: {shown(text)} stands there twice; case, spacing and end "
-                "marks do not count. Remove one."
-            )
-    return tuple(wordings.values())
+    return texts
 
 
-def _as_table(value: object, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
+_Wordings = Annotated[tuple[StrictStr, ...], AfterValidator(_wordings)]
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class _AspectTable:
+    instructions: _Wordings = ()
+    answers: dict[str, Text] = field(default_factory=dict)
+    skip: StrictBool = False
+
+    def __post_init__(self) -> None:
+        if not (self.skip or self.instructions):
+            raise ValueError("lacks the key 'instructions'. Write instructions = [\"What ...?\"].")
+
+
+@pydantic_dataclass(frozen=True, config=STRICT)
+class _Rewrite:
+    instruction: Text
+    instructions: _Wordings
+
+
+def _as_table(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
         raise ConfigError(
-            f"{place} is {type(value).__name__} {shown(value)}, not a table. "
-            "Write tables such as [clinc150.intent]."
+            f"[{cut(name)}] is {shown(value)}, not a table. Write tables such as [clinc150.intent]."
         )
     return value
 
 
-def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
-    if unknown := sorted(set(table) - set(known)):
-        raise ConfigError(
-            f"{place} has the unknown keys {shown(unknown)}; known are {list(known)}. "
-            "Correct the names."
-        )
+def _read_rewrites(entries: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(entries, list):
+        raise ConfigError(f"{_REWRITES} is not a list of tables. Write [[{_REWRITES}]].")
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        one = build(_Rewrite, entry, _REWRITES)
+        if found.setdefault(one.instruction.strip(), one.instructions) is not one.instructions:
+            raise ConfigError(
+                f"[[{_REWRITES}]] repeats the instruction {shown(one.instruction)}. Join the two."
+            )
+    return found

@@ -65,22 +65,25 @@ def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("bank = 1", r"\[bank\] is int 1, not a table"),
-        ("[bank]\nintent = 'x'", r"\[bank\.intent\] is str 'x', not a table"),
-        ("[bank.intent]", r"\[bank\.intent\] instructions=None is not a list"),
-        ("[bank.intent]\ninstructions = []", "instructions=\\[\\] is not a list of one or more"),
-        ("[bank.intent]\ninstructions = [' ']", r"\[bank\.intent\] instructions: .* empty"),
-        ("[bank.intent]\ninstructions = [3]", "got int"),
-        ("[bank.intent]\ninstructions = ['What?', 'what']", "'what' stands there twice"),
-        ("[bank.intent]\nprompts = ['What?']", r"unknown keys \['prompts'\]"),
-        ("[bank.intent]\nskip = 1", "skip=1 is neither true nor false"),
-        ("[bank.intent]\ninstructions = ['W']\nanswers = { a = 3 }", "label 'a' has 3"),
+        ("bank = 1", r"\[bank\] is 1, not a table"),
+        ("[bank]\nintent = 'x'", r"\[bank\.intent\] is 'x', not a table"),
+        ("[bank.intent]", r"\[bank\.intent\] lacks the key 'instructions'"),
+        ("[bank.intent]\ninstructions = []", r"instructions=\[\] must be one or more"),
+        ("[bank.intent]\ninstructions = [' ']", r"\[bank\.intent\] instructions=.* empty"),
+        ("[bank.intent]\ninstructions = [3]", "instructions=3 must be a valid string"),
+        (
+            "[bank.intent]\ninstructions = ['What?', 'what']",
+            "must be one or more different instructions",
+        ),
+        ("[bank.intent]\nprompts = ['What?']", r"unknown key 'prompts'"),
+        ("[bank.intent]\nskip = 1", "skip=1 must be a valid boolean"),
+        ("[bank.intent]\ninstructions = ['W']\nanswers = { a = 3 }", "a=3 must be a valid string"),
         ("[rewrites]\na = 1", r"Write \[\[rewrites\]\]"),
-        ("[[rewrites]]\ninstructions = ['W']", "instruction=None is not the instruction"),
+        ("[[rewrites]]\ninstructions = ['W']", "lacks the key 'instruction'"),
         (
             "[[rewrites]]\ninstruction = 'a'\ninstructions = ['b']\n"
             "[[rewrites]]\ninstruction = 'a'\ninstructions = ['c']",
-            r"\[\[rewrites\]\] 2 repeats the instruction 'a'",
+            r"\[\[rewrites\]\] repeats the instruction 'a'",
         ),
     ],
 )
