@@ -12,17 +12,16 @@ Three forms are read:
 - a file of pairs: `{"sentence1": ..., "sentence2": ..., "score": 3.8}`, or `label` for `score`.
 """
 
-import csv
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from instruct_embeddings._records import Row, read_records, read_rows, row_errors
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.triplets import can_be_anchors, draw_triplets
 
@@ -99,25 +98,16 @@ def read_retrieval(folder: Path) -> RetrievalData:
     """
     corpus = tuple(
         {"id": str(row["_id"]), "title": str(row.get("title") or ""), "text": str(row["text"])}
-        for _, row in _rows(folder / CORPUS, ("_id", "text"))
+        for _, row in read_records(folder / CORPUS, ("_id", "text"))
     )
-    rows = [row for _, row in _rows(folder / QUERIES, ("_id", "text"))]
+    rows = [row for _, row in read_records(folder / QUERIES, ("_id", "text"))]
     instructed = any("instruction" in row for row in rows)
     queries = tuple(
         {"id": str(row["_id"]), "text": str(row["text"])}
         | ({"instruction": str(row.get("instruction") or "")} if instructed else {})
         for row in rows
     )
-    known = {row["id"] for row in queries}, {row["id"] for row in corpus}
-    relevant: dict[str, dict[str, int]] = {}
-    for query, document, score in _qrels(folder / QRELS):
-        if query not in known[0] or document not in known[1]:
-            raise DataError(
-                f"{folder / QRELS} judges the query {query!r} and the document {document!r}; one "
-                f"of them is not in {QUERIES} or {CORPUS}. Remove the line, or add what is missing."
-            )
-        if score > 0:
-            relevant.setdefault(query, {})[document] = score
+    relevant = _relevant(folder / QRELS, {row["id"] for row in queries}, {r["id"] for r in corpus})
     return RetrievalData(
         corpus, queries, relevant, _lists(folder / TOP_RANKED), _lists(folder / QREL_DIFF)
     )
@@ -130,14 +120,13 @@ def read_labelled(file: Path) -> LabelledTexts:
         DataError: The file is missing or malformed, or no line has labels.
     """
     found: dict[str, dict[str, str]] = {}
-    for place, row in _rows(file, ("text",)):
-        key = "labels" if "labels" in row else "tags"
-        labels = _typed(place, row, key, dict, {})
-        several = _typed(place, row, "multi", list, [])
-        found[str(row["text"])] = {
+    for row, values in read_records(file, ("text",)):
+        labels = _typed(row, values, "labels" if "labels" in values else "tags", dict, {})
+        several = _typed(row, values, "multi", list, [])
+        found[str(values["text"])] = {
             aspect: own
             for aspect, label in labels.items()
-            if aspect not in several and (own := _one(label))
+            if aspect not in several and (own := _only(label))
         }
     aspects = sorted({aspect for own in found.values() for aspect in own})
     if not aspects:
@@ -156,15 +145,21 @@ def read_pairs(file: Path) -> SentencePairs:
     Raises:
         DataError: The file is missing or malformed, or all pairs have one score.
     """
-    rows = list(_rows(file, SENTENCES))
-    scores = tuple(_score(place, row) for place, row in rows)
+    first, second, scores = [], [], []
+    for row, values in read_records(file, SENTENCES):
+        score = values.get("score", values.get("label"))
+        with row_errors(row, 'A line looks like {"sentence1": "", "sentence2": "", "score": 3.8}'):
+            if not isinstance(score, (int, float)) or not math.isfinite(score):
+                raise ValueError(f"the score of the pair is {score!r}, which is no number")
+        first.append(str(values["sentence1"]))
+        second.append(str(values["sentence2"]))
+        scores.append(float(score))
     if len(set(scores)) < 2:
         raise DataError(
             f"{len(scores)} pairs of {file} have {len(set(scores))} different scores; at least two "
             "are needed. Check the file."
         )
-    first, second = (tuple(str(row[key]) for _, row in rows) for key in SENTENCES)
-    return SentencePairs(first, second, scores)
+    return SentencePairs(tuple(first), tuple(second), tuple(scores))
 
 
 def instruction_reranking(
@@ -219,54 +214,20 @@ def instruction_reranking(
     return RetrievalData(corpus, tuple(asked), relevant, ranked, changed) if asked else None
 
 
-def _one(label: object) -> str | None:
-    """A label that is the only one."""
-    if isinstance(label, list):
-        return str(label[0]) if len(label) == 1 else None
-    return str(label) if label not in (None, "") else None
-
-
-def _score(place: str, row: Mapping[str, Any]) -> float:
-    value = row.get("score", row.get("label"))
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        return float(value)
-    raise DataError(
-        f"{place}: the score of the pair is {value!r}, which is no number. A line looks like "
-        '{"sentence1": "...", "sentence2": "...", "score": 3.8}. Mend the line.'
-    )
-
-
-def _rows(file: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file, each with its place for messages."""
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"{file}:{number}", _object(f"{file}:{number}", line, needed)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{file} cannot be read ({exc}). Check the path and the file.") from exc
-
-
-def _object(place: str, line: str, needed: Sequence[str]) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        raise DataError(f"{place}: not JSON ({exc}). Mend the line.") from exc
-    if not isinstance(row, dict) or any(key not in row for key in needed):
-        raise DataError(
-            f"{place}: {line[:80]!r} is not an object with the keys {list(needed)}. Mend the line."
-        )
-    return row
-
-
-def _typed(place: str, row: Mapping[str, Any], key: str, kind: type[T], default: T) -> T:
-    """One value of a row, of the type that it should have."""
-    value = row.get(key, default)
-    if not isinstance(value, kind):
-        raise DataError(
-            f"{place}: {key!r} is {str(value)[:80]!r}, which is no {kind.__name__}. Mend the line."
-        )
-    return value
+def _relevant(file: Path, queries: set[str], documents: set[str]) -> dict[str, dict[str, int]]:
+    """Scores above 0 by query and document."""
+    relevant: dict[str, dict[str, int]] = {}
+    for row in read_rows(file):
+        with row_errors(row, "A line is a query, a document and an integer with tabs between"):
+            query, document, score = row.parse().values()
+            if int(score) > 0:
+                relevant.setdefault(query, {})[document] = int(score)
+        if query not in queries or document not in documents:
+            raise DataError(
+                f"{row} judges the query {query!r} and the document {document!r}; one of them is "
+                f"not in {QUERIES} or {CORPUS}. Remove the line, or add what is missing."
+            )
+    return relevant
 
 
 def _lists(file: Path) -> dict[str, list[str]] | None:
@@ -274,23 +235,22 @@ def _lists(file: Path) -> dict[str, list[str]] | None:
     if not file.is_file():
         return None
     return {
-        str(row["query-id"]): [str(x) for x in _typed(place, row, "corpus-ids", list, [])]
-        for place, row in _rows(file, ("query-id", "corpus-ids"))
+        str(values["query-id"]): [str(x) for x in _typed(row, values, "corpus-ids", list, [])]
+        for row, values in read_records(file, ("query-id", "corpus-ids"))
     }
 
 
-def _qrels(file: Path) -> Iterator[tuple[str, str, int]]:
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.reader(lines, delimiter="\t"))[1:]
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{file} cannot be read ({exc}). Check the path and the file.") from exc
-    for number, row in enumerate(rows, 2):
-        try:
-            query, document, score = row
-            yield query, document, int(score)
-        except ValueError as exc:
-            raise DataError(
-                f"{file}:{number}: {row} is not a query, a document and a whole number with tabs "
-                "between. Mend the line."
-            ) from exc
+def _only(label: object) -> str | None:
+    """A label that is the only one."""
+    if isinstance(label, list):
+        return str(label[0]) if len(label) == 1 else None
+    return str(label) if label not in (None, "") else None
+
+
+def _typed(row: Row, values: Mapping[str, Any], key: str, kind: type[T], default: T) -> T:
+    """One value of a row, of the type that it should have."""
+    value = values.get(key, default)
+    with row_errors(row):
+        if not isinstance(value, kind):
+            raise ValueError(f"{key!r} is {str(value)[:80]!r}, which is no {kind.__name__}")
+    return value

@@ -1,6 +1,7 @@
-"""`InstructEncoder` as an encoder of mteb."""
+"""`InstructEncoder` as an encoder of mteb, and the instruction that a task is read under."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,6 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.fingerprint import digest
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.mteb_instructions import TaskInputs, task_instruction
-from instruct_embeddings.evaluation.mteb_meta import model_meta
 from instruct_embeddings.transform.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from mteb.models import ModelMeta
     from mteb.types import Array, BatchedInput, PromptType
     from torch.utils.data import DataLoader
+
+_OWNER = "instruct-embeddings"
 
 
 class MtebEncoder:
@@ -33,7 +34,7 @@ class MtebEncoder:
     Implements `mteb.EncoderProtocol`.
 
     Attributes:
-        asked: Instructions that texts were read under so far.
+        instructions_read: Instructions that texts were read under so far.
     """
 
     def __init__(
@@ -52,80 +53,72 @@ class MtebEncoder:
                 the one that comes with the package.
             revision: Of the model on the hub; not with an encoder.
             device: A torch device; not with an encoder.
-            instructions: By task, type of task or side; see `mteb_instructions.task_instruction`.
+            instructions: By task, type of task or side; see `task_instruction`.
             instructed: Whether instructions are read at all. Without them the encoder gives its
                 generic embeddings: the baseline of the same model.
 
         Raises:
             ConfigError: A revision or a device is given with an encoder.
         """
-        if isinstance(model_name, InstructEncoder):
-            if revision is not None or device is not None:
-                raise ConfigError(
-                    f"revision={revision!r} and device={device!r} were given with an encoder. "
-                    "Leave them out, or pass the name of a model instead of the encoder."
-                )
-            self.encoder = model_name
-        else:
-            self.encoder = InstructEncoder.from_pretrained(
+        if not isinstance(model_name, InstructEncoder):
+            model_name = InstructEncoder.from_pretrained(
                 model_name, revision=revision, device=device
             )
+        elif revision is not None or device is not None:
+            raise ConfigError(
+                f"revision={revision!r} and device={device!r} were given with an encoder. Leave "
+                "them out, or pass the name of a model instead of the encoder."
+            )
+        self.encoder = model_name
         self.instructions = dict(instructions or {})
         self.instructed = instructed
-        self.asked: set[str] = set()
+        self.instructions_read: set[str] = set()
 
     @property
     def mteb_model_meta(self) -> "ModelMeta":
         """What mteb records: the name of the model, and a revision that its vectors depend on."""
         under = "mteb" if self.instructed else None
-        shape = [self.encoder.fingerprint(instruction=under), sorted(self.instructions.items())]
-        return model_meta(
-            self.encoder, revision=digest(shape), instructed=self.instructed, kind="encoder"
-        )
+        parts = [self.encoder.fingerprint(instruction=under), sorted(self.instructions.items())]
+        return model_meta(self.encoder, digest(parts), instructed=self.instructed)
 
     def encode(
         self,
         inputs: "DataLoader[BatchedInput]",
         *,
         task_metadata: "TaskMetadata",
-        hf_split: str,
-        hf_subset: str,
         prompt_type: "PromptType | None" = None,
         show_progress_bar: bool = False,
         **kwargs: Any,
     ) -> FloatArray:
-        """Embed the texts of some batches.
+        """Embed the texts of mteb's batches: unit rows, shape (n, dimension), float32.
 
-        Args:
-            inputs: Batches of mteb.
-            task_metadata: Of the task.
-            hf_split: Not read.
-            hf_subset: Not read.
-            prompt_type: Queries or documents; None where there are no two sides.
-            show_progress_bar: Show a bar on stderr.
-            kwargs: Not read. The encoder sizes its batches itself.
-
-        Returns:
-            Unit rows, shape (n, dimension), float32.
+        `prompt_type` says whether they are queries or documents; None where there are no two sides.
+        Batch sizes and splits are not read.
         """
-        del hf_split, hf_subset, kwargs
+        del kwargs
         found = TaskInputs.of_batches(inputs)
+        groups: dict[str | None, list[int]] = {None: list(range(len(found.texts)))}
         if self.instructed:
             own = task_instruction(task_metadata, prompt_type, self.instructions)
-            found = found.under(own)
-        groups = found.grouped() if self.instructed else {None: list(range(len(found.texts)))}
-        self.asked |= {text for text in groups if text is not None}
-        parts = {
-            text: self.encoder.encode(
-                [found.texts[place] for place in places],
+            groups = found.under(own).grouped()
+        self.instructions_read |= {text for text in groups if text is not None}
+        parts = [
+            self.encoder.encode(
+                [found.texts[position] for position in positions],
                 instruction=text,
                 show_progress=show_progress_bar,
             )
-            for text, places in groups.items()
-        }
-        out = np.zeros((len(found.texts), _dimension(parts)), dtype=np.float32)
-        for text, places in groups.items():
-            out[places] = parts[text]
+            for text, positions in groups.items()
+        ]
+        lengths = sorted({part.shape[1] for part in parts})
+        if len(lengths) > 1:
+            raise ConfigError(
+                f"The model's embeddings have {lengths} dimensions with and without an "
+                "instruction, so they cannot be compared. Give every text an instruction."
+            )
+        out = np.zeros((len(found.texts), *lengths), dtype=np.float32)
+        for positions, part in zip(groups.values(), parts, strict=True):
+            out[positions] = part
         return unit_rows(out)
 
     def similarity(self, embeddings1: "Array", embeddings2: "Array") -> "Array":
@@ -135,17 +128,129 @@ class MtebEncoder:
         return cosines
 
     def similarity_pairwise(self, embeddings1: "Array", embeddings2: "Array") -> "Array":
-        """Cosines of the rows at the same places, shapes (n, d) twice to (n,)."""
+        """Cosines of the rows at the same positions, shapes (n, d) twice to (n,)."""
         measures = require("mteb.similarity_functions", extra="mteb")
         cosines: Array = measures.pairwise_cos_sim(embeddings1, embeddings2)
         return cosines
 
 
-def _dimension(parts: Mapping[str | None, FloatArray]) -> int:
-    lengths = {part.shape[1] for part in parts.values()}
-    if len(lengths) > 1:
-        raise ConfigError(
-            f"The model's embeddings have {sorted(lengths)} dimensions with and without an "
-            "instruction, so they cannot be compared. Give every text an instruction."
-        )
-    return lengths.pop() if lengths else 0
+@dataclass(frozen=True)
+class TaskInputs:
+    """Texts of a task without instructions, titles in front, and the instruction of each."""
+
+    texts: list[str]
+    instructions: list[str | None]
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[Mapping[str, Any]]) -> "TaskInputs":
+        """What mteb hands to an encoder.
+
+        In batches of queries `text` holds query and instruction joined, `query` the query alone.
+        """
+        texts: list[str] = []
+        instructions: list[str | None] = []
+        for batch in batches:
+            own = list(batch["query"] if "instruction" in batch else batch["text"])
+            texts += own
+            instructions += [text or None for text in batch.get("instruction", [None] * len(own))]
+        return cls(texts, instructions)
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "TaskInputs":
+        """What mteb hands to a search model: documents or queries.
+
+        Titles stand in front of the text of documents, as mteb puts them for encoders; the turns of
+        a conversation become one text.
+        """
+        read = [(_text(row), row.get("instruction") or None) for row in rows]
+        return cls([text for text, _ in read], [instruction for _, instruction in read])
+
+    def grouped(self) -> dict[str | None, list[int]]:
+        """Positions of the texts by instruction, in the order of their first text."""
+        groups: dict[str | None, list[int]] = {}
+        for position, text in enumerate(self.instructions):
+            groups.setdefault(text, []).append(position)
+        return groups
+
+    def under(self, instruction: str | None) -> "TaskInputs":
+        """The same with an instruction for the texts that have none of their own."""
+        return TaskInputs(self.texts, [own or instruction for own in self.instructions])
+
+
+def task_instruction(
+    metadata: "TaskMetadata",
+    prompt_type: "PromptType | None",
+    instructions: Mapping[str, str],
+) -> str | None:
+    """The instruction of a task, for one side of it.
+
+    Args:
+        metadata: Of the task.
+        prompt_type: Queries or documents; None where there are no two sides.
+        instructions: By name as mteb names prompts, the first that is there: `<task>-query`,
+            `<task>`, `<type>-query`, `<type>`, `query`; likewise with `document`. A task or a type
+            alone does not speak for documents. An empty text means no instruction.
+
+    Returns:
+        What `instructions` says, else the prompt of the task itself; None for neither.
+    """
+    side = prompt_type.value if prompt_type else None
+    for key in _keys(metadata.name, metadata.type, side):
+        if key in instructions:
+            return instructions[key] or None
+    prompt: Any = metadata.prompt
+    if isinstance(prompt, Mapping):
+        return (prompt.get(side) if side else None) or None
+    return None if side == "document" else prompt or None
+
+
+def model_meta(
+    encoder: InstructEncoder, revision: str, *, instructed: bool, suffix: str = ""
+) -> "ModelMeta":
+    """What mteb records about one of our models.
+
+    Args:
+        encoder: Whose embeddings are ranked.
+        revision: Differs where vectors or rankings differ, so that cached results are not mixed.
+        instructed: Whether instructions are read.
+        suffix: Of the name, where rankings are not those of the encoder alone.
+
+    Raises:
+        MissingExtraError: mteb is not installed (extra `mteb`).
+    """
+    meta = require("mteb.models.model_meta", extra="mteb")
+    # Only a name on the hub has an owner; the model may be a folder.
+    parts = encoder.name.split("/")
+    name = encoder.name if len(parts) == 2 else f"{_OWNER}/{parts[-1]}"
+    made: ModelMeta = meta.ModelMeta.create_empty(
+        overwrites={
+            "name": f"{name}{suffix}",
+            "revision": revision,
+            "languages": ["eng-Latn"],
+            "max_tokens": encoder.max_tokens,
+            "embed_dim": encoder.dimension,
+            "framework": ["PyTorch", "Transformers"],
+            "similarity_fn_name": meta.ScoringFunction.COSINE,
+            "use_instructions": instructed,
+            "modalities": ["text"],
+        }
+    )
+    return made
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    text = row["text"]
+    if isinstance(text, str):
+        return f"{row.get('title') or ''} {text}".strip()
+    turns = [
+        turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text
+    ]
+    return "; ".join(turns)
+
+
+def _keys(name: str, kind: str, side: str | None) -> Sequence[str]:
+    if side is None:
+        return name, kind
+    if side == "document":
+        return f"{name}-document", f"{kind}-document", "document"
+    return f"{name}-{side}", name, f"{kind}-{side}", kind, side

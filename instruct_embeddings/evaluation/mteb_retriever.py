@@ -21,8 +21,7 @@ from instruct_embeddings.errors import (
     TransformWarning,
 )
 from instruct_embeddings.evaluation.arrays import ArrayCollection
-from instruct_embeddings.evaluation.mteb_instructions import TaskInputs, task_instruction
-from instruct_embeddings.evaluation.mteb_meta import model_meta
+from instruct_embeddings.evaluation.mteb_encoder import TaskInputs, model_meta, task_instruction
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from mteb.models import ModelMeta
     from mteb.types import EncodeKwargs
 
-# Targets of so many instructions are held at once.
-_PREPARED = 16
+# Instructions that read a sample together.
+_TOGETHER = 16
 # A corpus of a few documents, or an instruction longer than the guide reads.
 _CANNOT_TEACH = (GuideError, InstructionError)
 
@@ -58,9 +57,8 @@ class MtebRetriever:
         reports: What was fitted since the last corpus was indexed, by instruction.
         unlearned: Why nothing could be fitted for an instruction: its queries are ranked by the
             generic vectors too.
-        encoded: Documents that were embedded so far.
-        asked: Instructions of queries so far.
-        unhelped: Those of them that the generic vectors served, of some corpus, and why.
+        instructions_read: Instructions of queries so far.
+        fallbacks: Those of them that were ranked by the generic vectors, of some corpus, and why.
     """
 
     def __init__(
@@ -78,7 +76,7 @@ class MtebRetriever:
             generic: Embeds corpus and queries, without an instruction; all-MiniLM-L6-v2 unless
                 another is given.
             guide: What transforms learn from; None for the encoder that comes with the package.
-            instructions: By task, type of task or side; see `mteb_instructions.task_instruction`.
+            instructions: By task, type of task or side; see `mteb_encoder.task_instruction`.
             fit: How transforms are fitted.
             force: Use a transform even where it does not beat the generic vectors.
         """
@@ -89,9 +87,8 @@ class MtebRetriever:
         self.force = force
         self.reports: dict[str, FitReport] = {}
         self.unlearned: dict[str, str] = {}
-        self.encoded = 0
-        self.asked: set[str] = set()
-        self.unhelped: dict[str, str] = {}
+        self.instructions_read: set[str] = set()
+        self.fallbacks: dict[str, str] = {}
         self._corpus: ArrayCollection | None = None
         self._engine: InstructRetriever | None = None
 
@@ -99,40 +96,14 @@ class MtebRetriever:
     def mteb_model_meta(self) -> "ModelMeta":
         """What mteb records: the name of the generic model, and a revision for all the parts."""
         parts = [self.generic.fingerprint(), self.guide.key, self.fit.to_dict(), self.force]
-        return model_meta(
-            self.generic,
-            revision=digest([*parts, sorted(self.instructions.items())]),
-            instructed=True,
-            kind="transform",
-        )
+        revision = digest([*parts, sorted(self.instructions.items())])
+        return model_meta(self.generic, revision, instructed=True, suffix="-transform")
 
-    def index(
-        self,
-        corpus: "Dataset",
-        *,
-        task_metadata: "TaskMetadata",
-        hf_split: str,
-        hf_subset: str,
-        encode_kwargs: "EncodeKwargs",
-        num_proc: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Embed a corpus; what was indexed before is forgotten.
-
-        Args:
-            corpus: Documents with `id`, `text` and perhaps `title`.
-            task_metadata: Not read.
-            hf_split: Not read.
-            hf_subset: Not read.
-            encode_kwargs: `show_progress_bar` is read.
-            num_proc: Not read.
-            kwargs: Not read.
-        """
-        del task_metadata, hf_split, hf_subset, num_proc, kwargs
+    def index(self, corpus: "Dataset", *, encode_kwargs: "EncodeKwargs", **kwargs: Any) -> None:
+        """Embed a corpus (`id`, `text`, perhaps `title`); what was indexed before is forgotten."""
+        del kwargs
         texts = TaskInputs.of_rows(corpus).texts
-        vectors = self._embed(texts, encode_kwargs)
-        self.encoded += len(texts)
-        self._corpus = ArrayCollection(list(corpus["id"]), vectors, texts)
+        self._corpus = ArrayCollection(list(corpus["id"]), self._embed(texts, encode_kwargs), texts)
         self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, force=self.force)
         self.reports, self.unlearned = {}, {}
 
@@ -141,25 +112,19 @@ class MtebRetriever:
         queries: "Dataset",
         *,
         task_metadata: "TaskMetadata",
-        hf_split: str,
-        hf_subset: str,
         top_k: int,
         encode_kwargs: "EncodeKwargs",
         top_ranked: Mapping[str, Sequence[str]] | None = None,
-        num_proc: int | None = None,
         **kwargs: Any,
     ) -> dict[str, dict[str, float]]:
-        """Rank the corpus for each query.
+        """Rank the corpus for each query (`id`, `text`, perhaps `instruction`).
 
         Args:
-            queries: With `id`, `text` and perhaps `instruction`.
+            queries: The queries.
             task_metadata: Of the task.
-            hf_split: Not read.
-            hf_subset: Not read.
             top_k: Results wanted.
             encode_kwargs: `show_progress_bar` is read.
             top_ranked: Candidates of each query, which are all scored; None ranks the corpus.
-            num_proc: Not read.
             kwargs: Not read.
 
         Returns:
@@ -168,19 +133,19 @@ class MtebRetriever:
         Raises:
             ConfigError: Nothing was indexed.
         """
-        del hf_split, hf_subset, num_proc, kwargs
+        del kwargs
         engine = self._indexed()
         side = require("mteb.types", extra="mteb").PromptType.query
         own = task_instruction(task_metadata, side, self.instructions)
         found = TaskInputs.of_rows(queries).under(own)
         vectors = self._embed(found.texts, encode_kwargs)
         instructions = [text for text in found.grouped() if text is not None]
-        self.asked.update(instructions)
+        self.instructions_read.update(instructions)
         self._prepare(instructions)
-        asked = [None if text in self.unlearned else text for text in found.instructions]
-        ids, top = list(queries["id"]), min(top_k, engine.collection.count())
+        used = [None if text in self.unlearned else text for text in found.instructions]
+        top = min(top_k, engine.collection.count())
         ranked: dict[str, dict[str, float]] = {}
-        for query, vector, instruction in zip(ids, vectors, asked, strict=True):
+        for query, vector, instruction in zip(queries["id"], vectors, used, strict=True):
             if top_ranked is None:
                 hits = engine.search(vector, instruction=instruction, k=top)
                 ranked[query] = {hit.id: hit.score for hit in hits}
@@ -204,10 +169,9 @@ class MtebRetriever:
         known = {*self.reports, *self.unlearned}
         missing = [text for text in instructions if text not in known]
         with warnings.catch_warnings():
-            # The reports say the same.
-            warnings.simplefilter("ignore", TransformWarning)
-            for start in range(0, len(missing), _PREPARED):
-                part = missing[start : start + _PREPARED]
+            warnings.simplefilter("ignore", TransformWarning)  # the reports say the same
+            for start in range(0, len(missing), _TOGETHER):
+                part = missing[start : start + _TOGETHER]
                 # Where one of them cannot be fitted, it is found below.
                 with suppress(*_CANNOT_TEACH):
                     engine.prepare(part)
@@ -215,18 +179,18 @@ class MtebRetriever:
                     self._fit(engine, text)
 
     def _fit(self, engine: InstructRetriever, instruction: str) -> None:
-        """A task goes on without a transform that cannot be fitted, and tells so."""
+        """Fit one; a task goes on without a transform that cannot be fitted."""
         try:
             transform = engine.transform(instruction)
             self.reports[instruction] = transform.report
             if not engine.uses(transform, instruction):
-                self.unhelped[instruction] = (
+                self.fallbacks[instruction] = (
                     "its guide compares documents, and it requests something"
                     if transform.report.used
                     else "its transform gains nothing on held-out documents"
                 )
         except _CANNOT_TEACH as exc:
-            self.unlearned[instruction] = self.unhelped[instruction] = str(exc)
+            self.unlearned[instruction] = self.fallbacks[instruction] = str(exc)
             _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
 
     def _candidates(
@@ -242,4 +206,4 @@ class MtebRetriever:
             if self._indexed().uses(transform, instruction):
                 scores = transform.score(query, documents)
         order = np.argsort(-scores, kind="stable")
-        return ((ids[place], float(scores[place])) for place in order)
+        return ((ids[position], float(scores[position])) for position in order)

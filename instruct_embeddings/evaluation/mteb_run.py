@@ -1,4 +1,4 @@
-"""Runs tasks of mteb on several models, and keeps what was found."""
+"""Runs tasks of mteb on several models."""
 
 import time
 import warnings
@@ -21,17 +21,10 @@ if TYPE_CHECKING:
 
 MtebModel: TypeAlias = MtebEncoder | MtebRetriever
 
+_IFIR = ("Aila", "Cds", "FiQA", "Fire", "NFCorpus", "Pm", "Scifact")
 # What papers name and mteb knows as several tasks.
 GROUPS = {
-    "IFIR": (
-        "IFIRAila",
-        "IFIRCds",
-        "IFIRFiQA",
-        "IFIRFire",
-        "IFIRNFCorpus",
-        "IFIRPm",
-        "IFIRScifact",
-    ),
+    "IFIR": tuple(f"IFIR{part}" for part in _IFIR),
     "LIMIT": ("LIMITRetrieval", "LIMITSmallRetrieval"),
 }
 
@@ -102,33 +95,48 @@ def run_task(task: "AbsTask", models: Mapping[str, MtebModel]) -> Iterator[TaskS
         A score for each model; with a `problem` in place of a score where the data cannot be
         reached, or the model does not do such tasks.
     """
-    unreachable = _loaded(task)
+    unreachable = None
+    if not task.is_aggregate:  # the parts of an aggregate are loaded one by one
+        try:
+            task.load_data()
+        except OSError as exc:
+            unreachable = _unreachable(exc)
     for method, model in models.items():
         problem = unreachable
-        if isinstance(model, MtebRetriever) and not _ranks(task):
-            problem = problem or "it ranks documents, and this task has none"
+        if problem is None and isinstance(model, MtebRetriever) and not _ranks(task):
+            problem = "it ranks documents, and this task has none"
         yield _scored(task, method, model, problem)
     if task.data_loaded:
         task.unload_data()
+
+
+def score_table(scores: Sequence[TaskScore]) -> "Table":
+    """A line for each task, a column for each method; for a console of rich."""
+    methods = list(dict.fromkeys(one.method for one in scores))
+    lines: dict[str, list[str]] = {}
+    for one in scores:
+        line = lines.setdefault(one.task, [one.task, one.kind, one.measure])
+        line.append("-" if one.score is None else f"{one.score:.4f}")
+    return new_table("", ["task", "type", "measure", *methods], lines.values())
 
 
 def _scored(task: "AbsTask", method: str, model: MtebModel, problem: str | None) -> TaskScore:
     """One model on one task, unless there is a problem already."""
     mteb = require("mteb", extra="mteb")
     started = time.perf_counter()
-    score, scores, cut = None, {}, list[str]()
-    model.asked.clear()
+    score, scores, truncated = None, {}, list[str]()
+    model.instructions_read.clear()
     if isinstance(model, MtebRetriever):
-        model.unhelped.clear()
+        model.fallbacks.clear()
     if problem is None:
         try:
-            with _noticed(cut):
+            with _truncation_remarked(truncated):
                 [result] = mteb.evaluate(
                     model, task, cache=None, co2_tracker=False, show_progress_bar=False
                 ).task_results
             score, scores = float(result.get_score()), result.to_dict()["scores"]
         except OSError as exc:  # Some tasks fetch more when they score.
-            problem = f"its data cannot be reached ({exc})"
+            problem = _unreachable(exc)
     return TaskScore(
         task=task.metadata.name,
         kind=task.metadata.type,
@@ -138,14 +146,18 @@ def _scored(task: "AbsTask", method: str, model: MtebModel, problem: str | None)
         seconds=round(time.perf_counter() - started, 2),
         problem=problem,
         scores=scores,
-        instructions=len(model.asked),
-        remarks=() if score is None else (*_remarks(model), *cut),
+        instructions=len(model.instructions_read),
+        remarks=() if score is None else (*_remarks(model), *truncated),
     )
 
 
+def _unreachable(exc: OSError) -> str:
+    return f"its data cannot be reached ({exc})"
+
+
 @contextmanager
-def _noticed(remarks: list[str]) -> Iterator[None]:
-    """Remark once that texts were cut; other warnings go their way."""
+def _truncation_remarked(remarks: list[str]) -> Iterator[None]:
+    """Remark once that texts were truncated; other warnings are passed on."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TruncationWarning)
         yield
@@ -160,38 +172,17 @@ def _remarks(model: MtebModel) -> Iterator[str]:
     """Where the score of a model that reads instructions is that of one that does not."""
     if isinstance(model, MtebEncoder) and not model.instructed:
         return
-    if not model.asked:
+    read = model.instructions_read
+    if not read:
         yield (
             "there is no instruction for it, so none was read: the score says nothing about "
             "instructions"
         )
-    elif isinstance(model, MtebRetriever) and (generic := model.asked & set(model.unhelped)):
-        why = model.unhelped[min(generic)]
+    elif isinstance(model, MtebRetriever) and (generic := read & set(model.fallbacks)):
         yield (
-            f"{len(generic)} of {len(model.asked)} instructions were ranked by the generic "
-            f"vectors, {min(generic)!r} because {why}"
+            f"{len(generic)} of {len(read)} instructions were ranked by the generic vectors, "
+            f"{min(generic)!r} because {model.fallbacks[min(generic)]}"
         )
-
-
-def _loaded(task: "AbsTask") -> str | None:
-    """Load the data of a task; why they cannot be reached where they cannot."""
-    if task.is_aggregate:
-        return None  # its parts are loaded one by one
-    try:
-        task.load_data()
-    except OSError as exc:
-        return f"its data cannot be reached ({exc})"
-    return None
-
-
-def score_table(scores: Sequence[TaskScore]) -> "Table":
-    """A line for each task, a column for each method; for a console of rich."""
-    methods = list(dict.fromkeys(one.method for one in scores))
-    lines: dict[str, list[str]] = {}
-    for one in scores:
-        line = lines.setdefault(one.task, [one.task, one.kind, one.measure])
-        line.append("-" if one.score is None else f"{one.score:.4f}")
-    return new_table("", ["task", "type", "measure", *methods], lines.values())
 
 
 def _named(name: str, instructions: Mapping[str, str]) -> Sequence["AbsTask"]:
@@ -201,7 +192,7 @@ def _named(name: str, instructions: Mapping[str, str]) -> Sequence["AbsTask"]:
         from instruct_embeddings.evaluation.mteb_tasks import local_tasks
 
         return local_tasks(Path(name), instructions)
-    tasks = {task.metadata.name for task in _registry()}
+    tasks = {task.metadata.name for task in require("mteb.get_tasks", extra="mteb").TASK_LIST}
     if name in GROUPS:
         return [mteb.get_task(one) for one in GROUPS[name]]
     if name in tasks:
@@ -217,11 +208,6 @@ def _named(name: str, instructions: Mapping[str, str]) -> Sequence["AbsTask"]:
             "'Core17InstructionRetrieval', a benchmark such as 'FollowIR', or a folder of JSONL "
             "files."
         ) from exc
-
-
-def _registry() -> Sequence[type["AbsTask"]]:
-    known: Sequence[type[AbsTask]] = require("mteb.get_tasks", extra="mteb").TASK_LIST
-    return known
 
 
 def _ranks(task: "AbsTask") -> bool:

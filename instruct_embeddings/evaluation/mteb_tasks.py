@@ -78,7 +78,7 @@ class _LocalRetrieval(AbsTaskRetrieval):
 
 
 class _LocalClustering(AbsTaskClustering):
-    """Clustering of labelled texts: V-measure of ten samples."""
+    """Clustering of labelled texts."""
 
     data: tuple[Sequence[str], Sequence[str]]
     max_fraction_of_documents_to_embed = None
@@ -111,49 +111,32 @@ class _LocalSTS(AbsTaskSTS):
 def retrieval_task(name: str, data: RetrievalData, *, instruction: str | None = None) -> "AbsTask":
     """A task of retrieval (nDCG@10), or of instruction reranking (p-MRR) where relevance changes.
 
-    Args:
-        name: Name of the task.
-        data: Corpus, queries and judgements.
-        instruction: For queries that have none of their own.
+    `instruction` is for queries that have none of their own.
     """
     kind = "Retrieval" if data.top_ranked is None else "Reranking"
-    instructed = any(row.get("instruction") for row in data.queries)
     measure = "ndcg_at_10"
     if data.changed is not None:
         kind, measure = "InstructionReranking", "p-MRR"
-    elif instructed:
+    elif any(row.get("instruction") for row in data.queries):
         kind = f"Instruction{kind}"
     prompt = {"query": instruction} if instruction else None
-    metadata = _metadata(name, kind, measure, "t2t", prompt, data)
-    return _made(_LocalRetrieval, metadata, data)
+    return _task(_LocalRetrieval, name, kind, measure, "t2t", prompt, data)
 
 
 def clustering_task(
     name: str, texts: Sequence[str], labels: Sequence[str], *, instruction: str | None = None
 ) -> "AbsTask":
-    """A task of clustering (V-measure).
-
-    Args:
-        name: Name of the task.
-        texts: Texts to cluster.
-        labels: One a text.
-        instruction: Asks for the labels.
-    """
+    """A task of clustering (V-measure); `instruction` asks for the labels, one a text."""
     data = (list(texts), list(labels))
-    metadata = _metadata(name, "Clustering", "v_measure", "t2c", instruction, data)
-    return _made(_LocalClustering, metadata, data)
+    return _task(_LocalClustering, name, "Clustering", "v_measure", "t2c", instruction, data)
 
 
 def sts_task(name: str, data: SentencePairs, *, instruction: str | None = None) -> "AbsTask":
     """A task of similarity (Spearman correlation of cosines and scores).
 
-    Args:
-        name: Name of the task.
-        data: Pairs of sentences.
-        instruction: Says in which respect they are compared.
+    `instruction` says in which respect sentences are compared.
     """
-    metadata = _metadata(name, "STS", "cosine_spearman", "t2t", instruction, data)
-    return _made(_LocalSTS, metadata, data)
+    return _task(_LocalSTS, name, "STS", "cosine_spearman", "t2t", instruction, data)
 
 
 def labelled_tasks(
@@ -226,25 +209,21 @@ def _is_like(file: Path, keys: Sequence[str]) -> bool:
     return all(f'"{key}"' in first for key in keys)
 
 
-def _metadata(
-    name: str, kind: str, measure: str, category: str, prompt: Any, data: object
-) -> "TaskMetadata":
-    made: TaskMetadata = require("mteb.abstasks.task_metadata", extra="mteb").TaskMetadata(
+def _task(
+    base: type[Any], name: str, kind: str, measure: str, category: str, prompt: Any, data: object
+) -> "AbsTask":
+    metadata: TaskMetadata = require("mteb.abstasks.task_metadata", extra="mteb").TaskMetadata(
         name=name,
         description=f"Made of local files: {name}.",
         type=kind,
         category=category,
         main_score=measure,
         prompt=prompt,
-        # Nothing is fetched; the revision tells results of other files apart.
+        # Nothing is fetched; the revision distinguishes results of other files.
         dataset={"path": f"local/{name}", "revision": digest(repr(data))},
         eval_splits=["test"],
         eval_langs=["eng-Latn"],
     )
-    return made
-
-
-def _made(base: type[Any], metadata: "TaskMetadata", data: object) -> "AbsTask":
     # mteb takes the metadata of a task from its class when it unloads the data.
     task: AbsTask = type(base.__name__, (base,), {"metadata": metadata, "data": data})()
     return task

@@ -104,7 +104,6 @@ def test_rankings_follow_the_instruction_of_each_query(scores: Any) -> None:
 
 @pytest.mark.usefixtures("scores")
 def test_the_corpus_is_embedded_once_for_all_instructions(model: MtebRetriever) -> None:
-    assert model.encoded == 90
     assert set(model.reports) == {COLOUR, SHAPE}
     assert all(report.gains for report in model.reports.values())
     assert model.unlearned == {}

@@ -63,13 +63,13 @@ def test_instructions_candidates_and_changes_are_read_where_they_are(folder: Pat
     ("file", "content", "message"),
     [
         ("corpus.jsonl", None, "corpus.jsonl cannot be read"),
-        ("corpus.jsonl", '{"_id": "d1"}', r"corpus.jsonl:1: .*keys \['_id', 'text'\]"),
+        ("corpus.jsonl", '{"_id": "d1"}', r"corpus.jsonl:1: no 'text' .*keys \['_id', 'text'\]"),
         ("queries.jsonl", '\n{"_id": ', "queries.jsonl:2: not JSON"),
         ("top_ranked.jsonl", '{"query-id": "q1", "corpus-ids": "d1"}', "'corpus-ids' is 'd1'"),
         ("qrels.tsv", None, "qrels.tsv cannot be read"),
         ("qrels.tsv", "head\nq1 d1 1\n", "qrels.tsv:2: .*with tabs between"),
-        ("qrels.tsv", "head\nq1\td1\tgood\n", "qrels.tsv:2: .*a whole number"),
-        ("qrels.tsv", "head\nq1\td7\t1\n", "the query 'q1' and the document 'd7'"),
+        ("qrels.tsv", "a\tb\tc\nq1\td1\tgood\n", "qrels.tsv:2: .*'good'.*an integer"),
+        ("qrels.tsv", "a\tb\tc\nq1\td7\t1\n", "the query 'q1' and the document 'd7'"),
     ],
 )
 def test_a_bad_file_is_named_with_its_line(
@@ -147,7 +147,7 @@ def test_pairs_are_read_with_their_scores(tmp_path: Path) -> None:
     [
         ({}, "pairs.jsonl:1: the score of the pair is None, which is no number"),
         ({"score": "much"}, "the score of the pair is 'much'"),
-        ({"score": float("nan")}, "the score of the pair is nan"),
+        ({"score": float("nan")}, "NaN is no number of JSON"),
         ({"score": 1}, "1 pairs of .*pairs.jsonl have 1 different scores; at least two"),
     ],
 )
