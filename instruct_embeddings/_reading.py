@@ -8,9 +8,12 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, AnyStr
+from types import UnionType
+from typing import Any, AnyStr, Literal, Union, get_args, get_origin, get_type_hints
 
 LONGEST_LINE = 8 * 1024 * 1024
 MOST_PARTS = 1_000_000
@@ -88,6 +91,48 @@ def parse_json(
     except RecursionError as exc:
         raise ValueError("the JSON is nested too deeply") from exc
     return found
+
+
+def read_plain(kind: Any, data: Any) -> Any:
+    """A value of a type from plain data, as `dataclasses.asdict` and JSON leave it.
+
+    Args:
+        kind: A dataclass, str, bool, int, float, a literal, a tuple or mapping of such, or one of
+            them `| None`.
+        data: The data. Values of properties of a dataclass may be among its fields; they are
+            passed over.
+
+    Raises:
+        TypeError, ValueError, KeyError, AttributeError, OverflowError: It is of another type, or a
+            number is not finite.
+    """
+    args = get_args(kind)
+    origin: Any = get_origin(kind) or kind
+    if is_dataclass(origin):
+        hints = get_type_hints(kind)
+        given = {name: value for name, value in data.items() if not _is_property(kind, name)}
+        return kind(**{name: read_plain(hints[name], value) for name, value in given.items()})
+    if origin in (Union, UnionType):
+        [inner] = [one for one in args if one is not type(None)]
+        return None if data is None else read_plain(inner, data)
+    if origin is tuple:
+        kinds = [args[0]] * len(data) if args[-1] is ... else args
+        return tuple(read_plain(one, value) for one, value in zip(kinds, data, strict=True))
+    if origin is Mapping:
+        return {read_plain(args[0], key): read_plain(args[1], value) for key, value in data.items()}
+    if origin is Literal:
+        fits = data in args
+    elif origin in (int, float):
+        fits = isinstance(data, (int, origin)) and type(data) is not bool and isfinite(data)
+    else:
+        fits = isinstance(data, origin)
+    if not fits:
+        raise ValueError(f"{shown(data)} is not a valid {getattr(kind, '__name__', kind)}")
+    return data
+
+
+def _is_property(kind: Any, name: str) -> bool:
+    return isinstance(getattr(kind, name, None), property)
 
 
 def safetensors_header(data: bytes) -> Any:

@@ -1,6 +1,5 @@
 """Query drift: a collection embedded by an older model, queries by a newer one."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._printable import printed
-from instruct_embeddings._reading import brief
+from instruct_embeddings._reading import brief, read_plain
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import (
@@ -28,7 +27,6 @@ from instruct_embeddings.transform.files import (
     write_whole,
 )
 from instruct_embeddings.transform.quality import exceeds_chance
-from instruct_embeddings.transform.report import check_finite
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 FORMAT_VERSION = 1
@@ -88,11 +86,6 @@ class BridgeReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BridgeReport":
-        """The reverse of `to_dict`."""
-        return cls(**data)
 
     @printed
     def __str__(self) -> str:
@@ -232,28 +225,16 @@ def from_bytes(data: bytes) -> QueryBridge:
         bridge = QueryBridge(
             weights=tensors["weights"],
             bias=tensors["bias"],
-            report=BridgeReport.from_dict(about["report"]),
-            old_model=about["old_model"],
-            new_model=about["new_model"],
+            report=read_plain(BridgeReport, about["report"]),
+            old_model=read_plain(str, about["old_model"]),
+            new_model=read_plain(str, about["new_model"]),
         )
         check_tensors(tensors)
-        _check(bridge)
+        weights, bias = bridge.weights, bridge.bias
+        if weights.ndim != 2 or bias.shape != weights.shape[:1] or not weights.size:
+            raise ValueError(f"shapes {weights.shape} and {bias.shape} do not fit together")
     except (SafetensorError, *MALFORMED) as exc:
         raise ArtefactError(
             f"The bridge is damaged or incomplete ({brief(exc)}). Fit it again with fit_bridge()."
         ) from exc
     return bridge
-
-
-def _check(bridge: QueryBridge) -> None:
-    """Refuse what would fail only when a query is mapped, or when the report is read."""
-    weights, bias, report = bridge.weights, bridge.bias, bridge.report
-    if weights.ndim != 2 or bias.shape != weights.shape[:1] or not weights.size:
-        raise ValueError(f"shapes {weights.shape} and {bias.shape} do not fit together")
-    if not (isinstance(bridge.old_model, str) and isinstance(bridge.new_model, str)):
-        raise ValueError("names of models are text")
-    check_finite(report)
-    if not all(map(math.isfinite, report.tried.values())):
-        raise ValueError("its report holds numbers that are not finite")
-    if not all(isinstance(name, str) for name in (report.method, *report.tried)):
-        raise ValueError("names of maps are text")

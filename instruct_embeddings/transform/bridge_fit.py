@@ -8,8 +8,7 @@ models and of the size of the sample, so held-out texts decide.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -35,11 +34,10 @@ MIN_TEXTS = 24
 _FOLDS = 3
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 _BLOCK = 512
-_IDENTITY, _PROCRUSTES, _RIDGE = "identity", "procrustes", "ridge"
 
 _Map: TypeAlias = tuple[FloatArray, FloatArray]
 _Setting: TypeAlias = tuple[str, float | None]
-_Fit: TypeAlias = Callable[[FloatArray, FloatArray], _Map]
+_IDENTITY: _Setting = ("identity", None)
 
 _log = logging.getLogger(__name__)
 
@@ -76,18 +74,36 @@ def fit_bridge(
         InvalidVectorsError: Too few texts have vectors with a direction in both models.
     """
     started = time.perf_counter()
-    texts, places = _different(sample)
-    x = _vectors(new, texts, places, len(sample), "new")
-    y = _vectors(old, texts, places, len(sample), "old")
+    if isinstance(sample, str):
+        raise ConfigError("sample is one text; a bridge is fitted on many. Pass a list of texts.")
+    # A held-out text must not be among the fitted ones.
+    first: dict[str, int] = {}
+    for index, text in enumerate(sample):
+        first.setdefault(text, index)
+    if len(first) < MIN_TEXTS:
+        raise ConfigError(
+            f"The sample holds {len(first)} different texts; at least {MIN_TEXTS} are needed, and "
+            "a thousand serve well. Pass texts of the collection or of queries."
+        )
+    x = _vectors(new, first, len(sample), "new")
+    y = _vectors(old, first, len(sample), "old")
     usable = has_direction(x) & has_direction(y)
+    if usable.sum() < MIN_TEXTS:
+        raise InvalidVectorsError(
+            f"Only {usable.sum()} of {len(usable)} texts have vectors with a direction in both "
+            f"models; at least {MIN_TEXTS} are needed. Look for zeros, NaN and infinite numbers."
+        )
     if not usable.all():
-        _check_usable(int(usable.sum()), len(usable))
+        without = len(usable) - usable.sum()
+        _log.warning(
+            "%d of %d texts have no direction in one of the models and are left out",
+            without,
+            len(usable),
+        )
     x, y = unit_rows(x[usable]), unit_rows(y[usable])
-    fits = _fits(same_dimension=x.shape[1] == y.shape[1])
-    agreements, cosines = _held_out(fits, x, y, seed)
+    agreements, cosines = _held_out(x, y, seed)
     chosen, honest = choose(agreements, lambda means: max(means, key=means.__getitem__))
-    plain = agreements.get((_IDENTITY, None))
-    weights, bias = fits[chosen](x, y)
+    plain = agreements.get(_IDENTITY)
     report = BridgeReport(
         rows=len(x),
         k=depth(len(x)),
@@ -97,112 +113,13 @@ def fit_bridge(
         agreement_error=standard_error(honest),
         cosine=mean_quality(cosines[chosen]),
         unbridged=None if plain is None else mean_quality(plain),
-        unbridged_cosine=None if plain is None else mean_quality(cosines[_IDENTITY, None]),
+        unbridged_cosine=None if plain is None else mean_quality(cosines[_IDENTITY]),
         gain_error=0.0 if plain is None else standard_error(honest - np.concatenate(plain)),
-        tried={_name(one): mean_quality(parts) for one, parts in agreements.items()},
+        tried={_name(one): mean_quality(folds) for one, folds in agreements.items()},
         seconds=time.perf_counter() - started,
     )
+    weights, bias = _fit(chosen, x, y)
     return QueryBridge(weights, bias, report, old_model, new_model)
-
-
-def _different(sample: Sequence[str]) -> tuple[list[str], IntArray]:
-    """Texts without repetition, and their places: a held-out text must not be among the fitted."""
-    if isinstance(sample, str):
-        raise ConfigError("sample is one text; a bridge is fitted on many. Pass a list of texts.")
-    first: dict[str, int] = {}
-    for place, text in enumerate(sample):
-        first.setdefault(text, place)
-    if len(first) < MIN_TEXTS:
-        raise ConfigError(
-            f"The sample holds {len(first)} different texts; at least {MIN_TEXTS} are needed, and "
-            "a thousand serve well. Pass texts of the collection or of queries."
-        )
-    return list(first), np.array(list(first.values()), dtype=np.int64)
-
-
-def _vectors(
-    source: Embedded, texts: list[str], places: IntArray, given: int, side: str
-) -> FloatArray:
-    """One vector for each different text, shape (n, d)."""
-    if callable(source):
-        vectors, wanted = np.asarray(source(texts), dtype=np.float32), len(texts)
-    else:
-        vectors, wanted = np.asarray(source, dtype=np.float32), given
-    if vectors.ndim != 2 or len(vectors) != wanted or not vectors.shape[1]:
-        raise ConfigError(
-            f"The vectors of the {side} model have the shape {vectors.shape} for {wanted} texts; "
-            f"({wanted}, d) is needed. Pass one vector for each text of the sample, in its order."
-        )
-    return vectors if callable(source) else vectors[places]
-
-
-def _check_usable(usable: int, total: int) -> None:
-    if usable < MIN_TEXTS:
-        raise InvalidVectorsError(
-            f"Only {usable} of {total} texts have vectors with a direction in both models; at "
-            f"least {MIN_TEXTS} are needed. Look for zeros, NaN and infinite numbers."
-        )
-    _log.warning(
-        "%d of %d texts have no direction in one of the models and are left out",
-        total - usable,
-        total,
-    )
-
-
-def _fits(*, same_dimension: bool) -> dict[_Setting, _Fit]:
-    """What is tried, the simplest first: it is kept where others are only as good."""
-    fits: dict[_Setting, _Fit] = {(_IDENTITY, None): _stay} if same_dimension else {}
-    fits[_PROCRUSTES, None] = _rotate
-    return fits | {(_RIDGE, strength): partial(_regress, strength) for strength in _STRENGTHS}
-
-
-def _name(setting: _Setting) -> str:
-    method, strength = setting
-    return method if strength is None else f"{method} {strength:g}"
-
-
-def _stay(x: FloatArray, y: FloatArray) -> _Map:
-    del y
-    return np.eye(x.shape[1], dtype=np.float32), np.zeros(x.shape[1], dtype=np.float32)
-
-
-def _rotate(x: FloatArray, y: FloatArray) -> _Map:
-    """Orthogonal Procrustes of centred rows with one scale; semi-orthogonal for a rectangle.
-
-    Args:
-        x: Unit rows of the new model, shape (n, d_new).
-        y: Unit rows of the old model, shape (n, d_old).
-    """
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    centred_x, centred_y = (x - mean_x).astype(np.float64), (y - mean_y).astype(np.float64)
-    left, sizes, right = np.linalg.svd(centred_y.T @ centred_x, full_matrices=False)
-    rotation = left @ right
-    spread = float(np.square(centred_x @ rotation.T).sum())
-    # The scale that brings the rotated rows closest; 1 where the rows do not differ at all.
-    weights = (sizes.sum() / spread if spread > 0 else 1.0) * rotation
-    return weights.astype(np.float32), (mean_y - weights @ mean_x).astype(np.float32)
-
-
-def _regress(strength: float, x: FloatArray, y: FloatArray) -> _Map:
-    weights, bias = fit_ridge_map(x, y, strength)
-    return weights, bias + y.mean(0)
-
-
-def _held_out(
-    fits: Mapping[_Setting, _Fit], x: FloatArray, y: FloatArray, seed: int
-) -> tuple[dict[_Setting, list[FloatArray]], dict[_Setting, list[FloatArray]]]:
-    """Agreement and cosine of each held-out text for each map, one array a fold."""
-    agreements: dict[_Setting, list[FloatArray]] = {setting: [] for setting in fits}
-    cosines: dict[_Setting, list[FloatArray]] = {setting: [] for setting in fits}
-    order = np.random.default_rng(seed).permutation(len(x))
-    for held in np.array_split(order, _FOLDS):
-        rest = np.setdiff1d(order, held)
-        for setting, fit in fits.items():
-            weights, bias = fit(x[rest], y[rest])
-            mapped = unit_rows(x[held] @ weights.T + bias)
-            agreements[setting].append(agreement(mapped, y, held))
-            cosines[setting].append((mapped * y[held]).sum(1))
-    return agreements, cosines
 
 
 def agreement(mapped: FloatArray, y: FloatArray, own: IntArray) -> FloatArray:
@@ -228,3 +145,65 @@ def agreement(mapped: FloatArray, y: FloatArray, own: IntArray) -> FloatArray:
         np.put_along_axis(relevant, best, values=True, axis=1)
         found.append(precision_at_k(new, relevant, k))
     return np.concatenate(found)
+
+
+def _vectors(source: Embedded, first: dict[str, int], given: int, side: str) -> FloatArray:
+    """One vector for each different text, shape (n, d)."""
+    if callable(source):
+        vectors, count = np.asarray(source(list(first)), dtype=np.float32), len(first)
+    else:
+        vectors, count = np.asarray(source, dtype=np.float32), given
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
+        raise ConfigError(
+            f"The vectors of the {side} model must have the shape ({count}, d) for {count} texts, "
+            f"got {vectors.shape}. Pass one vector for each text of the sample, in its order."
+        )
+    return vectors if callable(source) else vectors[list(first.values())]
+
+
+def _held_out(
+    x: FloatArray, y: FloatArray, seed: int
+) -> tuple[dict[_Setting, list[FloatArray]], dict[_Setting, list[FloatArray]]]:
+    """Agreement and cosine of each held-out text for each map, one array a fold."""
+    # The simplest first: it is kept where others are only as good.
+    settings = [_IDENTITY] if x.shape[1] == y.shape[1] else []
+    settings += [("procrustes", None), *(("ridge", strength) for strength in _STRENGTHS)]
+    agreements: dict[_Setting, list[FloatArray]] = {setting: [] for setting in settings}
+    cosines: dict[_Setting, list[FloatArray]] = {setting: [] for setting in settings}
+    order = np.random.default_rng(seed).permutation(len(x))
+    for held in np.array_split(order, _FOLDS):
+        rest = np.setdiff1d(order, held)
+        for setting in settings:
+            weights, bias = _fit(setting, x[rest], y[rest])
+            mapped = unit_rows(x[held] @ weights.T + bias)
+            agreements[setting].append(agreement(mapped, y, held))
+            cosines[setting].append((mapped * y[held]).sum(1))
+    return agreements, cosines
+
+
+def _name(setting: _Setting) -> str:
+    method, strength = setting
+    return method if strength is None else f"{method} {strength:g}"
+
+
+def _fit(setting: _Setting, x: FloatArray, y: FloatArray) -> _Map:
+    """Weights (d_old, d_new) and bias from unit rows x (n, d_new) and y (n, d_old)."""
+    method, strength = setting
+    if method == "identity":
+        return np.eye(x.shape[1], dtype=np.float32), np.zeros(x.shape[1], dtype=np.float32)
+    if strength is None:
+        return _rotate(x, y)
+    weights, bias = fit_ridge_map(x, y, strength)
+    return weights, bias + y.mean(0)
+
+
+def _rotate(x: FloatArray, y: FloatArray) -> _Map:
+    """Orthogonal Procrustes of centred rows with one scale; semi-orthogonal for a rectangle."""
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    centred_x, centred_y = (x - mean_x).astype(np.float64), (y - mean_y).astype(np.float64)
+    left, sizes, right = np.linalg.svd(centred_y.T @ centred_x, full_matrices=False)
+    rotation = left @ right
+    spread = float(np.square(centred_x @ rotation.T).sum())
+    # The scale that brings the rotated rows closest; 1 where the rows do not differ at all.
+    weights = (sizes.sum() / spread if spread > 0 else 1.0) * rotation
+    return weights.astype(np.float32), (mean_y - weights @ mean_x).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What speaks for a guide besides itself, on the rows that it read."""
+"""Evidence for or against a guide besides its own word, on the rows that it read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from instruct_embeddings.transform.quality import (
 )
 from instruct_embeddings.transform.vectors import unit_rows
 
-_MOST_ROWS = 1000
+_MAX_ROWS = 1000
 _NEIGHBOURS = 10
-_MOST_VALUES = 50
-_LEAST_REPEATS = 5  # rows that a value has on the mean
-_MOST_KEYS = 5
+_MAX_VALUES = 50
+_MIN_REPEATS = 5  # rows that a value has on the mean
+_MAX_KEYS = 5
 _PAIRS = 3
 
 
@@ -61,8 +61,8 @@ class GuideCheck:
     """Signs of whether a guide can be trusted on the rows that it read.
 
     Agreement with a guide says nothing about the guide: one that reads an instruction wrongly is
-    agreed with as well. What can be held against it is what it was not told: stored metadata, and
-    a reader's eye.
+    agreed with as well. It can be compared with what it did not see, stored metadata, and by a
+    reader.
 
     Attributes:
         keys: Metadata keys with a few repeated values, the one first that the guide gains most on.
@@ -80,58 +80,58 @@ class GuideCheck:
         """Whether the guide sorts by any key better than the vectors; None without such keys."""
         return any(key.gains for key in self.keys) if self.keys else None
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "GuideCheck":
-        """The reverse of `dataclasses.asdict`, also after JSON."""
-        keys = tuple(KeyCheck(**key) for key in data["keys"])
-        return cls(keys, tuple((str(one), str(other)) for one, other in data["pairs"]))
-
     @printed
     def __str__(self) -> str:
         """One line."""
-        better = [str(key) for key in self.keys if key.gains]
-        rest = [str(key) for key in self.keys if not key.gains]
-        told = ["precision@10 by metadata, vectors -> guide" if self.keys else "no metadata to ask"]
-        told += [f"better by {', '.join(better)}"] if better else []
-        told += [f"no better by {', '.join(rest)}"] if rest else []
-        pairs = "; ".join(f"{one!r} and {other!r}" for one, other in self.pairs)
-        return f"the guide itself: {'; '.join(told)}" + (f"; finds alike {pairs}" if pairs else "")
+        better = ", ".join(str(key) for key in self.keys if key.gains)
+        rest = ", ".join(str(key) for key in self.keys if not key.gains)
+        said = ["precision@10 by metadata, vectors -> guide" if self.keys else "no metadata to ask"]
+        said += [f"better by {better}"] if better else []
+        said += [f"no better by {rest}"] if rest else []
+        if self.pairs:
+            said.append("finds alike " + "; ".join(f"{a!r} and {b!r}" for a, b in self.pairs))
+        return f"the guide itself: {'; '.join(said)}"
 
 
 def check_guide(rows: Rows, targets: Targets) -> GuideCheck:
-    """Hold the targets of a guide against metadata, and find what it says that the vectors do not.
+    """Compare the targets of a guide with metadata, and find what they say that vectors do not.
 
     Args:
         rows: Rows with vectors and metadata; the first 1,000 that were judged are looked at.
         targets: What the guide says of them, aligned.
     """
-    judged = np.flatnonzero(targets.judged)[:_MOST_ROWS]
+    judged = np.flatnonzero(targets.judged)[:_MAX_ROWS]
     if len(judged) <= _NEIGHBOURS:
         return GuideCheck()
     own = unit_rows(targets.vectors[judged])
     own = unit_rows(own - own.mean(0))
     known = unit_rows(rows.vectors[judged])
     by_guide, by_vectors = own @ own.T, known @ known.T
-    asked = rows.take(judged)
-    keys = [_checked(key, values, by_guide, by_vectors) for key, values in _keys(asked.metadatas)]
+    sample = rows.take(judged)
+    keys = [
+        _check_key(key, values, by_guide, by_vectors)
+        for key, values in _class_keys(sample.metadatas)
+    ]
     keys.sort(key=lambda one: one.generic - one.guide)
-    pairs = [(asked.ids[one], asked.ids[other]) for one, other in _surprises(by_guide, by_vectors)]
-    return GuideCheck(tuple(keys[:_MOST_KEYS]), tuple(pairs))
+    pairs = [(sample.ids[a], sample.ids[b]) for a, b in _surprises(by_guide, by_vectors)]
+    return GuideCheck(tuple(keys[:_MAX_KEYS]), tuple(pairs))
 
 
-def _keys(metadatas: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str | None]]]:
+def _class_keys(
+    metadatas: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, list[str | None]]]:
     """Keys that most rows have, with few values that repeat: names of classes, no ids or dates."""
     for name in sorted({key for metadata in metadatas for key in metadata}):
         found = [metadata.get(name) for metadata in metadatas]
-        values = [str(value) if isinstance(value, str | bool | int) else None for value in found]
+        values = [str(x) or None if isinstance(x, str | bool | int) else None for x in found]
         present = [value for value in values if value]
         distinct = len(set(present))
-        classes = 2 <= distinct <= min(_MOST_VALUES, len(present) // _LEAST_REPEATS)
+        classes = 2 <= distinct <= min(_MAX_VALUES, len(present) // _MIN_REPEATS)
         if classes and 2 * len(present) >= len(values):
-            yield name, [value or None for value in values]
+            yield name, values
 
 
-def _checked(
+def _check_key(
     key: str, values: Sequence[str | None], by_guide: FloatArray, by_vectors: FloatArray
 ) -> KeyCheck:
     has = [row for row, value in enumerate(values) if value is not None]
@@ -140,9 +140,8 @@ def _checked(
     block = np.ix_(has, has)
     generic = precision_at_k(leave_self_out(by_vectors[block]), same, _NEIGHBOURS)
     guide = precision_at_k(leave_self_out(by_guide[block]), same, _NEIGHBOURS)
-    error = standard_error(guide - generic)
-    before, after = float(generic.mean()), float(guide.mean())
-    return KeyCheck(key, len(has), round(before, 4), round(after, 4), round(error, 4))
+    figures = float(generic.mean()), float(guide.mean()), standard_error(guide - generic)
+    return KeyCheck(key, len(has), *(round(figure, 4) for figure in figures))
 
 
 def _surprises(by_guide: FloatArray, by_vectors: FloatArray) -> list[tuple[int, int]]:
@@ -152,8 +151,7 @@ def _surprises(by_guide: FloatArray, by_vectors: FloatArray) -> list[tuple[int, 
     order = np.argsort(-by_guide[one, other][apart], kind="stable")
     found: list[tuple[int, int]] = []
     used: set[int] = set()
-    for pair in zip(one[apart][order], other[apart][order], strict=True):
-        first, second = int(pair[0]), int(pair[1])
+    for first, second in zip(one[apart][order].tolist(), other[apart][order].tolist(), strict=True):
         if used.isdisjoint((first, second)):
             found.append((first, second))
             used |= {first, second}

@@ -1,11 +1,11 @@
 """What a fit learned, how well it agrees with its guide, and what judged questions say about it."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, cast
 
 from instruct_embeddings._printable import printed
+from instruct_embeddings._reading import read_plain
 from instruct_embeddings.transform.guide_check import GuideCheck
 from instruct_embeddings.transform.quality import exceeds_chance
 from instruct_embeddings.transform.significance import Difference, signed
@@ -52,15 +52,6 @@ class BlendFigures:
     better: int = 0
     worse: int = 0
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "BlendFigures":
-        """The reverse of `dataclasses.asdict`."""
-        gains = {
-            name: None if data[name] is None else Difference(**data[name])
-            for name in ("ndcg_gain", "recall_gain")
-        }
-        return cls(**{**data, **gains})
-
     def _cells(self) -> list[str]:
         if self.ndcg_gain is None or self.recall_gain is None:
             return ["generic", f"{self.ndcg:.3f}", "", f"{self.recall:.3f}", "", "", ""]
@@ -98,6 +89,10 @@ class QuestionReport:
     k: int
     rankings: tuple[BlendFigures, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.rankings) < 2 or not all(0 <= one.blend <= 1 for one in self.rankings):
+            raise ValueError("a report of questions has a generic ranking and blends in [0, 1]")
+
     @property
     def blend(self) -> float:
         """The blend to use: the best one that gains more than chance; 0, generic, if none does."""
@@ -133,31 +128,6 @@ class QuestionReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with `blend` included."""
         return {**asdict(self), "blend": self.blend}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "QuestionReport":
-        """The reverse of `to_dict`."""
-        values = {key: value for key, value in data.items() if key != "blend"}
-        rankings = tuple(BlendFigures.from_dict(one) for one in data["rankings"])
-        return cls(**{**values, "rankings": rankings, "instructions": tuple(data["instructions"])})
-
-    def check(self) -> None:
-        """Refuse a report that was read and cannot be shown, or written as JSON again.
-
-        Raises:
-            ValueError, TypeError, AttributeError: A field has the wrong form.
-        """
-        check_finite(self)
-        for one in self.rankings:
-            for figures in (one, one.ndcg_gain, one.recall_gain):
-                check_finite(figures)
-        if len(self.rankings) < 2:
-            raise ValueError("its report of questions is incomplete")
-        if not all(0 <= one.blend <= 1 for one in self.rankings):
-            raise ValueError("a blend is outside [0, 1]")
-        if not all(isinstance(text, str) for text in self.instructions):
-            raise ValueError("instructions are text")
-        str(self)
 
     @printed
     def __str__(self) -> str:
@@ -308,34 +278,13 @@ class FitReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "FitReport":
-        """The reverse of `to_dict`."""
-        values = {key: value for key, value in data.items() if key not in (*_DERIVED, _FORMER)}
-        growth = data.get("growth", ())
-        values["growth"] = tuple((int(size), float(agreement)) for size, agreement in growth)
-        if values.get("judgements") is not None:
-            values["judgements"] = JudgementReport(**values["judgements"])
-        if values.get("questions") is not None:
-            values["questions"] = QuestionReport.from_dict(values["questions"])
-        if values.get("guide_check") is not None:
-            values["guide_check"] = GuideCheck.from_dict(values["guide_check"])
-        return cls(**values)
-
-    def check(self) -> None:
-        """Refuse a report that was read and cannot be shown, or written as JSON again.
+        """The reverse of `to_dict`.
 
         Raises:
-            ValueError, TypeError, AttributeError: A field has the wrong form.
+            ValueError, TypeError, KeyError, AttributeError: A field is missing or of another type.
         """
-        str(self)
-        check_finite(self)
-        check_finite(self.judgements)
-        numbers = [*self.label_counts.values(), *self.chosen.values(), *sum(self.growth, ())]
-        if not isinstance(self.measure, str) or not all(map(math.isfinite, numbers)):
-            raise ValueError("its report holds numbers that are not finite")
-        if self.questions is not None:
-            self.questions.check()
-        if self.stopped not in (None, *_STOPS):
-            raise ValueError(f"its sample was stopped by {self.stopped!r:.40}")
+        report = read_plain(cls, {key: value for key, value in data.items() if key != _FORMER})
+        return cast("FitReport", report)
 
     @printed
     def __str__(self) -> str:
@@ -370,20 +319,6 @@ class FitReport:
             text = ", ".join(f"{label} {count}" for label, count in shown)
             lines.append(f"labels: {text}" + (f", and {more} more" if more else ""))
         return "\n".join(lines)
-
-
-def check_finite(report: Any) -> None:
-    """Refuse a dataclass, or None, one of whose numbers is not finite.
-
-    Raises:
-        ValueError, TypeError: A numeric field holds something else, or is not finite.
-    """
-    for field in fields(report) if report is not None else ():
-        value = getattr(report, field.name)
-        optional = field.type == float | None and value is None
-        numeric = field.type in (int, float, bool, float | None)
-        if numeric and not (optional or math.isfinite(value)):
-            raise ValueError("its report holds numbers that are not finite")
 
 
 def _value(gain: Difference | None) -> float:

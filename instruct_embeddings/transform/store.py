@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from instruct_embeddings._reading import brief
-from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings._reading import brief, read_plain
+from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ArtefactError, ConfigError, InstructEmbeddingsError
@@ -36,6 +36,7 @@ _LONGEST_QUERY = 1.01
 _HEADER = "instruct_embeddings"
 _SUFFIX = ".safetensors"
 _CORRECTION = tuple(field.name for field in fields(Correction))
+_DESCRIPTION = {"instruction": str, "guide": str, "created": str, "collection": CollectionInfo}
 _REMEDY = "Delete it; the next search under its instruction fits it again."
 
 
@@ -241,28 +242,17 @@ def _summarise(about: Mapping[str, Any]) -> dict[str, Any]:
         ArtefactError: A field is missing or has the wrong form.
     """
     try:
-        instruction, guide, created = (about[name] for name in ("instruction", "guide", "created"))
-        collection = CollectionInfo(**about["collection"])
-        report = FitReport.from_dict(about["report"])
-        texts = (created, collection.name, collection.id)
-        if collection.space not in get_args(Space) or not all(isinstance(t, str) for t in texts):
-            raise ValueError(f"the space {collection.space!r} or time {created!r} is unknown")
-        if type(collection.dimension) is not int or not 0 < collection.dimension <= LONGEST_AXIS:
+        found = {name: read_plain(kind, about[name]) for name, kind in _DESCRIPTION.items()}
+        found["report"] = FitReport.from_dict(about["report"])
+        if not 0 < found["collection"].dimension <= LONGEST_AXIS:
             raise ValueError(f"a dimension is a number from 1 to {LONGEST_AXIS:,}")
-        # Fails for values of another type, which would show only in a later search.
-        transform_key(instruction, guide, collection)
-        report.check()
+        # Fails for texts that could not be an instruction or be encoded.
+        transform_key(found["instruction"], found["guide"], found["collection"])
     except MALFORMED as exc:
         raise ArtefactError(
             f"The description of the artefact is incomplete or wrong ({brief(exc)}). {_REMEDY}"
         ) from exc
-    return {
-        "instruction": instruction,
-        "guide": guide,
-        "created": created,
-        "collection": collection,
-        "report": report,
-    }
+    return found
 
 
 def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> InstructionTransform:
@@ -273,21 +263,23 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
         classifier = Classifier(tensors["classifier.weights"], tensors["classifier.bias"])
     layers = tuple(
         (tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"])
-        for index in range(int(about["space"]["layers"]))
+        for index in range(read_plain(int, about["space"]["layers"]))
     )
     return InstructionTransform(
         **_summarise(about),
         query=QueryTransform(
-            residual=float(about["query"]["residual"]),
+            residual=read_plain(float, about["query"]["residual"]),
             gates=tensors["query.gates"],
             bias=tensors["query.bias"],
             directions=tensors["query.directions"],
-            gate=about["query"]["gate"],
+            gate=read_plain(Gate, about["query"]["gate"]),
             correction=correction,
         ),
-        space=SpaceTransform(VectorEncoder(layers), classifier, float(about["space"]["weight"])),
-        mix=float(about["mix"]),
-        norms=Norms(**about["norms"]),
+        space=SpaceTransform(
+            VectorEncoder(layers), classifier, read_plain(float, about["space"]["weight"])
+        ),
+        mix=read_plain(float, about["mix"]),
+        norms=read_plain(Norms, about["norms"]),
         config=FitConfig.from_dict(about["config"]),
     )
 
@@ -299,8 +291,8 @@ def _check(transform: InstructionTransform) -> None:
         check_number(np.asarray(number))
     if not (0 <= transform.mix <= 1 and 0 <= space.weight <= 1):
         raise ValueError("a weight is outside [0, 1]")
-    if query.gate not in get_args(Gate) or not space.encoder.layers:
-        raise ValueError("its gate is unknown, or its encoder has no layer")
+    if not space.encoder.layers:
+        raise ValueError("its encoder has no layer")
     width = dimension = transform.collection.dimension
     _check_map(query.gates, query.bias, dimension)
     _check_map(query.directions, query.bias, dimension)

@@ -1,7 +1,10 @@
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from instruct_embeddings._reading import (
     limited_lines,
     parse_json,
     read_limited,
+    read_plain,
 )
 
 
@@ -107,3 +111,62 @@ def test_errors_are_quoted_in_one_short_line() -> None:
     assert brief(KeyError("a")) == "KeyError: 'a'"
     assert brief(ValueError("one\n  two.")) == "ValueError: one two"
     assert len(brief(ValueError("x" * 10_000))) < 230
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int
+    share: float | None = None
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.size
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: tuple[Inner, ...]
+    pairs: tuple[tuple[str, float], ...]
+    counts: Mapping[str, int]
+    kind: Literal["a", "b"] | None = None
+
+
+PLAIN = {
+    "name": "x",
+    "inner": [{"size": 1, "twice": 2}, {"size": 2, "share": 0.5}],
+    "pairs": [["p", 1.5]],
+    "counts": {"c": 3},
+    "kind": "b",
+}
+
+
+def test_plain_data_becomes_what_it_was_made_from() -> None:
+    expected = Outer("x", (Inner(1), Inner(2, 0.5)), (("p", 1.5),), {"c": 3}, "b")
+    assert read_plain(Outer, PLAIN) == expected
+    assert read_plain(Outer, asdict(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 3},
+        {"kind": "c"},
+        {"kind": []},
+        {"counts": {"c": 1.5}},
+        {"counts": {"c": True}},
+        {"counts": [1]},
+        {"inner": [{"size": float("nan")}]},
+        {"inner": [{"size": 1, "share": float("inf")}]},
+        {"inner": [{"size": 1, "share": "much"}]},
+        {"inner": [{}]},
+        {"inner": 3},
+        {"pairs": [["p"]]},
+        {"pairs": [["p", 10**400]]},
+        {"unknown": 1},
+    ],
+)
+def test_plain_data_of_other_types_are_refused(change: dict[str, Any]) -> None:
+    refused = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
+    with pytest.raises(refused):
+        read_plain(Outer, {**PLAIN, **change})

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from instruct_embeddings._reading import read_plain
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Targets
@@ -88,4 +89,4 @@ def test_rows_that_were_not_judged_do_not_count() -> None:
 
 def test_json_gives_the_check_back() -> None:
     check = GuideCheck((KeyCheck("mood", 7, 0.5, 0.75, 0.01),), (("a", "b"),))
-    assert GuideCheck.from_dict(json.loads(json.dumps(asdict(check)))) == check
+    assert read_plain(GuideCheck, json.loads(json.dumps(asdict(check)))) == check
