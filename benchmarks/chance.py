@@ -22,7 +22,7 @@ from benchmarks.environment import environment, save
 from benchmarks.tasks import TASKS, Task, embed, load
 from instruct_embeddings import FitConfig, InstructEncoder
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder.hub import BASE_MODEL
+from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels
 from instruct_embeddings.transform import fit_transform

@@ -16,7 +16,7 @@ import chromadb
 from benchmarks.environment import environment, save
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import InstantQuery, InstructEncoder, InstructRetriever
-from instruct_embeddings.encoder.hub import BASE_MODEL
+from instruct_embeddings.encoder import BASE_MODEL
 
 TICKETS = Path("examples/data/tickets.jsonl")
 QUERIES = 60

@@ -16,16 +16,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a new process, whatever other tests have left to the garbage collector."""
-    from instruct_embeddings.encoder import registry
+    from instruct_embeddings.encoder import model_cache
 
-    monkeypatch.setattr(registry, "shared", registry.Registry())
+    monkeypatch.setattr(model_cache, "models", model_cache.ModelCache())
 
 
 @pytest.fixture
 def tiny_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny models in place of those in the box and of their backbone."""
-    from instruct_embeddings.encoder import hub
+    from instruct_embeddings.encoder import files
     from tests.models import in_the_box, tiny
 
-    monkeypatch.setattr(hub, "_shipped", in_the_box)
-    monkeypatch.setattr(hub, "_packaged", lambda: tiny("bert"))
+    monkeypatch.setattr(files, "_shipped", in_the_box)
+    monkeypatch.setattr(files, "_packaged", lambda: tiny("bert"))

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
-from instruct_embeddings.encoder.hub import Location
+from instruct_embeddings.encoder.files import Location
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
 from instruct_embeddings.instant.query import DEFAULT_INSTANT

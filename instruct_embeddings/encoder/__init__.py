@@ -1,8 +1,8 @@
 """Encoders: texts in, embeddings out."""
 
 from instruct_embeddings.encoder.encoder import InstructEncoder
+from instruct_embeddings.encoder.files import BASE_MODEL, DEFAULT_MODEL
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
-from instruct_embeddings.encoder.hub import BASE_MODEL, DEFAULT_MODEL
 from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions
 
 __all__ = [

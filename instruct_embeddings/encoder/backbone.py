@@ -1,7 +1,7 @@
 """One face for causal language models and bidirectional encoders of transformers."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.heads import masked_lm_head
-from instruct_embeddings.encoder.trial import Positions, count_positions
+from instruct_embeddings.encoder.compat.probing import Positions, count_positions
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -247,3 +246,22 @@ def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str] | None:
             if isinstance(child, nn.ModuleList) and len(child) == wanted:
                 return parent, name
     return None
+
+
+def masked_lm_head(model: "PreTrainedModel") -> Callable[[Tensor], Tensor]:
+    """Logits from hidden states, (b, d) -> (b, v), with the head of the checkpoint.
+
+    Raises:
+        ConfigError: The model has no masked-language-model head that is known here.
+    """
+    known: Any = model
+    if hasattr(known, "cls"):  # BERT
+        return known.cls  # type: ignore[no-any-return]
+    if hasattr(known, "lm_head"):  # RoBERTa, MPNet
+        return known.lm_head  # type: ignore[no-any-return]
+    if hasattr(known, "head") and hasattr(known, "decoder"):  # ModernBERT
+        return lambda hidden: known.decoder(known.head(hidden))
+    raise ConfigError(
+        f"{type(model).__name__} has no masked-language-model head that is known here (BERT, "
+        'RoBERTa, MPNet, ModernBERT). Use head="tied" in the refinement settings.'
+    )

@@ -11,17 +11,16 @@ folder/
 
 import json
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instruct_embeddings.encoder.compat.sentence_transformers import files_of
 from instruct_embeddings.encoder.files import replacing
-from instruct_embeddings.encoder.folder import files_of
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
 from instruct_embeddings.encoder.model import InstEmb
+from instruct_embeddings.encoder.model_cache import LoadedModel
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.registry import LoadedModel
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import (
     SETTINGS_FILE,
@@ -33,8 +32,6 @@ from instruct_embeddings.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from instruct_embeddings.encoder.encoder import InstructEncoder
 
 
 def new_model(
@@ -113,28 +110,6 @@ def _is_foreign(folder: Path) -> bool:
     if not folder.is_dir():
         return folder.exists()
     return not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir())
-
-
-def upload(encoder: "InstructEncoder", repo_id: str, *, private: bool, backbone: bool) -> str:
-    """Write a checkpoint to a temporary folder and upload it; see `push_to_hub`.
-
-    Raises:
-        CheckpointError: Nobody else could load it.
-    """
-    from huggingface_hub import HfApi
-
-    source = encoder._lease.source
-    if not (backbone or source.settings.backbone or source.base.on_hub):
-        raise CheckpointError(
-            f"The backbone is the local folder {str(source.base.path)!r}, which nobody else has. "
-            "Pass backbone=True to upload it too."
-        )
-    api = HfApi()
-    with tempfile.TemporaryDirectory() as place:
-        folder = encoder.save_pretrained(Path(place) / "checkpoint", backbone=backbone)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
-    return str(commit.commit_url)
 
 
 def _write_parts(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:

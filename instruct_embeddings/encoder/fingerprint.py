@@ -1,18 +1,16 @@
 """Which embeddings belong together: fingerprints for caches, records for collections."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from instruct_embeddings._printable import printed
+from instruct_embeddings.encoder.files import Location, digest
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.source import ModelSource
 from instruct_embeddings.errors import CollectionMismatchError
 
 _KEY = "instruct_embeddings:"
-_BLOCK = 1 << 16
-_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -84,34 +82,64 @@ class EmbeddingRecord:
         return f"{self.model!r} under {under} ({self.dimension} dimensions, {self.fingerprint[:8]})"
 
 
-def digest(content: Any) -> str:
-    """A stable string of 32 characters for plain data."""
-    written = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(written.encode()).hexdigest()[:32]
+@dataclass(frozen=True)
+class Identity:
+    """A model and the options under which it runs.
 
-
-def folder_digest(path: Path) -> str:
-    """A stable string for the files of a model, wherever the folder lies.
-
-    JSON and text count as a whole; of large weights the header and evenly spaced blocks, which any
-    training changes.
+    Generic embeddings are those of the backbone: there a checkpoint, its adapter and refinement do
+    not count.
     """
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix in (".json", ".safetensors", ".txt", ".model") and file.is_file()
-    )
-    return digest([[file.relative_to(path).as_posix(), _sampled(file)] for file in files])
 
+    source: ModelSource
+    options: EncoderOptions
 
-def _sampled(file: Path) -> str:
-    size = file.stat().st_size
-    total = hashlib.sha256(str(size).encode())
-    with file.open("rb") as stream:
-        if size <= _BLOCK * _BLOCKS:
-            total.update(stream.read())
-        else:
-            for block in range(_BLOCKS):
-                stream.seek(block * (size - _BLOCK) // (_BLOCKS - 1))
-                total.update(stream.read(_BLOCK))
-    return total.hexdigest()
+    def record(self, instruction: str | None) -> EmbeddingRecord:
+        """What a collection remembers."""
+        model = self.source.base if instruction is None else self.source.model
+        return EmbeddingRecord(
+            model.name,
+            instruction,
+            self._dimension(instruction),
+            digest([self._space(instruction), instruction]),
+        )
+
+    def fingerprint(self, instruction: str | None, role: str) -> str:
+        """A namespace for caches."""
+        details = {"role": role, "dtype": self.options.dtype, "tokens": self.options.max_tokens}
+        return digest([self._space(instruction), instruction, details])
+
+    def _space(self, instruction: str | None) -> dict[str, Any]:
+        options = self.options
+        space = {
+            "model": self._of(self.source.base, self._base_revision()),
+            "dimension": self._dimension(instruction),
+            "normalize": options.normalize and self.source.settings.normalize,
+            "precision": options.precision,
+            "truncate_layers": options.truncate_layers,
+        }
+        if instruction is None:
+            return space
+        adapter = self.source.adapter
+        return space | {
+            "checkpoint": self._of(self.source.model, options.revision),
+            "adapter": None if adapter is None else adapter.digest,
+            "refine_steps": self.source.steps(self.options.refine_steps),
+            "template": options.template,
+        }
+
+    def _base_revision(self) -> str | None:
+        """A backbone inside a checkpoint is as old as the checkpoint."""
+        settings = self.source.settings
+        return self.options.revision if settings.backbone else settings.base_revision
+
+    def _of(self, location: Location, revision: str | None) -> list[str]:
+        """Name and revision on the hub, or the content of a folder."""
+        if location.on_hub:
+            return [location.name, revision or "main"]
+        return [location.digest]
+
+    def _dimension(self, instruction: str | None) -> int:
+        instructed = instruction is not None
+        steps = self.source.steps(self.options.refine_steps) if instructed else 0
+        full = self.source.width(instructed=instructed, refine_steps=steps)
+        return min(self.options.truncate_dim or full, full)

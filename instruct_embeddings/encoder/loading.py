@@ -11,15 +11,14 @@ import torch
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._reading import brief
-from instruct_embeddings.encoder import bounds
+from instruct_embeddings.encoder import limits
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.files import read_json
-from instruct_embeddings.encoder.hub import require_safetensors
+from instruct_embeddings.encoder.compat.probing import check_reading
+from instruct_embeddings.encoder.files import read_json, require_safetensors
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
 from instruct_embeddings.encoder.template import Template
-from instruct_embeddings.encoder.trial import check_reading
 from instruct_embeddings.errors import CheckpointError, ConfigError, InstructEmbeddingsError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     wrapped = _wrapped(backbone, source, head)
     if source.checkpoint:
         weights = source.model.path / WEIGHTS_FILE
-        bounds.check_settings(weights, source.settings, wrapped.input_size)
+        limits.check_settings(weights, source.settings, wrapped.input_size)
     model = _put_together(wrapped, source)
     if source.checkpoint:
         load_own_weights(model, source.model.path / WEIGHTS_FILE)
@@ -123,7 +122,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     """
     from transformers import AutoTokenizer
 
-    bounds.check_texts(source.base.path)
+    limits.check_texts(source.base.path)
     with _foreign("tokenizer", source.base.path):
         found = AutoTokenizer.from_pretrained(
             source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
@@ -145,7 +144,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     used = {f"{kind}_token": getattr(found, f"{kind}_token_id") for kind in _USED_TOKENS}
     # A text may hold any of the added ones.
     used |= {f"the added {one.content!r}": n for n, one in found.added_tokens_decoder.items()}
-    bounds.check_tokens(source.base.path, used)
+    limits.check_tokens(source.base.path, used)
     return found
 
 
@@ -246,7 +245,7 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
     path, trusted = source.base.path, options.trust_remote_code
-    bounds.check_folder(path, read_json(path / "config.json"), trusted=trusted)
+    limits.check_folder(path, read_json(path / "config.json"), trusted=trusted)
     head = source.settings.refinement.head
     kind: Any = AutoModelForCausalLM if source.causal else AutoModel
     if head == "mlm" and not source.causal:
@@ -257,7 +256,7 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
     with _foreign("model", path):
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trusted)
         with torch.device("meta"):
-            bounds.check_parameters(path, kind.from_config(config, **arguments))
+            limits.check_parameters(path, kind.from_config(config, **arguments))
         model, report = kind.from_pretrained(
             path,
             dtype=_data_type(config, options, device),
@@ -314,7 +313,7 @@ def _data_type(config: Any, options: EncoderOptions, device: str) -> torch.dtype
 
 def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
     peft = require("peft")
-    bounds.check_adapter(adapter)
+    limits.check_adapter(adapter)
     with _foreign("adapter", adapter, "does not fit the model"):
         with warnings.catch_warnings():
             # Of layers that the file lacks, peft only warns; they are checked below.

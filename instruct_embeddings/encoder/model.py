@@ -4,18 +4,25 @@ InstEmb (ICML 2026) for soft prompts and dual-anchor pooling, GIRCSE (ICLR 2026,
 for refinement. Inference and training run the same `forward`.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.batching import TokenBatch
-from instruct_embeddings.encoder.folder import Folder
-from instruct_embeddings.encoder.layers import load_layers
-from instruct_embeddings.encoder.poolers import PoolInputs, make_pooler
-from instruct_embeddings.encoder.refinement import generate, refinement_pool
+from instruct_embeddings.encoder.compat.layers import load_layers
+from instruct_embeddings.encoder.compat.sentence_transformers import Folder
+from instruct_embeddings.encoder.pooling import PoolInputs, make_pooler
+from instruct_embeddings.encoder.refinement import (
+    continue_cached,
+    generate,
+    pad_left,
+    refinement_pool,
+)
 from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.template import TokenBatch
 
 
 class InstEmb(nn.Module):
@@ -56,14 +63,18 @@ class InstEmb(nn.Module):
         self.folder = folder or Folder()
         self.layers = load_layers(self.folder.layers, backbone.hidden_size)
         self.soft_prompts = nn.Parameter(_initial_soft_prompts(backbone, settings, seed))
-        parts = {"hidden_size": backbone.hidden_size, "layers": backbone.depth}
-        self.generic_pooler = make_pooler(settings.generic_pooling, **parts)
+        d = backbone.hidden_size
+        self.generic_pooler = make_pooler(settings.generic_pooling, hidden_size=d)
         self.pooler = make_pooler(
-            settings.pooling, **parts, latents=settings.latents, heads=settings.heads, seed=seed
+            settings.pooling,
+            hidden_size=d,
+            latents=settings.latents,
+            heads=settings.heads,
+            seed=seed,
         )
 
     def embed_inputs(self, batch: TokenBatch) -> Tensor:
-        """Input embeddings with the soft prompts in their places, shape (b, t, d)."""
+        """Input embeddings with the soft prompts among them, shape (b, t, d)."""
         embeds = self.backbone.embed(batch.ids)
         if not batch.soft_prompts:
             return embeds
@@ -91,7 +102,7 @@ class InstEmb(nn.Module):
         """Embeddings under the instruction that the rows carry, not normalised.
 
         Args:
-            batch: Rows with instruction and places for soft prompts.
+            batch: Rows with instruction and positions for soft prompts.
             refine_steps: Number s of soft tokens to generate; 0 pools the input instead.
             prompt: Number of the first positions that are not pooled.
 
@@ -106,18 +117,15 @@ class InstEmb(nn.Module):
             )
             return self.finish(refinement_pool(generated, refinement.pooling))
         inputs = self.embed_inputs(batch) if batch.soft_prompts else batch.ids
-        hidden = self.backbone(inputs, batch.mask, all_layers=self.pooler.needs_layers)
-        return self.pool(
-            PoolInputs(
-                hidden.last, batch.mask, batch.last, batch.soft_prompts, hidden.layers, prompt
-            )
-        )[None]
+        hidden = self.backbone(inputs, batch.mask).last
+        given = PoolInputs(hidden, batch.mask, batch.last, batch.soft_prompts, prompt)
+        return self.pool(given)[None]
 
     def generic(self, batch: TokenBatch, *, prompt: int = 0) -> Tensor:
         """The backbone's own embeddings, without instruction, soft prompts and LoRA layers.
 
         Args:
-            batch: Rows without places for soft prompts.
+            batch: Rows without positions for soft prompts.
             prompt: Number of the first positions that are not pooled.
 
         Returns:
@@ -133,6 +141,63 @@ class InstEmb(nn.Module):
         """What a checkpoint holds besides backbone and adapter."""
         found = {f"pooler.{name}": value for name, value in self.pooler.state_dict().items()}
         return {"soft_prompts": self.soft_prompts.detach(), **found}
+
+
+@dataclass(frozen=True)
+class SharedTexts:
+    """Embeddings of a batch of texts under every instruction, from one pass over the texts.
+
+    The text stands in front of the instruction, so its keys and values are the same under all
+    instructions: they are computed once, extended by each instruction and cut back.
+
+    Attributes:
+        model: An encoder with a causal backbone.
+        tails: Token ids behind the text, one sequence an instruction.
+        refine_steps: Soft tokens to generate under each.
+    """
+
+    model: InstEmb
+    tails: Sequence[Sequence[int]]
+    refine_steps: int
+
+    def __call__(self, batch: TokenBatch) -> Tensor:
+        """Embeddings of rows that hold the text alone: b rows to (instructions, b, dimension)."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        backbone = self.model.backbone
+        ids, read = pad_left(batch.ids, batch.mask)
+        text = backbone(ids, read, cache=cache).last
+        length = ids.shape[1]
+        found = []
+        for embeds in self._tail_embeddings(batch):
+            mask = torch.cat([read, read.new_ones(embeds.shape[:2])], dim=1)
+            tail = backbone(embeds, mask, cache=cache).last
+            found.append(self._embedding(text, tail, mask, cache))
+            # Negative: the number of positions to drop, in every version of transformers.
+            cache.crop(length - cache.get_seq_length())
+        return torch.stack(found)
+
+    def _tail_embeddings(self, batch: TokenBatch) -> Iterator[Tensor]:
+        """Input embeddings of each instruction with its soft prompts, shape (b, t + p, d)."""
+        rows = len(batch.ids)
+        for tail in self.tails:
+            ids = torch.tensor([list(tail)], dtype=torch.long, device=batch.ids.device)
+            embeds = self.model.backbone.embed(ids)[0]
+            soft = self.model.soft_prompts.to(embeds.dtype)
+            yield torch.cat([embeds, soft]).expand(rows, -1, -1)
+
+    def _embedding(self, text: Tensor, tail: Tensor, mask: Tensor, cache: object) -> Tensor:
+        if self.refine_steps:
+            settings = self.model.settings.refinement
+            generated = continue_cached(
+                self.model.backbone, cache, mask, tail[:, -1], self.refine_steps, settings
+            )
+            return self.model.finish(refinement_pool(generated, settings.pooling)[-1])
+        soft_prompts = len(self.model.soft_prompts)
+        last = torch.full((len(mask),), mask.shape[1] - soft_prompts - 1, device=mask.device)
+        hidden = torch.cat([text, tail], dim=1)
+        return self.model.pool(PoolInputs(hidden, mask, last, soft_prompts))
 
 
 def _initial_soft_prompts(backbone: Backbone, settings: EncoderSettings, seed: int) -> Tensor:

@@ -1,70 +1,55 @@
-"""From hidden states to one vector a row: pure functions.
+"""From hidden states to one vector a row: the maths as functions, and poolers by name.
 
 A row of a batch is `[padding?] [text] [instruction] [soft prompts] [padding?]` without gaps.
-Shapes: b batch, t tokens, d hidden, p soft prompts, l layers, r trainable latents or queries.
-`last` is the position of a row's final input token, the one before its soft prompts; `mask` is 1 at
-real positions, soft prompts included. Nothing depends on the side or the content of the padding, no
-argument is changed, and half precision is widened to float32 before anything is summed.
+Shapes: b batch, t tokens, d hidden, p soft prompts, r trainable latents. `last` is the position of
+a row's final input token, the one before its soft prompts; `mask` is 1 at real positions, soft
+prompts included. Nothing depends on the side or the content of the padding, no argument is changed,
+and half precision is widened to float32 before anything is summed. Results are not normalised.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
 
 
 def last_token_pool(hidden: Tensor, last: Tensor) -> Tensor:
-    """State of the final input token, the primary anchor of InstEmb.
-
-    Args:
-        hidden: Shape (b, t, d).
-        last: Positions, shape (b,).
-
-    Returns:
-        Shape (b, d).
-    """
+    """State of the final input token, the primary anchor of InstEmb: (b, t, d), (b,) to (b, d)."""
     return _wide(hidden[_rows(hidden), last])
 
 
+def cls_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """State of the first real position: (b, t, d), (b, t) to (b, d)."""
+    return last_token_pool(hidden, mask.bool().int().argmax(1))
+
+
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the real positions; zeros for a row that has none.
-
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-
-    Returns:
-        Shape (b, d), not normalised.
-    """
+    """Mean over the real positions: (b, t, d), (b, t) to (b, d); zeros for a row without any."""
     real = mask.bool()
     total = _real_only(hidden, real).sum(1, dtype=_wide_type(hidden))
     return total / real.sum(1, keepdim=True).clamp(min=1)
 
 
 def mean_sqrt_len_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Sum over the real positions, divided by the square root of their number.
-
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-
-    Returns:
-        Shape (b, d), not normalised.
-    """
+    """Sum over the real positions by the root of their number: (b, t, d), (b, t) to (b, d)."""
     return mean_pool(hidden, mask) * mask.bool().sum(1, keepdim=True).sqrt()
 
 
 def weighted_mean_pool(hidden: Tensor, mask: Tensor, read: Tensor) -> Tensor:
-    """Mean over the real positions, each with its place in the row for a weight (SGPT).
+    """Mean over the real positions, weighted by the position in the row (SGPT).
 
     Args:
         hidden: Shape (b, t, d).
         mask: Shape (b, t).
-        read: 1 at every position that was read, shape (b, t); places are counted over these.
+        read: 1 at every position that was read, shape (b, t); positions are counted over these.
 
     Returns:
-        Shape (b, d), not normalised; zeros for a row that has none.
+        Shape (b, d); zeros for a row that has no real position.
     """
     real = mask.bool()
     weights = (read.bool().cumsum(1) * real).to(_wide_type(hidden))
@@ -73,41 +58,12 @@ def weighted_mean_pool(hidden: Tensor, mask: Tensor, read: Tensor) -> Tensor:
 
 
 def max_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Largest value of each dimension over the real positions.
-
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-
-    Returns:
-        Shape (b, d), not normalised.
-    """
+    """Largest value of each dimension over the real positions: (b, t, d), (b, t) to (b, d)."""
     return _wide(hidden).masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(1)
 
 
-def cls_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """State of the first real position.
-
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-
-    Returns:
-        Shape (b, d).
-    """
-    return last_token_pool(hidden, mask.bool().int().argmax(1))
-
-
 def soft_prompt_pool(hidden: Tensor, last: Tensor, p: int) -> Tensor:
-    """Mean over the soft prompts, the complementary anchor of InstEmb.
-
-    Args:
-        hidden: Shape (b, t, d).
-        last: Positions, shape (b,); the soft prompts stand at `last + 1` to `last + p`.
-        p: Number of soft prompts.
-
-    Returns:
-        Shape (b, d).
+    """Mean over the p soft prompts, the complementary anchor of InstEmb: (b, t, d) to (b, d).
 
     Raises:
         ConfigError: There are no soft prompts.
@@ -124,40 +80,18 @@ def soft_prompt_pool(hidden: Tensor, last: Tensor, p: int) -> Tensor:
 def dual_anchor_average(primary: Tensor, complementary: Tensor) -> Tensor:
     """Dual-Anchor Alignment Pooling (InstEmb, ICML 2026): the average of the two unit anchors.
 
-    Args:
-        primary: Shape (b, d).
-        complementary: Shape (b, d).
-
-    Returns:
-        Shape (b, d), of length at most 1.
+    Shapes (b, d) and (b, d) to (b, d), of length at most 1.
     """
     return (_unit(primary) + _unit(complementary)) / 2
 
 
 def dual_anchor_concat(primary: Tensor, complementary: Tensor) -> Tensor:
-    """The two unit anchors side by side; the cosine of two results is the mean of both cosines.
-
-    Args:
-        primary: Shape (b, d).
-        complementary: Shape (b, d).
-
-    Returns:
-        Shape (b, 2d).
-    """
+    """The two unit anchors side by side, shape (b, 2d); cosines are the mean of both cosines."""
     return torch.cat([_unit(primary), _unit(complementary)], dim=-1)
 
 
 def dual_anchor_gate(primary: Tensor, complementary: Tensor, gate: Tensor) -> Tensor:
-    """A mixture of the two unit anchors, for each dimension.
-
-    Args:
-        primary: Shape (b, d).
-        complementary: Shape (b, d).
-        gate: Weight of the primary anchor in [0, 1], shape (d,) or (b, d).
-
-    Returns:
-        Shape (b, d).
-    """
+    """A mixture of the two unit anchors; `gate`, shape (d,), is the primary one's in [0, 1]."""
     return gate * _unit(primary) + (1 - gate) * _unit(complementary)
 
 
@@ -194,54 +128,177 @@ def latent_attention_pool(
     # Padding may hold NaN, and NaN * 0 would spoil the gradient of the weights.
     tokens = _wide(_real_only(hidden, mask.bool()))
     queries = _split(functional.layer_norm(tokens, tokens.shape[-1:]), heads).transpose(1, 2)
-    keys = (
-        _split(latents, heads).transpose(0, 1).expand(len(hidden), -1, -1, -1)
-    )  # (b, heads, r, _)
-    attended = functional.scaled_dot_product_attention(queries, keys, keys)
+    keys = _split(latents, heads).transpose(0, 1).expand(len(hidden), -1, -1, -1)
+    attended = functional.scaled_dot_product_attention(queries, keys, keys)  # (b, heads, t, _)
     active = functional.gelu(functional.linear(attended.transpose(1, 2).flatten(2), up, up_bias))
     # The second layer is linear: after the mean it gives the same at a cost without t.
     return mean_pool(tokens, mask) + functional.linear(mean_pool(active, mask), down, down_bias)
 
 
-def multi_layer_attention(
-    layers: Tensor,
-    *,
-    layer_vectors: Tensor,
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    output: Tensor,
-    heads: int,
-) -> Tensor:
-    """Multi-Layers Trainable Pooling (Tang and Yang, 2024, arXiv 2409.02727).
+@dataclass(frozen=True, eq=False)
+class PoolInputs:
+    """What a backbone hands to a pooler.
 
-    Trainable queries attend over the pooled states of all layers, to each of which the layer's own
-    vector is added; the mean over the queries is projected. Two things differ from the paper. The
-    last layer's state is added as a residual, so that with `output` at zero the result is that
-    state. And states are scaled by layer normalisation first: in the middle of a causal model they
-    are hundreds of times longer than at its end and would drown the layer vectors.
+    Attributes:
+        hidden: Last hidden states, shape (b, t, d).
+        mask: 1 at real positions, soft prompts included, shape (b, t).
+        last: Position of the final input token before the soft prompts, shape (b,).
+        soft_prompts: Number p of soft prompts.
+        prompt: Number of the first positions of each row that "mean", "cls" and their like leave
+            out: those of a prompt that only the model is to read.
+    """
+
+    hidden: Tensor
+    mask: Tensor
+    last: Tensor
+    soft_prompts: int
+    prompt: int = 0
+
+    @property
+    def pooled(self) -> Tensor:
+        """1 at positions that are pooled, shape (b, t)."""
+        return self.mask * (self.mask.cumsum(1) > self.prompt) if self.prompt else self.mask
+
+    @property
+    def anchors(self) -> tuple[Tensor, Tensor]:
+        """Primary and complementary anchor, each of shape (b, d)."""
+        complementary = soft_prompt_pool(self.hidden, self.last, self.soft_prompts)
+        return last_token_pool(self.hidden, self.last), complementary
+
+
+class Pooler(nn.Module):
+    """Makes one float32 vector of the hidden states of a row, whatever their type.
+
+    Attributes:
+        dimension: Length of the result.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        """Build a pooler of hidden states of a length."""
+        super().__init__()
+        self.dimension = hidden_size
+
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        """Embeddings, shape (b, dimension).
+
+        Raises:
+            ConfigError: There are no soft prompts, and it pools them.
+        """
+        raise NotImplementedError
+
+
+class PlainPooler(Pooler):
+    """A pooler without parameters."""
+
+    def __init__(self, hidden_size: int, pooling: str) -> None:
+        """Build the one of a name."""
+        super().__init__(hidden_size * 2 if pooling == "dual_anchor_concat" else hidden_size)
+        self.pooling = pooling
+
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        """Embeddings, shape (b, dimension)."""
+        return _PLAIN[self.pooling](inputs)
+
+
+class DualAnchorGate(Pooler):
+    """A learned mixture of the anchors, at first their average.
+
+    The parameter `gate`, shape (d,), holds logits.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        """Build it with a gate of 0.5."""
+        super().__init__(hidden_size)
+        self.gate = nn.Parameter(torch.zeros(hidden_size, device="cpu"))
+
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        """Embeddings, shape (b, d)."""
+        return dual_anchor_gate(*inputs.anchors, self.gate.sigmoid())
+
+
+class LatentAttention(Pooler):
+    """Latent attention, whose network has an inner layer of 2d units; at first the mean.
+
+    Its last matrix starts at zero, as in LoRA: in the first step it alone is trained, and what
+    stands in front of it from the second.
+    """
+
+    def __init__(self, hidden_size: int, latents: int, heads: int, seed: int) -> None:
+        """Build it with parameters that depend on the seed alone."""
+        super().__init__(hidden_size)
+        for name, value in (("latents", latents), ("heads", heads)):
+            at_least(name, value, 1)
+        if hidden_size % heads:
+            raise ConfigError(
+                f"heads={heads} does not divide hidden_size={hidden_size}. "
+                "Choose a number of heads that does."
+            )
+        self.heads = heads
+        d, h, generator = hidden_size, 2 * hidden_size, torch.Generator("cpu").manual_seed(seed)
+
+        def normal(spread: float, *shape: int) -> nn.Parameter:
+            values = torch.empty(shape, dtype=torch.float32, device="cpu")
+            return nn.Parameter(values.normal_(0.0, spread, generator=generator))
+
+        self.latents = normal(1.0, latents, d)
+        self.up = normal(d**-0.5, h, d)
+        self.up_bias = nn.Parameter(torch.zeros(h, device="cpu"))
+        self.down = nn.Parameter(torch.zeros(d, h, device="cpu"))
+        self.down_bias = nn.Parameter(torch.zeros(d, device="cpu"))
+
+    def forward(self, inputs: PoolInputs) -> Tensor:
+        """Embeddings, shape (b, d)."""
+        return latent_attention_pool(
+            inputs.hidden,
+            inputs.mask,
+            self.latents,
+            up=self.up,
+            up_bias=self.up_bias,
+            down=self.down,
+            down_bias=self.down_bias,
+            heads=self.heads,
+        )
+
+
+_PLAIN: Mapping[str, Callable[[PoolInputs], Tensor]] = {
+    "last_token": lambda inputs: last_token_pool(inputs.hidden, inputs.last),
+    "mean": lambda inputs: mean_pool(inputs.hidden, inputs.pooled),
+    "cls": lambda inputs: cls_pool(inputs.hidden, inputs.pooled),
+    "max": lambda inputs: max_pool(inputs.hidden, inputs.pooled),
+    "mean_sqrt_len": lambda inputs: mean_sqrt_len_pool(inputs.hidden, inputs.pooled),
+    "weighted_mean": lambda inputs: weighted_mean_pool(inputs.hidden, inputs.pooled, inputs.mask),
+    "soft_prompt_mean": lambda inputs: soft_prompt_pool(
+        inputs.hidden, inputs.last, inputs.soft_prompts
+    ),
+    "dual_anchor": lambda inputs: dual_anchor_average(*inputs.anchors),
+    "dual_anchor_concat": lambda inputs: dual_anchor_concat(*inputs.anchors),
+}
+
+
+def make_pooler(
+    pooling: str, *, hidden_size: int, latents: int = 64, heads: int = 4, seed: int = 0
+) -> Pooler:
+    """The pooler of a name, untrained.
 
     Args:
-        layers: Pooled state of each layer, shape (l, b, d).
-        layer_vectors: Shape (l, d).
-        queries: Shape (r, d).
-        keys: Shape (d, d).
-        values: Shape (d, d).
-        output: Shape (d, d).
-        heads: Attention heads; divides d.
+        pooling: One of `settings.Pooling`.
+        hidden_size: Length d of a hidden state.
+        latents: Latents of "latent_attention".
+        heads: Its attention heads; divides `hidden_size`.
+        seed: Seed of its initial parameters.
 
-    Returns:
-        Shape (b, d).
+    Raises:
+        ConfigError: An unknown name, a size below 1, or heads that do not divide `hidden_size`.
     """
-    layers = _wide(layers)
-    states = functional.layer_norm(layers, layers.shape[-1:]) + layer_vectors.unsqueeze(1)
-    asked, offered = _split(queries, heads), _split(functional.linear(states, keys), heads)
-    logits = torch.einsum("qhe,lbhe->bhql", asked, offered) / asked.shape[-1] ** 0.5
-    # Values enter linearly: averaging the weights over the queries averages the results.
-    weights = logits.softmax(-1).mean(2)  # (b, heads, l)
-    held = _split(functional.linear(states, values), heads)
-    attended = torch.einsum("bhl,lbhe->bhe", weights, held).flatten(1)
-    return layers[-1] + functional.linear(attended, output)
+    at_least("hidden_size", hidden_size, 1)
+    if pooling == "latent_attention":
+        return LatentAttention(hidden_size, latents, heads, seed)
+    if pooling == "dual_anchor_gate":
+        return DualAnchorGate(hidden_size)
+    if pooling not in _PLAIN:
+        known = [*_PLAIN, "dual_anchor_gate", "latent_attention"]
+        raise ConfigError(f"pooling={pooling!r} is not known. Use one of {known}.")
+    return PlainPooler(hidden_size, pooling)
 
 
 def _rows(hidden: Tensor) -> Tensor:

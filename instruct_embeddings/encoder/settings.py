@@ -27,7 +27,6 @@ Pooling: TypeAlias = Literal[
     "dual_anchor_concat",
     "dual_anchor_gate",
     "latent_attention",
-    "multi_layer",
 ]
 
 
@@ -122,8 +121,8 @@ class EncoderSettings:
             dimensions holds under an instruction too, not for generic embeddings alone.
         template: What is written around text and instruction.
         refinement: Generative refinement.
-        latents: Trainable vectors of latent attention or queries of multi-layer pooling.
-        heads: Attention heads of these.
+        latents: Trainable vectors of latent attention.
+        heads: Its attention heads.
         adapter: A LoRA adapter lies in the folder `adapter`.
         backbone: The backbone's weights lie in the folder `backbone`.
     """

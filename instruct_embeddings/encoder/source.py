@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from instruct_embeddings.encoder.files import read_json
-from instruct_embeddings.encoder.folder import WIDEST, Folder, read_folder
-from instruct_embeddings.encoder.foreign import is_causal, plain_settings
-from instruct_embeddings.encoder.hub import Location, locate, require_safetensors
+from instruct_embeddings.encoder.compat.sentence_transformers import WIDEST, Folder, read_folder
+from instruct_embeddings.encoder.compat.transformers import is_causal, plain_settings
+from instruct_embeddings.encoder.files import Location, locate, read_json, require_safetensors
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
@@ -46,9 +45,30 @@ class ModelSource:
         pooled = self.hidden_size * (2 if wide else 1)
         return self.folder.width(pooled) if self._follows_folder(instructed) else pooled
 
-    def dimensions_kept(self, *, instructed: bool) -> int | None:
-        """First dimensions that the folder of the backbone keeps; None for all of them."""
-        return self.folder.truncate_dim if self._follows_folder(instructed) else None
+    def steps(self, chosen: int | None) -> int:
+        """Steps of refinement: those chosen, else what the checkpoint says."""
+        return self.settings.refinement.steps if chosen is None else chosen
+
+    def dimension(self, options: EncoderOptions, *, instructed: bool, refine_steps: int) -> int:
+        """Length of embeddings under the options of an encoder; for binary ones the number of bits.
+
+        Raises:
+            ConfigError: They cannot be truncated or packed as the options say.
+        """
+        full = self.width(instructed=instructed, refine_steps=refine_steps)
+        saved = self.folder.truncate_dim if self._follows_folder(instructed) else None
+        wanted = options.truncate_dim or min(saved or full, full)
+        if wanted > full:
+            raise ConfigError(
+                f"truncate_dim={wanted}, and the embeddings of {self.model.name!r} have "
+                f"{full} dimensions. Use a number from 1 to {full}."
+            )
+        if options.precision == "binary" and wanted % 8:
+            raise ConfigError(
+                f"precision='binary' packs 8 dimensions into a byte, and there are {wanted}. "
+                "Use truncate_dim to cut to a multiple of 8."
+            )
+        return wanted
 
     def _follows_folder(self, instructed: bool) -> bool:
         return self.settings.plain or not instructed

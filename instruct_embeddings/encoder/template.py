@@ -1,17 +1,22 @@
-"""The only place where text becomes tokens: `[text] [instruction]`, piece by piece.
+"""The only place where text becomes tokens: `[text] [instruction]`, and tokens become batches.
 
-Pieces are tokenised on their own and joined as ids. So a text has the same ids under every
-instruction, positions are counted instead of searched for, and the text alone can be cut.
+Text and instruction are tokenised on their own and joined as ids. So a text has the same ids under
+every instruction, positions are counted instead of searched for, and the text alone is truncated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instruct_embeddings.encoder.cutting import Cutter
+import numpy as np
+import torch
+from torch import Tensor
+
+from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import TemplateSettings
 from instruct_embeddings.encoder.texts import check_surrogates
+from instruct_embeddings.encoder.truncation import CHARACTERS, Truncator
 from instruct_embeddings.errors import InstructionError
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ class Template:
         self._tokenizer, self._settings = tokenizer, settings
         self._prompt, self._pools_prompt = prompt, pools_prompt
         self._from_left = tokenizer.truncation_side == "left"
-        self._cutter = Cutter(tokenizer)
+        self._truncator = Truncator(tokenizer)
         self._before, self._between, self._after = self.tokenise(
             [settings.before, settings.between, settings.after]
         )
@@ -93,11 +98,11 @@ class Template:
     def tokenise(
         self, texts: Sequence[str], *, first: int = 0, room: int | None = None
     ) -> list[Ids]:
-        """Token ids of each text, no special tokens added and nothing cut.
+        """Token ids of each text, no special tokens added and nothing truncated.
 
         Args:
             texts: Texts.
-            first: Place of the first one, for messages.
+            first: Position of the first one, for messages.
             room: Tokens that will be kept of a text. Of a longer one there are more than these,
                 and not necessarily all.
 
@@ -107,10 +112,12 @@ class Template:
         if not texts:
             return []
         for position, text in enumerate(texts, first):
-            check_surrogates(position, text)
-        if room is None or self._from_left:
+            if not text.isascii():
+                check_surrogates(position, text)
+        limit = None if room is None else CHARACTERS * (room + 1)
+        if limit is None or self._from_left or all(len(text) <= 2 * limit for text in texts):
             return self._ids(texts)
-        return self._cutter.ids(texts, room, self._ids)
+        return self._truncator.ids(texts, room or 0, self._ids)
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
         # Neither padding nor truncation is ever asked for: both would change the tokenizer, which
@@ -140,7 +147,7 @@ class Template:
         Args:
             instruction: None for the backbone's own input, without soft prompts.
             soft_prompts: Number of soft prompts after the instruction.
-            max_tokens: Longest row, soft prompts and soft tokens included.
+            max_tokens: Maximum length of a row, soft prompts and soft tokens included.
             refine_steps: Number of soft tokens that follow.
 
         Raises:
@@ -199,3 +206,96 @@ def _find(full: Ids, part: Ids, start: int) -> int:
         if full[place : place + len(part)] == part:
             return place
     return start
+
+
+def length_sorted_batches(
+    lengths: Sequence[int], batch_tokens: int, batch_size: int | None = None
+) -> Iterator[list[int]]:
+    """Group texts of similar length under a budget of padded tokens.
+
+    Longest first, so that memory runs out in the first batch or never.
+
+    Args:
+        lengths: Tokens of each text.
+        batch_tokens: Upper bound of rows times longest row; a longer text gets a batch of its own.
+        batch_size: Upper bound of rows.
+
+    Yields:
+        Positions of the texts of one batch.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        rows = max(1, batch_tokens // max(1, lengths[order[start]]))
+        if batch_size is not None:
+            rows = min(rows, batch_size)
+        yield order[start : start + rows]
+        start += rows
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Rows of one forward pass: `[padding] tokens [soft prompts] [padding]`.
+
+    Attributes:
+        ids: Token ids, shape (b, t); the padding id stands at soft prompts too.
+        mask: 1 at real positions, soft prompts included, shape (b, t).
+        last: Index of the final input token of each row, shape (b,); soft prompts follow it.
+        soft_prompts: Number p of soft prompts.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    last: Tensor
+    soft_prompts: int
+
+    @property
+    def soft_positions(self) -> Tensor:
+        """Positions of the soft prompts, shape (b, p)."""
+        steps = torch.arange(1, self.soft_prompts + 1, device=self.last.device)
+        return self.last[:, None] + steps
+
+
+def collate(
+    rows: Sequence[Sequence[int]],
+    *,
+    soft_prompts: int,
+    pad_id: int,
+    side: Side,
+    device: str | None = None,
+    multiple: int = 1,
+) -> TokenBatch:
+    """Pad rows to one length and move them to a device.
+
+    Args:
+        rows: Token ids of b rows, none of them empty.
+        soft_prompts: Positions to leave for soft prompts after each row.
+        pad_id: Token id of masked positions.
+        side: Where shorter rows are filled.
+        device: Where to; by default the CPU.
+        multiple: The padded length is a multiple of this.
+    """
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    full = int(-(-(lengths.max() + soft_prompts) // multiple) * multiple)
+    starts = full - lengths - soft_prompts if side == "left" else np.zeros_like(lengths)
+    columns = np.arange(full)
+    ids = np.full((len(rows), full), pad_id, dtype=np.int64)
+    tokens = (columns >= starts[:, None]) & (columns < (starts + lengths)[:, None])
+    ids[tokens] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    ends = (starts + lengths + soft_prompts)[:, None]
+    mask = ((columns >= starts[:, None]) & (columns < ends)).astype(np.int64)
+    return TokenBatch(
+        ids=_move(torch.from_numpy(ids), device),
+        mask=_move(torch.from_numpy(mask), device),
+        last=_move(torch.from_numpy(starts + lengths - 1), device),
+        soft_prompts=soft_prompts,
+    )
+
+
+def _move(array: Tensor, device: str | None) -> Tensor:
+    if device is None or device == "cpu":
+        return array
+    if device.startswith("cuda"):
+        # Pinned memory lets the copy run while the device still computes the batch before.
+        return array.pin_memory().to(device, non_blocking=True)
+    return array.to(device)

@@ -1,79 +1,40 @@
-"""Checks of what callers pass in, and the warning about texts that were cut."""
+"""What a call asks for, and the warning about texts that were truncated."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from instruct_embeddings._warnings import warn
-from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import TextError, TruncationWarning
 
-# (texts that were cut, tokens left for a text)
-Cut = tuple[int, int]
-_collected: ContextVar[list[Cut] | None] = ContextVar("collected", default=None)
+# (number of truncated texts, tokens that are left for a text)
+TruncatedTexts = tuple[int, int]
+_collected: ContextVar[list[TruncatedTexts] | None] = ContextVar("collected", default=None)
 
 
-def check_texts(texts: Sequence[str]) -> list[str]:
-    """A list of strings.
+@dataclass(frozen=True)
+class Request:
+    """What to embed and how, checked.
 
-    Raises:
-        TypeError: It is a bare string, or holds something else than strings.
-        TextError: A text holds a lone surrogate.
+    Attributes:
+        texts: n texts.
+        instruction: None for generic embeddings.
+        refine_steps: Soft tokens to generate.
+        every_step: Keep the embedding after each step, not the last alone.
     """
-    if isinstance(texts, (str, bytes)):
-        raise TypeError(
-            f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."
-        )
-    try:
-        items = iter(texts)
-    except TypeError as exc:
-        raise TypeError(
-            f"encode() takes a list of texts, got a value of type {type(texts).__name__}. "
-            "Pass a list of str."
-        ) from exc
-    found = list(items)
-    for position, text in enumerate(found):
-        if not isinstance(text, str):
-            raise TypeError(
-                f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
-            )
-        check_surrogates(position, text)
-    return found
 
-
-def check_sentence(instruction: str | None) -> str | None:
-    """An instruction without surrounding white space; None for generic embeddings.
-
-    Raises:
-        InstructionError: It is empty, too long, not a string, or holds half of a surrogate pair.
-    """
-    return None if instruction is None else check_instruction(instruction)
-
-
-def check_instructions(instructions: Sequence[str | None]) -> list[str | None]:
-    """A list of sentences, None among them for generic embeddings.
-
-    Raises:
-        TypeError: It is a bare string.
-        InstructionError: One is empty, too long, not a string, or holds half of a surrogate pair.
-    """
-    if isinstance(instructions, (str, bytes)):
-        raise TypeError(
-            "encode_grid() takes a list of instructions, got a bare "
-            f"{type(instructions).__name__}; wrap it: [instruction]."
-        )
-    return [check_sentence(one) for one in instructions]
+    texts: Sequence[str]
+    instruction: str | None
+    refine_steps: int = 0
+    every_step: bool = False
 
 
 def check_surrogates(position: int, text: str) -> None:
     """Refuse what no tokenizer reads.
 
-    Args:
-        position: Of the text among those of a call, for the message.
-        text: The text.
-
     Raises:
-        TextError: The text holds a lone surrogate.
+        TextError: The text, number `position` of a call, holds a lone surrogate.
     """
     if text.isascii():
         return
@@ -89,61 +50,70 @@ def check_surrogates(position: int, text: str) -> None:
 
 
 @contextmanager
-def collected_cuts() -> Iterator[list[Cut]]:
-    """Keeps back the warnings of a call that is part of another, which then warns once."""
-    cuts: list[Cut] = []
-    token = _collected.set(cuts)
+def collect_truncations() -> Iterator[list[TruncatedTexts]]:
+    """Collect instead of warning, for calls that are part of another one."""
+    found: list[TruncatedTexts] = []
+    token = _collected.set(found)
     try:
-        yield cuts
+        yield found
     finally:
         _collected.reset(token)
 
 
 @contextmanager
 def one_warning(total: int) -> Iterator[None]:
-    """Several calls over the same texts warn once of those that were cut.
-
-    Args:
-        total: Number of texts.
-    """
-    with collected_cuts() as cuts:
+    """Several calls over the same `total` texts warn once of those that were truncated."""
+    with collect_truncations() as found:
         yield
-    if cuts:
-        cut, room = max(cuts)
-        warn_of_cut_texts(cut, total, room)
+    if found:
+        warn_of_truncation(max(found)[0], total, max(found)[1])
 
 
-def warn_of_cut_texts(cut: int, total: int, room: int) -> None:
-    """Say once in a call that texts were cut.
-
-    Args:
-        cut: Number of texts whose ends were not read.
-        total: Number of texts.
-        room: Tokens left for a text.
-    """
-    if not cut:
+def warn_of_truncation(truncated: int, total: int, room: int) -> None:
+    """Warn once in a call that texts were truncated to `room` tokens."""
+    if not truncated:
         return
-    cuts = _collected.get()
-    if cuts is not None:
-        cuts.append((cut, room))
+    found = _collected.get()
+    if found is not None:
+        found.append((truncated, room))
         return
     warn(
-        f"{cut:,} of {total:,} texts are longer than the {room:,} tokens that are left for a text "
-        "beside instruction and special tokens; their ends were not embedded. Split them, or raise "
-        "max_tokens where the model allows it.",
+        f"{truncated:,} of {total:,} texts are longer than the {room:,} tokens that are left for a "
+        "text beside instruction and special tokens; their ends were not embedded. Split them, or "
+        "raise max_tokens where the model allows it.",
         TruncationWarning,
     )
 
 
-def one_text(text: str) -> list[str]:
-    """A query as an encoder takes it.
+@contextmanager
+def progress(
+    total: int, show: bool, on_batch: Callable[[int], None] | None
+) -> Iterator[Callable[[int], None]]:
+    """Something to call with the number of texts that were done.
 
-    Raises:
-        TypeError: It is not a string.
+    Args:
+        total: Number of texts.
+        show: Draw a bar on stderr. Never for a single text.
+        on_batch: Called in addition.
     """
-    if not isinstance(text, str):
-        raise TypeError(
-            f"A query is one text, got {type(text).__name__}. Pass a str, and lists of texts to "
-            "the methods for documents."
-        )
-    return [text]
+    if not show or total < 2:
+        yield on_batch or (lambda done: None)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Redirection would send what the program prints meanwhile to stderr.
+    with Progress(
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
+        task = bar.add_task("Embedding", total=total)
+
+        def report(done: int) -> None:
+            bar.advance(task, done)
+            if on_batch is not None:
+                on_batch(done)
+
+        yield report

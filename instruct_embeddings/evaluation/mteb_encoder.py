@@ -9,7 +9,7 @@ import numpy as np
 from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.encoder import InstructEncoder
-from instruct_embeddings.encoder.fingerprint import digest
+from instruct_embeddings.encoder.files import digest
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.transform.vectors import unit_rows
 

@@ -12,8 +12,7 @@ from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.encoder.encoder import InstructEncoder
-from instruct_embeddings.encoder.fingerprint import digest
-from instruct_embeddings.encoder.hub import BASE_MODEL
+from instruct_embeddings.encoder.files import BASE_MODEL, digest
 from instruct_embeddings.errors import (
     ConfigError,
     GuideError,

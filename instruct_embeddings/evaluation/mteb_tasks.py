@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.encoder.fingerprint import digest
+from instruct_embeddings.encoder.files import digest
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.jsonl_tasks import (
     CORPUS,

@@ -75,7 +75,7 @@ class InstantQuery:
             ModelNotFoundError: There is no such folder.
         """
         from instruct_embeddings.encoder import InstructEncoder
-        from instruct_embeddings.encoder.hub import locate
+        from instruct_embeddings.encoder.files import locate
 
         plain = replace(options, normalize=False, truncate_dim=None, precision="float32")
         folder = locate(plain.model, plain.revision, plain).path

@@ -2,19 +2,22 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
 from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.encoder import Embeddings, InstructEncoder
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest
-from instruct_embeddings.encoder.hub import locate
+from instruct_embeddings.encoder.files import digest, locate
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.precision import quantise
+from instruct_embeddings.encoder.precision import float_rows, quantise
+from instruct_embeddings.errors import ClosedEncoderError
 from instruct_embeddings.instant.query import DEFAULT_INSTANT, InstantQuery
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -51,7 +54,8 @@ class TwoSidedEncoder(InstructEncoder):
         instant = self._instant_for(instruction, documents)
         if instruction is None or instant is None:
             return self.encode(texts, instruction=instruction)
-        return self._shaped(instant.fold(self._checked(texts), instruction))
+        request, _ = self._prepare(texts, None, None)
+        return self._shaped(instant.fold(request.texts, instruction))
 
     async def aencode_queries(
         self, texts: Sequence[str], instruction: str | None, *, documents: str | None
@@ -61,8 +65,16 @@ class TwoSidedEncoder(InstructEncoder):
         instant = await asyncio.to_thread(self._instant_for, instruction, documents)
         if instruction is None or instant is None:
             return await self.aencode(texts, instruction=instruction)
-        checked = await asyncio.to_thread(self._checked, texts)
-        return self._shaped(await instant.afold(checked, instruction))
+        request, _ = await asyncio.to_thread(self._prepare, texts, None, None)
+        return self._shaped(await instant.afold(request.texts, instruction))
+
+    def floats(self, rows: Embeddings) -> FloatArray:
+        """Rows of any precision as vector stores take them: float32, shape (n, dimension).
+
+        Whole numbers from -127 to 127 for "int8", 1 and -1 for "binary"; compare both by cosine.
+        """
+        precision = self.options.precision
+        return rows if precision == "float32" else float_rows(rows, precision)
 
     def query_fingerprint(self, instruction: str | None, *, documents: str | None) -> str:
         """A stable string for caches of queries, as `fingerprint` is one for documents."""
@@ -80,7 +92,7 @@ class TwoSidedEncoder(InstructEncoder):
 
     def _instant_for(self, instruction: str | None, documents: str | None) -> InstantQuery | None:
         """The instant query, where it is the one to embed queries."""
-        if instruction is None or documents is not None or not self._is_default():
+        if instruction is None or documents is not None or not self._is_default:
             return None
         with self._making:
             if self._instant is None:
@@ -96,21 +108,70 @@ class TwoSidedEncoder(InstructEncoder):
                 )
             return self._instant
 
+    @cached_property
     def _is_default(self) -> bool:
         options = self.options
         if options.adapter or options.refine_steps or options.truncate_layers:
             return False
-        return self._lease.source.model == locate(None, None, options)
-
-    def _checked(self, texts: Sequence[str]) -> Sequence[str]:
-        """Texts, and options, that generic embeddings can be made of."""
-        request, _ = self._calls.prepare(texts, None, None)
-        return request.texts
+        return self.source.model == locate(None, None, options)
 
     def _shaped(self, folded: FloatArray) -> Embeddings:
         """Folded queries in the dimension, length and precision of the documents."""
         kept = folded[:, : self.options.truncate_dim]
         return quantise(unit_rows(kept) if self.options.normalize else kept, self.options.precision)
+
+
+class SharedEncoder:
+    """One user's hold on an encoder that several embeddings of a host use; the last closes it.
+
+    A copy that lives for one request finds the weights that an earlier one loaded, and leaves them
+    behind when it is closed or collected.
+    """
+
+    def __init__(
+        self,
+        encoder: TwoSidedEncoder,
+        users: "weakref.WeakSet[SharedEncoder] | None" = None,
+    ) -> None:
+        """Hold an encoder with other `users`, or as the first one."""
+        self._encoder = encoder
+        self._users = weakref.WeakSet() if users is None else users
+        self._users.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this user has closed it."""
+        return self not in self._users
+
+    @property
+    def encoder(self) -> TwoSidedEncoder:
+        """The encoder.
+
+        Raises:
+            ClosedEncoderError: After `close()`.
+        """
+        if self.closed:
+            raise ClosedEncoderError(
+                f"The embeddings over {self._encoder!r} were closed. Make new ones, or close them "
+                "later."
+            )
+        return self._encoder
+
+    def another(self) -> "SharedEncoder":
+        """The hold of another user on the same encoder."""
+        return SharedEncoder(self.encoder, self._users)
+
+    def close(self) -> None:
+        """Let go of the encoder; its last user closes it."""
+        self._users.discard(self)
+        if not self._users:
+            self._encoder.close()
+        # A user that has let go keeps no model alive.
+        self._encoder = type(self._encoder)(self._encoder.options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies of its own kind, deep ones and pickles, are first users of another encoder."""
+        return SharedEncoder, (self._encoder,)
 
 
 class TwoSided:
@@ -176,8 +237,27 @@ class TwoSided:
             texts, self.query_instruction, documents=self.document_instruction
         )
 
+    def _lists(self, rows: Embeddings) -> list[list[float]]:
+        """Rows as Python floats, the only numbers that all vector stores take."""
+        # Row by row, so that other threads and the event loop get their turn in between.
+        return [row.tolist() for row in self.encoder.floats(rows)]
+
     async def _aencode_queries(self, texts: Sequence[str]) -> Embeddings:
         """The same without blocking the event loop."""
         return await self.encoder.aencode_queries(
             texts, self.query_instruction, documents=self.document_instruction
         )
+
+
+def one_text(text: str) -> list[str]:
+    """A query as an encoder takes it.
+
+    Raises:
+        TypeError: It is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"A query is one text, got {type(text).__name__}. Pass a str, and lists of texts to "
+            "the methods for documents."
+        )
+    return [text]

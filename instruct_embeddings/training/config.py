@@ -89,7 +89,7 @@ class TrainingConfig:
                 f"[run] chunk={self.run.chunk} is more than [data] batch_size="
                 f"{self.data.batch_size}. Use fewer rows, or 0 for the whole batch at once."
             )
-        learned = self.model.pooling in ("dual_anchor_gate", "latent_attention", "multi_layer")
+        learned = self.model.pooling in ("dual_anchor_gate", "latent_attention")
         if self.backbone.train == "none" and not (self.model.soft_prompts or learned):
             raise ValueError(
                 '[backbone] train="none", [model] soft_prompts=0 and '

@@ -10,9 +10,8 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.files import read_json
-from instruct_embeddings.encoder.foreign import is_causal
-from instruct_embeddings.encoder.hub import locate
+from instruct_embeddings.encoder.compat.transformers import is_causal
+from instruct_embeddings.encoder.files import locate, read_json
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import SETTINGS_FILE

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from instruct_embeddings.encoder.batching import TokenBatch, collate, length_sorted_batches
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import EncoderSettings
-from instruct_embeddings.encoder.template import Frame, Ids, Template
+from instruct_embeddings.encoder.template import (
+    Frame,
+    Ids,
+    Template,
+    TokenBatch,
+    collate,
+    length_sorted_batches,
+)
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.training.data.examples import Example
 

@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.encoder.batching import TokenBatch
 from instruct_embeddings.encoder.checkpoint import write_checkpoint
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template, quiet
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.poolers import PoolInputs
-from instruct_embeddings.encoder.pooling import last_token_pool, soft_prompt_pool
-from instruct_embeddings.encoder.registry import LoadedModel
+from instruct_embeddings.encoder.model_cache import LoadedModel
+from instruct_embeddings.encoder.pooling import PoolInputs, last_token_pool, soft_prompt_pool
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import ModelSource, find_source
-from instruct_embeddings.encoder.template import Template
+from instruct_embeddings.encoder.template import Template, TokenBatch
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.settings import ALL_LINEAR, BackboneConfig
 
@@ -140,15 +138,15 @@ class Passes(nn.Module):
         if steps:
             return {POOLED: model(batch, refine_steps=steps)}
         inputs = model.embed_inputs(batch) if batch.soft_prompts else batch.ids
-        hidden = model.backbone(inputs, batch.mask, all_layers=model.pooler.needs_layers)
+        hidden = model.backbone(inputs, batch.mask)
         soft = batch.soft_prompts
-        pooled = model.pooler(PoolInputs(hidden.last, batch.mask, batch.last, soft, hidden.layers))
+        pooled = model.pooler(PoolInputs(hidden, batch.mask, batch.last, soft))
         out = {
             POOLED: pooled[None],
-            PRIMARY: last_token_pool(hidden.last, batch.last),
+            PRIMARY: last_token_pool(hidden, batch.last),
         }
         if soft:
-            out[SOFT] = soft_prompt_pool(hidden.last, batch.last, soft)
+            out[SOFT] = soft_prompt_pool(hidden, batch.last, soft)
         return out
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.poolers import PoolInputs
+from instruct_embeddings.encoder.pooling import PoolInputs
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.training.config import TrainingConfig

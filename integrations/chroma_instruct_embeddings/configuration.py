@@ -7,7 +7,7 @@ from typing import Any
 
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions
-from instruct_embeddings.encoder.fingerprint import folder_digest
+from instruct_embeddings.encoder.files import folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides

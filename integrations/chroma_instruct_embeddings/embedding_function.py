@@ -22,9 +22,7 @@ from instruct_embeddings._arguments import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
 from instruct_embeddings.encoder.encoder import Embeddings as Rows
-from instruct_embeddings.encoder.precision import float_rows
-from instruct_embeddings.encoder.share import Share
-from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
+from instruct_embeddings.instant.two_sided import SharedEncoder, TwoSided, TwoSidedEncoder
 
 # Chroma makes a function anew for each text query of a collection that was opened without one.
 # Without these the model would be loaded for each of them. Keys: options, contents of folders.
@@ -110,7 +108,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         self.show_progress = show_progress
         chosen = EncoderOptions(model=None if model is None else str(model), **options)
         self._options = chosen
-        self._own: Share[TwoSidedEncoder] | None = Share(TwoSidedEncoder(chosen))
+        self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(chosen))
         # Of a function that Chroma made: what the collection says its folders hold.
         self._contents: dict[str, str] | None = None
 
@@ -242,11 +240,13 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         twin.document_instruction = _chosen(documents, None)
         if self._own is not None:
             closed = self._own.closed
-            twin._own = Share(TwoSidedEncoder(self._options)) if closed else self._own.another()
+            twin._own = (
+                SharedEncoder(TwoSidedEncoder(self._options)) if closed else self._own.another()
+            )
         return twin
 
     def _rows(self, encoded: Rows) -> Embeddings:
-        return cast(Embeddings, list(float_rows(encoded, self._options.precision)))
+        return cast(Embeddings, list(self.encoder.floats(encoded)))
 
 
 def _chosen(own: str | Unset | None, common: str | None) -> str | None:

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 from typing_extensions import Self
 
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder.hub import DEFAULT_MODEL
+from instruct_embeddings.encoder.files import DEFAULT_MODEL
 from instruct_embeddings.encoder.options import DataType, EncoderOptions, Precision, Side
-from instruct_embeddings.encoder.precision import to_floats
-from instruct_embeddings.encoder.share import Share
-from instruct_embeddings.encoder.texts import one_text
-from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
+from instruct_embeddings.instant.two_sided import (
+    SharedEncoder,
+    TwoSided,
+    TwoSidedEncoder,
+    one_text,
+)
 
 _INSTRUCTIONS = ("query_instruction", "document_instruction")
 
@@ -147,7 +149,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
     local_files_only: bool = False
     trust_remote_code: bool = False
 
-    _share: Share[TwoSidedEncoder] = PrivateAttr()
+    _shared: SharedEncoder = PrivateAttr()
 
     @field_validator("model_name", "adapter", "cache_folder", mode="before")
     @classmethod
@@ -170,7 +172,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
             f.name: getattr(self, f.name) for f in fields(EncoderOptions) if f.name != "model"
         }
         model = None if self.model_name == DEFAULT_MODEL else self.model_name
-        self._share = Share(TwoSidedEncoder(EncoderOptions(model=model, **options)))
+        self._shared = SharedEncoder(TwoSidedEncoder(EncoderOptions(model=model, **options)))
         return self
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -190,11 +192,11 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         rows = self.encoder.encode(
             texts, instruction=self.document_instruction, show_progress=self.show_progress
         )
-        return to_floats(rows, self.precision)
+        return self._lists(rows)
 
     def embed_query(self, text: str) -> list[float]:
         """Embed one query under `query_instruction`; see `embed_documents`."""
-        return to_floats(self._encode_queries(one_text(text)), self.precision)[0]
+        return self._lists(self._encode_queries(one_text(text)))[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """The same as `embed_documents` without blocking the event loop.
@@ -204,11 +206,11 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         rows = await self.encoder.aencode(
             texts, instruction=self.document_instruction, show_progress=self.show_progress
         )
-        return await run_in_executor(None, to_floats, rows, self.precision)
+        return await run_in_executor(None, self._lists, rows)
 
     async def aembed_query(self, text: str) -> list[float]:
         """The same as `embed_query` without blocking the event loop."""
-        return to_floats(await self._aencode_queries(one_text(text)), self.precision)[0]
+        return self._lists(await self._aencode_queries(one_text(text)))[0]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other fields, checked as at construction.
@@ -223,8 +225,8 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         changes = dict(update or {})
         kept = self.model_fields_set - ({"model_name"} if "model" in changes else set())
         copy = type(self)(**({name: getattr(self, name) for name in kept} | changes))
-        if not self._share.closed and copy.encoder.options == self.encoder.options:
-            copy._share = self._share.another()
+        if not self._shared.closed and copy.encoder.options == self.encoder.options:
+            copy._shared = self._shared.another()
         return copy
 
     @property
@@ -234,7 +236,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
         Raises:
             ClosedEncoderError: After `close()`.
         """
-        return self._share.encoder
+        return self._shared.encoder
 
     def collection_metadata(self) -> dict[str, str | int]:
         """What a collection should remember: `Chroma(..., collection_metadata=...)`.
@@ -245,7 +247,7 @@ class InstructEmbeddings(TwoSided, BaseModel, Embeddings):
 
     def close(self) -> None:
         """Give the memory back, unless others use the same model; then refuse to work."""
-        self._share.close()
+        self._shared.close()
 
     def _under(self, query: str | None, documents: str | None) -> Self:
         return self.model_copy(

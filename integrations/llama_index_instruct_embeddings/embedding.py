@@ -11,11 +11,8 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import PrivateAttr
 from typing_extensions import Self
 
-from instruct_embeddings.encoder.encoder import Embeddings
-from instruct_embeddings.encoder.precision import to_floats
-from instruct_embeddings.encoder.share import Share
-from instruct_embeddings.encoder.texts import check_texts
-from instruct_embeddings.instant.two_sided import TwoSided, TwoSidedEncoder
+from instruct_embeddings.encoder.encoder import Embeddings, check_texts
+from instruct_embeddings.instant.two_sided import SharedEncoder, TwoSided, TwoSidedEncoder
 from llama_index_instruct_embeddings.arguments import EmbeddingArguments
 from llama_index_instruct_embeddings.cache import SeparateCache, Vector
 
@@ -94,12 +91,12 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         ```
     """
 
-    _share: Share[TwoSidedEncoder] = PrivateAttr()
+    _shared: SharedEncoder = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Describe the encoder; nothing is read before it is used."""
         super().model_post_init(context)
-        self._share = Share(TwoSidedEncoder(self.options()))
+        self._shared = SharedEncoder(TwoSidedEncoder(self.options()))
 
     @classmethod
     def class_name(cls) -> str:
@@ -109,7 +106,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     @property
     def encoder(self) -> TwoSidedEncoder:
         """The encoder behind it, for all that LlamaIndex has no method for."""
-        return self._share.encoder
+        return self._shared.encoder
 
     def to_payload(self) -> dict[str, Any]:
         """What events tell about this instance."""
@@ -151,13 +148,13 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         """
         arguments = copy.deepcopy(dict(self)) if deep else dict(self)
         other = type(self)(**(arguments | dict(update or {})))
-        if not (deep or self._share.closed) and other.options() == self.options():
-            other._share = self._share.another()
+        if not (deep or self._shared.closed) and other.options() == self.options():
+            other._shared = self._shared.another()
         return other
 
     def close(self) -> None:
         """Give the memory back, unless others use the same model; then refuse to work."""
-        self._share.close()
+        self._shared.close()
 
     def _under(self, query: str | None, documents: str | None) -> Self:
         return self.model_copy(
@@ -208,7 +205,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
 
     def _embed(self, texts: Sequence[str], role: Role) -> list[Vector]:
         def encode(asked: Sequence[str]) -> list[Vector]:
-            return to_floats(self._rows(asked, role), self.precision)
+            return self._lists(self._rows(asked, role))
 
         cache: SeparateCache | None = self.embeddings_cache
         if cache is None:
@@ -219,8 +216,8 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         async def encode(asked: Sequence[str]) -> list[Vector]:
             rows = await self._arows(asked, role)
             if len(rows) == 1:
-                return to_floats(rows, self.precision)
-            return await asyncio.to_thread(to_floats, rows, self.precision)
+                return self._lists(rows)
+            return await asyncio.to_thread(self._lists, rows)
 
         cache: SeparateCache | None = self.embeddings_cache
         if cache is None:

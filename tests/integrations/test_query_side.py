@@ -11,7 +11,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from chroma_instruct_embeddings import InstructEmbeddingFunction
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder import InstructEncoder, registry
+from instruct_embeddings.encoder import InstructEncoder, model_cache
 from instruct_embeddings.instant import InstantQuery
 from instruct_embeddings.transform.vectors import unit_rows
 from langchain_instruct_embeddings import InstructEmbeddings
@@ -90,11 +90,11 @@ async def test_copies_share_what_moves_queries_and_the_last_one_frees_it(
     other = embeddings.with_instruction("what shape is it")
     await query(embeddings, "red")
     await query(other, "red")
-    assert len(registry.shared) == 1
+    assert len(model_cache.models) == 1
     embeddings.close()
     assert not np.allclose((await query(other, "red"))[0], folded()[TEXTS.index("red")], atol=1e-3)
     other.close()
-    assert len(registry.shared) == 0
+    assert len(model_cache.models) == 0
 
 
 async def test_a_cache_of_llama_index_keeps_moved_queries_apart() -> None:

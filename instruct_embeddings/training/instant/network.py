@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.batching import collate
-from instruct_embeddings.encoder.template import Frame
+from instruct_embeddings.encoder.template import Frame, collate
 from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
 from instruct_embeddings.training.student import Student
 from instruct_embeddings.transform.files import write_whole

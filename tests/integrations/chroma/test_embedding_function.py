@@ -12,7 +12,7 @@ from chromadb.api.types import validate_embedding_function
 from chromadb.utils.embedding_functions import known_embedding_functions
 
 from chroma_instruct_embeddings import InstructEmbeddingFunction
-from instruct_embeddings.encoder import InstructEncoder, registry
+from instruct_embeddings.encoder import InstructEncoder, model_cache
 from instruct_embeddings.errors import (
     ClosedEncoderError,
     ConfigError,
@@ -151,14 +151,14 @@ def test_a_copy_under_another_instruction_shares_the_weights_and_keeps_the_docum
 
 def test_copies_for_one_request_load_the_model_once(model: Path, loads: list[object]) -> None:
     function = InstructEmbeddingFunction(model, attn_implementation="eager")
-    held = len(registry.shared)
+    held = len(model_cache.models)
     for _ in range(3):
         copied = function.with_instruction(INSTRUCTION)
         copied.embed_query(["red"])
         copied.close()
     assert len(loads) == 1
     function.close()
-    assert len(registry.shared) == held
+    assert len(model_cache.models) == held
 
 
 def test_a_context_closes_it_at_its_end(model: Path) -> None:
@@ -225,19 +225,19 @@ def test_what_chroma_makes_again_and_again_keeps_its_model(
 def test_closing_gives_back_what_chroma_made_too(model: Path, loads: list[object]) -> None:
     function = InstructEmbeddingFunction(model, instruction=INSTRUCTION, device="cpu")
     built = InstructEmbeddingFunction.build_from_config(function.get_config())
-    held = len(registry.shared)
+    held = len(model_cache.models)
     function(["red"])
     built(["red"])
     function.close()
     function.close()
-    assert len(registry.shared) == held
+    assert len(model_cache.models) == held
     with pytest.raises(ClosedEncoderError):
         function(["red"])
     before = len(loads)
     assert len(built(["red"])) == 1
     assert len(loads) == before + 1
     built.close()
-    assert len(registry.shared) == held
+    assert len(model_cache.models) == held
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from instruct_embeddings.encoder import EncoderOptions, loading, registry
+from instruct_embeddings.encoder import EncoderOptions, loading, model_cache
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.source import ModelSource
 from langchain_instruct_embeddings import InstructEmbeddings
@@ -70,23 +70,23 @@ def test_a_spawned_process_embeds_with_it(embeddings: InstructEmbeddings) -> Non
 
 
 def test_copies_share_one_model_which_the_last_one_frees() -> None:
-    before = len(registry.shared)
+    before = len(model_cache.models)
     # Attention of a kind that no other test asks for: a model of its own.
     original = InstructEmbeddings(model=tiny_checkpoint(), attn_implementation="eager")
     asked = original.with_instruction(INSTRUCTION)
     short = original.model_copy(update={"truncate_dim": 8})
     for each in (original, asked, short):
         each.embed_query("red")
-    assert len(registry.shared) == before + 1
+    assert len(model_cache.models) == before + 1
     assert asked.encoder is original.encoder is not short.encoder
-    slot = original.encoder._lease.slot()
-    assert short.encoder._lease.slot() is slot
+    slot = original.encoder._handle.entry
+    assert short.encoder._handle.entry is slot
     assert slot.loads == 1
     for each in (original, asked, short):
-        assert len(registry.shared) == before + 1
+        assert len(model_cache.models) == before + 1
         each.close()
         each.close()
-    assert len(registry.shared) == before
+    assert len(model_cache.models) == before
 
 
 def test_copies_for_one_request_load_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_copies_for_one_request_load_the_model_once(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(loading, "load_model", record)
     gc.collect()  # what other tests left
-    before = len(registry.shared)
+    before = len(model_cache.models)
     original = InstructEmbeddings(model=tiny_checkpoint(), attn_implementation="eager")
     with original.with_instruction(INSTRUCTION) as asked:
         asked.embed_query("red")
@@ -107,10 +107,10 @@ def test_copies_for_one_request_load_the_model_once(monkeypatch: pytest.MonkeyPa
     copy.embed_query("red")
     assert len(loads) == 1
     original.close()
-    assert len(registry.shared) == before + 1
+    assert len(model_cache.models) == before + 1
     del copy
     gc.collect()
-    assert len(registry.shared) == before
+    assert len(model_cache.models) == before
     assert len(original.with_instruction(INSTRUCTION).embed_query("red")) == 32
 
 
@@ -132,9 +132,9 @@ async def test_many_callers_and_threads_share_one_model_and_get_the_right_vector
     generic = embeddings.embed_documents(TEXTS)
     for rows in listed:
         np.testing.assert_allclose(rows, generic, atol=1e-6)
-    slot = asked.encoder._lease.slot()
+    slot = asked.encoder._handle.entry
     assert slot.loads == 1
-    assert embeddings.encoder._lease.slot() is slot
+    assert embeddings.encoder._handle.entry is slot
 
 
 async def test_the_event_loop_goes_on_while_texts_are_embedded(
@@ -142,7 +142,7 @@ async def test_the_event_loop_goes_on_while_texts_are_embedded(
 ) -> None:
     expected = embeddings.embed_documents(TEXTS)
     # The model cannot start before this thread, the loop's, lets go of the lock.
-    with embeddings.encoder._lease.slot().lock:
+    with embeddings.encoder._handle.entry.lock:
         documents = asyncio.create_task(embeddings.aembed_documents(TEXTS))
         query = asyncio.create_task(embeddings.aembed_query(TEXTS[0]))
         for _ in range(10):

@@ -17,7 +17,7 @@ from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
-from instruct_embeddings.encoder import registry
+from instruct_embeddings.encoder import model_cache
 from instruct_embeddings.errors import ClosedEncoderError
 from llama_index_instruct_embeddings import InstructEmbedding
 from tests.models import INSTRUCTION, TEXTS, WORDS, tiny_checkpoint
@@ -49,9 +49,9 @@ def make(**arguments: Any) -> InstructEmbedding:
     return InstructEmbedding(model_name=str(tiny_checkpoint(soft_prompts=2)), **arguments)
 
 
-def slot(embedding: InstructEmbedding) -> registry.Slot:
+def slot(embedding: InstructEmbedding) -> model_cache.CachedModel:
     """The place of its weights in the process."""
-    return embedding.encoder._lease.slot()
+    return embedding.encoder._handle.entry
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def embedding() -> Iterator[InstructEmbedding]:
 
 
 def test_a_copy_under_another_instruction_shares_the_weights(embedding: InstructEmbedding) -> None:
-    before = len(registry.shared)
+    before = len(model_cache.models)
     adapted = embedding.with_instruction(OTHER)
     assert (adapted.query_instruction, adapted.document_instruction) == (OTHER, OTHER)
     both = embedding.with_instruction(None, document_instruction=None)
@@ -70,7 +70,7 @@ def test_a_copy_under_another_instruction_shares_the_weights(embedding: Instruct
     assert adapted.get_query_embedding("red") == pytest.approx(adapted.get_text_embedding("red"))
     both.get_query_embedding("red")
     embedding.get_query_embedding("red")
-    assert (len(registry.shared), slot(embedding).loads) == (before + 1, 1)
+    assert (len(model_cache.models), slot(embedding).loads) == (before + 1, 1)
     with pytest.raises(ValidationError, match="The instruction is empty"):
         embedding.with_instruction("")
 
@@ -86,7 +86,7 @@ def test_copies_for_one_request_leave_the_weights_behind(embedding: InstructEmbe
 
 def test_each_copy_is_closed_by_itself_and_the_last_one_frees_the_memory() -> None:
     gc.collect()  # what other tests left
-    before = len(registry.shared)
+    before = len(model_cache.models)
     first = make()
     second, third, dropped = (first.with_instruction(OTHER) for _ in range(3))
     right = first.get_query_embedding("red")
@@ -97,11 +97,11 @@ def test_each_copy_is_closed_by_itself_and_the_last_one_frees_the_memory() -> No
     second.close()
     second.close()
     assert third.with_instruction(None).get_query_embedding("red") == pytest.approx(right)
-    loaded = weakref.ref(third.encoder._lease.session().loaded.model)
+    loaded = weakref.ref(third.encoder._handle.load().model)
     del dropped
     third.close()
     gc.collect()
-    assert (loaded(), len(registry.shared)) == (None, before)
+    assert (loaded(), len(model_cache.models)) == (None, before)
 
 
 def test_a_copy_with_another_option_is_another_encoder(embedding: InstructEmbedding) -> None:
@@ -226,7 +226,7 @@ async def test_batches_of_one_call_take_turns_on_one_thread(
     embedding: InstructEmbedding, num_workers: int | None
 ) -> None:
     threads: set[str] = set()
-    model = embedding.encoder._lease.session().loaded.model
+    model = embedding.encoder._handle.load().model
     hook = model.register_forward_pre_hook(lambda *_: threads.add(threading.current_thread().name))
     embedding.embed_batch_size, embedding.num_workers = 1, num_workers
     texts = some_texts(20)

@@ -15,8 +15,8 @@ from transformers import (
 )
 
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.batching import collate
 from instruct_embeddings.encoder.options import Side
+from instruct_embeddings.encoder.template import collate
 from instruct_embeddings.errors import ConfigError
 from tests.unit.encoder.conftest import BIDIRECTIONAL, CAUSAL, KINDS, Shelf
 

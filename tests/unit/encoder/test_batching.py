@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.encoder.batching import collate, length_sorted_batches
 from instruct_embeddings.encoder.options import Side
+from instruct_embeddings.encoder.template import collate, length_sorted_batches
 
 ROWS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=7), min_size=1, max_size=5)
 

@@ -16,7 +16,7 @@ from instruct_embeddings.encoder.source import SETTINGS_FILE, WEIGHTS_FILE
 from instruct_embeddings.errors import CheckpointError
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
 
-POOLINGS = ("mean", "dual_anchor", "dual_anchor_gate", "latent_attention", "multi_layer")
+POOLINGS = ("mean", "dual_anchor", "dual_anchor_gate", "latent_attention")
 
 
 def copy(source: Path, folder: Path) -> Path:
@@ -88,7 +88,7 @@ def test_pooling_and_length_of_sentence_transformers_go_along(tmp_path: Path) ->
     backbone = saved / "backbone"
     same(vectors(backbone), vectors(base))
     with InstructEncoder.from_pretrained(backbone) as encoder:
-        assert encoder._lease.source.settings.generic_max_tokens == 20
+        assert encoder.source.settings.generic_max_tokens == 20
 
 
 def test_a_checkpoint_says_all_there_is_to_know_of_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.precision import binary_search, dequantise, hamming_distances
+from instruct_embeddings.encoder.precision import binary_search, float_rows
 from instruct_embeddings.errors import ConfigError
 from tests.models import INSTRUCTION, TEXTS
 from tests.unit.encoder.conftest import CAUSAL, POOLINGS, Shelf, unit
@@ -122,10 +122,10 @@ def test_smaller_numbers_keep_the_cosines(
     exact = encoder.encode(TEXTS, instruction=instruction)
     stored = encoder.with_options(precision=precision).encode(TEXTS, instruction=instruction)
     assert (stored.dtype, stored.shape) == (dtype, (6, 32))
-    found = dequantise(stored, precision)
+    found = float_rows(stored, precision)
     np.testing.assert_allclose(cosines(found, found), cosines(exact, exact), atol=0.01)
     bound = {"float16": np.abs(exact) / 2048, "int8": np.abs(exact).max(1, keepdims=True) / 254}
-    scale = np.abs(exact).max(1, keepdims=True) if precision == "int8" else 1
+    scale = np.abs(exact).max(1, keepdims=True) / 127 if precision == "int8" else 1
     assert (np.abs(found * scale - exact) <= bound[precision] + 1e-6).all()
 
 
@@ -137,8 +137,6 @@ def test_binary_embeddings_are_the_signs(shelf: Shelf, instruction: str | None) 
     packed = binary.encode(TEXTS, instruction=instruction)
     assert (packed.dtype, packed.shape, binary.dimension) == (np.uint8, (6, 4), 32)
     np.testing.assert_array_equal(np.unpackbits(packed, axis=1), exact > 0)
-    differing = ((exact[:, None] > 0) != (exact[None] > 0)).sum(2)
-    np.testing.assert_array_equal(hamming_distances(packed, packed), differing)
     # Each text finds itself first.
     rows, _ = binary_search(exact, packed, k=1)
     assert rows[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
@@ -148,11 +146,11 @@ def test_binary_embeddings_are_the_signs(shelf: Shelf, instruction: str | None) 
 def test_batches_make_no_difference_to_smaller_numbers(shelf: Shelf, precision: Any) -> None:
     encoder = shelf.encoder("bert").with_options(precision=precision)
     one, many = encoder.with_options(batch_size=1), encoder.with_options(batch_tokens=50)
-    expected = dequantise(encoder.encode(TEXTS, instruction=INSTRUCTION), precision)
+    expected = float_rows(encoder.encode(TEXTS, instruction=INSTRUCTION), precision)
     for other in (one, many):
-        found = dequantise(other.encode(TEXTS, instruction=INSTRUCTION), precision)
-        # One unit in the last place of int8 where rounding falls either way.
-        np.testing.assert_allclose(found, expected, atol=1.01 / 127)
+        found = float_rows(other.encode(TEXTS, instruction=INSTRUCTION), precision)
+        # One unit of int8 where rounding falls either way.
+        np.testing.assert_allclose(found, expected, atol=1.01 if precision == "int8" else 1e-3)
 
 
 def test_precision_follows_truncation(shelf: Shelf) -> None:
@@ -169,7 +167,6 @@ def test_precision_follows_truncation(shelf: Shelf) -> None:
     [
         ("bert", "dual_anchor"),
         ("bert", "latent_attention"),
-        ("bert", "multi_layer"),
         ("llama", "dual_anchor_gate"),
     ],
 )

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from instruct_embeddings.encoder import InstructEncoder, lease, loading, source
+from instruct_embeddings.encoder import InstructEncoder, loading, model_cache, source
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.lease import Lease
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import (
@@ -105,7 +104,7 @@ async def test_the_loop_turns_while_a_model_is_found_loaded_and_used(
 
         return run
 
-    monkeypatch.setattr(lease, "find_source", after_turns(source.find_source))
+    monkeypatch.setattr(model_cache, "find_source", after_turns(source.find_source))
     monkeypatch.setattr(loading, "load_model", after_turns(loading.load_model))
     monkeypatch.setattr(Backbone, "forward", after_turns(Backbone.forward))
 
@@ -276,7 +275,7 @@ def test_saving_waits_for_the_pass_of_another_thread(
 ) -> None:
     """Which may have cut layers off for as long as it lasts."""
     encoder.encode(TEXTS)
-    session = encoder._lease.session()
+    runner = encoder._runner()
     saved = threading.Event()
 
     def save() -> None:
@@ -284,7 +283,7 @@ def test_saving_waits_for_the_pass_of_another_thread(
         saved.set()
 
     thread = threading.Thread(target=save)
-    with session.slot.lock, session.loaded.model.backbone.truncated(1):
+    with runner.entry.lock, runner.loaded.model.backbone.truncated(1):
         thread.start()
         assert not saved.wait(0.1)
     thread.join()
@@ -304,7 +303,3 @@ def test_an_encoder_is_described_without_anything_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_a_lease_is_all_that_an_encoder_holds(encoder: InstructEncoder) -> None:
-    assert {type(value) for value in vars(encoder).values()} == {EncoderOptions, Lease}

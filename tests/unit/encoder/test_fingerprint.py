@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder import fingerprint as fingerprints
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, digest, folder_digest
-from instruct_embeddings.encoder.hub import Location
-from instruct_embeddings.encoder.identity import Identity
+from instruct_embeddings.encoder import InstructEncoder, files
+from instruct_embeddings.encoder.files import Location, digest, folder_digest
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, Identity
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import SETTINGS_FILE, find_source
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InstructionError
@@ -137,7 +135,7 @@ def test_large_weights_are_told_by_blocks_and_by_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: float
 ) -> None:
     """With blocks of 16 bytes; training changes all of them."""
-    monkeypatch.setattr(fingerprints, "_BLOCK", 16)
+    monkeypatch.setattr(files, "_BLOCK", 16)
     file = tmp_path / "model.safetensors"
     content = bytearray(2**14)
     file.write_bytes(content)
@@ -312,7 +310,7 @@ def test_the_files_are_read_once_an_encoder(
 ) -> None:
     encoder = make(tiny(), adapter=adapter(tmp_path / "adapter", b"1"))
     expected, adapted = encoder.fingerprint(), encoder.fingerprint(instruction="a")
-    monkeypatch.setattr("instruct_embeddings.encoder.hub.folder_digest", None)
+    monkeypatch.setattr("instruct_embeddings.encoder.files.folder_digest", None)
     assert encoder.fingerprint() == expected
     assert encoder.fingerprint(instruction="a") == adapted
     encoder.record(instruction="a")

@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[3]
 # Without torch, whose own state may not survive a fork: this is about what is ours.
 SCRIPT = """
 import os, threading
-from instruct_embeddings.encoder.registry import shared
+from instruct_embeddings.encoder.model_cache import models
 
-slot = shared.acquire(("a model",))
-slot.worker.submit(int).result()
+entry = models.acquire(("a model",))
+entry.worker.submit(int).result()
 held, done = threading.Event(), threading.Event()
 
 def hold():
-    with slot.lock, slot._loading, slot._hiring, shared._lock:
+    with entry.lock, entry._load_lock, entry._worker_lock, models._lock:
         held.set()
         done.wait()
 
@@ -27,8 +27,8 @@ thread.start()
 held.wait()
 child = os.fork()
 if child == 0:
-    with shared.acquire(("a model",)).lock:
-        answer = slot.worker.submit(lambda: slot.get(lambda: 42)).result(timeout=20)
+    with models.acquire(("a model",)).lock:
+        answer = entry.worker.submit(lambda: entry.get(lambda: 42)).result(timeout=20)
     os._exit(0 if answer == 42 else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 done.set()

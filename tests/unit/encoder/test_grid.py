@@ -54,7 +54,7 @@ def test_none_among_the_instructions_asks_for_generic_embeddings(shelf: Shelf, k
 def test_generic_embeddings_of_another_length_do_not_fit_in(shelf: Shelf) -> None:
     encoder = shelf.encoder("llama", "dual_anchor_concat")
     assert encoder.encode_grid(TEXTS, [INSTRUCTION]).shape == (1, 6, 64)
-    with pytest.raises(ConfigError, match=r"\[32, 64\] dimensions.* Leave None out"):
+    with pytest.raises(ConfigError, match=r"other dimensions, \[32, 64\].* Leave None out"):
         encoder.encode_grid(TEXTS, [INSTRUCTION, None])
     # Refinement pools generated positions, of the plain length.
     assert encoder.encode_grid(TEXTS, [INSTRUCTION, None], refine_steps=1).shape == (2, 6, 32)
@@ -132,7 +132,7 @@ def test_a_grid_refines_as_the_checkpoint_says(shelf: Shelf, pooling: str) -> No
 
 @BOTH
 def test_a_grid_is_shaped_by_the_options(shelf: Shelf, kind: str) -> None:
-    encoder = shelf.encoder(kind, "multi_layer")
+    encoder = shelf.encoder(kind, "dual_anchor_gate")
     for options in (
         {"truncate_layers": 1},
         {"truncate_dim": 8},
@@ -151,8 +151,8 @@ def test_a_grid_is_shaped_by_the_options(shelf: Shelf, kind: str) -> None:
 def test_progress_counts_pairs_of_text_and_instruction(shelf: Shelf, kind: str) -> None:
     encoder = shelf.encoder(kind).with_options(batch_tokens=60)
     out = np.empty((2, len(TEXTS), 32), dtype=np.float32)
-    session = encoder._lease.session()
-    done = list(session.embed_grid(TEXTS, [INSTRUCTION, OTHER], 0, out))
+    runner = encoder._runner()
+    done = list(runner.embed_grid(TEXTS, [INSTRUCTION, OTHER], 0, out))
     assert sum(done) == 2 * len(TEXTS)
     assert len(done) > 1
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.batching import TokenBatch, collate
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import SETTINGS_FILE
+from instruct_embeddings.encoder.template import TokenBatch, collate
 from instruct_embeddings.errors import TruncationWarning
 from tests.models import INSTRUCTION, TEXTS
 from tests.unit.encoder.conftest import CAUSAL, KINDS, POOLINGS, Shelf, unit
@@ -80,24 +80,6 @@ def test_dual_anchor_pooling_equals_hand_computation_for_every_architecture(
     np.testing.assert_allclose(found, torch.stack(expected), atol=1e-5)
     similar = found @ found.T - np.eye(len(TEXTS))
     assert similar.max() < 0.9999
-
-
-@pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_multi_layer_pooling_starts_as_the_last_state_of_the_last_layer(
-    shelf: Shelf, kind: str
-) -> None:
-    model = module(shelf, kind, "multi_layer")
-    (embedding,) = model(batch_of(ROWS))[0, :1]
-    with torch.no_grad():
-        states = layers_by_hand(shelf, kind, ROWS[0], model.soft_prompts)
-    torch.testing.assert_close(embedding, states[-1, -1], atol=1e-5, rtol=1e-5)
-    # And the first layer counts as soon as it is trained.
-    with torch.no_grad():
-        model.pooler.output += 0.1
-        changed = model(batch_of(ROWS))[0, 0]
-        model.pooler.layer_vectors[0] += 1
-        assert not torch.allclose(model(batch_of(ROWS))[0, 0], changed, atol=1e-3)
-    assert not torch.allclose(changed, embedding, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])

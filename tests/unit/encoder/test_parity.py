@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, session
-from instruct_embeddings.encoder.batching import collate
+from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, runner
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import Side
-from instruct_embeddings.encoder.poolers import make_pooler
+from instruct_embeddings.encoder.pooling import make_pooler
+from instruct_embeddings.encoder.template import collate
 from tests.models import INSTRUCTION
 from tests.models import TEXTS as SHORT
 from tests.unit.encoder.conftest import KINDS, POOLINGS, Shelf, unit
@@ -56,7 +56,7 @@ def test_texts_that_are_tokenised_one_window_after_the_other_stay_in_order(
     encoder = shelf.encoder(kind)
     generic, instructed = one_by_one(encoder, None), one_by_one(encoder, INSTRUCTION)
     steps = encoder.encode_steps(TEXTS, instruction=INSTRUCTION, refine_steps=2)
-    monkeypatch.setattr(session, "WINDOW", 3)
+    monkeypatch.setattr(runner, "WINDOW", 3)
     np.testing.assert_allclose(encoder.encode(TEXTS), generic, atol=1e-5)
     grid = encoder.encode_grid(TEXTS, [INSTRUCTION, None])
     np.testing.assert_allclose(grid, [instructed, generic], atol=1e-5)

@@ -5,30 +5,35 @@ import pytest
 import torch
 from torch import Tensor
 
-from instruct_embeddings.encoder.poolers import Pooler, Pooling, PoolInputs, make_pooler
-from instruct_embeddings.encoder.pooling import dual_anchor_average, mean_pool
+from instruct_embeddings.encoder.pooling import (
+    Pooler,
+    PoolInputs,
+    dual_anchor_average,
+    make_pooler,
+    mean_pool,
+)
+from instruct_embeddings.encoder.settings import Pooling
 from instruct_embeddings.errors import ConfigError
 
-D, LAYERS, P = 8, 3, 2
+D, P = 8, 2
 NAMES = get_args(Pooling)
 FROM_SOFT_PROMPTS = {"soft_prompt_mean", "dual_anchor", "dual_anchor_concat", "dual_anchor_gate"}
 LEARNED = {
     "dual_anchor_gate": ["gate"],
     "latent_attention": ["down", "down_bias", "latents", "up", "up_bias"],
-    "multi_layer": ["keys", "layer_vectors", "output", "queries", "values"],
 }
 
 
 def make(name: str, seed: int = 0) -> Pooler:
-    return make_pooler(name, hidden_size=D, layers=LAYERS, latents=5, heads=2, seed=seed)
+    return make_pooler(name, hidden_size=D, latents=5, heads=2, seed=seed)
 
 
-def inputs(dtype: torch.dtype = torch.float32, p: int = P, layers: int = LAYERS) -> PoolInputs:
+def inputs(dtype: torch.dtype = torch.float32, p: int = P) -> PoolInputs:
     """Two rows of six and four real positions, padded on the right."""
-    states = torch.randn(layers, 2, 6, D, generator=torch.Generator().manual_seed(1)).to(dtype)
+    hidden = torch.randn(2, 6, D, generator=torch.Generator().manual_seed(1)).to(dtype)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     last = torch.tensor([5 - p, 3 - p])
-    return PoolInputs(states[-1], mask, last, p, tuple(states))
+    return PoolInputs(hidden, mask, last, p)
 
 
 def pool(pooler: Pooler, given: PoolInputs) -> Tensor:
@@ -47,10 +52,8 @@ def test_every_pooler_gives_float32_of_its_dimension(name: str, dtype: torch.dty
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pooler_says_what_it_needs(name: str) -> None:
+def test_a_pooler_says_the_length_of_its_result(name: str) -> None:
     pooler = make(name)
-    assert pooler.needs_layers == (name == "multi_layer")
-    assert pooler.needs_soft_prompts == (name in FROM_SOFT_PROMPTS)
     assert pooler.dimension == (2 * D if name == "dual_anchor_concat" else D)
 
 
@@ -71,17 +74,16 @@ def test_an_unknown_pooling_is_refused_with_all_known_ones() -> None:
     assert all(f"'{name}'" in str(caught.value) for name in NAMES)
 
 
-@pytest.mark.parametrize("name", ["latent_attention", "multi_layer"])
-def test_heads_that_do_not_divide_the_width_are_refused(name: str) -> None:
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(ConfigError, match="heads=3 does not divide hidden_size=8"):
-        make_pooler(name, hidden_size=8, layers=2, heads=3)
+        make_pooler("latent_attention", hidden_size=8, heads=3)
 
 
-@pytest.mark.parametrize("size", ["hidden_size", "layers", "latents", "heads"])
+@pytest.mark.parametrize("size", ["hidden_size", "latents", "heads"])
 def test_sizes_below_one_are_refused(size: str) -> None:
-    sizes = {"hidden_size": 8, "layers": 2, "latents": 4, "heads": 2} | {size: 0}
+    sizes = {"hidden_size": 8, "latents": 4, "heads": 2} | {size: 0}
     with pytest.raises(ConfigError, match=f"{size}=0"):
-        make_pooler("mean", **sizes)
+        make_pooler("latent_attention", **sizes)
 
 
 def test_fixed_poolers_pick_the_states_they_are_named_after() -> None:
@@ -116,18 +118,6 @@ def test_untrained_latent_attention_is_the_mean() -> None:
     torch.testing.assert_close(pool(make("latent_attention"), given), expected)
 
 
-def test_untrained_multi_layer_pooling_is_the_final_state_of_the_last_layer() -> None:
-    given = inputs()
-    expected = torch.stack([given.hidden[0, 5], given.hidden[1, 3]])
-    torch.testing.assert_close(pool(make("multi_layer"), given), expected)
-
-
-def test_without_soft_prompts_multi_layer_pooling_reads_the_final_input_token() -> None:
-    given = inputs(p=0)
-    expected = pool(make("last_token"), given)
-    torch.testing.assert_close(pool(make("multi_layer"), given), expected)
-
-
 def trained(name: str) -> Pooler:
     """Its parameters drawn at random, so that none is zero."""
     pooler, generator = make(name), torch.Generator().manual_seed(2)
@@ -135,31 +125,6 @@ def trained(name: str) -> Pooler:
         for parameter in pooler.parameters():
             parameter.normal_(generator=generator)
     return pooler
-
-
-def test_trained_multi_layer_pooling_reads_every_layer() -> None:
-    pooler, given = trained("multi_layer"), inputs()
-    before = pool(pooler, given)
-    for layer in range(LAYERS):
-        states = list(given.layers)
-        states[layer] = -states[layer]
-        changed = PoolInputs(given.hidden, given.mask, given.last, P, tuple(states))
-        assert float((pool(pooler, changed) - before).abs().max().detach()) > 0.1
-
-
-def test_a_shortened_backbone_may_hand_over_fewer_layers() -> None:
-    given = inputs()
-    two = PoolInputs(given.layers[1], given.mask, given.last, P, given.layers[:2])
-    torch.testing.assert_close(pool(make("multi_layer"), two)[0], given.layers[1][0, 5])
-
-
-@pytest.mark.parametrize("layers", [0, LAYERS + 1])
-def test_a_wrong_number_of_layers_is_refused(layers: int) -> None:
-    given = inputs()
-    states = (given.hidden,) * layers
-    wrong = PoolInputs(given.hidden, given.mask, given.last, P, states)
-    with pytest.raises(ConfigError, match=f"states of {layers} layers; it was built for 1 to 3"):
-        pool(make("multi_layer"), wrong)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,29 +157,28 @@ def test_every_parameter_learns_within_two_steps(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(LEARNED))
 def test_gradients_reach_every_parameter_and_the_states(name: str) -> None:
     pooler, given = trained(name), inputs()
-    states = tuple(layer.clone().requires_grad_() for layer in given.layers)
-    pooled = pool(pooler, PoolInputs(states[-1], given.mask, given.last, P, states))
+    hidden = given.hidden.clone().requires_grad_()
+    pooled = pool(pooler, PoolInputs(hidden, given.mask, given.last, P))
     (pooled * torch.arange(1.0, 1 + D)).sum().backward()
     for key, parameter in pooler.named_parameters():
         assert parameter.grad is not None, key
         assert bool(parameter.grad.any()), key
-    reached = [x.grad is not None and bool(x.grad.any()) for x in states]
-    assert reached == [pooler.needs_layers] * (LAYERS - 1) + [True]
+    assert hidden.grad is not None
+    assert bool(hidden.grad.any())
 
 
-@pytest.mark.parametrize("name", ["latent_attention", "multi_layer"])
-def test_initial_parameters_depend_on_the_seed_alone(name: str) -> None:
+def test_initial_parameters_depend_on_the_seed_alone() -> None:
+    name = "latent_attention"
     torch.manual_seed(1)
     one, again, other = make(name, seed=7), make(name, seed=7), make(name, seed=8)
     same, different = again.state_dict(), other.state_dict()
     assert all(torch.equal(w, same[key]) for key, w in one.state_dict().items())
-    drawn = {"latents", "up"} if name == "latent_attention" else {"queries", "keys", "values"}
-    assert not any(torch.equal(one.state_dict()[key], different[key]) for key in drawn)
+    assert not any(torch.equal(one.state_dict()[key], different[key]) for key in ("latents", "up"))
 
 
 def test_building_a_pooler_leaves_torchs_own_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    make("multi_layer")
+    make("latent_attention")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

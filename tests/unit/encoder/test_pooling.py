@@ -17,7 +17,6 @@ from instruct_embeddings.encoder.pooling import (
     last_token_pool,
     latent_attention_pool,
     mean_pool,
-    multi_layer_attention,
     soft_prompt_pool,
 )
 from instruct_embeddings.errors import ConfigError
@@ -213,54 +212,10 @@ def test_nan_in_the_padding_does_not_reach_the_gradient_of_latent_attention() ->
     assert all(w.grad is not None and bool(w.grad.isfinite().all()) for w in weights.values())
 
 
-def layer_weights(layers: int, r: int, d: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    shapes = {"layer_vectors": (layers, d), "queries": (r, d)}
-    shapes |= dict.fromkeys(("keys", "values", "output"), (d, d))
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize("heads", [1, 2])
-def test_multi_layer_attention_equals_a_loop_over_queries(heads: int) -> None:
-    layers = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(4))
-    weights = layer_weights(3, r=5, d=4)
-    plain = {name: weight.tolist() for name, weight in weights.items()}
-    expected = []
-    for row in range(2):
-        states = [
-            added(layer_normed(layer[row].tolist()), vector)
-            for layer, vector in zip(layers, plain["layer_vectors"], strict=True)
-        ]
-        keys = [product(plain["keys"], state) for state in states]
-        values = [product(plain["values"], state) for state in states]
-        attended = mean_of([attend(query, keys, values, heads) for query in plain["queries"]])
-        expected.append(added(layers[-1, row].tolist(), product(plain["output"], attended)))
-    close(multi_layer_attention(layers, **weights, heads=heads), expected, 1e-4)
-
-
-def test_equal_layers_get_equal_weights() -> None:
-    """States (1, -1) and (-1, 1) with queries of zero average to zero: the last layer remains."""
-    layers = torch.tensor([[[1.0, -1.0]], [[-1.0, 1.0]]])
-    weights = dict.fromkeys(("keys", "values", "output"), torch.eye(2))
-    found = multi_layer_attention(
-        layers, layer_vectors=torch.zeros(2, 2), queries=torch.zeros(3, 2), heads=1, **weights
-    )
-    close(found, [[-1, 1]])
-
-
-def test_the_length_of_a_middle_layer_does_not_count() -> None:
-    weights = layer_weights(2, r=3, d=4)
-    layers = torch.randn(2, 1, 4, generator=torch.Generator().manual_seed(5))
-    longer = layers * torch.tensor([500.0, 1.0]).view(2, 1, 1)
-    one, other = (multi_layer_attention(x, **weights, heads=2) for x in (layers, longer))
-    close(one, other, 1e-3)
-
-
 def pool_all(hidden: Tensor, mask: Tensor, last: Tensor, p: int) -> Tensor:
     """The results of all functions of one row, side by side."""
     d = hidden.shape[-1]
     primary, complementary = last_token_pool(hidden, last), soft_prompt_pool(hidden, last, p)
-    states = torch.stack([primary, complementary])
     parts = [
         primary,
         complementary,
@@ -270,7 +225,6 @@ def pool_all(hidden: Tensor, mask: Tensor, last: Tensor, p: int) -> Tensor:
         dual_anchor_concat(primary, complementary),
         dual_anchor_gate(primary, complementary, torch.full((d,), 0.25)),
         latent_attention_pool(hidden, mask, **latent_weights(d, r=3, h=5), heads=2),
-        multi_layer_attention(states, **layer_weights(2, r=3, d=d), heads=2),
     ]
     return torch.cat(parts, dim=1)
 
@@ -315,4 +269,4 @@ def test_no_argument_is_changed() -> None:
 
 def test_an_empty_batch_gives_an_empty_result() -> None:
     hidden, mask, last = torch.empty(0, 3, 4), torch.empty(0, 3), torch.empty(0, dtype=torch.long)
-    assert pool_all(hidden, mask, last, 1).shape == (0, 40)
+    assert pool_all(hidden, mask, last, 1).shape == (0, 36)

@@ -4,15 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.encoder import precision
-from instruct_embeddings.encoder.precision import (
-    Precision,
-    binary_search,
-    dequantise,
-    hamming_distances,
-    quantise,
-    unit_truncate,
-)
+from instruct_embeddings.encoder.options import Precision
+from instruct_embeddings.encoder.precision import binary_search, float_rows, quantise
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
 from tests.unit.conftest import small_rows
 
@@ -46,13 +39,13 @@ EIGHT = np.array([[0.5, -0.25, 0.0, 1.0, -1.0, 0.1, -0.1, 0.004]], dtype=np.floa
 
 def test_float32_is_left_as_it_is() -> None:
     assert quantise(EIGHT, "float32") is EIGHT
-    assert dequantise(EIGHT, "float32") is EIGHT
+    assert float_rows(EIGHT, "float32") is EIGHT
 
 
 def test_float16_rounds_to_eleven_bits() -> None:
     stored = quantise(np.array([[0.5, 1 + 2**-11, 1 + 2**-10]], np.float32), "float16")
     assert stored.dtype == np.float16
-    np.testing.assert_array_equal(dequantise(stored, "float16"), [[0.5, 1, 1 + 2**-10]])
+    np.testing.assert_array_equal(float_rows(stored, "float16"), [[0.5, 1, 1 + 2**-10]])
 
 
 def test_int8_scales_each_row_by_its_largest_number() -> None:
@@ -61,14 +54,14 @@ def test_int8_scales_each_row_by_its_largest_number() -> None:
     assert stored.dtype == np.int8
     # 127 * (1, -1/2, 0), rounded to even; a zero row stays zero; 127 * (-1, 1/10, 0)
     np.testing.assert_array_equal(stored, [[127, -64, 0], [0, 0, 0], [-127, 13, 0]])
-    np.testing.assert_allclose(dequantise(stored, "int8")[0], [1, -64 / 127, 0], rtol=1e-6)
+    np.testing.assert_array_equal(float_rows(stored, "int8")[0], [127, -64, 0])
 
 
 def test_binary_packs_the_signs_first_dimension_first() -> None:
     stored = quantise(EIGHT, "binary")
     np.testing.assert_array_equal(stored, [[0b10010101]])
     assert stored.dtype == np.uint8
-    signs = dequantise(stored, "binary")
+    signs = float_rows(stored, "binary")
     np.testing.assert_array_equal(signs, [[1, -1, -1, 1, -1, 1, -1, 1]])
     assert signs.dtype == np.float32
 
@@ -80,7 +73,7 @@ def test_binary_packs_the_signs_first_dimension_first() -> None:
 def test_no_embeddings_stay_none(name: Precision, shape: tuple[int, int]) -> None:
     stored = quantise(np.empty((0, 16), np.float32), name)
     assert stored.shape == shape
-    assert dequantise(stored, name).shape == (0, 16)
+    assert float_rows(stored, name).shape == (0, 16)
 
 
 def test_binary_of_seven_dimensions_is_refused() -> None:
@@ -89,9 +82,8 @@ def test_binary_of_seven_dimensions_is_refused() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    for function in (quantise, dequantise):
-        with pytest.raises(ConfigError, match=r"'int4' is not known.*'int8'"):
-            function(EIGHT, "int4")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"'int4' is not known.*'int8'"):
+        quantise(EIGHT, "int4")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["float16", "int8", "binary"])
@@ -111,8 +103,6 @@ def test_numbers_too_large_for_float16_are_refused() -> None:
 
 
 def test_numbers_of_another_type_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"array of float32 and .* uint8 of shape"):
-        dequantise(EIGHT, "binary")
     with pytest.raises(ConfigError, match="array of int64"):
         quantise(np.ones((2, 8), np.int64), "int8")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"shape \(8,\)"):
@@ -122,7 +112,7 @@ def test_numbers_of_another_type_are_refused() -> None:
 @given(rows=small_rows(5, 8))
 def test_the_cosine_after_int8_is_within_its_bound(rows: FloatArray) -> None:
     """Each number moves by at most half a step of 127: a row turns by at most sqrt(d) / 254."""
-    back = dequantise(quantise(rows, "int8"), "int8")
+    back = float_rows(quantise(rows, "int8"), "int8")
     cosines = (unit(rows) * unit(back)).sum(1)
     assert (cosines >= 1 - (8**0.5 / 254) ** 2).all()
 
@@ -131,56 +121,8 @@ def test_int8_and_float16_keep_the_cosines_of_embeddings() -> None:
     rows = topics(200, 64)
     exact = rows @ rows.T
     for name, error in (("float16", 5e-4), ("int8", 0.01)):
-        back = unit(dequantise(quantise(rows, name), name))  # type: ignore[arg-type]
+        back = unit(float_rows(quantise(rows, name), name))  # type: ignore[arg-type]
         assert np.abs(back @ back.T - exact).max() < error
-
-
-def test_truncation_keeps_the_first_dimensions_as_unit_vectors() -> None:
-    rows = np.array([[3, 4, 12], [0, 0, 1]], np.float32)
-    cut = unit_truncate(rows, 2)
-    np.testing.assert_allclose(cut, [[0.6, 0.8], [0, 0]], rtol=1e-6)
-    assert cut.dtype == np.float32
-    np.testing.assert_array_equal(rows, [[3, 4, 12], [0, 0, 1]])
-
-
-def test_truncation_to_all_dimensions_only_normalises() -> None:
-    np.testing.assert_allclose(unit_truncate(EIGHT, 8), unit(EIGHT), rtol=1e-6)
-
-
-@pytest.mark.parametrize("dim", [0, 9, -1, 2.0, True])
-def test_truncation_outside_the_dimensions_is_refused(dim: int) -> None:
-    with pytest.raises(ConfigError, match="not a whole number from 1 to 8"):
-        unit_truncate(EIGHT, dim)
-
-
-@pytest.mark.parametrize("d", [8, 16, 24, 32, 64, 72, 128])
-def test_hamming_distance_follows_from_the_dot_product_of_the_signs(d: int) -> None:
-    queries, documents = topics(3, d, seed=1), topics(20, d, seed=2)
-    found = hamming_distances(quantise(queries, "binary"), quantise(documents, "binary"))
-    dots = np.sign(queries) @ np.sign(documents).T
-    np.testing.assert_array_equal(found, (d - dots) / 2)
-
-
-@given(queries=small_rows(2, 16), documents=small_rows(7, 16))
-def test_hamming_distance_counts_the_signs_that_differ(
-    queries: FloatArray, documents: FloatArray
-) -> None:
-    found = hamming_distances(quantise(queries, "binary"), quantise(documents, "binary"))
-    for q, query in enumerate(queries):
-        for n, document in enumerate(documents):
-            pairs = zip(query > 0, document > 0, strict=True)
-            assert found[q, n] == sum(a != b for a, b in pairs)
-
-
-def test_bits_are_counted_alike_by_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `np.bitwise_count`, as in numpy 1.26."""
-    for width in (8, 12, 6, 5):
-        rows = np.random.default_rng(0).integers(0, 256, (9, width), dtype=np.uint8)
-        naive = [[sum(int(a).bit_count() for a in x ^ y) for y in rows] for x in rows]
-        np.testing.assert_array_equal(hamming_distances(rows, rows), naive)
-        with monkeypatch.context() as patch:
-            patch.setattr(precision, "_count_bits", precision._count_by_table)
-            np.testing.assert_array_equal(hamming_distances(rows, rows), naive)
 
 
 def test_search_rescores_the_candidates_with_the_full_query() -> None:
@@ -227,7 +169,7 @@ def test_search_equals_two_plain_sorts(
 def test_with_every_document_a_candidate_the_ranking_is_exact() -> None:
     queries, documents = topics(20, 64, seed=3), quantise(topics(50, 64, seed=4), "binary")
     rows, scores = binary_search(queries, documents, k=10, oversample=50)
-    exact = queries @ dequantise(documents, "binary").T
+    exact = queries @ float_rows(documents, "binary").T
     np.testing.assert_array_equal(rows, np.argsort(-exact, axis=1)[:, :10])
     np.testing.assert_allclose(scores, -np.sort(-exact, axis=1)[:, :10], rtol=1e-5)
 
@@ -253,9 +195,9 @@ def test_rescoring_brings_back_most_of_what_signs_lose() -> None:
     queries, documents = topics(100, 128, seed=8), topics(3000, 128, seed=9)
     exact = np.argsort(-(queries @ documents.T), axis=1)[:, :10]
     packed = quantise(documents, "binary")
-    signs_alone = np.argsort(
-        hamming_distances(quantise(queries, "binary"), packed), axis=1, kind="stable"
-    )
+    signs = float_rows(quantise(queries, "binary"), "binary")
+    agreement = signs @ float_rows(packed, "binary").T
+    signs_alone = np.argsort(-agreement, axis=1, kind="stable")
     plain = recall(signs_alone[:, :10], exact)
     rescored = recall(binary_search(queries, packed, k=10, oversample=4)[0], exact)
     assert rescored > plain + 0.1

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder.progress import progress
+from instruct_embeddings.encoder.texts import progress
 from tests.models import TEXTS, tiny
 
 

@@ -47,7 +47,7 @@ def naive_steps(
     shelf: Shelf, kind: str, encoder: InstructEncoder, *, temperature: float = 1.0, tied: bool
 ) -> Tensor:
     """States of the generated positions for all texts, shape (s, n, d)."""
-    soft = shelf.soft_prompts(encoder._lease.source.model.path)
+    soft = shelf.soft_prompts(encoder.source.model.path)
     rows = [
         naive_states(
             shelf.raw(kind), shelf.ids(kind, text, INSTRUCTION), soft, temperature, tied=tied

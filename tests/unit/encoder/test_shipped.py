@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, hub
+from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder, files
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import SETTINGS_FILE
 
-NAMES = hub.shipped()
+NAMES = files.shipped()
 MOST_BYTES = 8_000_000
 MESSAGES = {
     "angry, card": "I am furious that my card PIN was reset!",
@@ -21,16 +21,16 @@ MESSAGES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_checkpoint_is_small_and_holds_no_code(name: str) -> None:
-    files = [file for file in (hub.WEIGHTS / name).rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) <= MOST_BYTES
-    assert {file.suffix for file in files} == {".json", ".safetensors", ".md"}
+    found = [file for file in (files.WEIGHTS / name).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in found) <= MOST_BYTES
+    assert {file.suffix for file in found} == {".json", ".safetensors", ".md"}
     # Nobody but its owner could read what has other rights.
-    assert all(file.stat().st_mode & 0o044 == 0o044 for file in files)
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in found)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_checkpoint_names_its_backbone_and_no_place(name: str) -> None:
-    folder = hub.WEIGHTS / name
+    folder = files.WEIGHTS / name
     settings = EncoderSettings.from_dict(json.loads((folder / SETTINGS_FILE).read_text("utf-8")))
     assert (settings.base_model, settings.adapter, settings.backbone) == (BASE_MODEL, True, False)
     assert settings.soft_prompts == 8
@@ -43,7 +43,7 @@ def test_a_shipped_checkpoint_names_its_backbone_and_no_place(name: str) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_card_names_licences_and_limits(name: str) -> None:
-    card = (hub.WEIGHTS / name / "README.md").read_text("utf-8")
+    card = (files.WEIGHTS / name / "README.md").read_text("utf-8")
     assert all(heading in card for heading in ("## Data", "## Evaluation", "## Limits", "Licence"))
 
 

@@ -9,10 +9,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import PostProcessor, RobertaProcessing, TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from instruct_embeddings.encoder.batching import collate
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import TemplateSettings
-from instruct_embeddings.encoder.template import Template
+from instruct_embeddings.encoder.template import Template, collate
 from instruct_embeddings.errors import InstructionError, TextError
 from tests.models import SPECIAL, WORDS
 from tests.unit.encoder.conftest import Shelf

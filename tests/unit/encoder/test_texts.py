@@ -8,14 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.encoder import InstructEncoder, lease
-from instruct_embeddings.encoder.texts import (
-    check_instructions,
-    check_sentence,
-    check_texts,
-    collected_cuts,
-    warn_of_cut_texts,
-)
+from instruct_embeddings.encoder import InstructEncoder, model_cache
+from instruct_embeddings.encoder.encoder import check_texts
+from instruct_embeddings.encoder.texts import collect_truncations, warn_of_truncation
 from instruct_embeddings.errors import ConfigError, InstructionError, TextError, TruncationWarning
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
 
@@ -47,37 +42,36 @@ def test_what_is_not_a_list_of_strings_is_named(texts: object, message: str) -> 
 def test_a_lone_surrogate_is_found_with_its_text_and_character(text: str) -> None:
     with pytest.raises(TextError, match=f"Text 1 holds .* U\\+{ord(text[1]):04X} at character 1"):
         check_texts(["é", text])
-    with pytest.raises(InstructionError, match=r"half of a surrogate pair, .* at position 1"):
-        check_sentence(text)
 
 
 def test_a_pair_of_surrogates_that_became_one_character_is_fine() -> None:
     assert check_texts(["😀\x00"]) == ["😀\x00"]
 
 
-def test_an_instruction_is_stripped_and_none_stays_none() -> None:
-    assert check_sentence("  which colour\n") == "which colour"
-    assert check_sentence(None) is None
-    assert check_instructions([None, " a "]) == [None, "a"]
+@pytest.mark.parametrize("instruction", ["", " \n", "x" * 3000, 3, b"which", ["which"], "a\ud800"])
+def test_an_instruction_that_is_no_plain_sentence_is_refused(
+    encoder: InstructEncoder, instruction: Any
+) -> None:
+    with pytest.raises(InstructionError):
+        encoder.encode(TEXTS, instruction=instruction)
+    with pytest.raises(InstructionError):
+        encoder.encode_grid(TEXTS, ["fine", instruction])
 
 
-@pytest.mark.parametrize("instruction", ["", " \n", "x" * 3000, 3, b"which"])
-def test_an_instruction_that_is_no_plain_sentence_is_refused(instruction: object) -> None:
-    with pytest.raises(InstructionError):
-        check_sentence(instruction)  # type: ignore[arg-type]
-    with pytest.raises(InstructionError):
-        check_instructions(["fine", instruction])  # type: ignore[list-item]
+def test_an_instruction_is_stripped(encoder: InstructEncoder) -> None:
+    expected = encoder.encode(TEXTS, instruction=INSTRUCTION)
+    np.testing.assert_array_equal(encoder.encode(TEXTS, instruction=f" {INSTRUCTION}\n"), expected)
 
 
 @pytest.mark.parametrize("instructions", ["which colour", b"which colour"])
-def test_a_bare_instruction_is_no_list_of_them(instructions: object) -> None:
+def test_a_bare_instruction_is_no_list_of_them(encoder: InstructEncoder, instructions: Any) -> None:
     with pytest.raises(TypeError, match=r"wrap it: \[instruction\]"):
-        check_instructions(instructions)  # type: ignore[arg-type]
+        encoder.encode_grid(TEXTS, instructions)
 
 
 def test_the_warning_counts_and_says_what_to_do() -> None:
     with pytest.warns(TruncationWarning) as caught:
-        warn_of_cut_texts(1200, 34567, 8000)
+        warn_of_truncation(1200, 34567, 8000)
     assert str(caught[0].message) == (
         "1,200 of 34,567 texts are longer than the 8,000 tokens that are left for a text beside "
         "instruction and special tokens; their ends were not embedded. Split them, or raise "
@@ -86,18 +80,18 @@ def test_the_warning_counts_and_says_what_to_do() -> None:
 
 
 def test_no_cut_text_is_no_warning() -> None:
-    warn_of_cut_texts(0, 5, 10)
+    warn_of_truncation(0, 5, 10)
 
 
 def test_warnings_of_parts_are_kept_back_for_the_whole() -> None:
-    with warnings.catch_warnings(), collected_cuts() as cuts:
+    with warnings.catch_warnings(), collect_truncations() as cuts:
         warnings.simplefilter("error")
-        warn_of_cut_texts(2, 5, 10)
-        warn_of_cut_texts(0, 5, 10)
-        warn_of_cut_texts(1, 5, 12)
+        warn_of_truncation(2, 5, 10)
+        warn_of_truncation(0, 5, 10)
+        warn_of_truncation(1, 5, 12)
     assert cuts == [(2, 10), (1, 12)]
     with pytest.warns(TruncationWarning):
-        warn_of_cut_texts(1, 5, 12)
+        warn_of_truncation(1, 5, 12)
 
 
 # The same through an encoder
@@ -164,7 +158,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_bad_input_is_refused_before_a_file_is_read(
     call: dict[str, Any], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "find_source", None)
+    monkeypatch.setattr(model_cache, "find_source", None)
     encoder = InstructEncoder.from_pretrained("nobody/nothing")
     with pytest.raises(error, match=message):
         encoder.encode(**({"texts": TEXTS} | call))
@@ -184,7 +178,7 @@ def test_bad_input_is_refused_before_a_file_is_read(
 def test_bad_input_of_a_grid_is_refused_before_a_file_is_read(
     call: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "find_source", None)
+    monkeypatch.setattr(model_cache, "find_source", None)
     with pytest.raises((TypeError, ValueError), match=message):
         InstructEncoder.from_pretrained("nobody/nothing").encode_grid(**call)
 

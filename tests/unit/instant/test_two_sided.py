@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder import EncoderOptions, InstructEncoder, hub, registry
+from instruct_embeddings.encoder import EncoderOptions, InstructEncoder, files, model_cache
 from instruct_embeddings.encoder.precision import quantise
 from instruct_embeddings.errors import ClosedEncoderError, ConfigError, TruncationWarning
 from instruct_embeddings.instant import InstantQuery
@@ -135,7 +135,7 @@ def test_several_devices_are_for_documents() -> None:
     several = TwoSidedEncoder(EncoderOptions(devices=("cpu", "cpu")))
     found = several.encode_queries(TEXTS, INSTRUCTION, documents=None)
     np.testing.assert_allclose(found, by_hand(), atol=1e-6)
-    assert several._lease._workers is None
+    assert several._pool is None
 
 
 def test_what_moves_queries_stands_in_their_fingerprint(
@@ -155,11 +155,11 @@ def test_what_moves_queries_stands_in_their_fingerprint(
     assert len(set(prints)) == len(prints)
     assert make().query_fingerprint(INSTRUCTION, documents=None) == prints[0]
 
-    def retrained(name: str, revision: str | None = None) -> hub.Location:
+    def retrained(name: str, revision: str | None = None) -> files.Location:
         found = in_the_box(name, revision)
-        return hub.Location(name, tiny_instant(3), on_hub=False) if "instant" in name else found
+        return files.Location(name, tiny_instant(3), on_hub=False) if "instant" in name else found
 
-    monkeypatch.setattr(hub, "_shipped", retrained)
+    monkeypatch.setattr(files, "_shipped", retrained)
     assert make().query_fingerprint(INSTRUCTION, documents=None) != prints[0]
     assert make().fingerprint() == plain.fingerprint()
 
@@ -169,9 +169,9 @@ def test_closing_gives_back_what_moves_queries_too() -> None:
     encoder = make()
     encoder.encode(TEXTS)
     encoder.encode_queries(TEXTS, INSTRUCTION, documents=None)
-    assert len(registry.shared) == 2
+    assert len(model_cache.models) == 2
     encoder.close()
-    assert len(registry.shared) == 0
+    assert len(model_cache.models) == 0
     with pytest.raises(ClosedEncoderError):
         encoder.encode_queries(TEXTS, INSTRUCTION, documents=None)
 
@@ -180,10 +180,10 @@ def test_closing_gives_back_what_moves_queries_too() -> None:
 def test_queries_alone_load_one_model_which_goes_with_the_encoder() -> None:
     encoder = make()
     encoder.encode_queries(TEXTS, INSTRUCTION, documents=None)
-    assert len(registry.shared) == 1
+    assert len(model_cache.models) == 1
     del encoder
     gc.collect()
-    assert len(registry.shared) == 0
+    assert len(model_cache.models) == 0
 
 
 def test_a_pickle_holds_no_weights() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.encoder import hub
+from instruct_embeddings.encoder import files
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.training.config import load_config
 from instruct_embeddings.training.instant.config import read_config
@@ -12,7 +12,7 @@ from instruct_embeddings.training.instant.run import RECIPES
 from instruct_embeddings.training.plan import plan_training
 from instruct_embeddings.training.recipes import recipes
 
-WEIGHTS = hub.WEIGHTS
+WEIGHTS = files.WEIGHTS
 # As published: 0.6 and 7.62 billion; all-MiniLM-L6-v2 has 22.7 million.
 SIZES = {"minilm": 22_713_216, "qwen3-0.6b": 596_049_920, "qwen2.5-7b": 7_615_616_512}
 
@@ -46,7 +46,7 @@ def test_both_methods_have_a_recipe_for_each_size() -> None:
 def test_a_recipe_dry_runs_without_weights_and_says_what_it_takes(
     name: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "_packaged", lambda: None)
+    monkeypatch.setattr(files, "_packaged", lambda: None)
     text = recipes()[name].read_text(encoding="utf-8")
     away = [("backbone.cache_folder", str(data / "none"))]
     plan = plan_training(load_config(recipes()[name], data=data, changes=away))
@@ -74,4 +74,4 @@ def test_the_instant_query_goes_on_from_a_shipped_encoder() -> None:
     config = read_config(RECIPES / f"{INSTANT}.toml")
     assert config.instant.start in SHIPPED
     assert settings_of(INSTANT) == settings_of(config.instant.start)
-    assert {INSTANT, *SHIPPED} == set(hub.shipped())
+    assert {INSTANT, *SHIPPED} == set(files.shipped())

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 import instruct_embeddings.training as package
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder.batching import collate
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
+from instruct_embeddings.encoder.template import collate
 from instruct_embeddings.errors import CheckpointError, DataError
 from instruct_embeddings.training import run_parts, trainer
 from instruct_embeddings.training.config import TrainingConfig

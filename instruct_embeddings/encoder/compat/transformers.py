@@ -1,10 +1,10 @@
-"""Hugging Face models that are no checkpoints of ours: what their files say."""
+"""Models of transformers that are no checkpoints of ours: what their files say."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from instruct_embeddings.encoder.folder import Folder, is_count
-from instruct_embeddings.encoder.hub import Location
+from instruct_embeddings.encoder.compat.sentence_transformers import Folder, is_count
+from instruct_embeddings.encoder.files import Location
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,

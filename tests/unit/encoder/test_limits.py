@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder.bounds import MAX_TEXT_BYTES, shapes_of
 from instruct_embeddings.encoder.files import MAX_JSON_BYTES
+from instruct_embeddings.encoder.limits import MAX_TEXT_BYTES, shapes_of
 from instruct_embeddings.encoder.source import SETTINGS_FILE, WEIGHTS_FILE
 from instruct_embeddings.errors import CheckpointError
 from tests.models import INSTRUCTION, TEXTS, quiet, tiny, tiny_checkpoint

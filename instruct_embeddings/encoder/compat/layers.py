@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from instruct_embeddings._reading import brief
-from instruct_embeddings.encoder.bounds import shapes_of
-from instruct_embeddings.encoder.folder import Layer
+from instruct_embeddings.encoder.compat.sentence_transformers import Layer
+from instruct_embeddings.encoder.limits import shapes_of
 from instruct_embeddings.errors import CheckpointError
 
 _WEIGHTS = "model.safetensors"

@@ -10,7 +10,7 @@ from huggingface_hub import constants, errors
 from huggingface_hub.utils import filter_repo_objects
 
 from instruct_embeddings.encoder import BASE_MODEL, DEFAULT_MODEL, InstructEncoder
-from instruct_embeddings.encoder.hub import Location, locate, require_safetensors, shipped
+from instruct_embeddings.encoder.files import Location, locate, require_safetensors, shipped
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from tests.models import TEXTS, tiny

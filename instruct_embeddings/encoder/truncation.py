@@ -1,4 +1,4 @@
-"""Long texts are cut in characters first: a megabyte is not tokenised for a few hundred tokens.
+"""Long texts are truncated before tokenisation: a megabyte is not read for a few hundred tokens.
 
 A text may be cut only where that cannot change a token in front of the cut. That is so between a
 letter or digit and the space or line break behind it, where no token of the vocabulary holds both,
@@ -41,7 +41,7 @@ _BY_CHARACTER = {
 _SPACES_ALONE = (" {2,}", r"\s+", r"\n", " +")
 
 
-class Cutter:
+class Truncator:
     """Tokenises only as much of a text as is kept."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -61,32 +61,28 @@ class Cutter:
             room: Tokens that will be kept of each.
             tokenise: Token ids of whole texts.
         """
-        size = CHARACTERS * (room + 1)
-        if all(len(text) <= 2 * size for text in texts) or not self.can_cut:
+        if not self.can_cut:
             return tokenise(texts)
+        size = CHARACTERS * (room + 1)
         found: dict[int, list[int]] = {}
-        waiting = list(range(len(texts)))
-        while waiting:
-            parts = {place: beginning(texts[place], size) for place in waiting}
-            asked = [place for place in waiting if parts[place]]
-            # An empty part of an empty text is the whole of it; any other has no place to cut yet.
-            asked += [place for place in waiting if not texts[place]]
-            ids_of = tokenise([parts[place] for place in asked]) if asked else []
-            read = zip(asked, ids_of, strict=True)
+        while remaining := [i for i in range(len(texts)) if i not in found]:
+            starts = {i: beginning(texts[i], size) for i in remaining}
+            # An empty start is the whole of an empty text; of any other, more has to be read.
+            chosen = [i for i in remaining if starts[i] or not texts[i]]
+            ids_of = tokenise([starts[i] for i in chosen]) if chosen else []
             found |= {
-                place: ids
-                for place, ids in read
-                if len(ids) > room or len(parts[place]) == len(texts[place])
+                i: ids
+                for i, ids in zip(chosen, ids_of, strict=True)
+                if len(ids) > room or len(starts[i]) == len(texts[i])
             }
-            waiting = [place for place in waiting if place not in found]
             size *= _GROWTH
-        return [found[place] for place in range(len(texts))]
+        return [found[i] for i in range(len(texts))]
 
     @cached_property
     def can_cut(self) -> bool:
         """Whether a cut cannot change what stands in front of it."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is None or not all(map(_is_local, _parts(backend.normalizer))):
+        if backend is None or not all(map(_is_local, _flattened(backend.normalizer))):
             return False
         added = self._tokenizer.added_tokens_decoder.values()
         if any(_ACROSS.search(token.content) for token in added):
@@ -98,31 +94,30 @@ class Cutter:
 
 
 def beginning(text: str, size: int) -> str:
-    """At most `size` characters up to a place to cut, the whole of a text that is little longer.
+    """At most `size` characters up to where a text may be cut; all of one that is little longer.
 
-    Returns:
-        Empty where there is no such place.
+    Empty where it may be cut nowhere.
     """
     if len(text) <= 2 * size:
         return text
     for end in range(size, 0, -_WINDOW):
-        places = [hit.end() for hit in _CUT.finditer(text, max(0, end - _WINDOW), end)]
-        if places:
-            return text[: places[-1]]
+        cuts = [hit.end() for hit in _CUT.finditer(text, max(0, end - _WINDOW), end)]
+        if cuts:
+            return text[: cuts[-1]]
     return ""
 
 
-def _parts(normalizer: Any) -> Iterable[dict[str, Any]]:
+def _flattened(normalizer: Any) -> Iterable[dict[str, Any]]:
     """The normalisers of a sequence, as plain data."""
     if normalizer is None:
         return []
     try:
-        waiting, found = [json.loads(normalizer.__getstate__())], []
+        remaining, found = [json.loads(normalizer.__getstate__())], []
     except (TypeError, ValueError):
         return [{"type": "unknown"}]
-    while waiting:
-        one = waiting.pop()
-        waiting.extend(one.get("normalizers", []))
+    while remaining:
+        one = remaining.pop()
+        remaining.extend(one.get("normalizers", []))
         if one.get("type") != "Sequence":
             found.append(one)
     return found

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from instruct_embeddings.encoder import InstructEncoder, session
-from instruct_embeddings.encoder.batching import TokenBatch
-from instruct_embeddings.encoder.engine import Budget, Engine
+from instruct_embeddings.encoder import InstructEncoder, runner
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.registry import LoadedModel
+from instruct_embeddings.encoder.model_cache import CachedModel, LoadedModel
+from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.runner import Runner
+from instruct_embeddings.encoder.template import TokenBatch
 from instruct_embeddings.errors import EncoderMemoryError, TruncationWarning
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
 
@@ -42,17 +43,22 @@ class Memory:
         return (batch.ids * batch.mask).sum(1, keepdim=True).float()[None]
 
 
-def engine(budget: Budget, loaded: LoadedModel | None = None) -> Engine:
-    model: Any = None
+def tiny_runner(loaded: LoadedModel | None = None, **options: Any) -> Runner:
+    """A runner without a model."""
+    body = SimpleNamespace(dtype=torch.float32)
+    backbone = SimpleNamespace(causal=False, needs_right_padding=True, body=body)
+    model: Any = SimpleNamespace(backbone=backbone)
     template: Any = SimpleNamespace(pad_id=0)
-    return Engine(loaded or LoadedModel(model, template, "cpu"), threading.RLock(), budget, "right")
+    return Runner(
+        loaded or LoadedModel(model, template, "cpu"), CachedModel(), EncoderOptions(**options)
+    )
 
 
-def sums(found: Engine, forward: Memory, rows: list[list[int]] = ROWS) -> list[float]:
+def sums(found: Runner, forward: Memory, rows: list[list[int]] = ROWS) -> list[float]:
     """In the order of the rows."""
     out = np.full(len(rows), np.nan)
-    for places, result in found.run(rows, forward):
-        out[places] = result[0, :, 0]
+    for indices, result in found.run(rows, forward):
+        out[indices] = result[0, :, 0]
     return [float(number) for number in out]
 
 
@@ -61,27 +67,27 @@ LENGTHS = [float(len(row)) for row in ROWS]
 
 def test_results_come_back_to_their_places() -> None:
     forward = Memory()
-    assert sums(engine(Budget(batch_tokens=10)), forward) == LENGTHS
+    assert sums(tiny_runner(batch_tokens=10), forward) == LENGTHS
     # Longest first, at most ten tokens with padding: 5+5, 4+3, 3+2+1, 1.
     assert forward.seen == [(2, 5), (2, 4), (3, 3), (1, 1)]
 
 
 def test_no_batch_has_more_rows_than_batch_size() -> None:
     forward = Memory()
-    assert sums(engine(Budget(batch_tokens=100, batch_size=3)), forward) == LENGTHS
+    assert sums(tiny_runner(batch_tokens=100, batch_size=3), forward) == LENGTHS
     assert forward.seen == [(3, 5), (3, 3), (2, 1)]
 
 
 def test_a_text_beyond_the_budget_has_a_batch_of_its_own() -> None:
     forward = Memory()
-    assert sums(engine(Budget(batch_tokens=3)), forward) == LENGTHS
+    assert sums(tiny_runner(batch_tokens=3), forward) == LENGTHS
     assert forward.seen[:3] == [(1, 5), (1, 5), (1, 4)]
 
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: f"{type(error).__name__} {error}"[:40])
 def test_batches_are_halved_when_memory_runs_out_and_that_is_remembered(error: Exception) -> None:
     forward = Memory(12, error)
-    found = engine(Budget(batch_tokens=40))
+    found = tiny_runner(batch_tokens=40)
     assert sums(found, forward) == LENGTHS
     # 8 rows of 5 do not fit, 4 of 5 neither, 2 of 5 do.
     assert forward.seen[:3] == [(8, 5), (4, 5), (2, 5)]
@@ -94,28 +100,28 @@ def test_batches_are_halved_when_memory_runs_out_and_that_is_remembered(error: E
 def test_a_batch_made_before_memory_ran_out_is_not_tried_whole() -> None:
     forward = Memory(12)
     rows = [[1] * 5] * 24
-    assert sums(engine(Budget(batch_tokens=40)), forward, rows) == [5.0] * 24
+    assert sums(tiny_runner(batch_tokens=40), forward, rows) == [5.0] * 24
     assert [shape for shape in forward.seen if shape[0] * shape[1] > 12] == [(8, 5), (4, 5)]
 
 
 def test_what_was_remembered_holds_for_all_who_share_the_model_and_asks_for_less_stay() -> None:
-    first = engine(Budget(batch_tokens=40))
+    first = tiny_runner(batch_tokens=40)
     sums(first, Memory(12))
     second = Memory(12)
-    sums(engine(Budget(batch_tokens=4), first.loaded), second)
+    sums(tiny_runner(first.loaded, batch_tokens=4), second)
     assert max(rows * steps for rows, steps in second.seen if rows > 1) <= 4
 
 
 def test_a_single_text_that_does_not_fit_is_an_error_of_its_own() -> None:
     with pytest.raises(EncoderMemoryError, match=r"text of 5 tokens\. Use a smaller max_tok"):
-        sums(engine(Budget(batch_tokens=40)), Memory(4))
+        sums(tiny_runner(batch_tokens=40), Memory(4))
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("shapes cannot be multiplied"), ValueError("no"), KeyError("x")]
 )
 def test_other_errors_pass(error: Exception) -> None:
-    found = engine(Budget(batch_tokens=40))
+    found = tiny_runner(batch_tokens=40)
     with pytest.raises(type(error)) as caught:
         sums(found, Memory(12, error))
     assert caught.value is error
@@ -123,7 +129,7 @@ def test_other_errors_pass(error: Exception) -> None:
 
 
 def test_the_lock_is_held_during_a_pass_and_free_between() -> None:
-    found = engine(Budget(batch_tokens=5))
+    found = tiny_runner(batch_tokens=5)
     held: list[bool] = []
 
     def is_held() -> bool:
@@ -131,9 +137,9 @@ def test_the_lock_is_held_during_a_pass_and_free_between() -> None:
         got: list[bool] = []
 
         def ask() -> None:
-            got.append(found.lock.acquire(blocking=False))
+            got.append(found.entry.lock.acquire(blocking=False))
             if got[0]:
-                found.lock.release()
+                found.entry.lock.release()
 
         thread = threading.Thread(target=ask)
         thread.start()
@@ -204,7 +210,7 @@ def test_windows_of_texts_give_the_same_vectors(
     with InstructEncoder.from_pretrained(model, device="cpu", normalize=False) as encoder:
         expected = both(encoder)
         sizes.clear()
-        monkeypatch.setattr(session, "WINDOW", 4)
+        monkeypatch.setattr(runner, "WINDOW", 4)
         np.testing.assert_allclose(both(encoder), expected, atol=1e-4)
     assert sum(sizes) == 14
     assert len(sizes) >= 4

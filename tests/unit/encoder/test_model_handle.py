@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.encoder import InstructEncoder, lease, loading, registry, source
-from instruct_embeddings.encoder.lease import Lease
+from instruct_embeddings.encoder import InstructEncoder, loading, model_cache, source
+from instruct_embeddings.encoder.model_cache import ModelHandle
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import ClosedEncoderError, ModelNotFoundError
 from tests.models import TEXTS, build_model, tiny
@@ -20,19 +20,19 @@ STATM = Path("/proc/self/statm")
 
 
 @pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> registry.Registry:
-    fresh = registry.Registry()
-    monkeypatch.setattr(registry, "shared", fresh)
+def shared(monkeypatch: pytest.MonkeyPatch) -> model_cache.ModelCache:
+    fresh = model_cache.ModelCache()
+    monkeypatch.setattr(model_cache, "models", fresh)
     return fresh
 
 
 @pytest.fixture
-def held() -> Lease:
-    return Lease(EncoderOptions(model=str(tiny()), device="cpu"))
+def handle() -> ModelHandle:
+    return ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
 
 
 def test_files_are_read_once_even_by_many_threads(
-    held: Lease, monkeypatch: pytest.MonkeyPatch
+    handle: ModelHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
     find = source.find_source
@@ -41,12 +41,12 @@ def test_files_are_read_once_even_by_many_threads(
         calls.append(options)
         return find(options)
 
-    monkeypatch.setattr(lease, "find_source", counted)
+    monkeypatch.setattr(model_cache, "find_source", counted)
     started = threading.Barrier(8)
 
     def read(_: int) -> Any:
         started.wait()
-        return held.source
+        return handle.source
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(read, range(8)))
@@ -59,7 +59,7 @@ def test_a_copy_looks_for_files_only_where_others_are_asked_for(
 ) -> None:
     asked: list[EncoderOptions] = []
     find = source.find_source
-    monkeypatch.setattr(lease, "find_source", lambda o: (asked.append(o), find(o))[1])
+    monkeypatch.setattr(model_cache, "find_source", lambda o: (asked.append(o), find(o))[1])
     encoder = InstructEncoder.from_pretrained(tiny())
     assert (encoder.dimension, encoder.with_options(truncate_dim=8).dimension) == (32, 8)
     assert len(asked) == 1
@@ -69,37 +69,37 @@ def test_a_copy_looks_for_files_only_where_others_are_asked_for(
 
 def test_a_model_that_was_not_found_is_looked_for_again(tmp_path: Path) -> None:
     place = tmp_path / "model"
-    late = Lease(EncoderOptions(model=str(place)))
+    late = ModelHandle(EncoderOptions(model=str(place)))
     with pytest.raises(ModelNotFoundError):
         _ = late.source
     place.symlink_to(tiny())
     assert late.source.hidden_size == 32
 
 
-def test_a_slot_is_held_once_and_released_once(held: Lease, shared: registry.Registry) -> None:
-    other = Lease(EncoderOptions(model=str(tiny()), device="cpu"))
-    assert held.slot() is held.slot() is other.slot()
-    held.close()
-    held.close()
+def test_an_entry_is_acquired_once_and_released_once(
+    handle: ModelHandle, shared: model_cache.ModelCache
+) -> None:
+    other = ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
+    assert handle.entry is handle.entry is other.entry
+    handle.close()
+    handle.close()
     assert len(shared) == 1
     with pytest.raises(ClosedEncoderError, match=f"encoder of {str(tiny())!r} was closed"):
-        held.slot()
-    with pytest.raises(ClosedEncoderError):
-        held.workers()
+        _ = handle.entry
     other.close()
     assert len(shared) == 0
 
 
-def test_a_closed_lease_of_the_default_model_says_so() -> None:
-    closed = Lease(EncoderOptions())
+def test_a_closed_handle_of_the_default_model_says_so() -> None:
+    closed = ModelHandle(EncoderOptions())
     closed.close()
     with pytest.raises(ClosedEncoderError, match="The encoder of 'the default model' was closed"):
         closed.check_open()
 
 
-def test_a_lease_that_is_forgotten_is_released(shared: registry.Registry) -> None:
-    forgotten = Lease(EncoderOptions(model=str(tiny()), device="cpu"))
-    forgotten.slot()
+def test_a_handle_that_is_forgotten_is_released(shared: model_cache.ModelCache) -> None:
+    forgotten = ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
+    _ = forgotten.entry
     assert len(shared) == 1
     del forgotten
     gc.collect()
@@ -107,7 +107,7 @@ def test_a_lease_that_is_forgotten_is_released(shared: registry.Registry) -> Non
 
 
 def test_close_during_a_load_leaves_nothing_behind(
-    held: Lease, shared: registry.Registry, monkeypatch: pytest.MonkeyPatch
+    handle: ModelHandle, shared: model_cache.ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
     load = loading.load_model
@@ -119,11 +119,11 @@ def test_close_during_a_load_leaves_nothing_behind(
 
     monkeypatch.setattr(loading, "load_model", slow)
     with ThreadPoolExecutor(1) as pool:
-        session = pool.submit(held.session)
+        loading_now = pool.submit(handle.load)
         assert begun.wait(10)
-        held.close()
+        handle.close()
         go_on.set()
-        session.result()
+        loading_now.result()
     assert len(shared) == 0
     monkeypatch.setattr(loading, "load_model", load)
     with InstructEncoder.from_pretrained(tiny(), device="cpu") as encoder:

@@ -1,30 +1,37 @@
-"""Several devices: one worker process each, alive as long as its encoder."""
+"""Dispatch to several devices: one worker process each, alive as long as its encoder.
+
+Stands above the runner of one device, which every worker process has for itself.
+"""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from instruct_embeddings.encoder.model_cache import ModelHandle
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.texts import Cut, collected_cuts, warn_of_cut_texts
+from instruct_embeddings.encoder.texts import (
+    Request,
+    TruncatedTexts,
+    collect_truncations,
+    warn_of_truncation,
+)
 from instruct_embeddings.errors import WorkerError
 
-if TYPE_CHECKING:
-    from instruct_embeddings.encoder.encoder import InstructEncoder
-
 Array = NDArray[Any]
-# Texts of one piece of work: large enough to sort by length, small enough to share out evenly.
+# Texts of one task: large enough to sort by length, small enough to balance the load.
 CHUNK = 1024
 
-_encoder: "InstructEncoder | None" = None
+_handle: ModelHandle | None = None
 
 
-class Workers:
+class DevicePool:
     """Processes that hold the model on one device each.
 
     They are spawned, never forked: a CUDA context does not survive a fork.
@@ -47,46 +54,41 @@ class Workers:
             for device in options.devices
         ]
 
-    def embed(
-        self, texts: Sequence[str], call: dict[str, Any], out: Array, *, chunk: int = CHUNK
-    ) -> Iterator[int]:
-        """Fill `out`, shape (n, dimension), piece by piece.
-
-        Args:
-            texts: n texts.
-            call: Keyword arguments of `InstructEncoder.encode`.
-            out: Where to.
-            chunk: Texts of one piece.
+    def embed(self, request: Request, out: Array, *, chunk: int = CHUNK) -> Iterator[int]:
+        """Fill `out`, shape (1, n, dimension), task by task.
 
         Yields:
-            Number of texts of each piece.
+            Number of texts of each task.
 
         Raises:
             WorkerError: A process stopped, or was stopped by `close()`.
         """
+        texts = request.texts
         size = max(1, min(chunk, -(-len(texts) // len(self._pools))))
         # Long texts first, spread evenly: no device is left with all of them at the end.
-        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
-        pieces = [order[start : start + size] for start in range(0, len(order), size)]
-        pending: dict[Future[tuple[Array, list[Cut]]], list[int]] = {}
-        cuts: list[Cut] = []
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        tasks = [order[start : start + size] for start in range(0, len(order), size)]
+        pending: dict[Future[tuple[Array, list[TruncatedTexts]]], list[int]] = {}
+        truncated: list[TruncatedTexts] = []
         try:
             with self._named_failures():
-                for number, piece in enumerate(pieces):
+                for number, rows in enumerate(tasks):
                     pool = self._pools[number % len(self._pools)]
-                    pending[pool.submit(_encode, [texts[place] for place in piece], call)] = piece
+                    task = replace(request, texts=[texts[i] for i in rows])
+                    future = pool.submit(_encode, task, out.shape[-1], out.dtype)
+                    pending[future] = rows
                 # Not `as_completed`, which never wakes up for what `close()` cancels.
                 while pending:
-                    future, piece = next(iter(pending.items()))
-                    out[piece], cut = future.result()
+                    future, rows = next(iter(pending.items()))
+                    out[0, rows], found = future.result()
                     del pending[future]
-                    cuts += cut
-                    yield len(piece)
+                    truncated += found
+                    yield len(rows)
         finally:
             for future in pending:
                 future.cancel()
-        if cuts:
-            warn_of_cut_texts(sum(cut for cut, _ in cuts), len(texts), cuts[0][1])
+        if truncated:
+            warn_of_truncation(sum(count for count, _ in truncated), len(texts), truncated[0][1])
 
     def close(self) -> None:
         """Stop the processes."""
@@ -117,14 +119,19 @@ class Workers:
 
 
 def _start(options: EncoderOptions) -> None:
-    from instruct_embeddings.encoder.encoder import InstructEncoder
-
-    global _encoder
-    _encoder = InstructEncoder(options)
+    global _handle
+    _handle = ModelHandle(options)
 
 
-def _encode(texts: list[str], call: dict[str, Any]) -> tuple[Array, list[Cut]]:
-    if _encoder is None:
-        raise WorkerError("The worker was never started. Use `Workers`.")
-    with collected_cuts() as cuts:
-        return _encoder.encode(texts, **call), cuts
+def _encode(
+    request: Request, width: int, dtype: "np.dtype[Any]"
+) -> tuple[Array, list[TruncatedTexts]]:
+    from instruct_embeddings.encoder.runner import Runner
+
+    if _handle is None:
+        raise WorkerError("The worker was never started. Use `DevicePool`.")
+    out = np.empty((1, len(request.texts), width), dtype=dtype)
+    with collect_truncations() as truncated:
+        for _ in Runner(_handle.load(), _handle.entry, _handle.options).embed(request, out):
+            pass
+    return out[0], truncated

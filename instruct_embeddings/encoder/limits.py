@@ -32,7 +32,6 @@ _NUMBER = re.compile(r"^num_|_(eps|size|layers|heads|dim)$")
 # Sizes of windows may be negative, for none; these count something.
 _COUNT = re.compile(r"_(layers|heads)$|^n_(layer|head)s?$")
 _LARGEST_SCALE = 1_000_000
-_LEARNED = ("latent_attention", "multi_layer")
 _WHAT_TO_DO = "Fetch the model again, or use one from a source that you trust."
 
 
@@ -217,7 +216,7 @@ def check_settings(file: Path, settings: EncoderSettings, hidden_size: int) -> N
             f"ask for {wanted}. Use the backbone and the settings that it was trained with."
         )
     longest = max((size for shape in shapes.values() for size in shape), default=0)
-    learned = settings.latents if settings.pooling in _LEARNED else 0
+    learned = settings.latents if settings.pooling == "latent_attention" else 0
     if learned > longest or settings.soft_prompts > longest or settings.max_tokens > MAX_TOKENS:
         raise CheckpointError(
             f"The settings of {str(file)!r} say latents={settings.latents}, soft_prompts="

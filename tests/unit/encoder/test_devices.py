@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings.encoder import InstructEncoder, workers
+from instruct_embeddings.encoder import InstructEncoder, devices
+from instruct_embeddings.encoder.devices import DevicePool
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.workers import Workers
+from instruct_embeddings.encoder.texts import Request
 from instruct_embeddings.errors import ClosedEncoderError, TruncationWarning, WorkerError
 from tests.models import INSTRUCTION, TEXTS, tiny_checkpoint
 
@@ -38,8 +39,8 @@ class FakePool(ThreadPoolExecutor):
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> type[FakePool]:
     kind = type("Pool", (FakePool,), {})
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", kind)
-    monkeypatch.setattr(workers, "_encoder", None)
+    monkeypatch.setattr(devices, "ProcessPoolExecutor", kind)
+    monkeypatch.setattr(devices, "_handle", None)
     return kind
 
 
@@ -52,11 +53,11 @@ def two_devices(**changes: Any) -> InstructEncoder:
 
 
 def fill(texts: list[str], chunk: int) -> tuple[Any, list[int]]:
-    own = Workers(EncoderOptions(model=str(tiny_checkpoint()), devices=("cpu", "cpu")))
-    out = np.full((len(texts), 32), np.nan, dtype=np.float32)
-    sizes = list(own.embed(texts, {"instruction": INSTRUCTION}, out, chunk=chunk))
+    own = DevicePool(EncoderOptions(model=str(tiny_checkpoint()), devices=("cpu", "cpu")))
+    out = np.full((1, len(texts), 32), np.nan, dtype=np.float32)
+    sizes = list(own.embed(Request(texts, INSTRUCTION), out, chunk=chunk))
     own.close()
-    return out, sizes
+    return out[0], sizes
 
 
 @pytest.mark.usefixtures("pools")
@@ -90,7 +91,7 @@ def test_errors_of_texts_pass_unchanged() -> None:
     with two_devices(truncate_layers=9) as encoder:
         with pytest.raises(ValueError, match="the backbone has 2 layers"):
             encoder.encode(TEXTS)
-        assert not encoder._lease.workers().broken
+        assert not encoder._device_pool().broken
 
 
 def test_after_a_worker_died_the_next_call_has_new_ones(pools: type[FakePool]) -> None:
@@ -110,18 +111,18 @@ def test_to_close_an_encoder_at_work_is_an_error_of_its_own(
 ) -> None:
     working, go_on = threading.Event(), threading.Event()
 
-    def slow(texts: list[str], call: Any) -> Any:
+    def slow(request: Request, *_: Any) -> Any:
         working.set()
         assert go_on.wait(10)
-        return np.zeros((len(texts), 32), np.float32), []
+        return np.zeros((len(request.texts), 32), np.float32), []
 
-    monkeypatch.setattr(workers, "_encode", slow)
-    monkeypatch.setattr(Workers.embed, "__kwdefaults__", {"chunk": 1})
+    monkeypatch.setattr(devices, "_encode", slow)
+    monkeypatch.setattr(DevicePool.embed, "__kwdefaults__", {"chunk": 1})
     encoder = two_devices()
     with ThreadPoolExecutor(2) as threads:
         call = threads.submit(encoder.encode, TEXTS)
         assert working.wait(10)
-        pools: list[Any] = encoder._lease.workers()._pools
+        pools: list[Any] = encoder._device_pool()._pools
         closing = threads.submit(encoder.close)
         while not pools[0]._shutdown:
             time.sleep(0.001)
@@ -134,14 +135,14 @@ def test_to_close_an_encoder_at_work_is_an_error_of_its_own(
 
 
 def test_a_worker_that_was_never_started_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_encoder", None)
+    monkeypatch.setattr(devices, "_handle", None)
     with pytest.raises(WorkerError, match="never started"):
-        workers._encode(["a"], {})
+        devices._encode(Request(["a"], None), 32, np.dtype(np.float32))
 
 
 @pytest.mark.usefixtures("pools")
 def test_no_process_is_started_for_no_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "Workers", None)
+    monkeypatch.setattr(devices, "DevicePool", None)
     with two_devices() as encoder:
         assert encoder.encode([], instruction=INSTRUCTION).shape == (0, 32)
 
@@ -156,7 +157,7 @@ def encoder() -> Iterator[InstructEncoder]:
 def processes(encoder: InstructEncoder) -> list[Any]:
     return [
         process
-        for pool in encoder._lease.workers()._pools
+        for pool in encoder._device_pool()._pools
         for process in (pool._processes or {}).values()
     ]
 

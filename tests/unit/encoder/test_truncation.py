@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from transformers import PreTrainedTokenizerFast
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings.encoder.cutting import CHARACTERS, Cutter, beginning
+from instruct_embeddings.encoder.truncation import CHARACTERS, Truncator, beginning
 from instruct_embeddings.errors import TruncationWarning
 from tests.models import TEXTS, tiny
 
@@ -126,7 +126,7 @@ def test_the_tokens_that_are_kept_are_those_of_the_whole(
     reader = Reader(kind)
     texts = ["".join(pieces), " ".join(pieces), "red", ""]
     whole = reader(texts)
-    found = Cutter(reader.tokenizer).ids(texts, room, reader)
+    found = Truncator(reader.tokenizer).ids(texts, room, reader)
     assert [ids[:room] for ids in found] == [ids[:room] for ids in whole]
     assert [len(ids) > room for ids in found] == [len(ids) > room for ids in whole]
 
@@ -135,7 +135,7 @@ def test_the_tokens_that_are_kept_are_those_of_the_whole(
 def test_no_more_is_read_than_is_kept(kind: str) -> None:
     reader = Reader(kind)
     texts = ["the red ball sits on the table. " * 30_000, "red " * 250_000, "blue\n" * 200_000]
-    found = Cutter(reader.tokenizer).ids(texts, 100, reader)
+    found = Truncator(reader.tokenizer).ids(texts, 100, reader)
     assert min(map(len, found)) > 100
     assert reader.read <= 3 * CHARACTERS * 101
 
@@ -143,7 +143,7 @@ def test_no_more_is_read_than_is_kept(kind: str) -> None:
 def test_a_text_of_much_space_is_read_until_it_yields_enough() -> None:
     reader = Reader("wordpiece")
     text = ("red" + " " * 500) * 2_000
-    (found,) = Cutter(reader.tokenizer).ids([text], 20, reader)
+    (found,) = Truncator(reader.tokenizer).ids([text], 20, reader)
     assert found[:21] == (reader(["red"])[0] * 21)[:21]
     assert reader.read < 50_000
 
@@ -153,7 +153,7 @@ def test_a_text_without_a_place_to_cut_is_read_as_a_whole(text: str) -> None:
     assert beginning(text, 100) == ""
     for kind in KINDS:
         reader = Reader(kind)
-        assert Cutter(reader.tokenizer).ids([text], 5, reader) == reader([text])
+        assert Truncator(reader.tokenizer).ids([text], 5, reader) == reader([text])
 
 
 def changed(kind: str, **parts: Any) -> PreTrainedTokenizerFast:
@@ -178,11 +178,11 @@ def test_where_a_tokenizer_looks_beyond_words_texts_are_read_as_a_whole() -> Non
         changed("unigram", normalizer=normalizers.Replace("d b", "x")),
     ]
     for one in tokenizers:
-        assert not Cutter(one).can_cut
+        assert not Truncator(one).can_cut
         reader, text = Reader(one), "the red ball " * 500
-        assert Cutter(one).ids([text], 5, reader) == reader([text])
+        assert Truncator(one).ids([text], 5, reader) == reader([text])
         assert reader.read == 2 * len(text)
-    assert all(Cutter(tokenizer(kind)).can_cut for kind in KINDS)
+    assert all(Truncator(tokenizer(kind)).can_cut for kind in KINDS)
 
 
 @pytest.mark.filterwarnings("ignore::instruct_embeddings.errors.TruncationWarning")

@@ -15,20 +15,24 @@ import numpy as np
 import pytest
 import torch
 
-from instruct_embeddings.encoder import InstructEncoder, loading, registry
-from instruct_embeddings.encoder.identity import Identity
+from instruct_embeddings.encoder import InstructEncoder, loading, model_cache
+from instruct_embeddings.encoder.model_cache import (
+    CachedModel,
+    LoadedModel,
+    ModelCache,
+    model_key,
+)
 from instruct_embeddings.encoder.options import EncoderOptions
-from instruct_embeddings.encoder.registry import LoadedModel, Registry, Slot
 from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.errors import CheckpointError, ClosedEncoderError
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
 
 
 @pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """A registry of this test's own; nobody may hold a model at its end."""
-    fresh = Registry()
-    monkeypatch.setattr(registry, "shared", fresh)
+def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelCache]:
+    """A cache of this test's own; nobody may hold a model at its end."""
+    fresh = ModelCache()
+    monkeypatch.setattr(model_cache, "models", fresh)
     yield fresh
     assert len(fresh) == 0
 
@@ -43,31 +47,31 @@ def fake() -> LoadedModel:
     return LoadedModel(model, template, "cpu")
 
 
-def test_a_slot_is_one_for_each_key_and_goes_with_its_last_holder() -> None:
-    places = Registry()
-    first = places.acquire(("a",))
-    assert places.acquire(("a",)) is first
-    assert places.acquire(("b",)) is not first
-    assert len(places) == 2
-    places.release(("a",))
-    assert places.acquire(("a",)) is first
+def test_an_entry_is_one_for_each_key_and_goes_with_its_last_user() -> None:
+    cache = ModelCache()
+    first = cache.acquire(("a",))
+    assert cache.acquire(("a",)) is first
+    assert cache.acquire(("b",)) is not first
+    assert len(cache) == 2
+    cache.release(("a",))
+    assert cache.acquire(("a",)) is first
     for _ in range(2):
-        places.release(("a",))
-    assert len(places) == 1
-    assert places.acquire(("a",)) is not first
+        cache.release(("a",))
+    assert len(cache) == 1
+    assert cache.acquire(("a",)) is not first
 
 
 def test_one_release_too_many_is_harmless() -> None:
-    places = Registry()
-    places.release(("a",))
-    places.acquire(("a",))
-    places.release(("a",))
-    places.release(("a",))
-    assert len(places) == 0
+    cache = ModelCache()
+    cache.release(("a",))
+    cache.acquire(("a",))
+    cache.release(("a",))
+    cache.release(("a",))
+    assert len(cache) == 0
 
 
 def test_threads_that_come_first_together_load_once() -> None:
-    slot, started = Slot(), threading.Barrier(8)
+    entry, started = CachedModel(), threading.Barrier(8)
 
     def load() -> LoadedModel:
         time.sleep(0.05)
@@ -75,17 +79,17 @@ def test_threads_that_come_first_together_load_once() -> None:
 
     def get(_: int) -> LoadedModel:
         started.wait()
-        return slot.get(load)
+        return entry.get(load)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(get, range(8)))
     assert all(one is found[0] for one in found)
-    assert slot.loads == 1
+    assert entry.loads == 1
 
 
 def test_the_worker_is_at_hand_while_the_model_is_loaded() -> None:
     """An event loop asks for it."""
-    slot, loading_now, go_on = Slot(), threading.Event(), threading.Event()
+    entry, loading_now, go_on = CachedModel(), threading.Event(), threading.Event()
 
     def load() -> LoadedModel:
         loading_now.set()
@@ -93,27 +97,27 @@ def test_the_worker_is_at_hand_while_the_model_is_loaded() -> None:
         return fake()
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(slot.get, load)
+        future = pool.submit(entry.get, load)
         assert loading_now.wait(10)
-        assert slot.worker.submit(lambda: 3).result() == 3
-        assert slot.worker is slot.worker
+        assert entry.worker.submit(lambda: 3).result() == 3
+        assert entry.worker is entry.worker
         go_on.set()
         future.result()
-    slot.free()
+    entry.free()
 
 
-def test_a_freed_slot_lets_its_model_and_its_thread_go() -> None:
-    slot = Slot()
-    slot.get(fake)
+def test_a_freed_entry_lets_its_model_and_its_thread_go() -> None:
+    entry = CachedModel()
+    entry.get(fake)
     names = [thread.name for thread in threading.enumerate()]
-    thread = slot.worker.submit(threading.current_thread).result()
+    thread = entry.worker.submit(threading.current_thread).result()
     assert thread.name.startswith("instruct-embeddings")
     assert thread.name not in names or len(names) < threading.active_count()
-    slot.free()
+    entry.free()
     thread.join(10)
     assert not thread.is_alive()
-    slot.get(fake)
-    assert slot.loads == 2
+    entry.get(fake)
+    assert entry.loads == 2
 
 
 @pytest.mark.usefixtures("shared")
@@ -124,13 +128,13 @@ def test_encoders_of_one_model_share_its_weights(loads: list[Any]) -> None:
         for encoder in copies:
             encoder.encode(TEXTS)
             encoder.encode(TEXTS, instruction=INSTRUCTION)
-        models = {id(encoder._lease.session().loaded.model) for encoder in copies}
+        models = {id(encoder._handle.load().model) for encoder in copies}
         assert (len(models), len(loads)) == (1, 1)
         for encoder in copies:
             encoder.close()
 
 
-def test_no_device_means_the_same_as_its_name(loads: list[Any], shared: Registry) -> None:
+def test_no_device_means_the_same_as_its_name(loads: list[Any], shared: ModelCache) -> None:
     best = loading.choose_device(None)
     with (
         InstructEncoder.from_pretrained(tiny()) as one,
@@ -147,7 +151,7 @@ def test_no_device_means_the_same_as_its_name(loads: list[Any], shared: Registry
     ids=str,
 )
 def test_what_makes_other_weights_is_kept_apart(
-    options: dict[str, Any], loads: list[Any], shared: Registry
+    options: dict[str, Any], loads: list[Any], shared: ModelCache
 ) -> None:
     with make() as one, make(**options) as two:
         one.encode(TEXTS)
@@ -160,10 +164,10 @@ def test_devices_and_types_of_numbers_are_kept_apart(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     options = [EncoderOptions(model=str(tiny()), device=d) for d in ("cpu", "cuda:0", "cuda:1")]
     options.append(replace(options[0], dtype="float16"))
-    keys = [Identity(find_source(one), one).key() for one in options]
+    keys = [model_key(find_source(one), one) for one in options]
     assert len(set(keys)) == 4
     same = replace(options[0], batch_size=3, truncate_dim=8, max_tokens=9, normalize=False)
-    assert Identity(find_source(same), same).key() == keys[0]
+    assert model_key(find_source(same), same) == keys[0]
 
 
 @pytest.mark.usefixtures("shared")
@@ -173,7 +177,9 @@ def test_a_checkpoint_and_its_backbone_are_kept_apart(loads: list[Any]) -> None:
         assert len(loads) == 2
 
 
-def test_the_model_goes_when_the_last_encoder_is_closed(loads: list[Any], shared: Registry) -> None:
+def test_the_model_goes_when_the_last_encoder_is_closed(
+    loads: list[Any], shared: ModelCache
+) -> None:
     one, two = make(), make()
     expected = one.encode(TEXTS)
     two.encode(TEXTS)
@@ -189,11 +195,11 @@ def test_the_model_goes_when_the_last_encoder_is_closed(loads: list[Any], shared
     assert len(loads) == 2
 
 
-def test_the_model_goes_with_encoders_that_nobody_closed(shared: Registry) -> None:
+def test_the_model_goes_with_encoders_that_nobody_closed(shared: ModelCache) -> None:
     one, two = make(), make()
     one.encode(TEXTS)
     two.encode(TEXTS)
-    part = one._lease.session().loaded.model.backbone
+    part = one._handle.load().model.backbone
     watched = weakref.ref(part)
     del part, one
     gc.collect()
@@ -204,7 +210,7 @@ def test_the_model_goes_with_encoders_that_nobody_closed(shared: Registry) -> No
     assert watched() is None
 
 
-def test_an_encoder_that_was_never_used_holds_nothing(loads: list[Any], shared: Registry) -> None:
+def test_an_encoder_that_was_never_used_holds_nothing(loads: list[Any], shared: ModelCache) -> None:
     with make() as encoder:
         assert encoder.dimension == 32
         assert encoder.encode([]).shape == (0, 32)
@@ -225,7 +231,7 @@ def test_an_encoder_that_was_never_used_holds_nothing(loads: list[Any], shared: 
 )
 @pytest.mark.parametrize("used", [True, False])
 def test_a_closed_encoder_refuses(
-    use: Callable[[InstructEncoder], Any], used: bool, shared: Registry
+    use: Callable[[InstructEncoder], Any], used: bool, shared: ModelCache
 ) -> None:
     encoder = make()
     if used:
@@ -244,7 +250,7 @@ async def test_a_closed_encoder_refuses_in_an_event_loop_too() -> None:
 
 
 def test_threads_that_use_a_model_first_together_load_it_once(
-    loads: list[Any], shared: Registry
+    loads: list[Any], shared: ModelCache
 ) -> None:
     with make() as expected_from:
         expected = expected_from.encode(TEXTS)
@@ -264,7 +270,7 @@ def test_threads_that_use_a_model_first_together_load_it_once(
 
 
 def test_a_load_that_fails_leaves_nothing_and_can_be_tried_again(
-    tmp_path: Path, loads: list[Any], shared: Registry
+    tmp_path: Path, loads: list[Any], shared: ModelCache
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny(), folder)
@@ -274,9 +280,9 @@ def test_a_load_that_fails_leaves_nothing_and_can_be_tried_again(
         for _ in range(2):
             with pytest.raises(CheckpointError, match="no safetensors"):
                 encoder.encode(TEXTS)
-        slot = encoder._lease.slot()
-        assert (slot.loads, slot._loaded) == (0, None)
+        entry = encoder._handle.entry
+        assert (entry.loads, entry._loaded) == (0, None)
         (tmp_path / "aside").rename(weights)
         np.testing.assert_array_equal(encoder.encode(TEXTS), other.encode(TEXTS))
-        assert slot.loads == 1
+        assert entry.loads == 1
     assert len(shared) == 0
