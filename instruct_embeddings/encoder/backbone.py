@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,6 @@ from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
-
-
-@dataclass(frozen=True)
-class Hidden:
-    """What a forward pass leaves.
-
-    Attributes:
-        last: Last hidden states, shape (b, t, d).
-        layers: Hidden states of every layer, where asked for; l tensors of shape (b, t, d).
-    """
-
-    last: Tensor
-    layers: tuple[Tensor, ...] = ()
 
 
 class Backbone(nn.Module):
@@ -119,15 +105,13 @@ class Backbone(nn.Module):
         mask: Tensor,
         *,
         cache: "Cache | None" = None,
-        all_layers: bool = False,
-    ) -> Hidden:
-        """Hidden states.
+    ) -> Tensor:
+        """Last hidden states, shape (b, t, d).
 
         Args:
             inputs: Token ids, shape (b, t), or input embeddings, shape (b, t, d).
             mask: 1 at real positions, shape (b, c + t) where the cache holds c positions.
             cache: Keys and values of a causal backbone; grows by t positions.
-            all_layers: Keep the hidden states of every layer.
         """
         steps = inputs.shape[1]
         arguments: dict[str, Any] = {"attention_mask": mask}
@@ -142,10 +126,8 @@ class Backbone(nn.Module):
             arguments["token_type_ids"] = torch.zeros_like(mask[:, -steps:])
         if self.causal:
             arguments |= {"past_key_values": cache, "use_cache": cache is not None}
-        if all_layers:
-            arguments["output_hidden_states"] = True
-        out = self.body(**arguments, return_dict=True)
-        return Hidden(out.last_hidden_state, tuple(out.hidden_states[1:]) if all_layers else ())
+        out: Tensor = self.body(**arguments, return_dict=True).last_hidden_state
+        return out
 
     def soft_token(self, hidden: Tensor, temperature: float) -> Tensor:
         """The next input embedding as the model expects it: softmax(logits / T) E.

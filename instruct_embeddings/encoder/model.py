@@ -117,7 +117,7 @@ class InstEmb(nn.Module):
             )
             return self.finish(refinement_pool(generated, refinement.pooling))
         inputs = self.embed_inputs(batch) if batch.soft_prompts else batch.ids
-        hidden = self.backbone(inputs, batch.mask).last
+        hidden = self.backbone(inputs, batch.mask)
         given = PoolInputs(hidden, batch.mask, batch.last, batch.soft_prompts, prompt)
         return self.pool(given)[None]
 
@@ -133,7 +133,7 @@ class InstEmb(nn.Module):
         """
         with self.backbone.without_adapter():
             hidden = self.backbone(batch.ids, batch.mask)
-        inputs = PoolInputs(hidden.last, batch.mask, batch.last, 0, prompt=prompt)
+        inputs = PoolInputs(hidden, batch.mask, batch.last, 0, prompt)
         out: Tensor = self.layers(self.generic_pooler(inputs))
         return out[None]
 
@@ -167,12 +167,12 @@ class SharedTexts:
         cache = DynamicCache()
         backbone = self.model.backbone
         ids, read = pad_left(batch.ids, batch.mask)
-        text = backbone(ids, read, cache=cache).last
+        text = backbone(ids, read, cache=cache)
         length = ids.shape[1]
         found = []
         for embeds in self._tail_embeddings(batch):
             mask = torch.cat([read, read.new_ones(embeds.shape[:2])], dim=1)
-            tail = backbone(embeds, mask, cache=cache).last
+            tail = backbone(embeds, mask, cache=cache)
             found.append(self._embedding(text, tail, mask, cache))
             # Negative: the number of positions to drop, in every version of transformers.
             cache.crop(length - cache.get_seq_length())

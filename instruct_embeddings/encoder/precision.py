@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings._types import FloatArray
+from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.options import Precision, one_of
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
 
@@ -82,6 +83,48 @@ def float_rows(stored: NDArray[Any], precision: Precision) -> FloatArray:
     if precision == "binary":
         return np.unpackbits(stored, axis=1).astype(np.float32) * 2 - 1
     return stored.astype(np.float32, copy=False)
+
+
+def binary_search(
+    queries: FloatArray, documents: NDArray[np.uint8], *, k: int, oversample: int = 4
+) -> tuple[IntArray, FloatArray]:
+    """Nearest documents of which only the signs are stored.
+
+    The Hamming distance between signs chooses `k * oversample` candidates; these are ranked by the
+    inner product of the full query and the documents' signs (BPR, Yamada et al., 2021, section 3).
+    Ties go to the lower row.
+
+    Args:
+        queries: Shape (q, d).
+        documents: Packed signs as of `quantise(..., "binary")`, shape (n, d / 8).
+        k: Documents to return for each query; all of them where there are fewer.
+        oversample: Candidates for each document returned.
+
+    Returns:
+        Rows of the documents, best first, and their inner products; both of shape (q, min(k, n)).
+
+    Raises:
+        ConfigError: `k` or `oversample` is below 1, or queries and documents do not fit together.
+        InvalidVectorsError: A query holds NaN or infinite numbers.
+    """
+    for name, value in (("k", k), ("oversample", oversample)):
+        at_least(name, value, 1, optional=False)
+    bits = quantise(queries, "binary")
+    if documents.dtype != np.uint8 or documents.shape[1:] != bits.shape[1:]:
+        raise ConfigError(
+            f"documents is an array of {documents.dtype} and shape {documents.shape}; uint8 of "
+            f"shape (n, {bits.shape[1]}) is needed. Embed both sides with the same model."
+        )
+    shape = (len(bits), min(k, len(documents)))
+    rows, scores = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
+    for i, query in enumerate(np.asarray(queries, dtype=np.float64)):
+        distances = _BIT_COUNTS[documents ^ bits[i]].sum(axis=1, dtype=np.int64)
+        candidates = np.argsort(distances, kind="stable")[: k * oversample]
+        # Summed in float64 and rounded, equal documents have equal scores wherever they stand.
+        found = (float_rows(documents[candidates], "binary") @ query).astype(np.float32)
+        order = np.lexsort((candidates, -found))[:k]
+        rows[i], scores[i] = candidates[order], found[order]
+    return rows, scores
 
 
 def _check_finite(rows: NDArray[np.floating[Any]]) -> None:

@@ -6,7 +6,7 @@ Tsai et al., "Let LLMs Speak Embedding Languages" (ICLR 2026, arXiv 2509.24291),
 import torch
 from torch import Tensor
 
-from instruct_embeddings.encoder.backbone import Backbone, Hidden
+from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.settings import RefinementSettings
 
 
@@ -37,7 +37,7 @@ def generate(
 
         cache = DynamicCache()
         embeds, mask = pad_left(embeds, mask)
-        final = backbone(embeds, mask, cache=cache).last[:, -1]
+        final = backbone(embeds, mask, cache=cache)[:, -1]
         return continue_cached(backbone, cache, mask, final, steps, settings)
     generated = []
     for step in range(steps + 1):
@@ -75,7 +75,7 @@ def continue_cached(
     for _ in range(steps):
         token = backbone.soft_token(final, settings.temperature)
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        final = backbone(token[:, None], mask, cache=cache).last[:, -1]
+        final = backbone(token[:, None], mask, cache=cache)[:, -1]
         generated.append(final)
     return torch.stack(generated, dim=1)
 
@@ -115,9 +115,9 @@ def refinement_pool(generated: Tensor, how: str) -> Tensor:
     return states.cumsum(0) / counts[:, None, None]
 
 
-def _final(hidden: Hidden, mask: Tensor) -> Tensor:
+def _final(hidden: Tensor, mask: Tensor) -> Tensor:
     """Hidden state of the last real position of each row, shape (b, d)."""
-    return hidden.last[torch.arange(len(mask), device=mask.device), _last_real(mask)]
+    return hidden[torch.arange(len(mask), device=mask.device), _last_real(mask)]
 
 
 def _last_real(mask: Tensor) -> Tensor:

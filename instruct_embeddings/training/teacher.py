@@ -99,7 +99,7 @@ class Teacher:
         whole = torch.empty_like(answer)
         with self._frozen():
             for places, batch in self._rows.plain_batches(rows):
-                hidden = backbone(batch.ids, batch.mask).last
+                hidden = backbone(batch.ids, batch.mask)
                 own = torch.tensor([counts[i] for i in places], device=batch.last.device)
                 steps, ends = torch.arange(hidden.shape[1], device=own.device), batch.last[:, None]
                 inside = (steps <= ends) & (steps > ends - own[:, None])
@@ -113,7 +113,7 @@ class Teacher:
         out = torch.empty(len(rows), self.width, device=self._model.backbone.device)
         with self._frozen():
             for places, batch in self._rows.plain_batches(rows):
-                hidden = self._model.backbone(batch.ids, batch.mask).last
+                hidden = self._model.backbone(batch.ids, batch.mask)
                 pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
                 out[places] = self._model.generic_pooler(pooled).float()
         return functional.normalize(out, dim=-1)

@@ -154,8 +154,8 @@ def check_reading(backbone: "Backbone", place: Path) -> None:
     before = _plain_state(backbone.body)
     try:
         with torch.no_grad():
-            expected = backbone(alone, torch.ones_like(alone)).last
-            found = backbone(ids, mask).last
+            expected = backbone(alone, torch.ones_like(alone))
+            found = backbone(ids, mask)
         if expected.shape != (1, count, backbone.hidden_size):
             raise ValueError(f"{count} tokens have states of the shape {tuple(expected.shape)}")
         found = found[1:, inside]

@@ -52,22 +52,20 @@ def test_states_are_those_of_the_plain_model_without_padding(
     if model.needs_right_padding:
         side = "right"
     batch = collate(ROWS, soft_prompts=0, pad_id=PAD, side=side)
-    found = model(batch.ids, batch.mask, all_layers=True)
-    assert len(found.layers) == model.depth == 2
-    assert found.last.shape[-1] == model.hidden_size == 32
-    torch.testing.assert_close(found.layers[-1], found.last)
-    layers = torch.stack(found.layers)
+    found = model(batch.ids, batch.mask)
+    assert model.depth == 2
+    assert found.shape[-1] == model.hidden_size == 32
     for row, expected in enumerate(one_by_one(shelf.raw(kind))):
         real = batch.mask[row].bool()
-        torch.testing.assert_close(layers[:, row, real], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found[row, real], expected[-1], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_token_ids_and_their_embeddings_give_the_same(shelf: Shelf, kind: str) -> None:
     model = backbone(shelf, kind)
     batch = collate(ROWS, soft_prompts=0, pad_id=PAD, side="right")
-    by_id = model(batch.ids, batch.mask).last
-    by_embedding = model(model.embed(batch.ids), batch.mask).last
+    by_id = model(batch.ids, batch.mask)
+    by_embedding = model(model.embed(batch.ids), batch.mask)
     real = batch.mask.bool()
     torch.testing.assert_close(by_id[real], by_embedding[real], atol=1e-5, rtol=1e-5)
 
@@ -76,10 +74,10 @@ def test_token_ids_and_their_embeddings_give_the_same(shelf: Shelf, kind: str) -
 def test_a_cache_continues_where_it_ends(shelf: Shelf, kind: str) -> None:
     model = backbone(shelf, kind)
     batch = collate(ROWS, soft_prompts=0, pad_id=PAD, side="left")
-    cache, whole = DynamicCache(), model(batch.ids, batch.mask).last
+    cache, whole = DynamicCache(), model(batch.ids, batch.mask)
     model(batch.ids[:, :4], batch.mask[:, :4], cache=cache)
     model(batch.ids[:, 4:8], batch.mask[:, :8], cache=cache)
-    last = model(batch.ids[:, 8:], batch.mask, cache=cache).last
+    last = model(batch.ids[:, 8:], batch.mask, cache=cache)
     torch.testing.assert_close(last, whole[:, 8:], atol=1e-5, rtol=1e-5)
 
 
@@ -93,7 +91,7 @@ def test_a_soft_token_mixes_all_embeddings_by_the_chances_of_the_next_token(
     ids = torch.tensor([ROWS[0]])
     chances = (raw(input_ids=ids).logits[:, -1] / temperature).softmax(-1)
     table = raw.get_input_embeddings()(torch.arange(chances.shape[1]))
-    found = model.soft_token(model(ids, torch.ones_like(ids)).last[:, -1], temperature)
+    found = model.soft_token(model(ids, torch.ones_like(ids))[:, -1], temperature)
     torch.testing.assert_close(found, chances @ table, atol=1e-5, rtol=1e-5)
 
 
@@ -101,7 +99,7 @@ def test_a_soft_token_mixes_all_embeddings_by_the_chances_of_the_next_token(
 def test_a_cold_soft_token_is_the_likeliest_token(shelf: Shelf, kind: str) -> None:
     model = backbone(shelf, kind)
     ids = torch.tensor([ROWS[0]])
-    hidden = model(ids, torch.ones_like(ids)).last[:, -1]
+    hidden = model(ids, torch.ones_like(ids))[:, -1]
     table = model.embed(torch.arange(len(model.body.get_input_embeddings().weight)))
     likeliest = (hidden @ table.T).argmax()
     torch.testing.assert_close(model.soft_token(hidden, 1e-4)[0], table[likeliest])
@@ -113,7 +111,7 @@ def test_the_head_of_a_masked_language_model_gives_its_logits(shelf: Shelf, kind
     ids = torch.tensor([ROWS[0]])
     chances = raw(input_ids=ids).logits[:, -1].softmax(-1)
     table = raw.get_input_embeddings().weight
-    hidden = model(ids, torch.ones_like(ids)).last[:, -1]
+    hidden = model(ids, torch.ones_like(ids))[:, -1]
     torch.testing.assert_close(model.soft_token(hidden, 1.0), chances @ table, atol=1e-5, rtol=1e-5)
     tied = backbone(shelf, kind).soft_token(hidden, 1.0)
     assert not torch.allclose(model.soft_token(hidden, 1.0), tied, atol=1e-3)
@@ -129,7 +127,8 @@ def test_layers_are_cut_within_a_context_only(shelf: Shelf) -> None:
     ids = torch.tensor([ROWS[0]])
 
     def layers() -> int:
-        return len(model(ids, torch.ones_like(ids), all_layers=True).layers)
+        out = model.body(input_ids=ids, output_hidden_states=True)
+        return len(out.hidden_states) - 1
 
     with model.truncated(1):
         assert layers() == 1
@@ -160,8 +159,8 @@ def test_a_model_without_an_adapter_has_none_to_switch_off(shelf: Shelf, kind: s
     model = backbone(shelf, kind)
     batch = collate(ROWS, soft_prompts=0, pad_id=PAD, side="right")
     with model.without_adapter():
-        inside = model(batch.ids, batch.mask).last
-    torch.testing.assert_close(inside, model(batch.ids, batch.mask).last)
+        inside = model(batch.ids, batch.mask)
+    torch.testing.assert_close(inside, model(batch.ids, batch.mask))
 
 
 def test_a_model_whose_layers_are_not_in_a_list_is_read_and_not_cut() -> None:
@@ -172,13 +171,12 @@ def test_a_model_whose_layers_are_not_in_a_list_is_read_and_not_cut() -> None:
     model = Backbone(raw, causal=False)
     assert (model.depth, model.input_size, model.hidden_size) == (3, 4, 8)
     ids = torch.tensor([ROWS[0]])
-    found = model(ids, torch.ones_like(ids), all_layers=True)
-    assert len(found.layers) == 3
-    torch.testing.assert_close(found.last, raw(input_ids=ids).last_hidden_state)
+    found = model(ids, torch.ones_like(ids))
+    torch.testing.assert_close(found, raw(input_ids=ids).last_hidden_state)
     with pytest.raises(ConfigError, match=r"AlbertModel has no list of 3 layers .* be cut"):
         model.truncated(2).__enter__()
     with pytest.raises(ConfigError, match=r"of 4 dimensions and hidden states of 8"):
-        model.soft_token(found.last[:, -1], 1.0)
+        model.soft_token(found[:, -1], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -212,4 +210,4 @@ def test_a_causal_model_is_told_positions_from_where_it_would_begin_itself() -> 
         model = Backbone(raw.eval(), causal=True)
         assert model.positions == most
         expected = raw(input_ids=ids).last_hidden_state
-        torch.testing.assert_close(model(ids, torch.ones_like(ids)).last, expected)
+        torch.testing.assert_close(model(ids, torch.ones_like(ids)), expected)

@@ -112,7 +112,7 @@ def test_states_are_means_over_the_tokens_of_the_answer(folder: Path, kind: str)
         for place, (row, count) in enumerate(zip(rows, counts, strict=True)):
             ids = torch.tensor([row])
             with torch.no_grad(), backbone.without_adapter():
-                hidden = backbone(ids, torch.ones_like(ids)).last[0]
+                hidden = backbone(ids, torch.ones_like(ids))[0]
             expected = hidden[-count:].mean(0)
             torch.testing.assert_close(found.answer[place], expected, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(found.whole[place], hidden.mean(0), atol=1e-5, rtol=1e-5)
