@@ -18,8 +18,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.errors import InstructEmbeddingsError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.retrieval.constrained import CANDIDATES, obey
-from instruct_embeddings.retrieval.constraints import find_constraints
+from instruct_embeddings.retrieval.constraints import CANDIDATES, find_constraints, obey
 from instruct_embeddings.retrieval.instant import InstantAnswers
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.testing import InMemoryCollection

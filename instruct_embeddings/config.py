@@ -93,7 +93,12 @@ def check_instruction(instruction: str) -> str:
 
 def normalise_instruction(instruction: str) -> str:
     """The form under which a transform is found again: case, spacing and end marks do not count."""
-    text = " ".join(check_instruction(instruction).casefold().split())
+    return normal_form(check_instruction(instruction))
+
+
+def normal_form(instruction: str) -> str:
+    """The same of an instruction that was checked before."""
+    text = " ".join(instruction.casefold().split())
     return text.rstrip(" .?!") or text
 
 

@@ -104,10 +104,12 @@ class Neighbours:
         ids: Identifiers.
         scores: Similarity in the collection's own space, higher is closer, shape (n,): the cosine
             for `cosine`, the inner product for `ip`, minus the squared distance for `l2`.
+        vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not wanted.
     """
 
     ids: tuple[str, ...]
     scores: FloatArray
+    vectors: FloatArray = field(default_factory=_no_vectors)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -156,8 +158,12 @@ class VectorCollection(Protocol):
         k: int,
         where: Where | None = None,
         where_document: Where | None = None,
+        vectors: bool = False,
     ) -> Neighbours:
-        """The `k` nearest rows of one vector, shape (d,), by the index; ids and scores only.
+        """The `k` nearest rows of one vector, shape (d,), by the index.
+
+        `vectors` asks for their vectors, in the same request where the store can; ids and scores
+        always come.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.

@@ -5,6 +5,7 @@ Both are deterministic, need numpy only and hold what the real ones promise.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -207,6 +208,7 @@ class InMemoryCollection:
         k: int,
         where: Where | None = None,
         where_document: Where | None = None,
+        vectors: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), exactly."""
         query = np.asarray(vector, dtype=np.float32)
@@ -215,7 +217,8 @@ class InMemoryCollection:
         places = self._matching(where, where_document)
         scores = _similarity(query, self._vectors[places], self._space)
         best = np.argsort(-scores, kind="stable")[:k]
-        return Neighbours(tuple(self._ids[i] for i in places[best]), scores[best])
+        found = Neighbours(tuple(self._ids[i] for i in places[best]), scores[best])
+        return replace(found, vectors=self._vectors[places[best]]) if vectors else found
 
     def _check(self, dimension: int) -> None:
         if dimension != self.info().dimension:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from instruct_embeddings.retrieval.hits import Hit
+    from instruct_embeddings.retrieval.ranking import Hit
 
 
 _WIDEST_SHORT = 24

@@ -189,7 +189,7 @@ def _writing(collection: "chromadb.Collection", names: list[str]) -> Iterator[No
 @contextmanager
 def _reaching(collection: "chromadb.Collection", names: Collection[str]) -> Iterator[None]:
     """Say how far it came where the server does not answer."""
-    translated = require("chroma_instruct_embeddings.translation", extra="chroma").translated
+    translated = require("chroma_instruct_embeddings.errors", extra="chroma").translated
     try:
         with translated(collection):
             yield

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress
 
-    from instruct_embeddings.retrieval.progress import FitEvent, OnFit
+    from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
 
 P = ParamSpec("P")
 

@@ -1,6 +1,7 @@
 """Arrays as a collection, so that texts and vectors at hand can be searched and learned from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -83,6 +84,7 @@ class ArrayCollection:
         k: int,
         where: Where | None = None,
         where_document: Where | None = None,
+        vectors: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,)."""
         _refuse_filters(where, where_document)
@@ -95,7 +97,8 @@ class ArrayCollection:
         scores = self.vectors @ query
         best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
         best = best[np.argsort(-scores[best], kind="stable")]
-        return Neighbours(tuple(self._ids[position] for position in best), scores[best])
+        found = Neighbours(tuple(self._ids[position] for position in best), scores[best])
+        return replace(found, vectors=self.vectors[best]) if vectors else found
 
     def _rows(self, positions: Sequence[int], vectors: bool, records: bool) -> Rows:
         everything = Rows(

@@ -13,9 +13,8 @@ from instruct_embeddings.explain.categories import Categorised, adapted_view, ca
 from instruct_embeddings.explain.explanation import Cloud, Explanation, Moved, Reading
 from instruct_embeddings.explain.proposals import CLOSE, propose_filter
 from instruct_embeddings.protocols import Rows
-from instruct_embeddings.retrieval.constrained import CANDIDATES, speaks
-from instruct_embeddings.retrieval.constraints import find_constraints
-from instruct_embeddings.retrieval.hits import Hit, RankedBy
+from instruct_embeddings.retrieval.constraints import CANDIDATES, find_constraints, speaks
+from instruct_embeddings.retrieval.ranking import Hit, RankedBy
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import InstructionTransform

@@ -9,7 +9,7 @@ from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.proposals import FilterProposal
 from instruct_embeddings.retrieval.constraints import Constraint
-from instruct_embeddings.retrieval.hits import RankedBy
+from instruct_embeddings.retrieval.ranking import RankedBy
 from instruct_embeddings.transform.report import FitReport
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from instruct_embeddings._printable import literal_console
 from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.explain.explanation import Explanation, Moved, Reading
-from instruct_embeddings.retrieval.hits import RankedBy
 from instruct_embeddings.retrieval.kinds import compares_documents, kind_of
+from instruct_embeddings.retrieval.ranking import RankedBy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,7 +15,7 @@ from instruct_embeddings.hosts.engine import (
 from instruct_embeddings.hosts.options import SearchOptions
 from instruct_embeddings.hosts.retriever import HostRetriever, check_default, check_query
 from instruct_embeddings.retrieval.composition import Asked
-from instruct_embeddings.retrieval.progress import OnFit
+from instruct_embeddings.retrieval.fitting import OnFit
 
 __all__ = [
     "UNSET",

@@ -13,7 +13,7 @@ from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.retrieval.composition import Asked
-from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings.retrieval.ranking import Hit
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.transform.vectors import unit_rows
 

@@ -1,9 +1,9 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
 from instruct_embeddings.retrieval.drift import Drift
-from instruct_embeddings.retrieval.hits import Hit
-from instruct_embeddings.retrieval.progress import FitEvent
-from instruct_embeddings.retrieval.questions import Questions
+from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
+from instruct_embeddings.retrieval.questions import Questions, Relevant
+from instruct_embeddings.retrieval.ranking import Hit
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows
@@ -13,7 +13,9 @@ __all__ = [
     "FitEvent",
     "Hit",
     "InstructRetriever",
+    "OnFit",
     "Questions",
+    "Relevant",
     "Reuse",
     "sample_rows",
 ]

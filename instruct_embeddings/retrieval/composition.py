@@ -1,4 +1,4 @@
-"""Several instructions in one search."""
+"""Instructions of one search, and several of them as one."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,64 +9,47 @@ import numpy as np
 
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.config import check_instruction, normalise_instruction
+from instruct_embeddings.config import check_instruction, normal_form
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.retrieval.hits import RankedBy
-from instruct_embeddings.retrieval.instant import InstantRanker
-from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.retrieval.ranking import RankedBy, Ranker
+from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
 Asked: TypeAlias = str | Mapping[str, float]
+"""One instruction, or several with positive weights."""
 _MAX_INSTRUCTIONS = 16
 
 
 @dataclass(frozen=True)
 class Part:
-    """One instruction of a composition.
+    """What ranks under one instruction.
 
     Attributes:
-        transform: Ranks under it: a fitted transform, or the instant query.
-        weight: Its share; those of all parts add up to 1.
-        asked: The instruction that was asked for.
-        adapts: Whether it is used; otherwise the generic vectors have its share.
-        blend: Share of the adapted score in it, where judged questions have chosen one.
+        ranker: A fitted transform, or the instant query.
+        ranked_by: What it is; "generic" where the generic vectors have its weight.
+        blend: Factor of the blend of the search: what judged questions have chosen, 0 where it is
+            not used.
+        weight: Its weight among several; all of them add up to 1.
+        reused: The instruction it was fitted for, where that is another one.
     """
 
-    transform: InstructionTransform | InstantRanker
-    weight: float
-    asked: str
-    adapts: bool = True
+    ranker: Ranker
+    ranked_by: RankedBy
     blend: float = 1.0
-
-    @property
-    def ranked_by(self) -> RankedBy:
-        """What ranks under it."""
-        if not self.adapts:
-            return "generic"
-        return "instant" if isinstance(self.transform, InstantRanker) else "fitted"
-
-    def fold(self, vectors: FloatArray, blend: float) -> FloatArray:
-        """Its share of folded queries, shape (n, d) to (n, d)."""
-        return self.weight * self.transform.fold(vectors, self._share(blend))
-
-    def score(self, query: FloatArray, documents: FloatArray, blend: float) -> FloatArray:
-        """Its share of the scores, shapes (1, d) and (n, d) to (n,)."""
-        return self.weight * self.transform.score(query, documents, self._share(blend))
-
-    def _share(self, blend: float) -> float:
-        return blend * self.blend if self.adapts else 0.0
+    weight: float = 1.0
+    reused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Composition:
     """Weighted instructions of one collection that act as one.
 
-    Folded queries are added up before the index is asked, so that there is still one request;
+    Folded queries are added up before the index is searched, so that there is still one request;
     scores of candidates are added up with the same weights.
 
     Attributes:
-        parts: At least one.
+        parts: At least two.
     """
 
     parts: tuple[Part, ...]
@@ -74,46 +57,55 @@ class Composition:
     @property
     def collection(self) -> CollectionInfo:
         """The collection of all of them."""
-        return self.parts[0].transform.collection
+        return self.parts[0].ranker.collection
 
     @property
     def norms(self) -> Norms:
         """Lengths of the stored vectors."""
-        return self.parts[0].transform.norms
+        return self.parts[0].ranker.norms
 
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""
-        return all(part.transform.order_is_exact for part in self.parts)
+        return all(part.ranker.order_is_exact for part in self.parts)
 
     @property
     def mix(self) -> float:
-        """The largest share of a rescoring space; 0 where none rescores."""
-        return max(part.transform.mix for part in self.parts)
-
-    @property
-    def ranked_by(self) -> RankedBy:
-        """What ranks: that of all parts, or "mixed" where they differ."""
-        kinds = {part.ranked_by for part in self.parts}
-        return kinds.pop() if len(kinds) == 1 else "mixed"
-
-    @property
-    def reused(self) -> tuple[str, ...]:
-        """Instructions whose transforms serve for others that mean the same."""
-        pairs = [(part.transform.instruction, part.asked) for part in self.parts]
-        return tuple(
-            own
-            for own, asked in pairs
-            if normalise_instruction(own) != normalise_instruction(asked)
-        )
+        """The largest weight of a rescoring space; 0 where none rescores."""
+        return max(part.ranker.mix for part in self.parts)
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries, shape (n, d) to unit rows of shape (n, d)."""
-        return unit_rows(_sum([part.fold(vectors, blend) for part in self.parts]))
+        folded = [
+            part.weight * part.ranker.fold(vectors, blend * part.blend) for part in self.parts
+        ]
+        return unit_rows(_sum(folded))
 
-    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+    def score(
+        self,
+        query: FloatArray,
+        documents: FloatArray,
+        blend: float = 1.0,
+        *,
+        folded: FloatArray | None = None,
+    ) -> FloatArray:
         """Final scores of candidates in [-1, 1], shapes (1, d) and (n, d) to (n,)."""
-        return _sum([part.score(query, documents, blend) for part in self.parts])
+        del folded  # of all together: each part scores by its own
+        scores = [
+            part.weight * part.ranker.score(query, documents, blend * part.blend)
+            for part in self.parts
+        ]
+        return _sum(scores)
+
+
+def compose(parts: Sequence[Part]) -> Part:
+    """Several parts as one, whose blends count within it."""
+    kinds = {part.ranked_by for part in parts}
+    return Part(
+        Composition(tuple(parts)),
+        kinds.pop() if len(kinds) == 1 else "mixed",
+        reused=tuple(text for part in parts for text in part.reused),
+    )
 
 
 def _sum(arrays: Sequence[FloatArray]) -> FloatArray:
@@ -122,9 +114,6 @@ def _sum(arrays: Sequence[FloatArray]) -> FloatArray:
 
 def check_asked(asked: Asked) -> dict[str, float]:
     """Instructions with weights that add up to 1.
-
-    Args:
-        asked: One instruction, or several with positive weights.
 
     Raises:
         InstructionError: There is none, there are more than 16, two mean the same, or a weight is
@@ -137,23 +126,26 @@ def check_asked(asked: Asked) -> dict[str, float]:
             f"Got {len(asked)} instructions; 1 to {_MAX_INSTRUCTIONS} can be combined. "
             'Pass {"What problem is reported?": 0.7, "How urgent is it?": 0.3}.'
         )
-    forms: dict[str, str] = {}
-    for text, weight in asked.items():
-        if (other := forms.setdefault(normalise_instruction(text), text)) is not text:
+    texts: dict[str, str] = {}
+    weights: dict[str, float] = {}
+    for given, weight in asked.items():
+        text = check_instruction(given)
+        if (other := texts.setdefault(normal_form(text), given)) is not given:
             raise InstructionError(
-                f"{other!r} and {text!r} are one instruction: case, spacing and end marks do not "
+                f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
                 "count. Keep one of them."
             )
         if not _is_weight(weight):
             raise InstructionError(
-                f"The weight of {text!r} is {shown(weight)}, not a positive number of at most "
+                f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
                 "1.8e308. Give each instruction a weight such as 0.5, or leave it out."
             )
+        weights[text] = float(weight)
     # The largest is made 1 first: sums of large numbers are infinite. None becomes 0.
-    largest, least = float(max(asked.values())), sys.float_info.min
-    shares = {text: max(float(weight) / largest, least) for text, weight in asked.items()}
-    total = sum(shares.values())
-    return {check_instruction(text): share / total for text, share in shares.items()}
+    largest, least = max(weights.values()), sys.float_info.min
+    scaled = {text: max(weight / largest, least) for text, weight in weights.items()}
+    total = sum(scaled.values())
+    return {text: weight / total for text, weight in scaled.items()}
 
 
 def _is_weight(weight: object) -> bool:

@@ -1,13 +1,14 @@
-"""All stored vectors, for exact ranking: an in-memory copy, unless it would be too large."""
+"""Exact ranking: every stored vector is scored, of an in-memory copy where it is not too large."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from instruct_embeddings._types import BoolArray, FloatArray, Where
+from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.errors import EmptyCollectionError
 from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.retrieval.ranking import Ranker, Ranking, SearchRequest, score_rows
 from instruct_embeddings.retrieval.sampling import read_pages
 
 # Larger collections are read again by each search: a million vectors of 384 numbers are 1.5 GB.
@@ -16,6 +17,29 @@ _PROBES = 64
 _BLOCK = 8192
 # Chroma keeps cosine vectors normalised, so they come back with an error of about 5e-7.
 _TOLERANCE = 1e-5
+
+
+def rank_exactly(
+    pages: Iterable[Rows], ranker: Ranker, query: FloatArray, request: SearchRequest
+) -> Ranking:
+    """Score every row and keep the best; ties keep the order of the rows.
+
+    Args:
+        pages: All rows that pass the filters, with their vectors.
+        ranker: What ranks, for their collection.
+        query: Unit generic vector, shape (1, d).
+        request: The search.
+    """
+    folded = ranker.fold(query, request.blend)
+    best: list[tuple[str, float]] = []
+    for rows in pages:
+        if rows.ids:
+            scores = score_rows(rows, ranker, query, request.blend, folded)
+            order = np.argsort(-scores, kind="stable")[: request.k]
+            best += [(rows.ids[i], float(scores[i])) for i in order]
+            best = sorted(best, key=lambda row: -row[1])[: request.k]
+    scores = np.array([max(score, -1.0) for _, score in best], dtype=np.float32)
+    return Ranking(tuple(row for row, _ in best), scores)
 
 
 @dataclass(frozen=True)
@@ -56,10 +80,10 @@ class VectorCopy:
             return False
         if collection.page(limit=1, offset=rows - 1).ids != self.ids[-1:]:
             return False
-        probes = np.unique(np.linspace(0, len(self.ids) - 1, _PROBES).astype(int))
-        asked = [self.ids[i] for i in probes]
-        found = collection.fetch(asked, vectors=True)
-        return found.ids == tuple(asked) and bool(
+        probes = np.unique(np.linspace(0, rows - 1, _PROBES).astype(int))
+        wanted = tuple(self.ids[i] for i in probes)
+        found = collection.fetch(wanted, vectors=True)
+        return found.ids == wanted and bool(
             np.allclose(found.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
         )
 
@@ -67,24 +91,17 @@ class VectorCopy:
         self, collection: VectorCollection, where: Where | None, where_document: Where | None
     ) -> Iterator[Rows]:
         """Rows that pass the filters of the collection, in order, some at a time."""
-        passing = self.matching(collection, where, where_document)
+        passing = np.ones(len(self.ids), dtype=np.bool_)
+        if where or where_document:
+            pages = read_pages(collection, where=where, where_document=where_document)
+            matching = {row for page in pages for row in page.ids}
+            passing = np.array([row in matching for row in self.ids], dtype=np.bool_)
         for start in range(0, len(self.ids), _BLOCK):
-            stop = start + _BLOCK
-            rows, kept = Rows(self.ids[start:stop], self.vectors[start:stop]), passing[start:stop]
+            block = slice(start, start + _BLOCK)
+            rows, kept = Rows(self.ids[block], self.vectors[block]), passing[block]
             yield rows if kept.all() else rows.take(np.flatnonzero(kept))
 
-    def matching(
-        self, collection: VectorCollection, where: Where | None, where_document: Where | None
-    ) -> BoolArray:
-        """Rows that pass the filters, shape (n,)."""
-        if not where and not where_document:
-            return np.ones(len(self.ids), dtype=np.bool_)
-        pages = read_pages(collection, where=where, where_document=where_document)
-        passing = {x for page in pages for x in page.ids}
-        return np.array([x in passing for x in self.ids], dtype=np.bool_)
 
-
-def fits_in_memory(collection: VectorCollection) -> bool:
+def fits_in_memory(collection: VectorCollection, dimension: int) -> bool:
     """Whether a copy of the vectors is kept, rather than read for each search."""
-    dimension = collection.info().dimension
     return collection.count() * dimension * np.dtype(np.float32).itemsize <= MAX_COPY_BYTES

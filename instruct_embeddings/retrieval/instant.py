@@ -1,4 +1,4 @@
-"""Answers under an instruction that nothing was fitted for."""
+"""Answers of the instant query: for instructions that nothing was fitted for."""
 
 import logging
 import threading
@@ -14,11 +14,9 @@ from instruct_embeddings.protocols import (
     CollectionInfo,
     CollectionMoves,
     InstantMover,
-    Rows,
     VectorCollection,
 )
-from instruct_embeddings.retrieval.constrained import SEEN, Direction
-from instruct_embeddings.retrieval.constraints import Constraint
+from instruct_embeddings.retrieval.constraints import SEEN, Constraint, Direction
 from instruct_embeddings.retrieval.kinds import kind_of
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
@@ -43,43 +41,36 @@ class InstantRanker:
     """Ranks the rows of a collection for one query: its vector, moved by the instruction.
 
     Attributes:
-        instruction: The instruction.
         collection: The collection.
         norms: Lengths of its vectors.
         move: What the instruction adds to the unit vector of the query, shape (d,).
     """
 
-    instruction: str
     collection: CollectionInfo
     norms: Norms
     move: FloatArray
+    mix = 0.0  # nothing is rescored
 
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""
         return self.norms.leave_cosines_to(self.collection.space)
 
-    @property
-    def mix(self) -> float:
-        """0: nothing is rescored."""
-        return 0.0
-
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries `unit(v + blend * move)`, shape (n, d) to (n, d)."""
         return unit_rows(vectors + np.float32(blend) * self.move)
 
-    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+    def score(
+        self,
+        query: FloatArray,
+        documents: FloatArray,
+        blend: float = 1.0,
+        *,
+        folded: FloatArray | None = None,
+    ) -> FloatArray:
         """Cosines with the folded query, shapes (1, d) and (n, d) to (n,)."""
-        scores = (self.fold(query, blend) @ documents.T)[0]
-        return np.asarray(np.clip(scores, -1.0, 1.0), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class _Settled:
-    """What is found once for a collection."""
-
-    moves: CollectionMoves
-    norms: Norms
+        folded = self.fold(query, blend) if folded is None else folded
+        return np.asarray(np.clip((folded @ documents.T)[0], -1.0, 1.0), dtype=np.float32)
 
 
 class InstantAnswers:
@@ -92,13 +83,13 @@ class InstantAnswers:
     def __init__(self, collection: VectorCollection, mover: InstantMover) -> None:
         """Nothing is read before the first answer."""
         self._collection, self.mover = collection, mover
-        self._settled: dict[str, _Settled] = {}
+        self._space: tuple[CollectionInfo, CollectionMoves, Norms] | None = None
+        self._unreached: set[CollectionInfo] = set()
         # The same constraints come with many queries.
-        self._directions: Recent[tuple[str, tuple[Constraint, ...]], list[Direction]] = Recent(
-            _KEPT_DIRECTIONS
+        self._directions: Recent[tuple[CollectionInfo, tuple[Constraint, ...]], list[Direction]] = (
+            Recent(_KEPT_DIRECTIONS)
         )
-        self._unreached: set[str] = set()
-        self._settling = threading.Lock()
+        self._lock = threading.Lock()
 
     def ranker(self, query: str, vector: FloatArray, instruction: str) -> InstantRanker:
         """The ranker of one query.
@@ -112,23 +103,23 @@ class InstantAnswers:
             EmptyCollectionError: The collection is empty.
             GuideError: Another model filled it, and it holds too few texts for a map.
         """
-        info = self._collection.info()
-        settled = self.settle(info)
-        # "Which language is it written in?", asked of a text: more like this, in one respect. To
-        # a short question, or under "Find the cause", the kind of text wanted matters as well.
-        alike = kind_of(instruction) == "aspect" and settled.moves.is_like_its_texts(query)
-        move = settled.moves.moves([query], instruction, vector, centred=alike)[0]
-        return InstantRanker(instruction, info, settled.norms, move)
+        info, moves, norms = self._known_space(self._collection.info())
+        # "Which language is it written in?", of a text: more like this, in one respect. To a short
+        # question, or under "Find the cause", the kind of text wanted matters as well.
+        alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
+        return InstantRanker(
+            info, norms, moves.moves([query], instruction, vector, centred=alike)[0]
+        )
 
     def reaches(self) -> bool:
         """Whether the space of the collection is known, or can be found; said once where not."""
         info = self._collection.info()
-        if info.fingerprint in self._unreached:
+        if info in self._unreached:
             return False
         try:
-            self.settle(info)
+            self._known_space(info)
         except GuideError as exc:
-            self._unreached.add(info.fingerprint)
+            self._unreached.add(info)
             _log.warning("The instant query does not serve the collection %r: %s", info.name, exc)
             return False
         return True
@@ -141,16 +132,15 @@ class InstantAnswers:
         """
         if not constraints:
             return []
-        info = self._collection.info()
-        key = (info.fingerprint, tuple(constraints))
-        known = self._directions.get(key)
-        return known or self._directions.put(key, self._named(info, constraints))
-
-    def _named(self, info: CollectionInfo, constraints: Sequence[Constraint]) -> list[Direction]:
-        moves = self.settle(info).moves
-        vectors = moves.directions([one.phrase for one in constraints])
-        seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
-        return [Direction(one, row, seen) for one, row in zip(constraints, vectors, strict=True)]
+        info, moves, _ = self._known_space(self._collection.info())
+        key = (info, tuple(constraints))
+        found = self._directions.get(key)
+        if found is None:
+            vectors = moves.directions([one.phrase for one in constraints])
+            seen = (moves.level(SEEN[0]), moves.level(SEEN[1]))
+            pairs = zip(constraints, vectors, strict=True)
+            found = self._directions.put(key, [Direction(one, row, seen) for one, row in pairs])
+        return found
 
     @property
     def moves(self) -> CollectionMoves:
@@ -159,17 +149,13 @@ class InstantAnswers:
         Raises:
             EmptyCollectionError, GuideError: See `ranker`.
         """
-        return self.settle(self._collection.info()).moves
+        return self._known_space(self._collection.info())[1]
 
-    def settle(self, info: CollectionInfo) -> _Settled:
-        """Look at the space of the collection, where that was not done yet."""
-        with self._settling:
-            known = self._settled.get(info.fingerprint)
-            if known is None:
-                moves = self.mover.for_collection(self._sample)
-                known = _Settled(moves, measure_lengths(self._collection))
-                self._settled = {info.fingerprint: known}
-            return known
-
-    def _sample(self, size: int) -> Rows:
-        return sample_rows(self._collection, size, seed=0)
+    def _known_space(self, info: CollectionInfo) -> tuple[CollectionInfo, CollectionMoves, Norms]:
+        with self._lock:
+            if self._space is None or self._space[0] != info:
+                moves = self.mover.for_collection(
+                    lambda size: sample_rows(self._collection, size, seed=0)
+                )
+                self._space = info, moves, measure_lengths(self._collection)
+            return self._space

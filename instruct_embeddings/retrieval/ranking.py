@@ -1,18 +1,25 @@
-"""From a folded query to ranked candidates: prefetch from the index, then rescore."""
+"""From a query to hits: candidates of the index, rescored by what ranks under an instruction."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from instruct_embeddings._types import BoolArray, FloatArray, Space, Where
+from instruct_embeddings._types import BoolArray, FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.transform.transform import Norms
-from instruct_embeddings.transform.vectors import LONGEST, SHORTEST, has_direction, unit_rows
+from instruct_embeddings.transform.vectors import (
+    LONGEST,
+    SHORTEST,
+    has_direction,
+    index_query,
+    unit_rows,
+)
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
 DEFAULT_PREFETCH = 600
@@ -22,12 +29,44 @@ DEFAULT_RESCORE = 30
 MAX_NORM_SPREAD = 0.25
 # Rows whose cosine is so near to that of zeros are looked at.
 _LOOKS_LIKE_ZEROS = 1e-4
-# Times as many candidates are asked for where too few have a direction.
+# Times as many candidates are fetched where too few have a direction.
 _FURTHER = 4
+
+RankedBy: TypeAlias = Literal["generic", "instant", "fitted", "mixed"]
+"""What ranked a search: the stored vectors alone, the instant query, or a fitted transform; "mixed"
+where several instructions were answered by different ones."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row of the collection with its score.
+
+    Attributes:
+        id: Identifier in the collection.
+        score: Similarity, higher is closer, in [-1, 1] for vectors of unit length: the adapted
+            cosine similarity where `adapted`, else the generic one.
+        text: Stored text, if any.
+        metadata: Stored metadata.
+        ranked_by: What ranked the search; "generic" for a plain search, and where the generic
+            ranking was kept because the transform did not beat it on held-out rows.
+        reused: Instructions whose transforms served for those of the search, as they mean the same.
+    """
+
+    id: str
+    score: float
+    text: str | None
+    metadata: Metadata
+    ranked_by: RankedBy
+    reused: tuple[str, ...] = ()
+
+    @property
+    def adapted(self) -> bool:
+        """Whether an instruction ranked."""
+        return self.ranked_by != "generic"
 
 
 class Ranker(Protocol):
-    """What ranks rows under an instruction: a transform, or several as one."""
+    """What ranks rows under an instruction: a transform, the instant query, or several as one."""
 
     @property
     def collection(self) -> CollectionInfo:
@@ -46,15 +85,22 @@ class Ranker(Protocol):
 
     @property
     def mix(self) -> float:
-        """Share of the rescoring space; 0 where nothing is rescored."""
+        """Weight of the rescoring space; 0 where nothing is rescored."""
         ...
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries, shape (n, d) to (n, d)."""
         ...
 
-    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
-        """Final scores of candidates, shapes (1, d) and (n, d) to (n,)."""
+    def score(
+        self,
+        query: FloatArray,
+        documents: FloatArray,
+        blend: float = 1.0,
+        *,
+        folded: FloatArray | None = None,
+    ) -> FloatArray:
+        """Final scores of candidates, shapes (1, d) and (n, d) to (n,); `folded` where known."""
         ...
 
 
@@ -67,8 +113,11 @@ class SearchRequest:
         where: Metadata filter.
         where_document: Document filter.
         blend: 0 is the generic ranking, 1 the adapted one.
-        prefetch: Candidates asked of the index, all of which are rescored; None for the default,
-            of which the best are.
+        prefetch: Candidates of the index, all of which are rescored; None for the default, of which
+            the best are.
+
+    Raises:
+        ConfigError: A value is out of its range.
     """
 
     k: int
@@ -78,10 +127,10 @@ class SearchRequest:
     prefetch: int | None = None
 
     def __post_init__(self) -> None:
-        check_filter("where", self.where)
-        check_filter("where_document", self.where_document)
         object.__setattr__(self, "k", at_least("k", self.k, 1, optional=False))
         object.__setattr__(self, "prefetch", at_least("prefetch", self.prefetch, 1))
+        check_filter("where", self.where)
+        check_filter("where_document", self.where_document)
         if self.prefetch is not None and self.prefetch < self.k:
             raise ConfigError(
                 f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "
@@ -102,96 +151,179 @@ class SearchRequest:
         """Candidates to prefetch."""
         return self.prefetch if self.prefetch is not None else max(DEFAULT_PREFETCH, 10 * self.k)
 
+    def rescored(self, *, order_is_exact: bool) -> int:
+        """Candidates to rescore."""
+        if self.prefetch is not None or not order_is_exact:
+            return self.candidates
+        return min(max(DEFAULT_RESCORE, 2 * self.k), self.candidates)
 
-def rank_by_index(
-    collection: VectorCollection,
-    transform: Ranker,
-    query: FloatArray,
-    request: SearchRequest,
-) -> list[tuple[str, float]]:
-    """Prefetch by the folded query, rescore the best candidates, return ids and scores.
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rows of a collection in order.
+
+    Attributes:
+        ids: Identifiers, best first.
+        scores: Similarities in [-1, 1], shape (n,); -1 for rows without a direction.
+        rows: What was read of them on the way, in any order, perhaps with further rows.
+    """
+
+    ids: tuple[str, ...]
+    scores: FloatArray
+    rows: Rows = field(default_factory=lambda: Rows(()))
+
+    def vectors_of(self, collection: VectorCollection) -> Rows:
+        """The rows in order with their vectors; rows that no longer exist are left out."""
+        if not self.rows.vectors.size:
+            return collection.fetch(self.ids, vectors=True)
+        position = {row: i for i, row in enumerate(self.rows.ids)}
+        return self.rows.take([position[row] for row in self.ids])
+
+    def hits(
+        self, collection: VectorCollection, ranked_by: RankedBy, reused: tuple[str, ...] = ()
+    ) -> list[Hit]:
+        """The rows with texts and metadata; rows that no longer exist are left out."""
+        if not self.ids:
+            return []
+        rows = self.rows if self.rows.texts else collection.fetch(self.ids, records=True)
+        records = dict(zip(rows.ids, zip(rows.texts, rows.metadatas, strict=True), strict=True))
+        return [
+            Hit(row, score, *records[row], ranked_by, reused)
+            for row, score in zip(self.ids, self.scores.tolist(), strict=True)
+            if row in records
+        ]
+
+
+def rank_generic(
+    collection: VectorCollection, query: NDArray[np.float64], request: SearchRequest
+) -> Ranking:
+    """The plain search.
 
     Args:
         collection: The collection.
-        transform: A transform of this collection.
+        query: Generic vector as it was given, shape (d,).
+        request: The search.
+
+    Raises:
+        InvalidVectorsError: The query has no direction, or a length that the index cannot compare.
+    """
+    row = index_query(query, lambda: collection.info().space)
+    found = collection.search(
+        row, k=request.k, where=request.where, where_document=request.where_document
+    )
+    if not found.ids:
+        return Ranking((), found.scores)
+    length = float(np.linalg.norm(row))
+    return Ranking(found.ids, _cosines(found.scores, collection.info().space, length))
+
+
+def rank_by_index(
+    collection: VectorCollection,
+    ranker: Ranker,
+    query: FloatArray,
+    request: SearchRequest,
+    *,
+    vectors: bool = False,
+) -> Ranking:
+    """Prefetch by the folded query and rescore the best candidates.
+
+    Where all candidates are rescored, their vectors come with the search; else vectors and records
+    of the best are read in one request.
+
+    Args:
+        collection: The collection.
+        ranker: What ranks, for this collection.
         query: Unit generic vector, shape (1, d).
         request: The search.
+        vectors: Whether the caller wants vectors of the result.
 
     Raises:
         ConfigError: The index ranks by length as well, and lengths differ too much to prefetch.
     """
-    _refuse_unreachable(collection, transform)
-    exact_order = transform.order_is_exact
-    unscored = exact_order and transform.mix == 0.0
-    few = request.prefetch or max(DEFAULT_RESCORE, 2 * request.k)
-    needed = min(few, request.candidates) if exact_order else request.candidates
-    folded = transform.fold(query, request.blend)[0]
-    found = _prefetch(collection, transform, folded, request, request.k if unscored else needed)
+    _refuse_unreachable(collection, ranker)
+    order_is_exact = ranker.order_is_exact
+    rescored = request.rescored(order_is_exact=order_is_exact)
+    unscored = order_is_exact and ranker.mix == 0.0
+    with_vectors = vectors or (not unscored and rescored == request.candidates)
+    folded = ranker.fold(query, request.blend)
+    needed = request.k if unscored else rescored
+    found = _prefetch(collection, ranker, folded[0], request, needed, with_vectors)
     if unscored:
-        return found.ranked(request.k)
-    rows = collection.fetch(found.ids[:needed], vectors=True)
-    return _shown(_best(rows, transform, query, request))
+        return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
+    if with_vectors:
+        rows = found.rows if len(found.ids) <= rescored else found.rows.take(range(rescored))
+    else:
+        rows = collection.fetch(found.ids[:rescored], vectors=True, records=True)
+    if not rows.ids:
+        return Ranking((), np.empty(0, dtype=np.float32))
+    scores = score_rows(rows, ranker, query, request.blend, folded)
+    order = np.argsort(-scores, kind="stable")[: request.k]
+    return Ranking(tuple(rows.ids[i] for i in order), np.maximum(scores[order], -1.0), rows)
 
 
-@dataclass(frozen=True)
-class _Candidates:
-    """Answer of the index, rows without a direction last.
+def score_rows(
+    rows: Rows, ranker: Ranker, query: FloatArray, blend: float, folded: FloatArray
+) -> FloatArray:
+    """Final scores of rows with vectors, shape (n,); -inf for those without a direction.
 
-    Attributes:
-        ids: Identifiers.
-        cosines: With the folded query, shape (n,); -1 for rows without a direction.
+    Args:
+        rows: With vectors.
+        ranker: What ranks.
+        query: Unit generic vector, shape (1, d).
+        blend: Weight of the adapted score.
+        folded: The folded query, shape (1, d).
     """
-
-    ids: tuple[str, ...]
-    cosines: FloatArray
-
-    def ranked(self, k: int) -> list[tuple[str, float]]:
-        return list(zip(self.ids, self.cosines.tolist(), strict=True))[:k]
+    scores = ranker.score(query, unit_rows(rows.vectors), blend, folded=folded)
+    return np.where(has_direction(rows.vectors), scores, np.float32(-np.inf))
 
 
 def _prefetch(
     collection: VectorCollection,
-    transform: Ranker,
+    ranker: Ranker,
     folded: FloatArray,
     request: SearchRequest,
     needed: int,
-) -> _Candidates:
-    """Candidates of the index, among them as many with a direction as are needed.
+    vectors: bool,
+) -> Ranking:
+    """Candidates of the index with a direction, at least `needed` where there are, then others.
 
     To an index a vector of zeros is as near as one of half the largest cosine (l2) or of none
-    (ip, cosine), so it stands before real rows. Such rows are found by that score, which few others
-    share, and do not count: more is asked for where they take the places of others.
+    (ip, cosine), so it stands before real rows. More candidates are fetched where such rows take
+    the positions of others.
     """
-    space = transform.collection.space
+    space = ranker.collection.space
     # Scaled so that the index says cosines, or the distances of vectors of one length.
-    length = {"l2": transform.norms.mean, "ip": 1 / transform.norms.mean, "cosine": 1.0}[space]
+    length = {"l2": ranker.norms.mean, "ip": 1 / ranker.norms.mean, "cosine": 1.0}[space]
     vector = np.float32(length) * folded
-    asked = request.candidates
+    count = request.candidates
     while True:
         found = collection.search(
-            vector, k=asked, where=request.where, where_document=request.where_document
+            vector,
+            k=count,
+            where=request.where,
+            where_document=request.where_document,
+            vectors=vectors,
         )
-        cosines = index_cosines(found.scores, "cosine" if space == "ip" else space, length)
-        blank = _without_direction(collection, found.ids, cosines, 0.5 if space == "l2" else 0.0)
-        if len(found) < asked or int((~blank).sum()) >= needed:
+        cosines = _cosines(found.scores, "cosine" if space == "ip" else space, length)
+        if vectors and found.ids:
+            blank = ~has_direction(found.vectors)
+        else:
+            blank = _blank(collection, found.ids, cosines, 0.5 if space == "l2" else 0.0)
+        if len(found.ids) < count or int((~blank).sum()) >= needed:
             break
-        asked *= _FURTHER
+        count *= _FURTHER
+    scores = np.where(blank, -1.0, np.clip(cosines, -1.0, 1.0)).astype(np.float32)  # rounding
+    rows = Rows(found.ids, found.vectors)
+    if not blank.any():
+        return Ranking(found.ids, scores, rows)
     order = np.argsort(blank, kind="stable")
-    shown = np.where(blank, -1.0, np.clip(cosines, -1.0, 1.0))  # rounding
-    return _Candidates(tuple(found.ids[i] for i in order), shown[order].astype(np.float32))
+    return Ranking(tuple(found.ids[i] for i in order), scores[order], rows.take(order))
 
 
-def _without_direction(
+def _blank(
     collection: VectorCollection, ids: Sequence[str], cosines: FloatArray, of_zeros: float
 ) -> BoolArray:
-    """Which rows have no direction, shape (n,).
-
-    Args:
-        collection: The collection.
-        ids: Rows.
-        cosines: What the index says of them, shape (n,).
-        of_zeros: What it says of a vector of zeros.
-    """
+    """Which rows have no direction, shape (n,): only those that score like zeros are read."""
     near = ~(np.abs(cosines - of_zeros) > _LOOKS_LIKE_ZEROS)  # NaN too
     blank = np.zeros(len(ids), dtype=np.bool_)
     suspects = [ids[i] for i in np.flatnonzero(near).tolist()]
@@ -203,69 +335,27 @@ def _without_direction(
     return blank
 
 
-def index_cosines(scores: FloatArray, space: Space, length: float) -> FloatArray:
-    """Cosines from the scores of an index, shape (n,) to (n,).
-
-    Args:
-        scores: Similarities in the index's own space.
-        space: That space.
-        length: Length of the stored vectors and of the query alike; not needed for `cosine`.
-    """
+def _cosines(scores: FloatArray, space: Space, length: float) -> FloatArray:
+    """Cosines from the scores of an index for vectors and a query of one length, shape (n,)."""
     if space == "cosine":
         return scores
     cosines = scores.astype(np.float64) / (length * length)
     return np.asarray(cosines if space == "ip" else 1 + cosines / 2, dtype=np.float32)
 
 
-def _refuse_unreachable(collection: VectorCollection, transform: Ranker) -> None:
-    mean = transform.norms.mean
-    if transform.collection.space == "l2" and not SHORTEST < mean < LONGEST:
+def _refuse_unreachable(collection: VectorCollection, ranker: Ranker) -> None:
+    mean = ranker.norms.mean
+    if ranker.collection.space == "l2" and not SHORTEST < mean < LONGEST:
         raise ConfigError(
             f"The vectors of {collection.info().name!r} have a mean length of {mean:.3g}, whose "
             f"squares its l2 index cannot compare. Between {SHORTEST:g} and {LONGEST:g} is "
             "allowed. Search with exact=True, or store vectors of unit length."
         )
-    if transform.order_is_exact or transform.norms.spread <= MAX_NORM_SPREAD:
-        return
-    raise ConfigError(
-        f"The vectors of {collection.info().name!r} differ in length (standard deviation "
-        f"{transform.norms.spread:.0%} of the mean) and its index uses the space "
-        f"{transform.collection.space!r}, which ranks by length too, so an adapted prefetch would "
-        f"miss results. At most {MAX_NORM_SPREAD:.0%} is allowed. Search with exact=True, or store "
-        "vectors of unit length or in a cosine collection."
-    )
-
-
-def rank_exactly(
-    pages: Iterable[Rows], transform: Ranker, query: FloatArray, request: SearchRequest
-) -> list[tuple[str, float]]:
-    """Score every row, and keep the best; ties keep the order of the rows.
-
-    Args:
-        pages: All rows that pass the filters, with their vectors.
-        transform: A transform of their collection.
-        query: Unit generic vector, shape (1, d).
-        request: The search.
-    """
-    best: list[tuple[str, float]] = []
-    for rows in pages:
-        best += _best(rows, transform, query, request)
-        best = sorted(best, key=lambda row: -row[1])[: request.k]
-    return _shown(best)
-
-
-def _best(
-    rows: Rows, transform: Ranker, query: FloatArray, request: SearchRequest
-) -> list[tuple[str, float]]:
-    """The best rows with their scores, best first; rows without a direction come behind any."""
-    if not len(rows):
-        return []
-    scores = transform.score(query, unit_rows(rows.vectors), request.blend)
-    scores = np.where(has_direction(rows.vectors), scores, -np.inf)
-    order = np.argsort(-scores, kind="stable")[: request.k]
-    return [(rows.ids[i], float(scores[i])) for i in order]
-
-
-def _shown(ranked: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Scores as they are told: rows without a direction have the least similarity there is."""
-    return [(row, max(score, -1.0)) for row, score in ranked]
+    if not ranker.order_is_exact and ranker.norms.spread > MAX_NORM_SPREAD:
+        raise ConfigError(
+            f"The vectors of {collection.info().name!r} differ in length (standard deviation "
+            f"{ranker.norms.spread:.0%} of the mean) and its index uses the space "
+            f"{ranker.collection.space!r}, which ranks by length too, so an adapted prefetch would "
+            f"miss results. At most {MAX_NORM_SPREAD:.0%} is allowed. Search with exact=True, or "
+            "store vectors of unit length or in a cosine collection."
+        )

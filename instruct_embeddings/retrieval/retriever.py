@@ -2,43 +2,54 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
-from instruct_embeddings.config import FitConfig
+from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import Guide, InstantMover, Rows, VectorCollection
-from instruct_embeddings.retrieval.answering import DEFAULT_BLENDS, check_instructed, evaluate
-from instruct_embeddings.retrieval.composition import Asked, Composition, Part, check_asked
-from instruct_embeddings.retrieval.constrained import CANDIDATES, Direction, reorder
-from instruct_embeddings.retrieval.constraints import find_constraints
-from instruct_embeddings.retrieval.drift import Drift, find_drift
-from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory
-from instruct_embeddings.retrieval.hits import Hit, RankedBy
-from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker, measure_lengths
-from instruct_embeddings.retrieval.library import TransformLibrary
-from instruct_embeddings.retrieval.parts import check_collection, check_guide, open_store
-from instruct_embeddings.retrieval.progress import OnFit
-from instruct_embeddings.retrieval.questions import Embed, Queries, Questions, Relevant
-from instruct_embeddings.retrieval.ranking import (
-    SearchRequest,
-    index_cosines,
-    rank_by_index,
-    rank_exactly,
+from instruct_embeddings.protocols import (
+    CollectionInfo,
+    Guide,
+    InstantMover,
+    Rows,
+    VectorCollection,
 )
+from instruct_embeddings.retrieval.background import BackgroundFits
+from instruct_embeddings.retrieval.composition import Asked, Part, check_asked, compose
+from instruct_embeddings.retrieval.constraints import (
+    CANDIDATES,
+    Direction,
+    find_constraints,
+    reorder,
+)
+from instruct_embeddings.retrieval.drift import Drift, find_drift
+from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory, rank_exactly
+from instruct_embeddings.retrieval.fitting import OnFit
+from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker, measure_lengths
+from instruct_embeddings.retrieval.library import Known, TransformLibrary
+from instruct_embeddings.retrieval.questions import (
+    DEFAULT_BLENDS,
+    Embed,
+    Queries,
+    Question,
+    Questions,
+    Relevant,
+    check_instructed,
+    measure,
+)
+from instruct_embeddings.retrieval.ranking import Hit, SearchRequest, rank_by_index, rank_generic
 from instruct_embeddings.retrieval.reuse import Reuse
 from instruct_embeddings.retrieval.sampling import read_pages
-from instruct_embeddings.retrieval.waiting import SharedFits
 from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import index_query, query_numbers, query_row
+from instruct_embeddings.transform.vectors import query_numbers, query_row
 
 
 class InstructRetriever:
@@ -88,34 +99,31 @@ class InstructRetriever:
         Raises:
             ConfigError: The collection, the guide or the store is something else.
         """
-        check_collection(collection)
+        _check_collection(collection)
         check_guide(guide)
-        kept = open_store(store)
+        self.collection = collection
+        self.guide = guide
+        self.store = open_store(store)
+        self.fit_config = fit or FitConfig()
+        self.force = force
+        self.reuse = reuse
+        self.questions = questions
+        self.on_fit = on_fit
         self._library = TransformLibrary(
             collection,
             guide,
-            store=kept,
-            fit=fit or FitConfig(),
+            store=self.store,
+            fit=self.fit_config,
             force=force,
             reuse=reuse,
             questions=questions,
             on_fit=on_fit,
         )
-        self._fits = SharedFits(self.transform, self._library.find)
+        self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
-        self._unmoving: InstantRanker | None = None
+        self._unmoved: InstantRanker | None = None
         self._copy: VectorCopy | None = None
         self._copying = threading.Lock()
-
-    @property
-    def collection(self) -> VectorCollection:
-        """The collection searched."""
-        return self._library.collection
-
-    @property
-    def guide(self) -> Guide | None:
-        """Teaches transforms; None limits searches to stored ones."""
-        return self._library.guide
 
     @property
     def instant(self) -> InstantMover | None:
@@ -127,36 +135,6 @@ class InstructRetriever:
         """The instant query over this collection; None where its space is out of reach."""
         return self._instant if self._instant is not None and self._instant.reaches() else None
 
-    @property
-    def store(self) -> TransformStore | None:
-        """Where transforms are kept between processes; None keeps them in memory only."""
-        return self._library.store
-
-    @property
-    def fit_config(self) -> FitConfig:
-        """How transforms are fitted."""
-        return self._library.fit_config
-
-    @property
-    def force(self) -> bool:
-        """Whether a transform is used that does not beat the generic vectors."""
-        return self._library.force
-
-    @property
-    def reuse(self) -> Reuse | None:
-        """When the transform of another instruction serves; None for never."""
-        return self._library.reuse
-
-    @property
-    def questions(self) -> Questions | None:
-        """Judged questions that decide how transforms are used."""
-        return self._library.questions
-
-    @property
-    def on_fit(self) -> OnFit | None:
-        """What is told how fits go on."""
-        return self._library.on_fit
-
     def transform(self, instruction: str) -> InstructionTransform:
         """The transform of an instruction: from memory, from the store, or fitted now.
 
@@ -166,7 +144,18 @@ class InstructRetriever:
                 belongs to another collection.
             EmptyCollectionError: The collection is empty.
         """
-        return self._library.get(instruction)
+        return self.prepare([instruction])[0]
+
+    def prepare(self, instructions: Sequence[str]) -> list[InstructionTransform]:
+        """The transforms of several instructions; those that are missing share one sample.
+
+        A guide that encodes reads each sampled text once for all of them.
+
+        Raises:
+            GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
+        """
+        texts = [check_instruction(text) for text in instructions]
+        return [known.transform for known in self._library.get(texts)]
 
     def fitted(self, instruction: str, *, wait: bool = False) -> InstructionTransform | None:
         """The transform that answers an instruction; None where the instant query does, or nothing.
@@ -178,29 +167,23 @@ class InstructRetriever:
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
-        if not self._is_taught(instruction, self.force):
-            wait = False
-        found = self.transform(instruction) if wait else self._library.find(instruction)
-        serving = found is not None and self.uses(found, instruction)
-        return found if serving or self._instant is None else None
+        text = check_instruction(instruction)
+        if wait and self._is_taught(text, self.force):
+            [known] = self._library.get([text])
+        elif (found := self._library.find(text)) is not None:
+            known = found
+        else:
+            return None
+        serves = self._instant is None or self.force or known.serves
+        return known.transform if serves else None
 
     def uses(self, transform: InstructionTransform, instruction: str) -> bool:
         """Whether searches under an instruction rank by a transform, by its report and guide."""
-        return self._library.serves(transform, instruction, force=self.force)
-
-    def prepare(self, instructions: Sequence[str]) -> list[InstructionTransform]:
-        """The transforms of several instructions; those that are missing share one sample.
-
-        A guide that encodes reads each sampled text once for all of them.
-
-        Raises:
-            GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
-        """
-        return self._library.get_all(instructions)
+        return self.force or Known(transform, instruction).serves
 
     def refit(self, instruction: str) -> InstructionTransform:
         """Fit again from a fresh sample and replace what is known and stored."""
-        return self._library.refit(instruction)
+        return self._library.refit(check_instruction(instruction))
 
     def drift(self, instruction: str, *, seed: int | None = None) -> Drift:
         """What a transform gains on a fresh sample, beside its report; see `find_drift`."""
@@ -277,24 +260,42 @@ class InstructRetriever:
                 f"query={query!r} is of type {type(query).__name__}, and the text of the query is "
                 "wanted. Pass a string, or None where only its vector is known."
             )
-        row = query_numbers(vector)
         if instruction is None:
-            return self._generic(row, request)
-        unit = query_row(row, self.collection.info().dimension)
-        asked = _Asked(unit, query, self.force if force is None else force, blend is None)
-        texts = check_asked(instruction)
-        ranker = self._composed(texts, asked, wait)
-        directions = self._directions(list(texts))
-        if ranker.ranked_by == "generic" and not directions:
-            return self._generic(row, request)
-        wanted = request.widened(CANDIDATES) if directions else request
-        if exact:
-            ranked = rank_exactly(self._pages(where, where_document), ranker, unit, wanted)
+            return self._generic(vector, request)
+        if isinstance(instruction, Mapping):
+            weights = check_asked(instruction)
         else:
-            ranked = rank_by_index(self.collection, ranker, unit, wanted)
+            weights = {check_instruction(instruction): 1.0}
+        info = self.collection.info()
+        unit = query_row(vector, info.dimension)
+        parts = self._parts(
+            weights,
+            unit,
+            query,
+            info,
+            wait=wait,
+            force=self.force if force is None else force,
+            own_blend=blend is None,
+        )
+        part = parts[0] if len(parts) == 1 else compose(parts)
+        directions = self._directions(weights)
+        if part.ranked_by == "generic" and not directions:
+            return self._generic(vector, request)
+        wanted = request.widened(CANDIDATES) if directions else request
+        if part.blend != 1.0:
+            wanted = replace(wanted, blend=request.blend * part.blend)
+        if exact:
+            pages = self._pages(info, where, where_document)
+            ranking = rank_exactly(pages, part.ranker, unit, wanted)
+        else:
+            ranking = rank_by_index(
+                self.collection, part.ranker, unit, wanted, vectors=bool(directions)
+            )
         if directions:
-            ranked = reorder(self.collection, ranked, directions, k=k, blend=request.blend)
-        return self._hits(ranked, ranker.ranked_by, ranker.reused)
+            ranking = reorder(
+                self.collection, ranking, directions, k=request.k, blend=request.blend
+            )
+        return ranking.hits(self.collection, part.ranked_by, part.reused)
 
     def evaluate(
         self,
@@ -344,20 +345,38 @@ class InstructRetriever:
         check_instructed(asked)
         if self.guide is not None:  # several new instructions share one sample
             texts = [text for one in asked.items for text in check_asked(one.instruction or "")]
-            self.prepare(list(dict.fromkeys(texts)))
-        return evaluate(
-            self.search,
+            self._library.get(list(dict.fromkeys(texts)))
+        vectors = asked.vectors
+
+        def find(question: Question, blend: float) -> list[str]:
+            vector = vectors[question.position]
+            if not blend:
+                hits = self.search(vector, k=k, where=where, where_document=where_document)
+            else:
+                hits = self.search(
+                    vector,
+                    query=question.text,
+                    instruction=question.instruction,
+                    k=k,
+                    where=where,
+                    where_document=where_document,
+                    blend=blend,
+                    prefetch=prefetch,
+                    exact=exact,
+                    wait=self.guide is not None,
+                    force=True,
+                )
+            return [hit.id for hit in hits]
+
+        return measure(
+            asked.items,
             self.collection,
-            asked,
+            find,
             k=k,
             blends=blends,
             where=where,
             where_document=where_document,
             seed=seed,
-            prefetch=prefetch,
-            exact=exact,
-            force=True,
-            wait=self.guide is not None,
         )
 
     def refresh(self) -> None:
@@ -365,37 +384,47 @@ class InstructRetriever:
         with self._copying:
             self._copy = None
 
-    def _generic(self, numbers: NDArray[np.float64], request: SearchRequest) -> list[Hit]:
-        row = index_query(numbers, lambda: self.collection.info().space)
-        found = self.collection.search(
-            row, k=request.k, where=request.where, where_document=request.where_document
-        )
-        if not len(found):
-            return []
-        length = float(np.linalg.norm(row))
-        scores = index_cosines(found.scores, self.collection.info().space, length)
-        return self._hits(list(zip(found.ids, scores.tolist(), strict=True)), "generic")
+    def _generic(self, vector: ArrayLike, request: SearchRequest) -> list[Hit]:
+        ranking = rank_generic(self.collection, query_numbers(vector), request)
+        return ranking.hits(self.collection, "generic")
 
-    def _hits(
+    def _parts(
         self,
-        ranked: Sequence[tuple[str, float]],
-        ranked_by: RankedBy,
-        reused: tuple[str, ...] = (),
-    ) -> list[Hit]:
-        rows = self.collection.fetch([row for row, _ in ranked], records=True)
-        scores = dict(ranked)
-        return [
-            Hit(row, scores[row], text, metadata, ranked_by, reused)
-            for row, text, metadata in zip(rows.ids, rows.texts, rows.metadatas, strict=True)
-        ]
-
-    def _composed(
-        self, instructions: Mapping[str, float], asked: "_Asked", wait: bool
-    ) -> Composition:
-        """What ranks under the instructions asked for, as one."""
-        if wait or self._at_once(asked.query) is None:
-            self._library.get_all([t for t in instructions if self._is_taught(t, asked.force)])
-        return Composition(tuple(self._part(*one, asked) for one in instructions.items()))
+        weights: Mapping[str, float],
+        unit: FloatArray,
+        query: str | None,
+        info: CollectionInfo,
+        *,
+        wait: bool,
+        force: bool,
+        own_blend: bool,
+    ) -> list[Part]:
+        """What ranks under each instruction: what was fitted and serves, or the instant query."""
+        known = {text: self._library.find(text, info) for text in weights}
+        others = [text for text, one in known.items() if one is None or not (force or one.serves)]
+        instant = self._at_once(query) if others else None
+        taught = {text for text in others if self._is_taught(text, force)}
+        missing = [text for text in others if known[text] is None and text in taught]
+        if missing and (wait or instant is None):
+            known |= dict(zip(missing, self._library.get(missing), strict=True))
+        parts = []
+        for text, weight in weights.items():
+            one = known[text]
+            if one is not None and (force or one.serves):
+                blend = one.blend if own_blend else 1.0
+                parts.append(Part(one.transform, "fitted", blend, weight, one.reused))
+                continue
+            if text not in taught:
+                self._library.warn_of_request(text, instant=instant is not None)
+            if instant is not None and query is not None:
+                if one is None and text in taught and self.guide is not None:
+                    self._fits.start(text)
+                parts.append(Part(instant.ranker(query, unit, text), "instant", weight=weight))
+            elif one is not None:
+                parts.append(Part(one.transform, "generic", 0.0, weight, one.reused))
+            else:
+                parts.append(Part(self._unmoving(info), "generic", 0.0, weight))
+        return parts
 
     def _at_once(self, query: str | None) -> InstantAnswers | None:
         """What answers a query without a fit; None where its text or the space is out of reach."""
@@ -405,63 +434,73 @@ class InstructRetriever:
         """Whether a fit is waited for: not under a request where the guide compares documents."""
         return force or self.guide is None or self._library.is_worth_fitting(text)
 
-    def _part(self, text: str, weight: float, asked: "_Asked") -> Part:
-        """What ranks under one instruction: what was fitted and serves, or the instant query."""
-        fitted, taught = self._library.find(text), self._is_taught(text, asked.force)
-        serves = fitted is not None and self._library.serves(fitted, text, force=asked.force)
-        instant = self._at_once(asked.query)
-        if not taught:
-            self._library.warn_of_request(text, instant=instant is not None)
-        if not serves and instant is not None and asked.query is not None:
-            if fitted is None and taught and self.guide is not None:
-                self._fits.start(text)
-            return Part(instant.ranker(asked.query, asked.unit, text), weight, text)
-        if fitted is None and not taught:
-            return Part(self._unmoved(text), weight, text, adapts=False)
-        known = fitted or self._library.get(text)
-        serves = self._library.serves(known, text, force=asked.force)
-        blend = (known.report.blend or 1.0) if asked.own_blend else 1.0
-        return Part(known, weight, text, serves, blend)
-
-    def _unmoved(self, text: str) -> InstantRanker:
+    def _unmoving(self, info: CollectionInfo) -> InstantRanker:
         """The generic ranking, as a part of several."""
-        info = self.collection.info()
-        if self._unmoving is None or self._unmoving.collection != info:
+        if self._unmoved is None or self._unmoved.collection != info:
             nothing = np.zeros(info.dimension, dtype=np.float32)
-            lengths = measure_lengths(self.collection)
-            self._unmoving = InstantRanker(text, info, lengths, nothing)
-        return replace(self._unmoving, instruction=text)
+            self._unmoved = InstantRanker(info, measure_lengths(self.collection), nothing)
+        return self._unmoved
 
-    def _directions(self, instructions: Sequence[str]) -> list[Direction]:
+    def _directions(self, instructions: Iterable[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
         found = [one for text in instructions for one in find_constraints(text)]
         answers = self.answers if found else None
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
 
-    def _pages(self, where: Where | None, where_document: Where | None) -> Iterator[Rows]:
-        if fits_in_memory(self.collection):
-            return self._current_copy().pages(self.collection, where, where_document)
-        return read_pages(self.collection, where=where, where_document=where_document, vectors=True)
-
-    def _current_copy(self) -> VectorCopy:
+    def _pages(
+        self, info: CollectionInfo, where: Where | None, where_document: Where | None
+    ) -> Iterator[Rows]:
+        if not fits_in_memory(self.collection, info.dimension):
+            return read_pages(
+                self.collection, where=where, where_document=where_document, vectors=True
+            )
         with self._copying:
             if self._copy is None or not self._copy.is_current(self.collection):
                 self._copy = VectorCopy.read(self.collection)
-            return self._copy
+            copy = self._copy
+        return copy.pages(self.collection, where, where_document)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a search brings along for its instructions.
+def _check_collection(collection: object) -> None:
+    methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
+    missing = [name for name in methods if not callable(getattr(collection, name, None))]
+    if missing or isinstance(collection, type):
+        raise ConfigError(
+            f"collection={collection!r} is not a collection of vectors"
+            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
+            "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
+        )
 
-    Attributes:
-        unit: Unit vector of the query, shape (1, d).
-        query: Its text, where it is known.
-        force: Use a transform that does not beat the generic vectors.
-        own_blend: Leave the blend to what judged questions have chosen.
+
+def check_guide(guide: object) -> None:
+    """Refuse what cannot teach a transform; None is allowed.
+
+    Raises:
+        ConfigError: It is not a `Guide`, or the class of one.
     """
+    if isinstance(guide, type):
+        raise ConfigError(
+            f"guide={guide.__name__} is a class, and a guide is wanted. Make one of it: "
+            f"guide={guide.__name__}(...)."
+        )
+    if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
+        raise ConfigError(
+            f"guide={guide!r} is not a guide: it has no judge() or no key. "
+            'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
+        )
 
-    unit: FloatArray
-    query: str | None
-    force: bool
-    own_blend: bool
+
+def open_store(store: object) -> TransformStore | None:
+    """The store of a folder; a store, or None, as it is.
+
+    Raises:
+        ConfigError: It is none of these.
+    """
+    if store is None or isinstance(store, TransformStore):
+        return store
+    if isinstance(store, str | Path):
+        return TransformStore(store)
+    raise ConfigError(
+        f"store={store!r} is neither a folder nor a TransformStore. Name the folder in which "
+        'transforms are kept: store="transforms".'
+    )

@@ -84,18 +84,27 @@ class InstructionTransform:
         """Folded queries; see `QueryTransform.fold`."""
         return self.query.fold(vectors, blend)
 
-    def score(self, query: FloatArray, documents: FloatArray, blend: float = 1.0) -> FloatArray:
+    def score(
+        self,
+        query: FloatArray,
+        documents: FloatArray,
+        blend: float = 1.0,
+        *,
+        folded: FloatArray | None = None,
+    ) -> FloatArray:
         """Final scores of candidates.
 
         Args:
             query: Unit generic vector of the query, shape (1, d).
             documents: Unit generic vectors of candidates, shape (n, d).
             blend: 0 gives the generic cosine, 1 the adapted score.
+            folded: `fold(query, blend)`, where that is known.
 
         Returns:
             Similarities in [-1, 1], shape (n,).
         """
-        scores = (self.fold(query, blend) @ documents.T)[0]
+        folded = self.fold(query, blend) if folded is None else folded
+        scores = (folded @ documents.T)[0]
         if self.mix:
             space = self.query.correct(self.space.score(query, documents), query, documents)[0]
             if blend < 1.0:

@@ -12,9 +12,8 @@ from chromadb.errors import NotFoundError
 
 from chroma_instruct_embeddings.configuration import check_config, check_contents, comparable
 from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction
-from chroma_instruct_embeddings.reading import dimension_of
-from chroma_instruct_embeddings.sources import collection_of
-from chroma_instruct_embeddings.translation import translated
+from chroma_instruct_embeddings.errors import translated
+from chroma_instruct_embeddings.vectors import collection_of, dimension_of
 from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
 from instruct_embeddings.errors import (
     CollectionMismatchError,

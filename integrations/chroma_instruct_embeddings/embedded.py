@@ -7,15 +7,11 @@ from typing import Any
 from instruct_embeddings._reading import parse_json
 from instruct_embeddings._types import Metadata
 
-_NODE = "_node_content"
+# Marks the rows that are nodes of LlamaIndex.
+NODE_KEY = "_node_content"
 # No text grows by more than this beyond what is stored of its row: templates are stored too, and
 # may repeat a text any number of times. What stands so far behind is read by no model.
 ROOM = 20_000
-
-
-def is_node(metadata: Metadata) -> bool:
-    """Whether a row is a node of LlamaIndex."""
-    return _NODE in metadata
 
 
 def embedded_text(text: str, metadata: Metadata) -> str:
@@ -24,7 +20,7 @@ def embedded_text(text: str, metadata: Metadata) -> str:
     LlamaIndex need not be installed. Templates are filled in by replacement: as format strings,
     stored ones could reach into objects.
     """
-    content = metadata.get(_NODE)
+    content = metadata.get(NODE_KEY)
     node = _node(content)
     own, excluded = node.get("metadata"), node.get("excluded_embed_metadata_keys")
     if not isinstance(own, Mapping):

@@ -1,32 +1,38 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast, get_args
 from uuid import UUID
 
 import numpy as np
-from chromadb import Collection, Include
+from chromadb import Collection, GetResult, Include
+from chromadb.api.models.AsyncCollection import AsyncCollection
 
-from chroma_instruct_embeddings.reading import (
-    dimension_of,
-    each,
-    in_order,
-    numbers,
-    rows_of,
-    scores_of,
-    space_of,
-)
-from chroma_instruct_embeddings.sources import collection_of
-from chroma_instruct_embeddings.translation import AnswerError, answered, translated
+from chroma_instruct_embeddings.embedded import NODE_KEY, embedded_text
+from chroma_instruct_embeddings.errors import AnswerError, translate
 from instruct_embeddings._reading import shown
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least, check_filter
-from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
+from instruct_embeddings.errors import (
+    ConfigError,
+    EmptyCollectionError,
+    InvalidVectorsError,
+    StaleCollectionError,
+    UnsupportedCollectionError,
+)
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 # One id is one SQL variable, and SQLite takes 32,766 of them.
 MAX_PAGE_SIZE = 10_000
+_DEFAULT_SPACE = "l2"
+_TRIES = 3
+# Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
+_LANGCHAIN = ("langchain_chroma", "langchain_community.vectorstores.chroma")
+_LLAMA_INDEX = ("llama_index.vector_stores.chroma",)
+_ACCEPTED = "a chromadb.Collection, a langchain_chroma.Chroma or a LlamaIndex ChromaVectorStore"
+_Answer = TypeVar("_Answer")
 
 
 class ChromaVectors:
@@ -51,10 +57,6 @@ class ChromaVectors:
     Raises:
         UnsupportedCollectionError: The source is something else.
         ConfigError: The page size is out of its range.
-
-    Attributes:
-        source: The object given.
-        page_size: Rows asked for in one request.
     """
 
     def __init__(self, source: object, *, page_size: int = 2000) -> None:
@@ -104,11 +106,14 @@ class ChromaVectors:
     def count(self) -> int:
         """Number of rows now."""
         collection = self.collection
-        with translated(collection):
+
+        def ask() -> int:
             found = collection.count()
             if not isinstance(found, int):
                 raise AnswerError(f"the number of rows is {shown(found)}")
             return found
+
+        return request(collection, ask)
 
     def page(
         self,
@@ -122,13 +127,7 @@ class ChromaVectors:
     ) -> Rows:
         """One page of rows in the order of insertion; read in several requests where it is long.
 
-        Args:
-            limit: Rows wanted.
-            offset: Rows to leave out before the first.
-            where: Chroma filter on metadata; empty means none.
-            where_document: Chroma filter on texts; empty means none.
-            vectors: Whether vectors are wanted, shape (n, d).
-            records: Whether texts and metadata are wanted.
+        Filters are Chroma's; empty means none.
 
         Raises:
             ConfigError: `limit` or `offset` is negative.
@@ -151,18 +150,12 @@ class ChromaVectors:
             parts.append(part)
             if len(part) < asked:
                 break
-        return self._shaped(Rows.joined(parts), collection, vectors=vectors)
+        return self._joined(parts, collection, vectors=vectors)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
-        """Rows by id, in the order asked; ids that no longer exist are left out.
-
-        Args:
-            ids: Any number of ids.
-            vectors: Whether vectors are wanted, shape (n, d).
-            records: Whether texts and metadata are wanted.
-        """
+        """Rows by id, any number, in the order of the ids; those that are gone are left out."""
         collection = self.collection
-        # Chroma refuses repeated ids, and answers in the order of insertion.
+        # Chroma refuses repeated ids.
         wanted = list(dict.fromkeys(ids))
         parts = [
             self._get(
@@ -173,7 +166,11 @@ class ChromaVectors:
             )
             for start in range(0, len(wanted), self.page_size)
         ]
-        return self._shaped(in_order(Rows.joined(parts), ids), collection, vectors=vectors)
+        rows = self._joined(parts, collection, vectors=vectors)
+        if len(wanted) == len(ids):
+            return rows
+        position = {row: i for i, row in enumerate(rows.ids)}
+        return rows.take([position[row] for row in ids if row in position])
 
     def search(
         self,
@@ -182,14 +179,16 @@ class ChromaVectors:
         k: int,
         where: Where | None = None,
         where_document: Where | None = None,
+        vectors: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector by Chroma's index; fewer where there are fewer.
 
         Args:
             vector: Query vector, shape (d,).
             k: Rows wanted.
-            where: Chroma filter on metadata; empty means none.
-            where_document: Chroma filter on texts; empty means none.
+            where: Chroma's filter on metadata; empty means none.
+            where_document: Chroma's filter on texts; likewise.
+            vectors: Whether their vectors are wanted, in the same request.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -202,6 +201,7 @@ class ChromaVectors:
         collection = self.collection
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
+        include: Include = ["distances", "embeddings"] if vectors else ["distances"]
 
         def ask() -> Neighbours:
             answer = collection.query(
@@ -209,20 +209,25 @@ class ChromaVectors:
                 n_results=wanted,
                 where=_filter(where),
                 where_document=_filter(where_document),
-                include=["distances"],
+                include=include,
             )
-            ids = tuple(each(answer["ids"][0], str, "ids"))
+            ids = tuple(_each(answer["ids"][0], str, "ids"))
             distances = (answer["distances"] or [[]])[0]
-            found = numbers(distances, "distances", rows=len(ids), axes=1)
-            return Neighbours(ids, scores_of(found, space_of(collection)))
+            found = _numbers(distances, "distances", rows=len(ids), axes=1)
+            # Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
+            scores = -found if space_of(collection) == "l2" else 1 - found
+            if not vectors or not ids:
+                return Neighbours(ids, scores)
+            embeddings: Any = answer["embeddings"]
+            stored = _numbers(embeddings[0], "embeddings", rows=len(ids), axes=2)
+            return Neighbours(ids, scores, stored)
 
-        return answered(collection, ask)
+        return request(collection, ask)
 
     def _dimension(self, collection: Collection) -> int:
         known = self._dimension_of
         if known is None or known[0] != collection.id:
-            with translated(collection):
-                known = (collection.id, dimension_of(collection))
+            known = (collection.id, request(collection, lambda: dimension_of(collection)))
             self._dimension_of = known
         return known[1]
 
@@ -232,14 +237,18 @@ class ChromaVectors:
         include: Include = ["embeddings"] if vectors else []
         if records:
             include += ["documents", "metadatas"]
+        return request(
+            collection,
+            lambda: _rows(
+                collection.get(include=include, **criteria),
+                criteria.get("ids"),
+                vectors=vectors,
+                records=records,
+            ),
+        )
 
-        def ask() -> Rows:
-            answer = collection.get(include=include, **criteria)
-            return rows_of(answer, vectors=vectors, records=records)
-
-        return answered(collection, ask)
-
-    def _shaped(self, rows: Rows, collection: Collection, *, vectors: bool) -> Rows:
+    def _joined(self, parts: Sequence[Rows], collection: Collection, *, vectors: bool) -> Rows:
+        rows = parts[0] if len(parts) == 1 else Rows.joined(parts)
         if not vectors or rows.ids:
             return rows
         try:
@@ -247,6 +256,171 @@ class ChromaVectors:
         except EmptyCollectionError:
             return rows
         return replace(rows, vectors=np.empty((0, dimension), dtype=np.float32))
+
+
+def collection_of(source: object) -> Collection:
+    """The synchronous collection behind a source.
+
+    Looked up on each use, because a LangChain store replaces its collection when it is reset.
+
+    Raises:
+        UnsupportedCollectionError: The source is something else, asynchronous, or holds no
+            collection at the moment.
+    """
+    if isinstance(source, Collection):
+        return source
+    found = source
+    if _is_a(source, "Chroma", _LANGCHAIN):
+        try:
+            # LangChain has no public accessor; this is the only place that uses the private one.
+            found = getattr(source, "_collection", None)
+        except ValueError as error:
+            raise UnsupportedCollectionError(
+                f"The {_name(source)} holds no collection: it was deleted. A store must hold one "
+                "while it is searched. Call its reset_collection(), or open the store again."
+            ) from error
+    elif _is_a(source, "ChromaVectorStore", _LLAMA_INDEX):
+        found = getattr(source, "client", None)
+    if isinstance(found, Collection):
+        return found
+    behind = "" if found is source else f" behind a {_name(source)}"
+    if isinstance(found, AsyncCollection) or inspect.iscoroutine(found):
+        raise UnsupportedCollectionError(
+            f"Asynchronous Chroma clients are not supported, got a {_name(found)}{behind}. "
+            f"Accepted is {_ACCEPTED} made with a synchronous client, such as HttpClient."
+        )
+    hint = (
+        " A client holds many collections: pass client.get_collection(name)."
+        if hasattr(found, "get_collection")
+        else " Pass one of these, or write a VectorCollection for another store."
+    )
+    raise UnsupportedCollectionError(
+        f"Cannot read vectors from a {_name(found)}{behind}. Accepted is {_ACCEPTED}.{hint}"
+    )
+
+
+def _is_a(source: object, name: str, modules: tuple[str, ...]) -> bool:
+    return any(
+        base.__name__ == name and base.__module__.startswith(modules)
+        for base in type(source).__mro__
+    )
+
+
+def _name(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def space_of(collection: Collection) -> Space:
+    """Distance of the collection's index.
+
+    Raises:
+        UnsupportedCollectionError: The index uses a distance unknown to this version.
+    """
+    # The raw configuration: the parsed one fails where an embedding function is not registered.
+    configuration: Mapping[str, Any] = collection.configuration_json or {}
+    index = configuration.get("hnsw") or configuration.get("spann") or {}
+    metadata: Mapping[str, Any] = collection.metadata or {}
+    space = index.get("space") or _DEFAULT_SPACE
+    if space == _DEFAULT_SPACE:
+        # Collections of chromadb before 0.6 name their distance here; newer versions search by it
+        # and still report the default.
+        space = metadata.get("hnsw:space") or space
+    if space not in get_args(Space):
+        raise UnsupportedCollectionError(
+            f"The collection {collection.name!r} uses the distance {space!r}. Known are "
+            f"{', '.join(get_args(Space))}. Upgrade the package or copy the vectors to a new "
+            "collection."
+        )
+    return cast(Space, space)
+
+
+def dimension_of(collection: Collection) -> int:
+    """Length of the stored vectors.
+
+    A collection object that was there before the first vector never learns the dimension, so a
+    stored row tells it.
+
+    Raises:
+        EmptyCollectionError: The collection holds no rows.
+    """
+    known = collection.get_model().dimension
+    first = collection.get(limit=1, include=[] if known else ["embeddings"])
+    if not first["ids"]:
+        raise EmptyCollectionError(
+            f"The collection {collection.name!r} holds 0 vectors. At least one is needed. "
+            "Add documents to it first, or check the name and the path of the collection."
+        )
+    return known or np.asarray(first["embeddings"]).shape[1]
+
+
+def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
+    """What Chroma answers, its errors translated; again where a row vanishes meanwhile.
+
+    A server gathers ids first and their vectors later, and fails where a row was deleted in
+    between. An index that is truly stale fails each time.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return ask()
+        except Exception as error:
+            known = translate(error, collection)
+            if known is None:
+                raise
+            if not (isinstance(known, StaleCollectionError) and left):
+                raise known from error
+    raise AssertionError("unreachable")
+
+
+def _rows(answer: GetResult, wanted: Sequence[str] | None, *, vectors: bool, records: bool) -> Rows:
+    """Rows of one answer, in the order of `wanted`: Chroma answers in that of insertion."""
+    ids = tuple(_each(answer["ids"], str, "ids"))
+    order = list(range(len(ids)))
+    if wanted is not None and ids != tuple(wanted):
+        position = {row: i for i, row in enumerate(ids)}
+        order = [position[row] for row in wanted if row in position]
+    rows: dict[str, Any] = {}
+    if vectors and ids:
+        stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+        rows["vectors"] = stored[order]
+    if records:
+        documents: Any = answer["documents"] or [None] * len(ids)
+        metadatas: Any = answer["metadatas"] or [None] * len(ids)
+        _each(documents, str | None, "documents", rows=len(ids))
+        _each(metadatas, Mapping | None, "metadatas", rows=len(ids))
+        rows["texts"] = tuple(documents[i] for i in order)
+        # In one order: Chroma gives another at every read, and hosts hash them.
+        rows["metadatas"] = tuple(dict(sorted((metadatas[i] or {}).items())) for i in order)
+        if any(NODE_KEY in metadata for metadata in rows["metadatas"]):
+            rows["embed"] = embedded_text
+    return Rows(tuple(ids[i] for i in order), **rows)
+
+
+def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:
+    """A list of an answer, one entry a row, as it is.
+
+    Raises:
+        AnswerError: It is none, has another length, or an entry is not of that kind.
+    """
+    good = isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
+    if not good or (rows is not None and len(values) != rows):
+        raise AnswerError(f"{name!r} are {shown(values)}")
+    return values  # type: ignore[no-any-return]
+
+
+def _numbers(values: Any, name: str, *, rows: int, axes: int) -> FloatArray:
+    """Numbers of an answer as float32, one row or one number for each of its rows.
+
+    Raises:
+        AnswerError: They are something else.
+    """
+    try:
+        found = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AnswerError(f"{name!r} are {shown(values)}") from error
+    if found.ndim != axes or len(found) != rows:
+        raise AnswerError(f"{name!r} have the shape {found.shape} for {rows} rows")
+    return found
 
 
 def _query(vector: FloatArray) -> FloatArray:

@@ -25,7 +25,7 @@ from instruct_embeddings.cli.places import Place
 from instruct_embeddings.config import FitConfig
 
 if TYPE_CHECKING:
-    from instruct_embeddings.retrieval.hits import Hit
+    from instruct_embeddings.retrieval.ranking import Hit
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.transform import InstructionTransform
 

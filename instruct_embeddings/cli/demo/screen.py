@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from instruct_embeddings.retrieval.hits import Hit
+    from instruct_embeddings.retrieval.ranking import Hit
 
 
 _SIDES = ("generic", "instant", "fitted")

@@ -108,7 +108,7 @@ def test_several_queries_at_once_are_refused(make: Make) -> None:
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(make: Make, k: int) -> None:
-    with pytest.raises(ConfigError, match=f"k={k} "):
+    with pytest.raises(ConfigError, match=f"k must be an integer >= 1, got {k}"):
         ChromaVectors(make([[1.0, 0.0]])).search(vector(1, 0), k=k)
 
 

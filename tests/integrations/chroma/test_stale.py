@@ -12,7 +12,7 @@ from chromadb.api.shared_system_client import SharedSystemClient
 from chromadb.errors import ChromaError, InternalError
 
 from chroma_instruct_embeddings import ChromaVectors
-from chroma_instruct_embeddings.translation import translate, translated
+from chroma_instruct_embeddings.errors import translate_chroma, translated
 from instruct_embeddings.errors import StaleCollectionError
 
 ANOTHER_PROCESS = """
@@ -66,7 +66,7 @@ def test_a_deleted_collection_says_so(make: Callable[..., Any], client: ClientAP
     "message", ["Error finding id", "hnsw segment reader: Nothing found on disk"]
 )
 def test_signs_of_a_stale_index(message: str) -> None:
-    error = translate(InternalError(f"Error executing plan: {message}"), "reviews")
+    error = translate_chroma(InternalError(f"Error executing plan: {message}"), "reviews")
     assert isinstance(error, StaleCollectionError)
     assert message in str(error)
     assert "'reviews'" in str(error)

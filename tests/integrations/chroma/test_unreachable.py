@@ -8,7 +8,8 @@ import pytest
 from chromadb.errors import InternalError
 
 from chroma_instruct_embeddings import ChromaVectors
-from chroma_instruct_embeddings.translation import answered, translated
+from chroma_instruct_embeddings.errors import translated
+from chroma_instruct_embeddings.vectors import request
 from instruct_embeddings.errors import (
     CollectionError,
     StaleCollectionError,
@@ -70,11 +71,11 @@ def test_a_row_that_vanishes_while_it_is_read_is_asked_for_again(
     collection: chromadb.Collection,
 ) -> None:
     ask = Stumbling(times=2)
-    assert answered(collection, ask) == "found"
+    assert request(collection, ask) == "found"
     assert ask.asked == 3
     for_good = Stumbling(times=9)
     with pytest.raises(StaleCollectionError, match="does not match its records"):
-        answered(collection, for_good)
+        request(collection, for_good)
     assert for_good.asked == 3
 
 

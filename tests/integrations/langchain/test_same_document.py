@@ -134,7 +134,7 @@ def test_where_another_transform_served_is_no_part_of_the_document(
     by_kind = reusing.transform_for(KIND)
     # As if AREA had been found to mean the same.
     library = reusing.engine._library
-    library._known.put(library._key(AREA), by_kind)
+    library.remember(AREA, by_kind, library.collection.info())
     own, borrowed = (reusing.invoke("printer", instruction=text) for text in (KIND, AREA))
     assert own == borrowed
     assert reusing.transform_for(AREA).instruction == KIND

@@ -47,7 +47,8 @@ def test_where_another_transform_served_is_no_part_of_the_node(make_retriever: M
     reusing = make_retriever(reuse=0.9, store=None, similarity_top_k=20)
     by_kind = reusing.transform_for(KIND)
     library = reusing.engine._library
-    library._known.put(library._key(AREA), by_kind)  # as if AREA had been found to mean the same
+    # As if AREA had been found to mean the same.
+    library.remember(AREA, by_kind, library.collection.info())
     ids = fused([reusing.with_instruction(KIND), reusing.with_instruction(AREA)], "simple")
     assert len(ids) == len(set(ids)) == 20
     assert reusing.transform_for(AREA).instruction == KIND

@@ -8,7 +8,7 @@ import pytest
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import SearchOptions
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.hits import Hit
+from instruct_embeddings.retrieval.ranking import Hit
 from instruct_embeddings.testing import InMemoryCollection
 
 # Six copies of one text, and four others that are less and less like the query.

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from instruct_embeddings.retrieval.constrained import Direction, obey
-from instruct_embeddings.retrieval.constraints import Constraint, Kind
+from instruct_embeddings.retrieval.constraints import Constraint, Direction, Kind, obey
 
 # Two axes that cross: how close to the query (first), and whether it is about games (second).
 DOCUMENTS = np.array(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from instruct_embeddings._types import Where
 from instruct_embeddings.errors import EmptyCollectionError
 from instruct_embeddings.retrieval.exact import VectorCopy
 from instruct_embeddings.testing import InMemoryCollection
@@ -69,11 +70,14 @@ def test_rounding_and_nan_are_no_change() -> None:
 
 def test_filters_are_those_of_the_collection(square: InMemoryCollection) -> None:
     copy = VectorCopy.read(square)
-    assert copy.matching(square, None, None).all()
-    np.testing.assert_array_equal(copy.matching(square, {"n": {"$gt": 1}}, None), [0, 0, 1, 1])
-    np.testing.assert_array_equal(copy.matching(square, None, {"$contains": "sun"}), [1, 0, 0, 1])
-    both = copy.matching(square, {"n": 3}, {"$contains": "sun"})
-    np.testing.assert_array_equal(both, [0, 0, 0, 1])
+
+    def passing(where: Where | None, where_document: Where | None) -> list[str]:
+        return [row for page in copy.pages(square, where, where_document) for row in page.ids]
+
+    assert passing(None, None) == ["0", "1", "2", "3"]
+    assert passing({"n": {"$gt": 1}}, None) == ["2", "3"]
+    assert passing(None, {"$contains": "sun"}) == ["0", "3"]
+    assert passing({"n": 3}, {"$contains": "sun"}) == ["3"]
 
 
 def test_an_empty_collection_cannot_be_copied(square: InMemoryCollection) -> None:

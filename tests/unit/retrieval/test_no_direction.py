@@ -97,23 +97,30 @@ def test_zeros_before_a_row_of_the_least_score_stay_behind_it(space: Space) -> N
         collection = InMemoryCollection(rows, space=space).info()
         mix = 1.0
 
-        def score(self, query: FloatArray, documents: FloatArray, blend: float) -> FloatArray:
+        def fold(self, vectors: FloatArray, blend: float) -> FloatArray:
+            return vectors
+
+        def score(
+            self, query: FloatArray, documents: FloatArray, blend: float, *, folded: FloatArray
+        ) -> FloatArray:
             return np.asarray((documents @ query.T)[:, 0], dtype=np.float32)
 
-    from instruct_embeddings.retrieval.ranking import SearchRequest, rank_exactly
+    from instruct_embeddings.retrieval.exact import rank_exactly
+    from instruct_embeddings.retrieval.ranking import SearchRequest
 
     pages = [Rows(("zero",), rows[:1]), Rows(("opposite",), rows[1:])]
     query = np.array([[1, 0]], dtype=np.float32)
     found = rank_exactly(pages, Plain(), query, SearchRequest(2))  # type: ignore[arg-type]
-    assert found == [("opposite", -1.0), ("zero", -1.0)]
+    assert found.ids == ("opposite", "zero")
+    assert found.scores.tolist() == [-1.0, -1.0]
 
 
 def test_the_prefetch_is_widened_only_where_zeros_take_its_places(adapted: Adapt) -> None:
     clean, full = mixed("l2", zeros=0), mixed("l2", zeros=400)
     ranked(adapted(clean), QUERIES[0], k=5, prefetch=40)
     assert clean.asked == (40,)
-    # All that looks like zeros is looked at, beside what is rescored and what is returned.
-    assert clean.fetched == (40, 5)
+    # Vectors come with the search, so that nothing but what is returned is read beside it.
+    assert clean.fetched == (5,)
     ranked(adapted(full), QUERIES[0], k=80, prefetch=90)
     assert full.asked[0] == 90
     assert len(full.asked) > 1

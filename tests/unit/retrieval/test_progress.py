@@ -10,11 +10,11 @@ from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import FitEvent, InstructRetriever
-from instruct_embeddings.retrieval.learning import FIRST_ROWS
+from instruct_embeddings.retrieval.fitting import FIRST_ROWS
 from instruct_embeddings.supervision import Supervision, Targets
 from tests.unit.conftest import COLOUR, Toys, make_toys
 from tests.unit.retrieval.conftest import CountingGuide, FailingGuide
-from tests.unit.retrieval.test_learning import SHAPE, ToyEncoder
+from tests.unit.retrieval.test_fit_all import SHAPE, ToyEncoder
 
 QUICK = FitConfig(folds=2, time_budget=1e-9)
 

@@ -11,7 +11,7 @@ from instruct_embeddings import Questions
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InstructionError
 from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.answering import gain, measure
+from instruct_embeddings.retrieval.questions import gain, measure
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform import InstructionTransform, TransformStore
 from tests.unit.conftest import COLOUR, Adapt, Toys
@@ -147,7 +147,7 @@ class TestForms:
 
     def test_texts_by_what_they_ask(self) -> None:
         found = Questions(["one", "two"], {"two": ["b"]}, embed=lambda texts: [[len(texts), 0]])
-        assert [(one.text, one.place) for one in found.items] == [("two", 0)]
+        assert [(one.text, one.position) for one in found.items] == [("two", 0)]
         np.testing.assert_array_equal(found.vectors, [[1, 0]])
 
     def test_instructions_of_questions_that_are_not_judged_go_with_them(self) -> None:

@@ -251,13 +251,17 @@ def test_an_empty_collection_is_said_to_be_empty() -> None:
 
 
 class Recording(CountingCollection):
-    """Remembers how many neighbours its index was asked for."""
+    """Remembers how many neighbours its index was searched for, and whether with vectors."""
 
-    asked: list[int]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.asked: list[int] = []
+        self.with_vectors: list[bool] = []
+        super().__init__(*arguments, **options)
 
-    def search(self, vector: FloatArray, *, k: int, **filters: Any) -> Neighbours:
-        self.asked = [*getattr(self, "asked", []), k]
-        return super().search(vector, k=k, **filters)
+    def search(self, vector: FloatArray, *, k: int, **options: Any) -> Neighbours:
+        self.asked.append(k)
+        self.with_vectors.append(options.get("vectors", False))
+        return super().search(vector, k=k, **options)
 
 
 def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
@@ -274,11 +278,14 @@ def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
 def test_all_of_a_prefetch_that_is_asked_for_is_rescored(
     adapt: Adapt, toys: Toys, prefetch: int | None, rescored: int
 ) -> None:
-    collection = CountingCollection(toys.vectors)
+    collection = Recording(toys.vectors)
     retriever = adapt(collection)
     collection.fetched.clear()
     hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, prefetch=prefetch)
-    assert collection.fetched[0] == rescored
+    # Two requests: vectors come with the search, or with the records of the best.
+    assert collection.asked == [prefetch or DEFAULT_PREFETCH]
+    assert collection.with_vectors == [prefetch is not None]
+    assert collection.fetched == [rescored if prefetch is None else 5]
     if prefetch == len(toys.vectors):  # nothing is left out
         exactly = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, exact=True)
         assert ids(hits) == ids(exactly)

@@ -3,9 +3,8 @@
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from chromadb import Collection
 from chromadb.api.base_http_client import BaseHTTPClient
@@ -24,8 +23,6 @@ _DIMENSIONS = re.compile(r"dimension of (\d+), got (\d+)")
 # How an index that was read before another process wrote says that it lags behind the records.
 _STALE = ("error finding id", "nothing found on disk")
 _SHOWN = 200
-_TRIES = 3
-_Answer = TypeVar("_Answer")
 
 
 class AnswerError(ValueError):
@@ -33,22 +30,56 @@ class AnswerError(ValueError):
 
 
 @contextmanager
-def of_chroma() -> Iterator[None]:
-    """Tell where reading the answer of a server fails on its form.
+def translated(collection: Collection) -> Iterator[None]:
+    """Translate the errors of Chroma that a user of this project can do something about.
 
     Raises:
-        AnswerError: Something that an answer of Chroma has is missing, or of another kind.
+        InstructEmbeddingsError: See `translate`.
     """
     try:
         yield
-    except InstructEmbeddingsError:
-        raise
-    except (AttributeError, LookupError, TypeError) as error:
-        raise AnswerError(f"JSON of another form, {reason(error)}") from error
-    except ValueError as error:
-        if not _is_of_the_answer(error):
+    except Exception as error:
+        known = translate(error, collection)
+        if known is None:
             raise
-        raise AnswerError(f"JSON of another form, {reason(error)}") from error
+        raise known from error
+
+
+def translate(error: Exception, collection: Collection) -> InstructEmbeddingsError | None:
+    """The error to raise instead of one of Chroma's; None where its own should pass.
+
+    It hides credentials in the error.
+
+    Returns:
+        CollectionMismatchError: The vector has another dimension than the stored ones.
+        StaleCollectionError: Another process changed or deleted the collection.
+        UnreachableCollectionError: The server is down, or something else answers in its place.
+        ConfigError: The filter carries more values than the store takes.
+    """
+    if isinstance(error, InstructEmbeddingsError):
+        return None
+    told = (malformed(error) if _is_remote(collection) else None) or error
+    if isinstance(told, ChromaError):
+        redact(error)
+        return translate_chroma(told, collection.name)
+    if not is_of_the_connection(told):
+        return None
+    redact(error)
+    return UnreachableCollectionError(
+        f"The server of the collection {collection.name!r} did not answer as Chroma does "
+        f"({reason(told)}). Searching and fitting need a server that is up and in order. Start it, "
+        "or wait for it, and call again; nothing was changed."
+    )
+
+
+def malformed(error: Exception) -> AnswerError | None:
+    """What to raise where reading the answer of a server has failed on its form."""
+    if isinstance(error, InstructEmbeddingsError | AnswerError):
+        return None
+    failed = isinstance(error, AttributeError | LookupError | TypeError)
+    if failed or (isinstance(error, ValueError) and _is_of_the_answer(error)):
+        return AnswerError(f"JSON of another form, {reason(error)}")
+    return None
 
 
 def _is_of_the_answer(error: ValueError) -> bool:
@@ -61,58 +92,6 @@ def _is_of_the_answer(error: ValueError) -> bool:
     return traceback.extract_tb(error.__traceback__)[-1].name.startswith("_transform")
 
 
-@contextmanager
-def translated(collection: Collection) -> Iterator[None]:
-    """Translate the errors of Chroma that a user of this project can do something about.
-
-    Raises:
-        CollectionMismatchError: The vector has another dimension than the stored ones.
-        StaleCollectionError: Another process changed or deleted the collection.
-        UnreachableCollectionError: The server is down, or something else answers in its place.
-        ConfigError: The filter carries more values than the store takes.
-    """
-    try:
-        with of_chroma() if _is_remote(collection) else nullcontext():
-            yield
-    except ChromaError as error:
-        redact(error)
-        known = translate(error, collection.name)
-        if known is None:
-            raise
-        raise known from error
-    except Exception as error:
-        if not is_of_the_connection(error):
-            raise
-        redact(error)
-        raise UnreachableCollectionError(
-            f"The server of the collection {collection.name!r} did not answer as Chroma does "
-            f"({reason(error)}). Searching and fitting need a server that is up "
-            "and in order. Start it, or wait for it, and call again; nothing was changed."
-        ) from error
-
-
-def answered(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
-    """What Chroma answers; asked again where it stumbles over a row that vanishes meanwhile.
-
-    A server gathers ids first and their vectors later, and fails where a row was deleted in
-    between. An index that is truly stale fails each time.
-
-    Raises:
-        InstructEmbeddingsError: See `translated`.
-    """
-    for _ in range(_TRIES - 1):
-        with suppress(StaleCollectionError), translated(collection):
-            return ask()
-    with translated(collection):
-        return ask()
-
-
-def reason(error: Exception) -> str:
-    """The class and the start of the message of an error, in one line, without credentials."""
-    message = hide_secrets(" ".join(str(error).split()))[:_SHOWN] or "no reason given"
-    return f"{type(error).__name__}: {message}"
-
-
 def is_of_the_connection(error: Exception) -> bool:
     """Whether an error says that no Chroma answered: any of httpx, whose classes share no base."""
     if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):
@@ -121,23 +100,20 @@ def is_of_the_connection(error: Exception) -> bool:
     return type(error) is Exception or isinstance(error, json.JSONDecodeError | AnswerError)
 
 
+def reason(error: Exception) -> str:
+    """The class and the start of the message of an error, in one line, without credentials."""
+    message = hide_secrets(" ".join(str(error).split()))[:_SHOWN] or "no reason given"
+    return f"{type(error).__name__}: {message}"
+
+
 def _is_remote(collection: Collection) -> bool:
     """Whether a server answers for a collection; all else are mistakes of a program."""
     # What a client is can be seen only behind it.
-    behind: Any = collection
-    return isinstance(getattr(behind, "_client", None), BaseHTTPClient)
+    return isinstance(getattr(collection, "_client", None), BaseHTTPClient)
 
 
-def translate(error: ChromaError, name: str) -> InstructEmbeddingsError | None:
-    """The error to raise instead of one of Chroma's.
-
-    Args:
-        error: What Chroma raised.
-        name: Name of the collection, for the message.
-
-    Returns:
-        The translated error, `None` where Chroma's own should pass.
-    """
+def translate_chroma(error: ChromaError, name: str) -> InstructEmbeddingsError | None:
+    """The error to raise instead of one of Chroma's; None where Chroma's own should pass."""
     message = hide_secrets(str(error))
     if dimensions := _DIMENSIONS.search(message):
         stored, given = dimensions.groups()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings.errors import ConfigError, InvalidVectorsError
+from instruct_embeddings.errors import ConfigError, InstructionError, InvalidVectorsError
 from instruct_embeddings.guides import EncoderGuide, MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.testing import InMemoryCollection
@@ -59,6 +59,14 @@ def test_a_text_is_no_query(toys: Toys) -> None:
     for instruction in (None, "Which colour is it?"):
         for query in ("a red ball", ["a", "b"], [[1.0], [2.0, 3.0]]):
             asked: Any = query
-            with pytest.raises(InvalidVectorsError, match=r"The query is .*Embed the text first"):
+            with pytest.raises(InvalidVectorsError, match=r"The query .*Embed the text first"):
                 retriever.search(asked, instruction=instruction)
     assert retriever.search(np.ones(toys.vectors.shape[1]), k=1)
+
+
+async def test_an_empty_instruction_is_refused_before_it_is_fitted(toys: Toys) -> None:
+    retriever = InstructRetriever(toys.collection(), MetadataGuide("colour"))
+    with pytest.raises(InstructionError, match="is empty"):
+        await retriever.aprepare(" ")
+    with pytest.raises(InstructionError, match="is empty"):
+        retriever.transform(" ")

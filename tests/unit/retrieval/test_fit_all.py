@@ -9,8 +9,8 @@ import pytest
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import EncodingGuide, Rows
-from instruct_embeddings.retrieval import InstructRetriever, learning
-from instruct_embeddings.retrieval.learning import FIRST_ROWS
+from instruct_embeddings.retrieval import InstructRetriever, fitting
+from instruct_embeddings.retrieval.fitting import FIRST_ROWS
 from instruct_embeddings.supervision import Supervision, Targets
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.report import FitReport
@@ -107,8 +107,8 @@ def test_the_budget_ends_a_doubling_that_has_begun(
 ) -> None:
     """The third part of a doubling from 500 to 1,000 rows is not begun after the deadline."""
     guide, seconds = ToyEncoder(), [0.0]
-    monkeypatch.setattr(learning, "_still_rises", lambda curve: True)
-    monkeypatch.setattr(learning.time, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(fitting, "_still_rises", lambda curve: True)
+    monkeypatch.setattr(fitting.time, "perf_counter", lambda: seconds[0])
     judge = guide.judge_grid
 
     def slow(instructions: Sequence[str], sample: Rows) -> list[Targets]:

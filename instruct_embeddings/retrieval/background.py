@@ -1,4 +1,4 @@
-"""Coroutines that wait for one fit together."""
+"""Fits in background threads, which any number of coroutines may await."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 
 from instruct_embeddings._recent import Recent
 from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
-from instruct_embeddings.config import normalise_instruction
+from instruct_embeddings.config import normal_form
 
 _FITS_AT_ONCE = 4
 _KEPT = 1024
@@ -20,13 +20,12 @@ _TRY_AGAIN_AFTER = 60.0  # seconds
 _log = logging.getLogger(__name__)
 
 
-class SharedFits:
-    """Lets any number of coroutines wait for fits without a thread for each.
+class BackgroundFits:
+    """Fits instructions in threads of its own; coroutines wait without a thread for each.
 
-    The pool of an event loop has few threads. If each coroutine that asks under a new instruction
-    waited in one of them, those that ask under known instructions would wait for the fit as well.
-    So a new instruction is fitted in a pool of its own, and whoever asks for it awaits that one.
-    What need not be fitted is looked up in another thread, where no fit is in its way.
+    The pool of an event loop has few threads. If each coroutine with a new instruction waited in
+    one of them, those with known instructions would wait for the fit as well. What need not be
+    fitted is looked up in another thread, where no fit is in its way.
 
     No process waits at its end for a fit that nobody waits for any more, and a forked process does
     not wait for the fits of the one it comes from.
@@ -61,17 +60,14 @@ class SharedFits:
         Raises:
             Exception: What a fit raised; the next call tries again.
         """
-        forms = {normalise_instruction(text): text for text in instructions}
+        forms = {normal_form(text): text for text in instructions}
         new = [self._join(form, text) for form, text in forms.items() if form not in self._ready]
         for fitted in new:
             await asyncio.shield(_awaitable(fitted))
 
     def start(self, instruction: str) -> None:
-        """Fit an instruction in the background, unless that is under way.
-
-        Where the last fit failed, it is tried again after a minute.
-        """
-        form = normalise_instruction(instruction)
+        """Fit an instruction, unless that is under way or has failed within the last minute."""
+        form = normal_form(instruction)
         failed = self._failed.get(form)
         lately = failed is not None and time.monotonic() - failed < _TRY_AGAIN_AFTER
         if not lately and form not in self._running:

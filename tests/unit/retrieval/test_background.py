@@ -9,8 +9,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from instruct_embeddings.errors import GuideError, InstructionError
-from instruct_embeddings.retrieval.waiting import SharedFits
+from instruct_embeddings.errors import GuideError
+from instruct_embeddings.retrieval.background import BackgroundFits
 
 SECONDS = 30
 
@@ -53,7 +53,7 @@ async def started(fits: Fits, number: int = 1) -> None:
 
 
 async def test_a_hundred_coroutines_wait_for_one_fit_and_no_thread_of_the_loop(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(100)]
     await started(fits)
     # The pool of the loop is free, whatever its size.
@@ -65,7 +65,7 @@ async def test_a_hundred_coroutines_wait_for_one_fit_and_no_thread_of_the_loop(f
 
 
 async def test_what_was_fitted_is_not_waited_for_again(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     fits.go.set()
     await shared.wait(["What colour?", "  what COLOUR "])
     fits.go.clear()
@@ -76,7 +76,7 @@ async def test_what_was_fitted_is_not_waited_for_again(fits: Fits) -> None:
 
 async def test_what_is_known_waits_for_no_fit(fits: Fits) -> None:
     """As many fits run as there are threads for, and more of them wait."""
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     waiting = [asyncio.create_task(shared.wait([f"What {number}?"])) for number in range(9)]
     await started(fits, 4)
     fits.known.add("What colour?")
@@ -90,7 +90,7 @@ async def test_what_is_known_waits_for_no_fit(fits: Fits) -> None:
 async def test_a_problem_of_looking_up_is_heard_of_and_the_next_one_tries_again(
     fits: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = SharedFits(fits.fit, lambda text: fits.find(text))
+    shared = BackgroundFits(fits.fit, lambda text: fits.find(text))
     fits.go.set()
     with monkeypatch.context() as patch:
         patch.setattr(fits, "known", None)
@@ -101,7 +101,7 @@ async def test_a_problem_of_looking_up_is_heard_of_and_the_next_one_tries_again(
 
 
 async def test_several_instructions_are_fitted_side_by_side(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     waiting = asyncio.create_task(shared.wait(["What colour?", "What shape?"]))
     await started(fits, 2)
     fits.go.set()
@@ -110,7 +110,7 @@ async def test_several_instructions_are_fitted_side_by_side(fits: Fits) -> None:
 
 
 async def test_all_who_wait_hear_of_a_problem_and_the_next_one_tries_again(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     fits.problem = GuideError("out of order")
     waiting = [asyncio.create_task(shared.wait(["What colour?"])) for _ in range(3)]
     await started(fits)
@@ -122,7 +122,7 @@ async def test_all_who_wait_hear_of_a_problem_and_the_next_one_tries_again(fits:
 
 
 async def test_who_is_cancelled_leaves_the_fit_to_the_others(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     one, other = (asyncio.create_task(shared.wait(["What colour?"])) for _ in range(2))
     await started(fits)
     one.cancel()
@@ -136,7 +136,7 @@ async def test_who_is_cancelled_leaves_the_fit_to_the_others(fits: Fits) -> None
 async def test_a_problem_that_nobody_waits_for_is_no_noise(
     fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     fits.problem = GuideError("out of order")
     alone = asyncio.create_task(shared.wait(["What colour?"]))
     await started(fits)
@@ -153,13 +153,13 @@ async def test_a_fit_sees_the_context_of_who_asked_first(fits: Fits) -> None:
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
     seen: list[str] = []
     tenant.set("a")
-    shared = SharedFits(lambda text: seen.append(tenant.get()), lambda text: None)
+    shared = BackgroundFits(lambda text: seen.append(tenant.get()), lambda text: None)
     await shared.wait(["What colour?"])
     assert seen == ["a"]
 
 
 def test_two_event_loops_share_a_fit(fits: Fits) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     threads = [
         threading.Thread(target=lambda: asyncio.run(shared.wait(["What colour?"])))
         for _ in range(2)
@@ -172,16 +172,10 @@ def test_two_event_loops_share_a_fit(fits: Fits) -> None:
     assert fits.asked == ["What colour?"]
 
 
-async def test_an_empty_instruction_is_refused(fits: Fits) -> None:
-    with pytest.raises(InstructionError, match="is empty"):
-        await SharedFits(fits.fit, fits.find).wait([" "])
-    assert fits.asked == []
-
-
 async def test_a_thread_that_cannot_start_is_an_error_once(
     fits: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = SharedFits(fits.fit, fits.find)
+    shared = BackgroundFits(fits.fit, fits.find)
     fits.go.set()
     started, failed = threading.Thread.start, []
 
@@ -201,10 +195,10 @@ async def test_a_thread_that_cannot_start_is_an_error_once(
 
 ABANDONED = """
 import asyncio, time
-from instruct_embeddings.retrieval.waiting import SharedFits
+from instruct_embeddings.retrieval.background import BackgroundFits
 
 async def main():
-    shared = SharedFits(lambda text: time.sleep(120), lambda text: None)
+    shared = BackgroundFits(lambda text: time.sleep(120), lambda text: None)
     try:
         await asyncio.wait_for(shared.wait(["What colour?"]), 0.2)
     except asyncio.TimeoutError:
@@ -225,11 +219,11 @@ def test_no_process_waits_for_a_fit_that_was_given_up() -> None:
 
 FORKED = """
 import asyncio, os, sys, threading
-from instruct_embeddings.retrieval.waiting import SharedFits
+from instruct_embeddings.retrieval.background import BackgroundFits
 
 asked = []
 go = threading.Event()
-shared = SharedFits(lambda text: go.wait(60), lambda text: text == "known")
+shared = BackgroundFits(lambda text: go.wait(60), lambda text: text == "known")
 asyncio.run(shared.wait(["known"]))
 threading.Thread(target=lambda: asyncio.run(shared.wait(["new"]))).start()
 while "new" not in shared._running:

@@ -1,0 +1,257 @@
+"""From a collection and a guide to fitted transforms: sample, judge, fit, and tell how it goes."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
+from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
+from instruct_embeddings.retrieval.kinds import compares_documents
+from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
+from instruct_embeddings.supervision import Labels, Supervision, Targets
+from instruct_embeddings.transform.fit import fit_transform
+from instruct_embeddings.transform.guide_check import GuideCheck, check_guide
+from instruct_embeddings.transform.problems import held_out_agreement
+from instruct_embeddings.transform.report import Stopped
+from instruct_embeddings.transform.threads import one_thread
+from instruct_embeddings.transform.transform import InstructionTransform
+
+# Where fewer of the sampled rows carry a label, several times as many are judged.
+_SPARSE = 0.3
+_SPARSE_FACTOR = 4
+# A guide that encodes starts with so many rows, and judges as many again while it pays.
+FIRST_ROWS = 250
+_WORTH_MORE_ROWS = 0.01
+_log = logging.getLogger(__name__)
+
+FitStage: TypeAlias = Literal["sampling", "judging", "fitting", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class FitEvent:
+    """One step of a fit.
+
+    Attributes:
+        instruction: The instruction that is fitted.
+        stage: "sampling" when the sample is read; "judging" each time the guide has judged some of
+            it; "fitting" after each penalty that was tried; at last "done" or "failed".
+        done: Rows read or judged, or penalties tried.
+        total: The most there may be of them: a guide that encodes stops where more rows do not pay.
+        seconds: Since the fit began.
+    """
+
+    instruction: str
+    stage: FitStage
+    done: int
+    total: int
+    seconds: float
+
+
+OnFit: TypeAlias = Callable[[FitEvent], None]
+"""Is called in the thread that fits; what it raises ends the fit."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Reports how the fits of some instructions go on; they share sampling and judging."""
+
+    instructions: Sequence[str]
+    on_fit: OnFit | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def of(self, instruction: str) -> "Progress":
+        """The same for one of the instructions."""
+        return Progress([instruction], self.on_fit, self.started)
+
+    def sampled(self, rows: int) -> None:
+        """A sample of so many rows was read."""
+        self._report("sampling", rows, rows, "%s: %d rows sampled in %.1f s")
+
+    def judged(self, rows: int, most: int) -> None:
+        """So many of at most so many rows were judged by the guide."""
+        self._report("judging", rows, most, "%s: %d rows judged after %.1f s")
+
+    def fitting(self, tried: int, most: int) -> None:
+        """So many of at most so many penalties were tried; `transform.fit` logs the settings."""
+        self._report("fitting", tried, most)
+
+    def ended(self, *, well: bool) -> None:
+        """The fit is over."""
+        self._report("done" if well else "failed", int(well), 1)
+
+    def _report(self, stage: FitStage, done: int, total: int, line: str | None = None) -> None:
+        seconds = time.perf_counter() - self.started
+        if line is not None:
+            _log.info(line, "; ".join(self.instructions), done, seconds)
+        if self.on_fit is not None:
+            for text in self.instructions:
+                self.on_fit(FitEvent(text, stage, done, total, seconds))
+
+
+@dataclass(frozen=True)
+class JudgedSample:
+    """What a transform is fitted on.
+
+    Attributes:
+        vectors: Stored vectors of the sample, shape (n, d).
+        supervision: What the guide said about these rows.
+        growth: Sample size and agreement with the guide on held-out rows, for each size tried;
+            empty where the guide does not encode.
+        stopped: What ended the growth, likewise.
+        check: Signs of whether a guide that gives targets can be trusted; None for others.
+    """
+
+    vectors: FloatArray
+    supervision: Supervision
+    growth: tuple[tuple[int, float], ...] = ()
+    stopped: Stopped | None = None
+    check: GuideCheck | None = None
+
+
+def fit_all(
+    collection: VectorCollection,
+    guide: Guide,
+    instructions: Sequence[str],
+    config: FitConfig,
+    progress: Progress | None = None,
+) -> list[InstructionTransform]:
+    """Fit the transforms of some instructions on one sample.
+
+    Raises:
+        GuideError: There is nothing to learn from.
+        EmptyCollectionError: The collection is empty.
+        StaleCollectionError: It was made anew meanwhile.
+    """
+    started = time.perf_counter()
+    progress = progress or Progress(instructions)
+    with unchanged(collection) as info:
+        if isinstance(guide, EncodingGuide):
+            samples = _judge_growing(collection, guide, instructions, config, started, progress)
+        else:
+            samples = _judge_all(collection, guide, instructions, config, progress)
+    fitted = []
+    for text, sample in zip(instructions, samples, strict=True):
+        transform = fit_transform(
+            sample.vectors,
+            sample.supervision,
+            instruction=text,
+            guide=guide.key,
+            collection=info,
+            config=config,
+            started=started,
+            on_step=progress.of(text).fitting,
+        )
+        report = replace(
+            transform.report,
+            growth=sample.growth,
+            stopped=sample.stopped,
+            guide_check=sample.check,
+        )
+        fitted.append(replace(transform, report=report))
+        # Sampling and encoding count once, with the first.
+        started = time.perf_counter()
+    return fitted
+
+
+def _judge_all(
+    collection: VectorCollection,
+    guide: Guide,
+    instructions: Sequence[str],
+    config: FitConfig,
+    progress: Progress,
+) -> list[JudgedSample]:
+    size, seed = config.sample_size, config.seed
+    # Offsets cost time, rows at an offset cost little: a reserve is read along.
+    rows = sample_rows(collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
+    sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
+    progress.sampled(len(sample))
+    samples = []
+    with one_thread() if compares_documents(guide.key) else nullcontext():
+        for text in instructions:
+            samples.append(_judge(guide, text, sample, rows))
+            count = len(samples[-1].vectors)
+            progress.of(text).judged(count, count)
+    return samples
+
+
+def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> JudgedSample:
+    """A sample with what the guide says; with the reserve too where it says little."""
+    supervision = guide.judge(instruction, sample)
+    sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
+    if sparse and len(rows) > len(sample):
+        return JudgedSample(rows.vectors, guide.judge(instruction, rows))
+    check = check_guide(sample, supervision) if isinstance(supervision, Targets) else None
+    return JudgedSample(sample.vectors, supervision, check=check)
+
+
+def _judge_growing(
+    collection: VectorCollection,
+    guide: EncodingGuide,
+    instructions: Sequence[str],
+    config: FitConfig,
+    started: float,
+    progress: Progress,
+) -> list[JudgedSample]:
+    rows = sample_rows(collection, config.sample_size, seed=config.seed, ids=guide.ids())
+    progress.sampled(len(rows))
+    order = np.random.default_rng(config.seed).permutation(len(rows))
+    with one_thread():
+        deadline = started + config.guide_budget
+        return _grow(guide, instructions, rows.take(order), deadline, progress)
+
+
+def _grow(
+    guide: EncodingGuide,
+    instructions: Sequence[str],
+    rows: Rows,
+    deadline: float,
+    progress: Progress,
+) -> list[JudgedSample]:
+    """Judge about twice as many rows while the last doubling paid for any of the instructions.
+
+    Args:
+        guide: Its work grows with the rows.
+        instructions: Judged in one pass over the texts.
+        rows: The largest sample, in random order.
+        deadline: `time.perf_counter()` after which no further rows are judged; looked at within a
+            doubling too, whose rows so far then count.
+        progress: Hears how many rows were judged.
+    """
+    found: list[Targets] = []
+    growth: list[list[tuple[int, float]]] = [[] for _ in instructions]
+    stopped: Stopped | None = None
+    size = 0
+    while stopped is None:
+        wanted = min(len(rows), max(FIRST_ROWS, 2 * size))
+        while size < wanted and not (found and time.perf_counter() > deadline):
+            further = rows.take(np.arange(size, min(wanted, size + FIRST_ROWS)))
+            new = guide.judge_grid(instructions, further)
+            found = [a.joined(b) for a, b in zip(found, new, strict=True)] if found else new
+            size += len(further)
+            progress.judged(size, len(rows))
+        vectors = rows.vectors[:size]
+        for curve, targets in zip(growth, found, strict=True):
+            curve.append((size, round(held_out_agreement(vectors, targets), 4)))
+        if size < wanted:  # a doubling that was cut short says little about agreement
+            stopped = "budget"
+        elif not any(map(_still_rises, growth)):
+            stopped = "enough"
+        elif size == len(rows):
+            stopped = "size"
+        elif time.perf_counter() > deadline:
+            stopped = "budget"
+    read = rows.take(np.arange(size))
+    return [
+        JudgedSample(read.vectors, targets, tuple(curve), stopped, check_guide(read, targets))
+        for targets, curve in zip(found, growth, strict=True)
+    ]
+
+
+def _still_rises(curve: Sequence[tuple[int, float]]) -> bool:
+    return len(curve) < 2 or curve[-1][1] - curve[-2][1] >= _WORTH_MORE_ROWS
