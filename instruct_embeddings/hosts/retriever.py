@@ -10,9 +10,8 @@ from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
 from instruct_embeddings.hosts.options import SearchOptions
 from instruct_embeddings.retrieval import Hit, InstructRetriever
-from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS
 from instruct_embeddings.retrieval.composition import Asked, check_asked
-from instruct_embeddings.retrieval.questions import Relevant
+from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS, Relevant
 from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.transform import InstructionTransform
 
