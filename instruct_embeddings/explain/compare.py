@@ -1,6 +1,6 @@
 """Compare the results of a query with those under an instruction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray, Where
 from instruct_embeddings.config import at_least, check_instruction
-from instruct_embeddings.explain.categories import Categorised, adapted_view, categorise
+from instruct_embeddings.explain.categories import adapted_view, categorise
 from instruct_embeddings.explain.explanation import Cloud, Explanation, Moved, Reading
 from instruct_embeddings.explain.proposals import CLOSE, propose_filter
 from instruct_embeddings.protocols import Rows
@@ -130,7 +130,7 @@ def explain(
         query_category=found.name(-1),
         query_probability=found.probability(-1),
         hits=tuple(hits),
-        cloud=_cloud(rows, results, before, after, k, generic, adapted, found),
+        cloud=_cloud(rows, hits, k, generic, adapted, found.positions),
     )
 
 
@@ -220,32 +220,33 @@ def _compared(
 
 def _cloud(
     rows: Rows,
-    results: Rows,
-    before: Mapping[str, Hit],
-    after: Mapping[str, Hit],
+    hits: Sequence[Moved],
     k: int,
     generic: FloatArray,
     adapted: FloatArray,
-    found: Categorised,
+    categories: IntArray,
 ) -> Cloud:
     """The vectors of sample and results, each row once."""
-    position = {row: place for place, row in enumerate(rows.ids)}
-    kept = list(range(len(rows)))
-    for offset, row in enumerate(results.ids):
-        if row not in position:
-            position[row] = len(kept)
-            kept.append(len(rows) + offset)
+    first: dict[str, int] = {}
+    for row, name in enumerate([*rows.ids, *(hit.id for hit in hits)]):
+        first.setdefault(name, row)
+    position = {name: place for place, name in enumerate(first)}
+    kept = list(first.values())
 
-    def best(hits: Mapping[str, Hit]) -> IntArray:
-        first = set(list(hits)[:k])
-        return np.array([position[row] for row in results.ids if row in first], dtype=np.int64)
+    def best(ranks: Iterable[int | None]) -> IntArray:
+        shown = [
+            position[hit.id]
+            for hit, rank in zip(hits, ranks, strict=True)
+            if rank is not None and rank <= k
+        ]
+        return np.array(shown, dtype=np.int64)
 
     return Cloud(
         generic=generic[kept],
         adapted=adapted[kept],
-        categories=found.positions[kept],
+        categories=categories[kept],
         query_generic=generic[-1:],
         query_adapted=adapted[-1:],
-        generic_results=best(before),
-        adapted_results=best(after),
+        generic_results=best(hit.generic_rank for hit in hits),
+        adapted_results=best(hit.adapted_rank for hit in hits),
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from instruct_embeddings.retrieval.constraints import Constraint
 
 Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """Generic unit vectors of texts, shape (n, d)."""
+_Keys: TypeAlias = Mapping[str, Counter[str]]
 
 _WORD = re.compile(r"\w+")
 _MOST_VALUES = 40
@@ -57,18 +58,6 @@ class FilterProposal:
     passing: int
 
 
-@dataclass(frozen=True)
-class _Key:
-    """A metadata key with few distinct text values, and how many rows have each."""
-
-    name: str
-    counts: Mapping[str, int]
-
-    @property
-    def rows(self) -> int:
-        return sum(self.counts.values())
-
-
 def propose_filter(
     constraint: Constraint,
     metadatas: Sequence[Metadata],
@@ -91,49 +80,71 @@ def propose_filter(
     """
     if constraint.kind == "prefer":
         return None
-    keys = list(_keys(metadatas))
-    named = _by_words(constraint.phrase, keys)
-    if named is not None:
-        return _proposal(constraint, *named, "words", len(metadatas))
-    alike = None if embed is None else _by_meaning(constraint.phrase, keys, embed, close)
-    return None if alike is None else _proposal(constraint, *alike, "meaning", len(metadatas))
+    keys = _text_keys(metadatas)
+    found_by: Literal["words", "meaning"] = "words"
+    found = _by_words(constraint.phrase, keys)
+    if found is None and embed is not None:
+        found_by, found = "meaning", _by_meaning(constraint.phrase, keys, embed, close)
+    if found is None:
+        return None
+    key, values = found
+    unwanted = constraint.kind == "no"
+    condition: Any
+    if len(values) > 1:
+        condition = {"$nin" if unwanted else "$in": list(values)}
+    else:
+        condition = {"$ne": values[0]} if unwanted else values[0]
+    having = sum(keys[key][value] for value in values)
+    return FilterProposal(
+        constraint,
+        where={key: condition},
+        key=key,
+        values=values,
+        found_by=found_by,
+        rows=keys[key].total(),
+        passing=len(metadatas) - having if unwanted else having,
+    )
 
 
-def _keys(metadatas: Sequence[Metadata]) -> Iterator[_Key]:
+def _text_keys(metadatas: Sequence[Metadata]) -> _Keys:
+    """Metadata keys with few distinct texts, and how many rows have each."""
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for metadata in metadatas:
-        for name, value in metadata.items():
+        for key, value in metadata.items():
             if isinstance(value, str):
-                found[name][value] += 1
-    for name, counts in sorted(found.items()):
-        few = len(counts) <= _MOST_VALUES and counts.total() >= _LEAST_REPEATS * len(counts)
-        if few and max(map(len, counts)) <= _LONGEST_VALUE:
-            yield _Key(name, counts)
+                found[key][value] += 1
+    return {
+        key: counts
+        for key, counts in sorted(found.items())
+        if len(counts) <= _MOST_VALUES
+        and counts.total() >= _LEAST_REPEATS * len(counts)
+        and max(map(len, counts)) <= _LONGEST_VALUE
+    }
 
 
-def _by_words(phrase: str, keys: Sequence[_Key]) -> tuple[_Key, tuple[str, ...]] | None:
+def _by_words(phrase: str, keys: _Keys) -> tuple[str, tuple[str, ...]] | None:
     """The key that has values in the words of the phrase: the one that most of them are in."""
     words = _words(phrase)
-    best: tuple[_Key, tuple[str, ...]] | None = None
+    best: tuple[str, tuple[str, ...]] | None = None
     most = (0, 0, 0)
-    for key in keys:
-        own = _words(key.name)
-        named = {value: _words(value) - own or _words(value) for value in key.counts}
+    for key, counts in keys.items():
+        own = _words(key)
+        named = {value: _words(value) - own or _words(value) for value in counts}
         named = {value: its for value, its in named.items() if its and its <= words}
         # "line" is no value of its own where "command line" is one.
         kept = [value for value, its in named.items() if not any(its < x for x in named.values())]
         covered = frozenset[str]().union(*(named[value] for value in kept))
-        rank = (len(covered), len(own & words), key.rows)
+        rank = (len(covered), len(own & words), counts.total())
         if kept and rank > most:
             best, most = (key, tuple(sorted(kept))), rank
     return best
 
 
 def _by_meaning(
-    phrase: str, keys: Sequence[_Key], embed: Embed, close: float
-) -> tuple[_Key, tuple[str, ...]] | None:
+    phrase: str, keys: _Keys, embed: Embed, close: float
+) -> tuple[str, tuple[str, ...]] | None:
     """The one value that is close to the phrase, and closer than all others."""
-    pairs = [(key, value) for key in keys for value in key.counts if _words(value)]
+    pairs = [(key, value) for key, counts in keys.items() for value in counts if _words(value)]
     if not pairs:
         return None
     vectors = embed([phrase, *(_readable(value) for _, value in pairs)])
@@ -145,25 +156,6 @@ def _by_meaning(
         return None
     key, value = pairs[int(order[0])]
     return key, (value,)
-
-
-def _proposal(
-    constraint: Constraint,
-    key: _Key,
-    values: tuple[str, ...],
-    found_by: Literal["words", "meaning"],
-    total: int,
-) -> FilterProposal:
-    having = sum(key.counts[value] for value in values)
-    unwanted = constraint.kind == "no"
-    condition: Any
-    if len(values) > 1:
-        condition = {"$nin" if unwanted else "$in": list(values)}
-    else:
-        condition = {"$ne": values[0]} if unwanted else values[0]
-    passing = total - having if unwanted else having
-    where = {key.name: condition}
-    return FilterProposal(constraint, where, key.name, values, found_by, key.rows, passing)
 
 
 def _words(text: str) -> frozenset[str]:
