@@ -2,7 +2,7 @@
 
     python -m benchmarks.instruction_following --data FOLDER [--model FOLDER] [--quick]
 
-Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.triplets`), three
+Clusters, triplets and conditioned similarities (`instruct_embeddings.evaluation.metrics`), three
 wordings of each instruction, five seeds, gains over the generic vectors with the p-value of a
 paired bootstrap. No method sees a label. `--quick` takes one set, fewer texts, triplets and
 resamples.

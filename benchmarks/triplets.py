@@ -1,6 +1,6 @@
 """Whether embeddings obey their instruction: triplets, other wordings, another question.
 
-Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.triplets` tells
+Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.metrics` tells
 how they are drawn and what they show. `benchmarks.instruction_following` measures more: clusters
 and similarities too, several wordings, five seeds and the significance of gains.
 """
@@ -16,7 +16,7 @@ from benchmarks.tasks import Split, Task, embed, embed_under, labelled
 from benchmarks.transform import GENERIC, PREFIX
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.evaluation.triplets import (
+from instruct_embeddings.evaluation.metrics import (
     Triplets,
     can_be_anchors,
     closer,

@@ -25,14 +25,16 @@ from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import at_least, check_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.metrics import codes, k_means, v_measure_of
-from instruct_embeddings.evaluation.report import new_table
-from instruct_embeddings.evaluation.triplets import (
+from instruct_embeddings.evaluation.metrics import (
     can_be_anchors,
+    codes,
     conditioned_similarity,
     draw_triplets,
+    k_means,
     triplet_accuracy,
+    v_measure_of,
 )
+from instruct_embeddings.evaluation.report import new_table
 from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.transform.significance import (
     ROUNDS,

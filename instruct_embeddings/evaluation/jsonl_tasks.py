@@ -23,7 +23,7 @@ import numpy as np
 
 from instruct_embeddings._records import Row, read_records, read_rows, row_errors
 from instruct_embeddings.errors import DataError
-from instruct_embeddings.evaluation.triplets import can_be_anchors, draw_triplets
+from instruct_embeddings.evaluation.metrics import can_be_anchors, draw_triplets
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
 TOP_RANKED, QREL_DIFF = "top_ranked.jsonl", "qrel_diff.jsonl"

@@ -1,12 +1,15 @@
-"""Agreement of clusters with labels."""
+"""Agreement of clusters with labels, and triplets: which of two texts is closer to a third."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.transform.significance import Statistic
+from instruct_embeddings.transform.significance import Statistic, mean_of
 
 _RESTARTS = 3
 
@@ -56,3 +59,113 @@ def v_measure_of(labels: IntArray, clusters: IntArray) -> Statistic:
 def _entropy(counts: IntArray) -> float:
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Rows of texts: an anchor, one that shares its first aspect only, one that shares its second.
+
+    Attributes:
+        anchors: Shape (t,).
+        first: Rows with the first label of the anchor and another second one, shape (t,).
+        second: Rows with the second label of the anchor and another first one, shape (t,).
+    """
+
+    anchors: IntArray
+    first: IntArray
+    second: IntArray
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+
+def draw_triplets(labels: NDArray[Any], most: int, rng: np.random.Generator) -> Triplets:
+    """Triplets drawn at random; each row is an anchor as seldom as possible.
+
+    Where one aspect decides the other, as intents decide their scenario, there are none.
+
+    Args:
+        labels: Labels of the rows in two aspects, shape (n, 2).
+        most: Triplets wanted; so many come back unless no row can be an anchor.
+        rng: Source of the choice.
+    """
+    only_first, only_second = _shared(labels)
+    usable = np.flatnonzero(only_first.any(1) & only_second.any(1))
+    rounds = [rng.permutation(usable) for _ in range(-(-most // max(1, len(usable))))]
+    anchors = np.concatenate(rounds)[:most] if len(usable) else usable
+    return Triplets(
+        anchors,
+        np.array([rng.choice(np.flatnonzero(only_first[a])) for a in anchors], dtype=np.int64),
+        np.array([rng.choice(np.flatnonzero(only_second[a])) for a in anchors], dtype=np.int64),
+    )
+
+
+def can_be_anchors(labels: NDArray[Any]) -> IntArray:
+    """Rows of which triplets can start; labels of shape (n, 2), rows of shape (m,)."""
+    only_first, only_second = _shared(labels)
+    return np.flatnonzero(only_first.any(1) & only_second.any(1))
+
+
+def closer(embeddings: FloatArray, anchors: IntArray, near: IntArray, far: IntArray) -> FloatArray:
+    """Whether each anchor lies closer to one row than to another, by inner product.
+
+    Args:
+        embeddings: Unit rows, shape (n, d).
+        anchors: Rows to start from, shape (t,).
+        near: Rows that should be closer, shape (t,).
+        far: Rows that should be farther away, shape (t,).
+
+    Returns:
+        1 where it is closer, 0.5 where both are as close, else 0; shape (t,).
+    """
+    gaps = np.einsum("td,td->t", embeddings[anchors], embeddings[near] - embeddings[far])
+    return np.asarray((np.sign(gaps) + 1) / 2, dtype=np.float32)
+
+
+def triplet_accuracy(
+    under_first: FloatArray, under_second: FloatArray, triplets: Triplets
+) -> Statistic:
+    """Share of right answers under both instructions; a statistic of triplets.
+
+    Args:
+        under_first: Unit rows under the instruction of the first aspect, shape (n, d).
+        under_second: Unit rows under that of the second, shape (n, e).
+        triplets: Rows to compare.
+    """
+    first = closer(under_first, triplets.anchors, triplets.first, triplets.second)
+    second = closer(under_second, triplets.anchors, triplets.second, triplets.first)
+    return mean_of((first + second) / 2)
+
+
+def conditioned_similarity(
+    under_first: FloatArray, under_second: FloatArray, triplets: Triplets
+) -> Statistic:
+    """Spearman correlation of cosines with agreement in what is asked; a statistic of triplets.
+
+    Each triplet gives two pairs, each of which agrees under one instruction and differs under the
+    other; arguments as for `triplet_accuracy`.
+    """
+    cosines = np.stack(
+        [
+            np.einsum("td,td->t", vectors[triplets.anchors], vectors[others])
+            for vectors in (under_first, under_second)
+            for others in (triplets.first, triplets.second)
+        ]
+    )  # (4, t): agrees, differs, differs, agrees
+    return lambda units: _spearman(cosines[:, units], np.array([1.0, 0.0, 0.0, 1.0]))
+
+
+def _shared(labels: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows share the first label only, and which the second only; shape (n, n) each."""
+    same = labels[:, None] == labels[None]
+    return same[..., 0] & ~same[..., 1], same[..., 1] & ~same[..., 0]
+
+
+def _spearman(values: FloatArray, agrees: NDArray[np.float64]) -> float:
+    """Of values, shape (4, t), with the same answers for each column, shape (4,)."""
+    from scipy.stats import rankdata
+
+    # The mean of the answers is a half, so the ranks need no centring of their own.
+    ranks = rankdata(values).reshape(values.shape)
+    spread = ranks.std()
+    return float((ranks * (agrees - 0.5)[:, None]).mean() / (0.5 * spread)) if spread else 0.0

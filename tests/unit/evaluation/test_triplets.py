@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.evaluation.triplets import (
+from instruct_embeddings.evaluation.metrics import (
     Triplets,
     can_be_anchors,
     closer,
