@@ -19,7 +19,7 @@ from instruct_embeddings.transform.transform import InstructionTransform
 class HostRetriever:
     """Base of the retrievers of a host, beside the host's own base class.
 
-    A subclass has an `engine` and overrides `_asked`, `_search_options`, `_vector` and `_avector`.
+    A subclass has an `engine` and overrides `_read_query`, `_search_options`, `_vector` and `_avector`.
     """
 
     if TYPE_CHECKING:  # at run time a field of the one host, an attribute in the other
@@ -63,7 +63,7 @@ class HostRetriever:
             InstructionError: There is no instruction, or there are several.
             GuideError: The instruction has to be fitted and cannot be.
         """
-        text, options = self._asked(query)
+        text, options = self._read_query(query)
         return explain(
             self.engine,
             self._vector(query),
@@ -128,7 +128,7 @@ class HostRetriever:
         """The retriever's options with those of a call, in the words of the host."""
         raise NotImplementedError
 
-    def _asked(self, query: Any, **call: Any) -> tuple[str | None, SearchOptions]:
+    def _read_query(self, query: Any, **call: Any) -> tuple[str | None, SearchOptions]:
         """Text of a query, and the options of its search."""
         raise NotImplementedError
 
@@ -141,11 +141,11 @@ class HostRetriever:
         raise NotImplementedError
 
     def _search(self, query: Any, **call: Any) -> list[Hit]:
-        text, options = self._asked(query, **call)
+        text, options = self._read_query(query, **call)
         return options.search(self.engine, self._vector(query), text)
 
     async def _asearch(self, query: Any, **call: Any) -> list[Hit]:
-        text, options = self._asked(query, **call)
+        text, options = self._read_query(query, **call)
         with from_here():
             vector = await self._avector(query)
             await self.engine.aprepare(options.instruction, query=text, wait=options.wait)

@@ -87,7 +87,7 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         own = {name: getattr(self, name) for name in _OPTIONS}
         return SearchOptions(where=self.filter, **own).changed(where=filter, **call)
 
-    def _asked(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
+    def _read_query(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
         return check_query(query), self._search_options(**call)
 
     @property

@@ -72,7 +72,7 @@ class NodeRetriever(HostRetriever, BaseRetriever):
         hits = await self._asearch(query_bundle)
         return await asyncio.to_thread(to_nodes, hits, self._docstore)
 
-    def _asked(self, query: QueryType, **call: Any) -> tuple[str | None, SearchOptions]:
+    def _read_query(self, query: QueryType, **call: Any) -> tuple[str | None, SearchOptions]:
         if isinstance(query, InstructionQueryBundle):
             call = query.arguments() | call
         return _bundle(query).query_str or None, self._search_options(**call)

@@ -42,7 +42,7 @@ class InstructionQueryBundle(QueryBundle):
         filters: Metadata filters, in place of the retriever's; `None` lifts them.
         similarity_top_k: Number of nodes wanted.
         where_document: Chroma's filter on texts; `None` lifts the retriever's.
-        blend: Share of the adapted score, from 0 (generic) to 1 (adapted).
+        blend: Weight of the adapted score, from 0 (generic) to 1 (adapted).
         prefetch: Candidates that are fetched and rescored; `None` chooses.
         similarity_cutoff: Least score of a node; `None` shows all.
         mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone);

@@ -11,21 +11,19 @@ from llama_index.core.vector_stores.types import (
 
 from instruct_embeddings.errors import ConfigError
 
-_SCALAR = {
+_SINGLE = {
     FilterOperator.EQ: "$eq",
     FilterOperator.NE: "$ne",
     FilterOperator.CONTAINS: "$contains",
-}
-_NUMERIC = {
     FilterOperator.GT: "$gt",
     FilterOperator.GTE: "$gte",
     FilterOperator.LT: "$lt",
     FilterOperator.LTE: "$lte",
 }
+_TEXTS_TOO = (FilterOperator.EQ, FilterOperator.NE, FilterOperator.CONTAINS)
 _LIST = {FilterOperator.IN: "$in", FilterOperator.NIN: "$nin"}
 _EXPANDED = {FilterOperator.ANY: "$or", FilterOperator.ALL: "$and"}
 _CONDITIONS = {FilterCondition.AND: "$and", FilterCondition.OR: "$or"}
-_SUPPORTED = sorted(op.value for table in (_SCALAR, _NUMERIC, _LIST, _EXPANDED) for op in table)
 
 
 def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
@@ -56,45 +54,40 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
             f"Chroma cannot express the filter condition {condition.value!r}; it knows 'and' and "
             "'or'. Write the opposite operators instead, such as != for ==."
         )
-    parts = [_one(item) for item in filters.filters]
-    return _combine(_CONDITIONS[condition], [part for part in parts if part is not None])
+    clauses = [_one(item) for item in filters.filters]
+    return _combine(_CONDITIONS[condition], [clause for clause in clauses if clause is not None])
 
 
 def _one(item: MetadataFilter | MetadataFilters) -> dict[str, Any] | None:
     if isinstance(item, MetadataFilters):
         return to_where(item)
-    if item.operator in _SCALAR:
-        return {item.key: {_SCALAR[item.operator]: _scalar(item)}}
-    if item.operator in _NUMERIC:
-        return {item.key: {_NUMERIC[item.operator]: _number(item)}}
+    if item.operator in _SINGLE:
+        return {item.key: {_SINGLE[item.operator]: _single(item)}}
     if item.operator in _LIST:
         return {item.key: {_LIST[item.operator]: _values(item)}}
     if item.operator in _EXPANDED:
-        parts = [{item.key: {"$contains": value}} for value in _values(item)]
-        return _combine(_EXPANDED[item.operator], parts)
+        clauses = [{item.key: {"$contains": value}} for value in _values(item)]
+        return _combine(_EXPANDED[item.operator], clauses)
+    known = sorted(operator.value for operator in (*_SINGLE, *_LIST, *_EXPANDED))
     raise ConfigError(
         f"Chroma cannot filter metadata with the operator {item.operator.value!r} (key "
-        f"{item.key!r}); it knows {', '.join(_SUPPORTED)}. To search in the text, pass "
+        f"{item.key!r}); it knows {', '.join(known)}. To search in the text, pass "
         'where_document={"$contains": "..."} to the retriever.'
     )
 
 
-def _combine(condition: str, parts: list[dict[str, Any]]) -> dict[str, Any] | None:
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    return {condition: parts}
+def _combine(condition: str, clauses: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if len(clauses) < 2:
+        return clauses[0] if clauses else None
+    return {condition: clauses}
 
 
-def _scalar(item: MetadataFilter) -> str | int | float:
-    if isinstance(item.value, str | int | float):
+def _single(item: MetadataFilter) -> str | int | float:
+    if item.operator in _TEXTS_TOO and isinstance(item.value, str):
         return item.value
-    raise _wrong_value(item, "a string or a number")
-
-
-def _number(item: MetadataFilter) -> int | float:
     if isinstance(item.value, int | float):
         return item.value
-    raise _wrong_value(item, "a number")
+    raise _wrong_value(item, "a string or a number" if item.operator in _TEXTS_TOO else "a number")
 
 
 def _values(item: MetadataFilter) -> list[Any]:

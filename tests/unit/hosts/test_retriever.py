@@ -46,7 +46,7 @@ class Retriever(HostRetriever):
     def _search_options(self, *, top: Any = UNSET, **call: Any) -> SearchOptions:
         return self.options.changed(k=top, **call)
 
-    def _asked(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
+    def _read_query(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
         return check_query(query), self._search_options(**call)
 
     def _vector(self, query: str) -> list[float]:
