@@ -32,15 +32,6 @@ def test_the_score_is_the_cosine_similarity(small: Chroma) -> None:
     assert type(document.metadata["score"]) is float
 
 
-def test_adapted_scores_descend_within_their_scale(
-    retriever: InstructionTransformRetriever,
-) -> None:
-    found = retriever.invoke_with_scores("broken printer", instruction=KIND, k=30)
-    scores = [score for _, score in found]
-    assert scores == sorted(scores, reverse=True)
-    assert -1.0 <= scores[-1] < scores[0] <= 1.0
-
-
 def test_the_score_has_a_name_of_your_choice_or_none(small: Chroma) -> None:
     small.add_documents([Document(id="a", page_content="paper jam", metadata={"n": 1})])
     assert set(first(small, score_key="similarity").metadata) == {"n", "similarity"}

@@ -1,9 +1,7 @@
 """One engine behind copies, threads and batches: an instruction is fitted once."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -11,8 +9,10 @@ from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
 
-from instruct_embeddings import FitConfig, MetadataGuide
+from instruct_embeddings import FitConfig, MetadataGuide, Questions
 from langchain_instruct_embeddings import InstructionTransformRetriever
+from tests.integrations.tickets import asked_tickets
+from tests.movers import TinyInstant
 
 Make = Callable[..., InstructionTransformRetriever]
 QUERY = "printer toner jam refund"
@@ -53,19 +53,6 @@ async def test_abatch_takes_call_arguments(
     assert [refunds(documents) for documents in found] == [3, 3]
 
 
-def test_eight_first_calls_fit_once(cold: InstructionTransformRetriever, guide: Any) -> None:
-    together = Barrier(8)
-
-    def ask(_: int) -> list[str | None]:
-        together.wait(timeout=10)
-        return [document.id for document in cold.invoke(QUERY, instruction=KIND, k=5)]
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(8)))
-    assert guide.asked == [KIND]
-    assert answers == [answers[0]] * 8
-
-
 def test_a_copy_with_the_same_parts_keeps_the_engine(
     retriever: InstructionTransformRetriever, make_retriever: Make
 ) -> None:
@@ -97,6 +84,9 @@ def test_another_store_object_over_the_same_collection_keeps_the_engine(
         {"store": "elsewhere"},
         {"fit": FitConfig(seed=1)},
         {"force": True},
+        {"instant": TinyInstant()},
+        {"on_fit": print},
+        {"questions": Questions(*asked_tickets())},
     ],
 )
 def test_an_engine_with_other_parts_is_rebuilt(
@@ -134,14 +124,3 @@ def test_alternatives_by_guide_are_each_fitted_once(make_retriever: Make, guide:
         found: Any = aspects.invoke(QUERY, {"configurable": {"aspect": "area"}}, k=12)
         assert {document.metadata["area"] for document in found} == {"printer"}
     assert area.asked == ["What is it about?"]
-
-
-def test_the_next_process_finds_the_transform_in_the_store(
-    make_retriever: Make, guide: Any, tmp_path: Path
-) -> None:
-    first = make_retriever(store=tmp_path).invoke(QUERY, instruction=KIND, k=10)
-    second = make_retriever(store=str(tmp_path)).invoke(QUERY, instruction=KIND, k=10)
-    assert guide.asked == [KIND]
-    assert [document.id for document in first] == [document.id for document in second]
-    unguided = make_retriever(store=tmp_path, guide=None).invoke(QUERY, instruction=KIND, k=10)
-    assert [document.id for document in first] == [document.id for document in unguided]

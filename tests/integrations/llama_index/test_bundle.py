@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-from llama_index.core import VectorStoreIndex
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
-from instruct_embeddings.errors import ConfigError
 from llama_index_instruct_embeddings import InstructionQueryBundle, InstructionTransformRetriever
 
 Make = Callable[..., InstructionTransformRetriever]
@@ -39,33 +36,6 @@ async def test_each_call_has_filters_and_a_number_of_its_own(make_retriever: Mak
         assert [n.node_id for n in await retriever.aretrieve(bundle)] == [n.node_id for n in nodes]
 
 
-def test_what_is_left_out_is_as_in_the_retriever_and_none_lifts(make_retriever: Make) -> None:
-    retriever = make_retriever(instruction=KIND, filters=only("login"), similarity_top_k=6)
-    own = retriever.retrieve(QUERY)
-    assert [n.node_id for n in retriever.retrieve(asked())] == [n.node_id for n in own]
-    assert areas(own) == {"login"}
-    assert areas(retriever.retrieve(asked(filters=None))) != {"login"}
-    plain = make_retriever(filters=only("login"), similarity_top_k=6).retrieve(QUERY)
-    scores = [found.score for found in retriever.retrieve(asked(instruction=None))]
-    assert scores == [found.score for found in plain]
-
-
-def test_the_other_arguments(make_retriever: Make) -> None:
-    retriever = make_retriever(similarity_top_k=20)
-    assert all(
-        "casebilling" in found.text
-        for found in retriever.retrieve(asked(where_document={"$contains": "casebilling"}))
-    )
-    generic = [found.node_id for found in retriever.retrieve(QUERY)]
-    blended = retriever.retrieve(asked(instruction=KIND, blend=0.0, prefetch=96))
-    assert [found.node_id for found in blended] == generic
-    least = retriever.retrieve(QUERY)[4].score
-    near = retriever.retrieve(asked(similarity_cutoff=least))
-    assert [found.node_id for found in near] == [
-        found.node_id for found in retriever.retrieve(QUERY) if (found.score or -1) >= least
-    ]
-
-
 def test_a_query_engine_passes_them_on(make_retriever: Make) -> None:
     engine = RetrieverQueryEngine.from_args(make_retriever(), llm=MockLLM())
     answer = engine.query(asked(instruction=KIND, filters=only("billing"), similarity_top_k=2))
@@ -73,20 +43,21 @@ def test_a_query_engine_passes_them_on(make_retriever: Make) -> None:
     assert areas(answer.source_nodes) == {"billing"}
 
 
-def test_copies_do_not_fill_the_results(make_index: Callable[..., VectorStoreIndex]) -> None:
-    texts = ["paper jam tray"] * 6 + ["paper toner", "paper card", "tray account", "jam session"]
-    index = make_index([TextNode(id_=f"{i}", text=text) for i, text in enumerate(texts)])
-    retriever = InstructionTransformRetriever(index, similarity_top_k=5, mmr_threshold=0.5)
-    assert len({found.text for found in retriever.retrieve("paper jam tray")}) == 5
-    plain = InstructionQueryBundle("paper jam tray", mmr_threshold=None)
-    assert len({found.text for found in retriever.retrieve(plain)}) == 1
+def test_the_instruction_is_that_of_the_call_of_the_query_or_of_the_retriever(
+    retriever: InstructionTransformRetriever,
+) -> None:
+    other = "Which kind?"
+    bundle = InstructionQueryBundle(QUERY, instruction=KIND)
+    assert retriever.explain(bundle).instruction == KIND
+    assert retriever.explain(bundle, other).instruction == other
+    assert retriever.with_instruction(KIND).explain(QUERY).instruction == KIND
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"similarity_top_k": 0}, {"similarity_cutoff": 3}, {"mmr_threshold": "x"}]
-)
-def test_what_is_out_of_range_is_refused(make_retriever: Make, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        make_retriever(**wrong)
-    with pytest.raises(ConfigError):
-        make_retriever().retrieve(asked(**wrong))
+def test_a_query_with_an_embedding_is_not_embedded_again(
+    retriever: InstructionTransformRetriever, embed_model: Any
+) -> None:
+    vector = embed_model.get_query_embedding("lost parcel")
+    found = retriever.explain(QueryBundle(QUERY, embedding=vector), KIND, k=4)
+    direct = retriever.explain("lost parcel", KIND, k=4)
+    assert [hit.id for hit in found.hits] == [hit.id for hit in direct.hits]
+    assert found.query == QUERY

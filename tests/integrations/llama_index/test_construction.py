@@ -1,7 +1,6 @@
 """Constructor arguments, and engines that are shared."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,14 +61,6 @@ def test_a_wrong_argument_is_an_error(
         make_retriever(**arguments)
 
 
-def test_settings_reach_the_engine(make_retriever: Make, tmp_path: Path) -> None:
-    retriever = make_retriever(fit=FitConfig(sample_size=50), force=True, store=tmp_path / "kept")
-    assert retriever.engine.fit_config == FitConfig(sample_size=50)
-    assert retriever.engine.force
-    assert retriever.engine.store is not None
-    assert retriever.engine.store.path == tmp_path / "kept"
-
-
 def test_defaults_are_those_of_the_host(index: VectorStoreIndex) -> None:
     retriever = InstructionTransformRetriever(index)
     host: Any = index.as_retriever()
@@ -110,27 +101,6 @@ def test_an_engine_of_another_collection_is_refused(
         InstructionTransformRetriever(
             vector_store=other, embed_model=embed_model, engine=retriever.engine
         )
-
-
-def test_a_report_can_be_had_before_the_first_query(
-    cold: InstructionTransformRetriever, guide: Any
-) -> None:
-    report = cold.report(KIND)
-    assert report.label_counts == {"refund": 32, "question": 32, "failure": 32}
-    assert report.adapted > report.generic
-    assert cold.with_instruction(KIND).transform_for().report == report
-    assert guide.asked == [KIND]
-    with pytest.raises(InstructionError, match="a plain sentence, got None"):
-        cold.report()
-
-
-def test_the_next_process_finds_the_transform_in_the_store(
-    make_retriever: Make, guide: Any, tmp_path: Path
-) -> None:
-    first = make_retriever(store=tmp_path, instruction=KIND).retrieve(QUERY)
-    second = make_retriever(store=str(tmp_path), instruction=KIND).retrieve(QUERY)
-    assert guide.asked == [KIND]
-    assert [item.node.node_id for item in first] == [item.node.node_id for item in second]
 
 
 def test_the_number_of_nodes_can_be_set(index: VectorStoreIndex) -> None:

@@ -57,16 +57,6 @@ def test_a_node_comes_back_whole(make_index: Callable[..., VectorStoreIndex]) ->
     assert found.node.model_dump(exclude=kept) == node.model_dump(exclude=kept)
 
 
-def test_adapted_scores_descend_within_their_scale(
-    retriever: InstructionTransformRetriever,
-) -> None:
-    scores = [x.score for x in retriever.with_instruction(KIND).retrieve("broken printer")]
-    numbers = [score for score in scores if score is not None]
-    assert len(numbers) == 20
-    assert numbers == sorted(numbers, reverse=True)
-    assert -1.0 <= numbers[-1] < numbers[0] <= 1.0
-
-
 def test_an_index_node_leads_to_its_object_as_in_the_host(
     make_index: Callable[..., VectorStoreIndex],
 ) -> None:
