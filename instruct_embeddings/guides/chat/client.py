@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextvars import copy_context
@@ -17,7 +16,7 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, Cost, estimate
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.chat.models import Prompt, as_model
-from instruct_embeddings.guides.chat.replies import spoken
+from instruct_embeddings.guides.chat.replies import ReplyError, spoken
 from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
 
 T = TypeVar("T")
@@ -50,20 +49,16 @@ class Answer(Generic[T]):
 
 
 class ChatClient:
-    """Calls a model for many prompts.
+    """Calls a model for many prompts, each different one once.
 
-    - Prompts are sent concurrently, each different prompt once.
-    - What may pass (rate limits, trouble of the server, lost connections) is tried again, after a
-      growing pause or after the pause that the server asks for. Clients that retry by themselves,
-      as LangChain's and LlamaIndex's do, do so within each of these tries.
-    - A reply that `parse` refuses is sent back once for repair.
-    - Replies that were parsed are cached the moment they arrive: whatever ends a run, the next one
-      asks only for what is missing. Unreadable ones are asked again.
+    What may pass (rate limits, trouble of the server, lost connections) is tried again, each time
+    within what the model's own client retries. A reply that cannot be parsed is sent back once for
+    repair. Parsed replies are cached the moment they arrive: whatever ends a run, the next one asks
+    only for what is missing.
 
     Args:
         model: Anything that `as_model` takes.
-        cache: Folder for replies, on a local disk; may be shared by threads and processes. None
-            keeps nothing.
+        cache: Folder for replies, on a local disk; may be shared by threads and processes.
         concurrency: Most calls at the same time. 1 for a model that is not safe for threads.
         retries: Further tries of a call that failed.
         max_calls: Most calls over the life of this client. Calls that the server answered with an
@@ -101,7 +96,6 @@ class ChatClient:
         self._cache = None if cache is None else AnswerCache(cache)
         self._concurrency = at_least("concurrency", concurrency, 1, optional=False)
         self._budget = Budget(max_calls, max_tokens)
-        retries = at_least("retries", retries, 0, optional=False)
         self._caller = Caller(self.model, self._budget, retries=retries, sleep=sleep)
         self._on_progress = on_progress
         self._planned = planned
@@ -117,11 +111,7 @@ class ChatClient:
         return self._budget.spent
 
     def check(self, estimated: Cost) -> None:
-        """Refuse what a cap does not allow.
-
-        Raises:
-            GuideError: Together with the cost so far the estimate exceeds a cap.
-        """
+        """Raise `GuideError` where a cap does not allow for this much more."""
         self._budget.check(estimated)
 
     def ask_all(
@@ -131,7 +121,7 @@ class ChatClient:
         *,
         output_tokens: int = REPLY_TOKENS,
     ) -> list[Answer[T]]:
-        """One answer a prompt, in their order. Equal prompts are sent once.
+        """One answer a prompt, in their order.
 
         Args:
             prompts: What to ask.
@@ -144,37 +134,32 @@ class ChatClient:
                 the model cannot be asked (wrong key, unknown name, not reachable) or answered no
                 prompt at all, or the cache cannot be used. What was answered is in the cache.
         """
-        keys = [answer_key(self.model.name, prompt) for prompt in prompts]
+        asked = {answer_key(self.model.name, prompt): prompt for prompt in prompts}
         batch = _Batch(self._caller, self._cache, parse, output_tokens, threading.Event())
-        answers = batch.known(list(dict.fromkeys(keys)))
-        missing = {
-            key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in answers
-        }
+        answers = batch.known(list(asked))
+        missing = {key: prompt for key, prompt in asked.items() if key not in answers}
         self.check(estimate(missing.values(), output_tokens=output_tokens))
         self._caller.answered |= bool(answers)
-        self._planned = max(self._planned, self._done + len(keys))
-        sizes = Counter(keys)
-        self._report(sum(sizes[key] for key in answers))
+        self._planned = max(self._planned, self._done + len(asked))
+        self._report(len(answers))
 
         def arrived(key: str, answer: Answer[T]) -> None:
             answers[key] = answer
-            self._report(sizes[key])
+            self._report(1)
 
         if missing:
             if self._cache is not None:
                 self._cache.prepare()
             self._run(missing, batch, arrived)
         # A model that answered before may decline all of a small step.
-        if not self._caller.answered:
-            _raise_if_none(self.model.name, answers)
-        found = _in_order(keys, answers)
-        self.calls += sum(answer.calls for answer in found)
-        self.cached += sum(answer.cached for answer in found)
-        return found
+        if answers and not self._caller.answered:
+            _raise_if_all_refused(self.model.name, list(answers.values()))
+        self.calls += sum(answer.calls for answer in answers.values())
+        self.cached += sum(answer.cached for answer in answers.values())
+        return [answers[answer_key(self.model.name, prompt)] for prompt in prompts]
 
     def finish(self) -> None:
         """Report that there are no further prompts, even where more were planned."""
-        self._planned = self._done
         if self._on_progress is not None:
             self._on_progress(self._done, self._done)
 
@@ -264,16 +249,16 @@ class _Batch(Generic[T]):
         return self.caller.call(prompt, output_tokens=self.output_tokens, stop=self.stop)
 
     def _read(self, reply: str, calls: int) -> Answer[T]:
-        if len(reply.encode("utf-8")) > MAX_REPLY_BYTES:
-            why = f"The reply has more than {MAX_REPLY_BYTES:,} bytes."
-            return Answer(None, reply, calls, False, why)
+        value, problem = None, None
         try:
+            if len(reply.encode("utf-8")) > MAX_REPLY_BYTES:
+                raise ReplyError(f"The reply has more than {MAX_REPLY_BYTES:,} bytes.")
             value = self.parse(reply)
         except GuideError:
             raise
         except ValueError as exc:
-            return Answer(None, reply, calls, False, str(exc) or type(exc).__name__)
-        return Answer(value, reply, calls, cached=calls == 0, problem=None)
+            problem = str(exc) or type(exc).__name__
+        return Answer(value, reply, calls, cached=calls == 0, problem=problem)
 
 
 def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
@@ -292,22 +277,9 @@ def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
     )
 
 
-def _raise_if_none(model: str, answers: Mapping[str, Answer[T]]) -> None:
-    if answers and all(answer.refused for answer in answers.values()):
-        problem = next(iter(answers.values())).problem
+def _raise_if_all_refused(model: str, answers: Sequence[Answer[T]]) -> None:
+    if all(answer.refused for answer in answers):
         raise GuideError(
             f"The model {model} answered none of {len(answers):,} prompts; of the first it said: "
-            f"{problem}. Try it on one prompt by hand."
+            f"{answers[0].problem}. Try it on one prompt by hand."
         )
-
-
-def _in_order(keys: Sequence[str], answers: Mapping[str, Answer[T]]) -> list[Answer[T]]:
-    """Answers by position; only the first of equal prompts made calls."""
-    seen: set[str] = set()
-    found = []
-    for key in keys:
-        answer = answers[key]
-        again = replace(answer, calls=0, cached=answer.problem is None)
-        found.append(again if key in seen else answer)
-        seen.add(key)
-    return found

@@ -27,6 +27,7 @@ from tenacity import (
 )
 
 from instruct_embeddings._redaction import said
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.budget import Budget, Cost, count_tokens, estimate
 from instruct_embeddings.guides.chat.models import ChatModel, Prompt
@@ -115,7 +116,7 @@ class Caller:
         self.answered = False
         self._model = model
         self._budget = budget
-        self._retries = retries
+        self._retries = at_least("retries", retries, 0, optional=False)
         self._sleep = sleep
         self._lock = threading.Lock()
         self._failed_prompts = 0

@@ -12,7 +12,7 @@ from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.label_names import (
+from instruct_embeddings.guides.encoder import (
     LabelNamesGuide,
     adjust,
     centred,
