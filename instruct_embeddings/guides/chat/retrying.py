@@ -57,33 +57,20 @@ _MOST_CAUSES = 4
 class Kind(Enum):
     """What to do about a failed call."""
 
-    RETRY = "retry"
-    """It may pass: rate limits, trouble of the server, lost connections."""
-    REFUSED = "refused"
-    """The model does not take this prompt; others may do."""
-    STOP = "stop"
-    """No call can succeed: wrong key, unknown model, no money left."""
-    UNCLEAR = "unclear"
-    """A fault of the program, or a client that stumbled over nonsense: it may pass if the model
-    answered before."""
+    RETRY = "retry"  # it may pass: rate limits, trouble of the server, lost connections
+    REFUSED = "refused"  # the model does not take this prompt; others may do
+    STOP = "stop"  # no call can succeed: wrong key, unknown model, no money left
+    UNCLEAR = "unclear"  # a fault or nonsense: it may pass if the model answered before
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed call.
-
-    Attributes:
-        kind: What to do.
-        message: What the client said, short and without credentials.
-        charged: Whether the call may have been charged for: it may have reached the server, which
-            did not say that it failed.
-        retry_after: Seconds that the server asks to wait, or None.
-    """
+    """One failed call."""
 
     kind: Kind
-    message: str
-    charged: bool
-    retry_after: float | None
+    message: str  # of the client, short and without credentials
+    charged: bool  # it may have reached the server, which did not say that it failed
+    retry_after: float | None  # seconds that the server asks to wait
 
 
 class Stopped(Exception):
@@ -146,16 +133,12 @@ class Caller:
     def _once(self, prompt: Prompt, output_tokens: int, stop: threading.Event) -> str | Failure:
         if stop.is_set():
             raise Stopped
-        reserved = estimate([prompt], output_tokens=output_tokens)
+        reserved = actual = estimate([prompt], output_tokens=output_tokens)
         self._budget.reserve(reserved)
-        actual = reserved
         failure = None
         try:
             reply = self._model.ask(prompt)
-            if isinstance(reply, str):
-                # Half of a surrogate pair can neither be stored nor sent back for repair.
-                reply = reply.encode("utf-8", "replace").decode("utf-8")
-                actual = Cost(1, reserved.input_tokens, count_tokens(reply))
+            actual = Cost(1, reserved.input_tokens, count_tokens(str(reply)))
         except Exception as exc:
             failure = understand(exc)
             actual = Cost(1, reserved.input_tokens, 0) if failure.charged else Cost()
@@ -172,7 +155,8 @@ class Caller:
         with self._lock:
             self.answered = True
             self._failed_prompts = 0
-        return reply
+        # Half of a surrogate pair can neither be stored nor sent back for repair.
+        return reply.encode("utf-8", "replace").decode("utf-8")
 
     # A client's exception is quoted and never chained: tracebacks show all of it, keys included.
     def _raise_if_hopeless(self, failure: Failure) -> None:
@@ -219,7 +203,7 @@ def _pause(state: RetryCallState) -> float:
 def understand(error: Exception) -> Failure:
     """Read what an exception, or what caused it, carries."""
     status = next(filter(None, map(_status, _causes(error))), None)
-    waits = [_retry_after(exc) for exc in _causes(error)]
+    waits = map(_retry_after, _causes(error))
     return Failure(
         kind=_kind(error, status),
         message=said(error),

@@ -134,23 +134,15 @@ class LLMGuide:
         return None
 
     def estimate(self, instruction: str, sample: Sample) -> Cost:
-        """What judging a sample will cost at most, without repair rounds; calls nothing.
+        """What judging rows with texts, or texts, will cost at most, without repair rounds.
 
-        Answers in the cache are counted as if they had to be paid for.
-
-        Args:
-            instruction: The plain sentence to judge under.
-            sample: Rows with texts, or the texts themselves.
+        Nothing is called. Answers in the cache are counted as if they had to be paid for.
         """
         session = self._session(instruction)
         return session.estimate(session.choose(sample))
 
     def find_categories(self, instruction: str, sample: Sample) -> Categories:
-        """Find the categories and label nothing yet, to read or edit them first.
-
-        Args:
-            instruction: The plain sentence to find them for.
-            sample: Rows with texts, or the texts themselves.
+        """Find the categories of rows with texts, or of texts, to read or edit them; label nothing.
 
         Raises:
             GuideError: There is too little to tell apart, a cap does not suffice, or the model
@@ -182,7 +174,7 @@ class LLMGuide:
         """
         session = self._session(instruction)
         found = session.judge(session.choose(sample))
-        verdicts = [found.get(text) for text in _shown(sample)]
+        verdicts = [found.get(text) for text in _texts(sample)]
         self.last_report = session.report(verdicts)
         if not self.last_report.labelled:
             raise GuideError(
@@ -222,7 +214,7 @@ class _Session:
         Those that are judged already come first, since they cost nothing: a larger sample around
         the same texts is not paid for again.
         """
-        different = [text for text in dict.fromkeys(_shown(sample)) if text]
+        different = [text for text in dict.fromkeys(_texts(sample)) if text]
         if not different:
             raise GuideError(
                 f"None of the {len(sample)} sampled rows has a text, so there is nothing for the "
@@ -251,13 +243,13 @@ class _Session:
     def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
         """A verdict on each of the chosen texts. Failures are not kept: they are asked again."""
         unknown = [text for text in texts if text not in self.verdicts]
-        fresh: dict[str, Verdict] = {}
-        if unknown:
-            with self._labelling(self.estimate(texts)) as labelling:
-                if self.categories is None:
-                    self.categories = labelling.find_categories(texts, self.guide._embed)
-                found = labelling.label(unknown, self.categories)
-            fresh = dict(zip(unknown, found, strict=True))
+        if not unknown:
+            return {text: self.verdicts[text] for text in texts}
+        with self._labelling(self.estimate(texts)) as labelling:
+            if self.categories is None:
+                self.categories = labelling.find_categories(texts, self.guide._embed)
+            found = labelling.label(unknown, self.categories)
+        fresh = dict(zip(unknown, found, strict=True))
         failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
         self.verdicts |= {text: one for text, one in fresh.items() if one not in failures}
         return {text: self.verdicts.get(text) or fresh[text] for text in texts}
@@ -294,7 +286,7 @@ class _Session:
             self.cost += client.spent
 
 
-def _shown(sample: Sample) -> list[str]:
+def _texts(sample: Sample) -> list[str]:
     """Texts as they are shown to the model, one a row; empty for rows that have none."""
     if isinstance(sample, str):
         raise ConfigError(f"A sample is several texts, got one string {sample!r:.60}. Use a list.")
