@@ -1,7 +1,7 @@
-"""Threads for which no process waits at its end, and which a forked process does without.
+"""Daemon threads: no process waits for them at its exit, and a forked process starts without.
 
 The pools of the standard library are joined at exit, however long their work still takes: a fit
-that its caller has given up, a call of a model that does not answer.
+that its caller has abandoned, a call of a model that does not answer.
 """
 
 import atexit
@@ -11,15 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 T = TypeVar("T")
 
-# At exit threads are interrupted at their next line of Python and waited for so long: who is in the
-# middle of torch when the interpreter goes may abort the process. Who waits for a server stays.
+# At exit, threads are interrupted at their next line of Python and joined for this long, since one
+# that is inside torch at the end may abort the process. One that waits for a server is left.
 _LAST_SECONDS = 1.0
 
 _threads: WeakSet[threading.Thread] = WeakSet()
@@ -27,10 +26,10 @@ _leaving = False
 
 
 class MadeAnew(Protocol):
-    """What holds locks or threads, neither of which are of use in a forked process."""
+    """Holds locks or threads, which are of no use in a forked process."""
 
     def make_anew(self) -> None:
-        """Forget them, and begin with none."""
+        """Replace the locks and forget the threads."""
         ...
 
 
@@ -38,36 +37,26 @@ _made_anew: WeakSet[Any] = WeakSet()
 
 
 def make_anew_after_fork(one: MadeAnew) -> None:
-    """Have it made anew in each process that is forked from this one."""
+    """Call `make_anew` in each process that is forked from this one."""
     _made_anew.add(one)
 
 
 class DaemonPool:
-    """Runs work in a few threads, which begin with the work and end when there is no more."""
+    """Runs work in at most `most` threads, which start with the work and end without more."""
 
     def __init__(self, most: int, name: str) -> None:
-        """No thread runs yet.
-
-        Args:
-            most: Most threads at a time.
-            name: Begins the names of the threads.
-        """
         self._most, self._name = most, name
         self.make_anew()
         make_anew_after_fork(self)
 
     def make_anew(self) -> None:
-        """Forget all work and threads: those of the process that this one was forked from."""
+        """Forget all work and threads, which belong to the parent process."""
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._running = 0
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Have it done by a thread.
-
-        Returns:
-            A future that ends in any case: where no thread can be started, with that error.
-        """
+        """A future of the work, which ends in any case: with an error if no thread can start."""
         done: Future[T] = Future()
         with self._lock:
             self._waiting.append((done, work, arguments))
@@ -87,13 +76,13 @@ class DaemonPool:
             waiting, self._waiting = self._waiting, deque()
         for done, _, _ in waiting:
             done.cancel()
-            # Else who waits for several futures would wait for ever.
+            # Otherwise `wait` for several futures would never return.
             done.set_running_or_notify_cancel()
 
     def _not_started(self, problem: BaseException) -> None:
         with self._lock:
             self._running -= 1
-            # Others will see to it, where there are any.
+            # Other threads do the work, where there are any.
             left = [] if self._running else list(self._waiting)
             if left:
                 self._waiting.clear()
@@ -121,7 +110,7 @@ class DaemonPool:
 
 
 def within(seconds: float | None, call: Callable[..., T], *arguments: Any) -> T:
-    """What a call returns, given up after a while; it goes on unheard, for it cannot be ended.
+    """The result of a call, abandoned after some seconds; it cannot be ended and runs on.
 
     Raises:
         TimeoutError: It took longer.
@@ -129,22 +118,10 @@ def within(seconds: float | None, call: Callable[..., T], *arguments: Any) -> T:
     """
     if seconds is None:
         return call(*arguments)
-    results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            results.put((True, call(*arguments)))
-        except BaseException as exc:
-            results.put((False, exc))
-
-    _start(work, "instruct-timed")
-    try:
-        good, found = results.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no reply within {seconds:g} seconds") from None
-    if not good:
-        raise found
-    return found  # type: ignore[no-any-return]
+    done = DaemonPool(1, "instruct-timed").submit(call, *arguments)
+    if not wait([done], seconds).done:
+        raise TimeoutError(f"no reply within {seconds:g} seconds")
+    return done.result()
 
 
 def _start(work: Callable[[], None], name: str) -> None:

@@ -42,8 +42,8 @@ class GuideByInstruction:
                 f"GuideByInstruction got no guides: {shown(guides)}. At least one is wanted. Pass "
                 "{instruction: guide}."
             )
-        self._texts: dict[str, str] = {}
         self._guides: dict[str, Guide] = {}
+        self._texts: dict[str, str] = {}
         for text, guide in guides.items():
             form = normalise_instruction(text)
             if form in self._guides:
@@ -51,7 +51,7 @@ class GuideByInstruction:
                     f"{self._texts[form]!r} and {text!r} are one instruction: case, spacing and "
                     "end marks do not count. Each has one guide. Keep one of them."
                 )
-            self._texts[form], self._guides[form] = text, guide
+            self._guides[form], self._texts[form] = guide, text
 
     def __repr__(self) -> str:
         """The known instructions."""

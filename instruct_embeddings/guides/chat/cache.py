@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -126,18 +125,8 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            break
-        except sqlite3.OperationalError:
-            # SQLite does not wait here for another process that creates the same file.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
     connection.execute("BEGIN IMMEDIATE")
-    if _is_new(connection):
+    if _is_new(connection):  # another process may have been first
         connection.execute(_TABLE)
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_FORMAT_VERSION}")

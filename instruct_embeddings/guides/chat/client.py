@@ -61,20 +61,16 @@ class ChatClient:
         cache: Folder for replies, on a local disk; may be shared by threads and processes.
         concurrency: Most calls at the same time. 1 for a model that is not safe for threads.
         retries: Further tries of a call that failed.
-        max_calls: Most calls over the life of this client. Calls that the server answered with an
-            error are not counted. 0 answers from the cache only.
+        max_calls: Most calls of this client, without those that the server answered with an error.
         max_tokens: Most tokens, of prompts and replies together, estimated.
         on_progress: Called with the numbers of prompts done and planned.
-        planned: Prompts to expect over the life of this client; grows where there are more.
+        planned: Prompts to expect; grows where there are more.
         sleep: Waits some seconds before a further try; for tests.
 
     Attributes:
         model: The model under its name.
         calls: Calls made, failed ones included.
         cached: Prompts answered without a call.
-
-    Raises:
-        ConfigError: An argument is out of its range, or the model is none.
     """
 
     def __init__(
@@ -123,16 +119,13 @@ class ChatClient:
     ) -> list[Answer[T]]:
         """One answer a prompt, in their order.
 
-        Args:
-            prompts: What to ask.
-            parse: Reads a reply; raises ValueError where it cannot, with a message that tells the
-                model what is wrong. Called from several threads.
-            output_tokens: Expected length of a reply, for the estimate.
+        `parse` reads a reply, in any thread, and raises ValueError where it cannot, with a message
+        that tells the model what is wrong. `output_tokens` is the expected length of a reply.
 
         Raises:
-            GuideError: The estimate of what is not in the cache exceeds a cap, a cap was reached,
-                the model cannot be asked (wrong key, unknown name, not reachable) or answered no
-                prompt at all, or the cache cannot be used. What was answered is in the cache.
+            GuideError: A cap does not suffice, the model cannot be asked (wrong key, unknown name,
+                not reachable) or answered no prompt at all, or the cache cannot be used. What was
+                answered is in the cache.
         """
         asked = {answer_key(self.model.name, prompt): prompt for prompt in prompts}
         batch = _Batch(self._caller, self._cache, parse, output_tokens, threading.Event())
