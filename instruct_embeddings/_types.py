@@ -1,7 +1,8 @@
-"""Array and filter aliases shared by every layer (numpy only)."""
+"""Array and filter aliases, and the default of arguments whose None means something."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,3 +15,23 @@ Metadata: TypeAlias = Mapping[str, Any]
 Where: TypeAlias = Mapping[str, Any]
 
 Space: TypeAlias = Literal["cosine", "ip", "l2"]
+
+T = TypeVar("T")
+
+
+class Unset(Enum):
+    """Type of `UNSET`, the default of arguments whose `None` has a meaning of its own."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        """The name under which it is exported."""
+        return self.name
+
+
+UNSET: Final[Literal[Unset.UNSET]] = Unset.UNSET
+
+
+def given(value: T | Unset, default: T) -> T:
+    """The value of an argument, or the default where the argument was left out."""
+    return default if isinstance(value, Unset) else value

@@ -86,7 +86,7 @@ def check_instruction(instruction: str) -> str:
         raise InstructionError(
             f"The instruction holds half of a surrogate pair, {text[exc.start]!r} at position "
             f"{exc.start:,}, which can neither be stored nor read by a model. Whole characters are "
-            "allowed. Mend the text where it was cut or decoded."
+            "allowed. Repair the text where it was cut or decoded."
         ) from exc
     return text
 
@@ -102,16 +102,14 @@ def normal_form(instruction: str) -> str:
     return text.rstrip(" .?!") or text
 
 
-def seconds(name: str, value: object, example: float = 10.0) -> None:
+def seconds(name: str, value: object) -> None:
     """Check a length of time.
 
     Raises:
         ConfigError: It is not a positive number.
     """
     if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0:
-        raise ConfigError(
-            f"{name}={value!r} is not a positive number of seconds. Use a value such as {example}."
-        )
+        raise ConfigError(f"{name} must be a positive number of seconds, got {value!r:.60}.")
 
 
 def check_filter(name: str, value: object) -> None:
@@ -122,8 +120,7 @@ def check_filter(name: str, value: object) -> None:
     """
     if not isinstance(value, Mapping | None):
         raise ConfigError(
-            f"The filter {name}={value!r} is no mapping. Pass one such as "
-            '{"area": "billing"}, or leave it out.'
+            f'{name} must be a mapping such as {{"area": "billing"}}, or None, got {value!r:.60}.'
         )
 
 

@@ -3,6 +3,7 @@
 Both are deterministic, need numpy only and hold what the real ones promise.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
+from instruct_embeddings._types import FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
     CollectionMismatchError,
@@ -32,7 +33,7 @@ class TinyEncoder:
 
     Attributes:
         name: What a collection records as its model.
-        dimension: Length of the embeddings.
+        dimension: Dimension of the embeddings.
         encoded: Number of texts encoded so far.
     """
 
@@ -107,10 +108,8 @@ class InMemoryCollection:
         """
         self._name, self._id, self._space = name, f"{name}-1" if id is None else id, space
         self._dimension = 0
-        self._ids: list[str] = []
-        self._vectors: FloatArray = _EMPTY
-        self._texts: list[str | None] = []
-        self._metadatas: list[Metadata] = []
+        self._stored: dict[str, tuple[FloatArray, str | None, Metadata]] = {}
+        self._matrix: FloatArray | None = None  # all vectors, until rows change
         first = np.asarray(vectors, dtype=np.float32)
         if first.size:
             names = [str(i) for i in range(len(first))] if ids is None else ids
@@ -124,7 +123,7 @@ class InMemoryCollection:
         texts: Sequence[str | None] | None = None,
         metadatas: Sequence[Metadata | None] | None = None,
     ) -> None:
-        """Store rows, or replace those whose id exists (which keep their place).
+        """Store rows, or replace those whose id exists, in the same position.
 
         Args:
             ids: Identifiers.
@@ -136,7 +135,7 @@ class InMemoryCollection:
             ConfigError: The arguments do not have one entry a row.
             CollectionMismatchError: The vectors have another dimension than those stored.
         """
-        new = np.asarray(vectors, dtype=np.float32)
+        new = np.array(vectors, dtype=np.float32)
         texts = [None] * len(ids) if texts is None else texts
         metadatas = [None] * len(ids) if metadatas is None else metadatas
         if new.ndim != 2 or not len(new) == len(ids) == len(texts) == len(metadatas):
@@ -144,30 +143,17 @@ class InMemoryCollection:
                 f"Got {len(ids)} ids, vectors of shape {new.shape}, {len(texts)} texts and "
                 f"{len(metadatas)} metadatas; each row needs one of each. Pass equal lengths."
             )
-        if self._dimension:
-            self._check(new.shape[1])
-        else:
-            self._dimension = new.shape[1]
-            self._vectors = np.empty((0, self._dimension), dtype=np.float32)
-        known = {name: place for place, name in enumerate(self._ids)}
-        places = [known.setdefault(name, len(known)) for name in ids]
-        more = len(known) - len(self._ids)
-        self._ids = list(known)
-        self._texts += [None] * more
-        self._metadatas += [{}] * more
-        self._vectors = np.pad(self._vectors, ((0, more), (0, 0)))
-        for place, vector, text, metadata in zip(places, new, texts, metadatas, strict=True):
-            self._texts[place], self._metadatas[place] = text, metadata or {}
-            self._vectors[place] = vector
+        self._dimension = self._dimension or new.shape[1]
+        self._check(new.shape[1])
+        for row, vector, text, metadata in zip(ids, new, texts, metadatas, strict=True):
+            self._stored[row] = vector, text, metadata or {}
+        self._matrix = None
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; ids that do not exist are ignored."""
-        gone = set(ids)
-        keep = [i for i, name in enumerate(self._ids) if name not in gone]
-        self._ids = [self._ids[i] for i in keep]
-        self._texts = [self._texts[i] for i in keep]
-        self._metadatas = [self._metadatas[i] for i in keep]
-        self._vectors = self._vectors[keep]
+        for row in ids:
+            self._stored.pop(row, None)
+        self._matrix = None
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space."""
@@ -179,7 +165,7 @@ class InMemoryCollection:
 
     def count(self) -> int:
         """Number of rows now."""
-        return len(self._ids)
+        return len(self._stored)
 
     def page(
         self,
@@ -192,14 +178,13 @@ class InMemoryCollection:
         records: bool = False,
     ) -> Rows:
         """One page of rows in the order in which they were added."""
-        places = self._matching(where, where_document)[offset : offset + limit]
-        return self._rows(places, vectors=vectors, records=records)
+        found = self._matching(where, where_document)[offset : offset + limit]
+        return self._rows(found, vectors=vectors, records=records)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
         """Rows by id, in the order asked; ids that do not exist are left out."""
-        known = {name: place for place, name in enumerate(self._ids)}
-        places = np.array([known[name] for name in ids if name in known], dtype=np.int64)
-        return self._rows(places, vectors=vectors, records=records)
+        found = [row for row in ids if row in self._stored]
+        return self._rows(found, vectors=vectors, records=records)
 
     def search(
         self,
@@ -214,11 +199,15 @@ class InMemoryCollection:
         query = np.asarray(vector, dtype=np.float32)
         self._check(query.shape[-1])
         k = at_least("k", k, 1, optional=False)
-        places = self._matching(where, where_document)
-        scores = _similarity(query, self._vectors[places], self._space)
+        found = self._matching(where, where_document)
+        if self._matrix is None:
+            self._matrix = self._vectors(list(self._stored))
+        everything = len(found) == len(self._matrix)
+        stored = self._matrix if everything else self._vectors(found)
+        scores = _similarity(query, stored, self._space)
         best = np.argsort(-scores, kind="stable")[:k]
-        found = Neighbours(tuple(self._ids[i] for i in places[best]), scores[best])
-        return replace(found, vectors=self._vectors[places[best]]) if vectors else found
+        near = Neighbours(tuple(found[i] for i in best), scores[best])
+        return replace(near, vectors=stored[best]) if vectors else near
 
     def _check(self, dimension: int) -> None:
         if dimension != self.info().dimension:
@@ -227,31 +216,28 @@ class InMemoryCollection:
                 f"whose dimension is {self._dimension}. Use the model that filled it."
             )
 
-    def _matching(self, where: Where | None, where_document: Where | None) -> IntArray:
-        if not where and not where_document:
-            return np.arange(len(self._ids))
-        return np.array(
-            [
-                i
-                for i in range(len(self._ids))
-                if _matches(self._metadatas[i], where)
-                and _text_matches(self._texts[i] or "", where_document)
-            ],
-            dtype=np.int64,
-        )
+    def _matching(self, where: Where | None, where_document: Where | None) -> list[str]:
+        return [
+            row
+            for row, (_, text, metadata) in list(self._stored.items())
+            if _matches(metadata, where) and _text_matches(text or "", where_document)
+        ]
 
-    def _rows(self, places: IntArray, *, vectors: bool, records: bool) -> Rows:
+    def _vectors(self, ids: Sequence[str]) -> FloatArray:
+        if not ids:
+            return np.empty((0, self._dimension), dtype=np.float32)
+        return np.stack([self._stored[row][0] for row in ids])
+
+    def _rows(self, ids: Sequence[str], *, vectors: bool, records: bool) -> Rows:
         return Rows(
-            ids=tuple(self._ids[i] for i in places),
-            vectors=self._vectors[places] if vectors else _EMPTY,
-            texts=tuple(self._texts[i] for i in places) if records else (),
-            metadatas=tuple(self._metadatas[i] for i in places) if records else (),
+            ids=tuple(ids),
+            vectors=self._vectors(ids) if vectors else _EMPTY,
+            texts=tuple(self._stored[row][1] for row in ids) if records else (),
+            metadatas=tuple(self._stored[row][2] for row in ids) if records else (),
         )
 
 
 def _similarity(query: FloatArray, vectors: FloatArray, space: Space) -> FloatArray:
-    if not len(vectors):
-        return np.empty(0, dtype=np.float32)
     scores = vectors @ query
     if space == "l2":
         scores = -np.square(vectors - query).sum(axis=1)
@@ -262,8 +248,8 @@ def _similarity(query: FloatArray, vectors: FloatArray, space: Space) -> FloatAr
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "$eq": lambda have, want: bool(have == want),
-    "$ne": lambda have, want: bool(have != want),
+    "$eq": operator.eq,
+    "$ne": operator.ne,
     "$gt": lambda have, want: have is not None and bool(have > want),
     "$gte": lambda have, want: have is not None and bool(have >= want),
     "$lt": lambda have, want: have is not None and bool(have < want),
@@ -276,9 +262,9 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 def _matches(metadata: Metadata, where: Where | None) -> bool:
     for key, want in (where or {}).items():
         if key == "$and":
-            good = all(_matches(metadata, part) for part in want)
+            good = all(_matches(metadata, inner) for inner in want)
         elif key == "$or":
-            good = any(_matches(metadata, part) for part in want)
+            good = any(_matches(metadata, inner) for inner in want)
         else:
             tests = want if isinstance(want, Mapping) else {"$eq": want}
             have = metadata.get(key)
@@ -291,8 +277,8 @@ def _matches(metadata: Metadata, where: Where | None) -> bool:
 _TEXT_TESTS: Mapping[str, Callable[[str, Any], bool]] = {
     "$contains": lambda text, want: want in text,
     "$not_contains": lambda text, want: want not in text,
-    "$and": lambda text, want: all(_text_matches(text, part) for part in want),
-    "$or": lambda text, want: any(_text_matches(text, part) for part in want),
+    "$and": lambda text, want: all(_text_matches(text, inner) for inner in want),
+    "$or": lambda text, want: any(_text_matches(text, inner) for inner in want),
 }
 
 
@@ -301,8 +287,8 @@ def _text_matches(text: str, where: Where | None) -> bool:
 
 
 def _known(
-    tests: Mapping[str, Callable[[Any, Any], bool]], operator: str
+    tests: Mapping[str, Callable[[Any, Any], bool]], name: str
 ) -> Callable[[Any, Any], bool]:
-    if operator not in tests:
-        raise ConfigError(f"Unknown filter operator {operator!r}; known are {sorted(tests)}.")
-    return tests[operator]
+    if name not in tests:
+        raise ConfigError(f"Unknown filter operator {name!r}; known are {sorted(tests)}.")
+    return tests[name]

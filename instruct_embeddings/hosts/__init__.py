@@ -4,7 +4,7 @@ An adapter inherits `HostRetriever` beside the base class of its host, translate
 the host into `SearchOptions`, and hits into the documents of the host.
 """
 
-from instruct_embeddings._arguments import UNSET, Unset
+from instruct_embeddings._types import UNSET, Unset
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.hosts.engine import (
     check_shared,

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._arguments import Unset
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import FloatArray, Unset, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import VectorCollection

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from instruct_embeddings._arguments import UNSET, Unset, given
-from instruct_embeddings._types import FloatArray
+from instruct_embeddings._types import UNSET, FloatArray, Unset, given
 from instruct_embeddings.encoder.encoder import Embeddings, InstructEncoder
 from instruct_embeddings.encoder.files import digest, locate
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord

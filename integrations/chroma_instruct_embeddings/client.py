@@ -60,7 +60,7 @@ def http_client(
         UnreachableCollectionError: No server answers there.
         ValueError, chromadb.errors.ChromaError: The server refuses, or knows no such tenant.
     """
-    seconds("timeout", timeout, DEFAULT_TIMEOUT)
+    seconds("timeout", timeout)
     address = f"{host}:{port}"
 
     def connect() -> ClientAPI:

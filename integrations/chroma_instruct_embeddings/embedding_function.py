@@ -18,7 +18,7 @@ from chroma_instruct_embeddings.configuration import (
     portable,
     to_config,
 )
-from instruct_embeddings._arguments import UNSET, Unset, given
+from instruct_embeddings._types import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
 from instruct_embeddings.encoder.encoder import Embeddings as Rows
