@@ -190,7 +190,7 @@ def instruction_reranking(
     """
     rng = np.random.default_rng(seed)
     pairs = zip(*(data.labels[aspect] for aspect in aspects), strict=True)
-    both = [place for place, pair in enumerate(pairs) if None not in pair]
+    both = [index for index, pair in enumerate(pairs) if None not in pair]
     order = rng.permutation(both)[:_COMPARED]
     labels = np.array([[data.labels[a][row] for a in aspects] for row in order]).reshape(-1, 2)
     triplets = draw_triplets(labels, min(queries, len(can_be_anchors(labels))), rng)

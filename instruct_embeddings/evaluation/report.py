@@ -190,12 +190,12 @@ def picture(evaluation: Evaluation) -> "Figure":
 
 def _panel(axes: "Axes", title: str, names: Sequence[str], figures: Sequence[Estimate]) -> None:
     colours = [_GENERIC_COLOUR, _ADAPTED_COLOUR, *[_OTHER_COLOUR] * len(names)]
-    for place, (one, colour) in enumerate(zip(figures, colours, strict=False)):
-        axes.plot([one.low, one.high], [place, place], color=colour, lw=2.5, solid_capstyle="round")
-        axes.plot([one.value], [place], "o", color=colour, ms=8, mec="white")
+    for index, (one, colour) in enumerate(zip(figures, colours, strict=False)):
+        axes.plot([one.low, one.high], [index, index], color=colour, lw=2.5, solid_capstyle="round")
+        axes.plot([one.value], [index], "o", color=colour, ms=8, mec="white")
         axes.annotate(
             f"{one.value:.3f}",
-            (one.value, place),
+            (one.value, index),
             xytext=(0, 9),
             textcoords="offset points",
             ha="center",

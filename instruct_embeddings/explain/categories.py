@@ -29,29 +29,19 @@ class Categorised:
     """Rows, the first of which are a sample, in the categories of a transform.
 
     Attributes:
-        names: Names of all categories.
-        labelled: Whether the names are labels; else they are the words of clusters.
         categories: The categories that the sample has, largest first.
-        assigned: Category of each row, a place in `names`, shape (n,).
-        likely: Probability of that category, shape (n,); None for clusters.
-        positions: The same category as a place in `categories`, -1 if the sample has none of it,
+        labelled: Whether their names are labels; else they are the words of clusters.
+        names: Name of each row's category.
+        probabilities: Probability of that category for each row; None for clusters.
+        positions: The same category as an index into `categories`, -1 if the sample has none of it,
             shape (n,).
     """
 
-    names: Sequence[str]
-    labelled: bool
     categories: tuple[Category, ...]
-    assigned: IntArray
-    likely: FloatArray | None
+    labelled: bool
+    names: Sequence[str]
+    probabilities: Sequence[float | None]
     positions: IntArray
-
-    def name(self, row: int) -> str:
-        """Name of a row's category."""
-        return self.names[int(self.assigned[row])]
-
-    def probability(self, row: int) -> float | None:
-        """Probability of that category, if known."""
-        return None if self.likely is None else float(self.likely[row])
 
 
 def categorise(
@@ -72,27 +62,30 @@ def categorise(
     """
     labels, count, assigned, likely = assign(transform, generic, len(texts), seed)
     own = assigned[: len(texts)]
-    words = telling_words(texts, own, count)
+    words = distinctive_words(texts, own, count)
     names = labels or _names_of_words(words)
     sizes = np.bincount(own, minlength=count)
     order = [int(group) for group in np.argsort(-sizes, kind="stable") if sizes[group]]
-    places = np.full(count, -1, dtype=np.int64)
-    places[order] = np.arange(len(order))
+    ranks = np.full(count, -1, dtype=np.int64)
+    ranks[order] = np.arange(len(order))
     categories = []
     for group in order:
-        members = np.flatnonzero(own == group)
-        typical = [texts[row] for row in typical_rows(adapted, members, texts)[:_TYPICAL_TEXTS]]
+        typical = typical_rows(adapted, np.flatnonzero(own == group), texts)[:_TYPICAL_TEXTS]
         categories.append(
             Category(
                 name=names[group],
-                count=len(members),
-                share=len(members) / len(texts),
+                count=int(sizes[group]),
+                share=int(sizes[group]) / len(texts),
                 words=words[group],
-                texts=tuple(text for text in typical if text),
+                texts=tuple(text for row in typical if (text := texts[row])),
             )
         )
     return Categorised(
-        names, labels is not None, tuple(categories), assigned, likely, places[assigned]
+        categories=tuple(categories),
+        labelled=labels is not None,
+        names=[names[group] for group in assigned],
+        probabilities=[None] * len(assigned) if likely is None else likely.tolist(),
+        positions=ranks[assigned],
     )
 
 
@@ -139,7 +132,7 @@ def adapted_view(transform: InstructionTransform, vectors: FloatArray) -> FloatA
 
         [sqrt(1 - m) q'(x), sqrt(m (1 - w)) f(x), sqrt(m w) p(x)].
 
-    What judgements corrected is in `q'`, and left out of the share of the space.
+    What judgements corrected is in `q'`, and left out of the part of the space.
     """
     space, mix = transform.space, transform.mix
     parts = [(1 - mix, transform.query.fold(vectors))]
@@ -155,9 +148,9 @@ def choose_centres(rows: FloatArray, seed: int) -> FloatArray:
     """Centres of spherical k-means, 2 to 9; of fewer than four rows a single one.
 
     Numbers of clusters are compared by the simplified silhouette (Vendramin et al., 2010): how
-    much nearer a row is to its own centre than to the next one. Two clusters often part rows best
-    and say least, so the largest number is taken that parts them better than its neighbours and
-    nearly as well as any.
+    much nearer a row is to its own centre than to the next one. Two clusters often separate rows
+    best and say least, so the largest number is taken that separates them better than its
+    neighbours and nearly as well as any.
     """
     if len(rows) < _MIN_ROWS:
         return spherical_k_means(rows, 1, seed)
@@ -171,9 +164,9 @@ def _largest_peak(figures: Sequence[float]) -> int:
     best = max(figures)
     framed = [-np.inf, *figures, -np.inf]
     peaks = [
-        place
-        for place, figure in enumerate(figures)
-        if framed[place] < figure >= framed[place + 2] and figure >= best - _TOLERANCE
+        index
+        for index, figure in enumerate(figures)
+        if framed[index] < figure >= framed[index + 2] and figure >= best - _TOLERANCE
     ]
     return peaks[-1] if peaks else figures.index(best)
 
@@ -184,10 +177,10 @@ def _silhouette(rows: FloatArray, centres: FloatArray) -> float:
     return float(np.divide(other - own, other, out=np.zeros_like(own), where=other > 0).mean())
 
 
-def telling_words(
+def distinctive_words(
     texts: Sequence[str | None], groups: IntArray, count: int, *, most: int = 5
 ) -> list[tuple[str, ...]]:
-    """Words that tell each group from all other texts, the most telling first.
+    """Words that distinguish each group from all other texts, the most distinctive first.
 
     A word counts once a text. The shares of texts that hold it, inside and outside the group, are
     compared in standard errors of their difference (a two-proportion z-test), so no list of stop
@@ -202,7 +195,7 @@ def telling_words(
     Returns:
         At most `most` words for each group, each beyond chance by more than a standard error and
         in at least two of the group's texts, unless the group has a single one. Of a word and its
-        plural only the more telling one appears.
+        plural only the more distinctive one appears.
     """
     bags = [set(_WORD.findall(text.casefold())) if text else set() for text in texts]
     everywhere = Counter(word for bag in bags for word in bag)

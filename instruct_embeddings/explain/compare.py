@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike
 from instruct_embeddings._types import FloatArray, IntArray, Where
 from instruct_embeddings.config import at_least, check_instruction
 from instruct_embeddings.explain.categories import adapted_view, categorise
-from instruct_embeddings.explain.explanation import Cloud, Explanation, Moved, Reading
+from instruct_embeddings.explain.explanation import (
+    Cloud,
+    ComparedHit,
+    ConstraintReading,
+    Explanation,
+)
 from instruct_embeddings.explain.proposals import CLOSE, propose_filter
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval.constraints import CANDIDATES, find_constraints, speaks
@@ -69,18 +74,17 @@ def explain(
         GuideError: The instruction has to be fitted and cannot be.
         CollectionError: The collection is empty, stale, or of another dimension.
     """
-    at_least("k", k, 1, optional=False)
-    at_least("sample", sample, _MIN_SAMPLE, optional=False)
-    at_least("seed", seed, 0, optional=False)
+    for name, value, least in (("k", k, 1), ("sample", sample, _MIN_SAMPLE), ("seed", seed, 0)):
+        at_least(name, value, least, optional=False)
     text = check_instruction(instruction)
-    asked = query if query.strip() else None
+    query_text = query if query.strip() else None
     if wait is None:
-        wait = retriever.guide is not None or retriever.instant is None or asked is None
+        wait = retriever.guide is not None or retriever.instant is None or query_text is None
     transform = retriever.fitted(text, wait=wait)
     collection = retriever.collection
     unit = query_row(vector, collection.info().dimension)
     filters = {"where": where, "where_document": where_document}
-    under = filters | {"query": asked, "instruction": text, "blend": blend, "exact": exact}
+    under = filters | {"query": query_text, "instruction": text, "blend": blend, "exact": exact}
     before = _search(retriever, vector, k, filters)
     after = _search(retriever, vector, k, under | {"prefetch": prefetch})
     rows = sample_rows(collection, sample, seed=seed)
@@ -91,7 +95,7 @@ def explain(
     explanation = Explanation(
         query=query,
         instruction=text,
-        ranked_by=_ranked_by(retriever, after, transform, text, asked),
+        ranked_by=_ranked_by(retriever, after, transform, text, query_text),
         collection=collection.info().name,
         constraints=_read_constraints(retriever, vector, text, rows, under),
         rows=len(rows),
@@ -104,33 +108,49 @@ def explain(
         return explanation
     used = retriever.uses(transform, text)
     weight = ((transform.report.blend or 1.0) if blend is None else blend) if used else 0.0
-    scores = transform.score(generic[-1:], generic[len(rows) : -1], weight)
+    return replace(_with_fit(explanation, transform, rows, generic, weight, seed), used=used)
+
+
+def _with_fit(
+    explanation: Explanation,
+    transform: InstructionTransform,
+    rows: Rows,
+    generic: FloatArray,
+    weight: float,
+    seed: int,
+) -> Explanation:
+    """Add what a fitted transform knows.
+
+    Args:
+        explanation: The explanation without it.
+        transform: The transform.
+        rows: The sample.
+        generic: Unit vectors of sample, results and query, shape (n, d).
+        weight: Of the transform in scores, from 0 to 1.
+        seed: Seed of clusters.
+    """
+    first = len(rows)
+    scores = transform.score(generic[-1:], generic[first:-1], weight)
     adapted = adapted_view(transform, generic)
     found = categorise(transform, generic, adapted, rows.texts, seed)
-    hits = [
-        replace(
-            hit,
-            # The constraints' share is in the scores of the search alone.
-            adapted_score=hit.adapted_score
-            if explanation.constraints and hit.adapted_score is not None
-            else float(scores[place]),
-            category=found.name(len(rows) + place),
-            probability=found.probability(len(rows) + place),
-        )
-        for place, hit in enumerate(explanation.hits)
-    ]
+    hits = []
+    for index, hit in enumerate(explanation.hits):
+        score: float | None = float(scores[index])
+        if explanation.constraints and hit.adapted_score is not None:
+            score = hit.adapted_score  # only the scores of the search include the constraints
+        category, probability = found.names[first + index], found.probabilities[first + index]
+        hits.append(replace(hit, adapted_score=score, category=category, probability=probability))
     return replace(
         explanation,
         learned=transform.instruction,
         guide=transform.guide,
         report=transform.report,
-        used=used,
         labelled=found.labelled,
         categories=found.categories,
-        query_category=found.name(-1),
-        query_probability=found.probability(-1),
+        query_category=found.names[-1],
+        query_probability=found.probabilities[-1],
         hits=tuple(hits),
-        cloud=_cloud(rows, hits, k, generic, adapted, found.positions),
+        cloud=_cloud(rows, hits, explanation.k, generic, adapted, found.positions),
     )
 
 
@@ -172,19 +192,21 @@ def _read_constraints(
     instruction: str,
     rows: Rows,
     options: Mapping[str, Any],
-) -> tuple[Reading, ...]:
+) -> tuple[ConstraintReading, ...]:
     """The constraints of an instruction, whether the candidates speak of them, and filters."""
     constraints, answers = find_constraints(instruction), retriever.answers
     if not constraints:
         return ()
     if answers is None:
-        return tuple(Reading(one, None, propose_filter(one, rows.metadatas)) for one in constraints)
+        return tuple(
+            ConstraintReading(one, None, propose_filter(one, rows.metadatas)) for one in constraints
+        )
     candidates = [hit.id for hit in retriever.search(vector, k=CANDIDATES, **options)]
     vectors = retriever.collection.fetch(candidates, vectors=True).vectors
     moves = answers.moves
     close = moves.level(CLOSE)
     return tuple(
-        Reading(
+        ConstraintReading(
             direction.constraint,
             speaks(unit_rows(vectors) @ direction.vector, direction.seen) if candidates else 0.0,
             propose_filter(
@@ -197,14 +219,14 @@ def _read_constraints(
 
 def _compared(
     results: Rows, before: Mapping[str, Hit], after: Mapping[str, Hit], generic: FloatArray
-) -> tuple[Moved, ...]:
+) -> tuple[ComparedHit, ...]:
     """The results in their order, with the ranks and scores of both searches."""
     ranks_before, ranks_after = (
         {row: rank for rank, row in enumerate(hits, start=1)} for hits in (before, after)
     )
     cosines = generic[len(generic) - 1 - len(results) : -1] @ generic[-1]
     return tuple(
-        Moved(
+        ComparedHit(
             id=row,
             text=text,
             generic_rank=ranks_before.get(row),
@@ -220,7 +242,7 @@ def _compared(
 
 def _cloud(
     rows: Rows,
-    hits: Sequence[Moved],
+    hits: Sequence[ComparedHit],
     k: int,
     generic: FloatArray,
     adapted: FloatArray,
@@ -230,7 +252,7 @@ def _cloud(
     first: dict[str, int] = {}
     for row, name in enumerate([*rows.ids, *(hit.id for hit in hits)]):
         first.setdefault(name, row)
-    position = {name: place for place, name in enumerate(first)}
+    position = {name: index for index, name in enumerate(first)}
     kept = list(first.values())
 
     def best(ranks: Iterable[int | None]) -> IntArray:

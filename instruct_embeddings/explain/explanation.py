@@ -18,10 +18,10 @@ class Category:
     """Rows that a transform takes for the same under its instruction.
 
     Attributes:
-        name: A label, or the most telling words of a cluster.
+        name: A label, or the most distinctive words of a cluster.
         count: Rows of the sample in it.
-        share: Part of the sample in it, from 0 to 1.
-        words: Its most telling words, at most five.
+        share: Fraction of the sample in it, from 0 to 1.
+        words: Its most distinctive words, at most five.
         texts: Its most typical texts, at most three.
     """
 
@@ -33,7 +33,7 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ComparedHit:
     """A result of the generic search, of the search under the instruction, or of both.
 
     Attributes:
@@ -59,7 +59,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ConstraintReading:
     """A constraint that an instruction states, and what becomes of it.
 
     Attributes:
@@ -121,7 +121,7 @@ class Explanation:
         categories: The categories of the sample, largest first.
         query_category: The category that the query itself is taken for.
         query_probability: Probability of that category; None where categories are clusters.
-        k: Results that each search was asked for.
+        k: Results requested from each search.
         depth: Ranks looked at.
         hits: The results of both searches: those under the instruction, best first, then the
             generic ones that are no longer among them.
@@ -136,8 +136,8 @@ class Explanation:
     stored: int
     k: int
     depth: int
-    hits: tuple[Moved, ...]
-    constraints: tuple[Reading, ...] = ()
+    hits: tuple[ComparedHit, ...]
+    constraints: tuple[ConstraintReading, ...] = ()
     learned: str | None = None
     guide: str | None = None
     report: FitReport | None = None

@@ -81,7 +81,7 @@ def picture(explanation: Explanation) -> "Figure":
     """The map as a figure of matplotlib.
 
     Letters that the usual font lacks are written with another that is installed. Where none has
-    them, a category has its number in place of its name, with a warning.
+    them, a category has its number instead of its name, with a warning.
 
     Raises:
         MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
@@ -274,8 +274,8 @@ def _name_groups(
         linewidth=3.5, foreground="white"
     )
     taken: list[Bbox] = []
-    for place, category in enumerate(explanation.categories):
-        own = rows[categories == place]
+    for index, category in enumerate(explanation.categories):
+        own = rows[categories == index]
         if len(own) < _MIN_ROWS_NAMED or _spread(own) > _COMPACT * _spread(rows):
             continue
         x, y = np.median(own, axis=0)

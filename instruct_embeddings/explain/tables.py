@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from instruct_embeddings._printable import literal_console
 from instruct_embeddings.config import normalise_instruction
-from instruct_embeddings.explain.explanation import Explanation, Moved, Reading
+from instruct_embeddings.explain.explanation import ComparedHit, ConstraintReading, Explanation
 from instruct_embeddings.retrieval.kinds import compares_documents, kind_of
 from instruct_embeddings.retrieval.ranking import RankedBy
 
@@ -57,7 +57,7 @@ def tables(explanation: Explanation) -> "Iterator[RenderableType]":
         yield f"\n{_agreement(explanation)}"
 
 
-def _constraint(reading: Reading, rows: int) -> Iterator[str]:
+def _constraint(reading: ConstraintReading, rows: int) -> Iterator[str]:
     """What becomes of a constraint, and the filter that would answer it exactly."""
     yield f'{reading.constraint.kind} "{reading.constraint.phrase}": {_obeyed(reading.speaks)}'
     if found := reading.proposal:
@@ -89,7 +89,7 @@ def _category_table(explanation: Explanation) -> "Table":
     table.add_column("rows", justify="right")
     table.add_column("share", justify="right")
     if explanation.labelled:  # clusters have their words as names
-        table.add_column("telling words", max_width=30, no_wrap=True, overflow="ellipsis")
+        table.add_column("distinctive words", max_width=30, no_wrap=True, overflow="ellipsis")
     table.add_column("most typical text", ratio=1, no_wrap=True, overflow="ellipsis")
     for one in explanation.categories[:_MAX_CATEGORIES]:
         words = [", ".join(one.words)] if explanation.labelled else []
@@ -170,7 +170,7 @@ def _rank(rank: int | None, depth: int) -> str:
     return f">{depth}" if rank is None else str(rank)
 
 
-def _move(hit: Moved) -> str:
+def _move(hit: ComparedHit) -> str:
     """How far a result went up or down."""
     if hit.adapted_rank is None or hit.generic_rank is None:
         return "▲" if hit.generic_rank is None else "▼"

@@ -11,8 +11,8 @@ from instruct_embeddings.explain.categories import (
     adapted_view,
     assign,
     choose_centres,
+    distinctive_words,
     label_names,
-    telling_words,
     typical_rows,
 )
 from instruct_embeddings.transform import InstructionTransform, SpaceTransform
@@ -148,12 +148,12 @@ TEXTS = st.none() | st.lists(WORDS, max_size=6).map(" ".join)
 
 def test_the_words_of_a_group_are_those_that_the_others_lack() -> None:
     # "the" is everywhere, "sleeps" and "black" in one text only, "of" is too short.
-    assert telling_words(PETS, KINDS, 2) == [("cat",), ("dog",)]
+    assert distinctive_words(PETS, KINDS, 2) == [("cat",), ("dog",)]
 
 
 def test_a_word_counts_once_a_text() -> None:
     texts = ["glass", "glass wood wood wood", "wood wood wood", "wood stone", "stone", "stone"]
-    [first, _] = telling_words(texts, np.array([0, 0, 0, 1, 1, 1]), 2)
+    [first, _] = distinctive_words(texts, np.array([0, 0, 0, 1, 1, 1]), 2)
     # Two of the three texts hold either; none of the others holds glass, one holds wood.
     # Wood: (2/3 - 1/3) / sqrt(1/2 * 1/2 * 2/3) = 0.82 standard errors, which may be chance.
     assert first == ("glass",)
@@ -161,7 +161,7 @@ def test_a_word_counts_once_a_text() -> None:
 
 def test_words_are_ranked_by_how_far_they_are_beyond_chance() -> None:
     texts = ["alpha beta"] * 8 + ["alpha"] * 2 + ["beta"] * 4 + ["gamma"] * 6
-    [first, second] = telling_words(texts, np.array([0] * 10 + [1] * 10), 2)
+    [first, second] = distinctive_words(texts, np.array([0] * 10 + [1] * 10), 2)
     # 1 / sqrt(0.5 * 0.5 * 0.2) = 4.5 and 0.4 / sqrt(0.6 * 0.4 * 0.2) = 1.8
     assert first == ("alpha", "beta")
     assert second == ("gamma",)
@@ -170,8 +170,8 @@ def test_words_are_ranked_by_how_far_they_are_beyond_chance() -> None:
 def test_as_many_words_come_back_as_are_wanted() -> None:
     texts = ["one two three four five six"] * 3 + ["seven"] * 3
     groups = np.array([0, 0, 0, 1, 1, 1])
-    assert telling_words(texts, groups, 2)[0] == ("five", "four", "one", "six", "three")
-    assert telling_words(texts, groups, 2, most=1)[0] == ("five",)
+    assert distinctive_words(texts, groups, 2)[0] == ("five", "four", "one", "six", "three")
+    assert distinctive_words(texts, groups, 2, most=1)[0] == ("five",)
 
 
 def test_a_plural_does_not_come_with_its_singular() -> None:
@@ -182,12 +182,12 @@ def test_a_plural_does_not_come_with_its_singular() -> None:
         "category",
         "category cat",
     ]
-    [first, second] = telling_words([*texts, "cat"], np.array([0, 0, 0, 1, 1, 1]), 2)
+    [first, second] = distinctive_words([*texts, "cat"], np.array([0, 0, 0, 1, 1, 1]), 2)
     assert (first, second) == (("invoice",), ("cat", "category"))
 
 
 def test_a_group_of_one_text_is_told_by_its_own_words() -> None:
-    assert telling_words(["some pear", "some plum", "some plum"], np.array([0, 1, 1]), 2) == [
+    assert distinctive_words(["some pear", "some plum", "some plum"], np.array([0, 1, 1]), 2) == [
         ("pear",),
         ("plum",),
     ]
@@ -196,16 +196,16 @@ def test_a_group_of_one_text_is_told_by_its_own_words() -> None:
 def test_groups_without_texts_have_no_words() -> None:
     texts = [None, "", "12 34", "word word", "other"]
     groups = np.array([0, 0, 1, 2, 3])
-    assert telling_words(texts, groups, 5) == [(), (), ("word",), ("other",), ()]
+    assert distinctive_words(texts, groups, 5) == [(), (), ("word",), ("other",), ()]
 
 
 def test_a_group_of_all_texts_is_told_by_nothing() -> None:
-    assert telling_words(["one word", "one word"], np.array([0, 0]), 1) == [()]
+    assert distinctive_words(["one word", "one word"], np.array([0, 0]), 1) == [()]
 
 
 def test_words_of_other_scripts_count() -> None:
     texts = ["Счёт пришёл", "счёт", "чат упал", "чат упал"]
-    assert telling_words(texts, np.array([0, 0, 1, 1]), 2) == [("счёт",), ("упал", "чат")]
+    assert distinctive_words(texts, np.array([0, 0, 1, 1]), 2) == [("счёт",), ("упал", "чат")]
 
 
 @given(st.lists(st.tuples(TEXTS, st.integers(0, 2)), max_size=12))
@@ -215,7 +215,7 @@ def test_every_telling_word_is_more_frequent_in_its_group(
     texts = [text for text, _ in rows]
     groups = np.array([group for _, group in rows], dtype=np.int64)
     bags = [set((text or "").split()) for text in texts]
-    found = telling_words(texts, groups, 3)
+    found = distinctive_words(texts, groups, 3)
     assert len(found) == 3
     for group, words in enumerate(found):
         own = [bag for bag, its in zip(bags, groups, strict=True) if its == group and bag]

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, MissingExtraError
 from instruct_embeddings.explain import map as explain_map
-from instruct_embeddings.explain.explanation import Category, Cloud, Explanation, Moved
+from instruct_embeddings.explain.explanation import Category, Cloud, ComparedHit, Explanation
 from instruct_embeddings.explain.map import (
     category_colours,
     draw,
@@ -27,8 +27,8 @@ from tests.unit.conftest import hand_made, small_rows
 Make = Callable[..., Explanation]
 
 
-def moved(row: str, before: int, after: int, category: str) -> Moved:
-    return Moved(row, f"text of {row}", before, after, 0.5, 0.7, category, 0.9)
+def moved(row: str, before: int, after: int, category: str) -> ComparedHit:
+    return ComparedHit(row, f"text of {row}", before, after, 0.5, 0.7, category, 0.9)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_clusters_are_called_clusters_and_have_no_probability(found: Explanation
     text = str(replace(found, labelled=False, query_probability=None, hits=hits))
     assert "5 sampled rows in clusters" in text
     assert "\nin cluster: left\n" in text
-    assert "telling words" not in text
+    assert "distinctive words" not in text
     assert 'In cluster "left", like the query' in text
     assert "92%" not in text
 
