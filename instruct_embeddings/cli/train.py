@@ -215,9 +215,10 @@ def _speed(plan: "Plan") -> str:
     if plan.examples_per_second is None or plan.hours is None:
         return ""
     held_out = "; measuring what is held out comes on top" if plan.data.held_out else ""
+    peak = f", with {plan.peak_bytes / 1e9:.2f} GB of GPU memory" if plan.peak_bytes else ""
     return (
         f": {plan.hours:.2f} hours at {plan.examples_per_second:.1f} examples a second, measured "
-        f"on {plan.measured_steps:,} steps{held_out}"
+        f"on {plan.measured_steps:,} steps{peak}{held_out}"
     )
 
 

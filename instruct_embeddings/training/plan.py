@@ -1,21 +1,70 @@
 """A dry run: what training would do, and what it would take."""
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import torch
 
 from instruct_embeddings.config import at_least
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import TrainingData, open_data
-from instruct_embeddings.training.plan_data import DataPlan, plan_data
-from instruct_embeddings.training.plan_memory import (
-    MemoryLine,
-    ParameterCounts,
-    estimate_memory,
-)
-from instruct_embeddings.training.plan_model import plan_model
+from instruct_embeddings.training.data import Group, ReadingReport, TrainingData, open_data
+from instruct_embeddings.training.log import Window
+from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model
+from instruct_embeddings.training.processes import Processes
+from instruct_embeddings.training.run_parts import make_parts, take_step
 
-_FLOAT32 = 4
-_ADAM = 8
+_FLOAT32, _HALF = 4, 2
+_ADAM_STATES = 2
+
+
+@dataclass(frozen=True)
+class MemoryLine:
+    """One part of the estimate.
+
+    Attributes:
+        name: What takes the memory.
+        bytes: How much.
+        how: Where the number comes from.
+    """
+
+    name: str
+    bytes: int
+    how: str
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """One file of a run.
+
+    Attributes:
+        name: Of the set.
+        groups: What batches of one instruction are drawn from.
+        rows: Examples to train on in all groups; a row with two labels counts in two.
+        share: Chance that a batch is drawn from it; 0 where the whole set is held out.
+        epochs: How often the run reads each of its examples, on average.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    rows: int
+    share: float
+    epochs: float
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """The data of a run.
+
+    Attributes:
+        sources: The files.
+        held_out: Examples of each validation task, by name.
+        reading: Rows read and bad lines.
+    """
+
+    sources: tuple[SourcePlan, ...]
+    held_out: dict[str, int]
+    reading: ReadingReport
 
 
 @dataclass(frozen=True)
@@ -27,7 +76,8 @@ class Plan:
         found: Where its configuration was found.
         dimension: Length of an embedding.
         parameters: How many parameters there are.
-        memory: The estimate for the device, by what takes it; see `plan_memory`.
+        memory: The estimate for the device, by what takes it. The runtime itself (about half a
+            gigabyte for CUDA) and gaps between allocations come on top.
         data: The sources, what is held out, bad lines.
         steps: Steps of the optimiser.
         examples: Examples that they draw.
@@ -36,8 +86,9 @@ class Plan:
         digest: Of the configuration.
         output: Folder of the run.
         measured_steps: How many steps were taken to measure speed; 0 where that was not asked for.
-        examples_per_second: Measured on them.
+        examples_per_second: Measured on them, of all processes.
         hours: What the run would take at that speed; measuring what is held out is not counted.
+        peak_bytes: Most memory of a CUDA device that was allocated in these steps.
     """
 
     base_model: str
@@ -55,6 +106,7 @@ class Plan:
     measured_steps: int = 0
     examples_per_second: float | None = None
     hours: float | None = None
+    peak_bytes: int | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -67,18 +119,18 @@ class Plan:
 
 
 def plan_training(config: TrainingConfig, *, measure: int = 0) -> Plan:
-    """Read the sources and count, without loading weights unless speed is measured.
+    """Read the sources and count, without loading weights unless steps are measured.
 
     Args:
         config: The whole run.
-        measure: Steps to take, of which nothing is kept, to measure the speed; 0 takes none.
+        measure: Steps to take, of which nothing is kept, to measure speed and memory; 0 takes none.
 
     Raises:
         DataError: A file is missing, or a line is bad where reading is strict.
-        ModelNotFoundError: The base model's configuration is not in reach; where speed is measured,
-            its weights.
+        ModelNotFoundError: The base model's configuration is not in reach; where steps are
+            measured, its weights.
         ConfigError: Settings that do not fit the model or the data.
-        MissingExtraError: Speed is measured, and accelerate is not installed.
+        MissingExtraError: Steps are measured, and accelerate is not installed.
     """
     at_least("measure", measure, 0, optional=False)
     model = plan_model(config)
@@ -89,34 +141,98 @@ def plan_training(config: TrainingConfig, *, measure: int = 0) -> Plan:
     if config.backbone.train == "full":
         saved += counts.frozen + counts.backbone
     with open_data(config.data, config.validation, seed=config.run.seed) as data:
-        described = plan_data(config, data, examples)
-        speed = _measured(config, data, measure)
-    return Plan(
-        base_model=config.model.base_model,
-        found=model.found,
-        dimension=model.dimension,
-        parameters=counts,
-        memory=estimate_memory(config, model.shape, counts, half_weights=model.half_weights),
-        data=described,
-        steps=config.run.steps,
-        examples=examples,
-        checkpoint_bytes=_FLOAT32 * saved,
-        state_bytes=(_FLOAT32 + _ADAM) * counts.trained,
-        digest=config.digest,
-        output=str(config.run.output),
-        **speed,
+        plan = Plan(
+            base_model=config.model.base_model,
+            found=model.found,
+            dimension=model.dimension,
+            parameters=counts,
+            memory=estimate_memory(config, model),
+            data=_plan_data(config, data, examples),
+            steps=config.run.steps,
+            examples=examples,
+            checkpoint_bytes=_FLOAT32 * saved,
+            state_bytes=(1 + _ADAM_STATES) * _FLOAT32 * counts.trained,
+            digest=config.digest,
+            output=str(config.run.output),
+        )
+        return measure_steps(config, data, plan, measure) if measure else plan
+
+
+def estimate_memory(config: TrainingConfig, model: PlannedModel) -> tuple[MemoryLine, ...]:
+    """Memory of the device in bytes, by what takes it; lines of 0 bytes are left out."""
+    counts, run = model.counts, config.run
+    width = _HALF if model.half_weights else _FLOAT32
+    # Mixed precision keeps a half copy of float32 weights until the backward pass has read it.
+    casts = run.precision == "bfloat16" and not model.half_weights
+    cast = counts.frozen + counts.backbone - counts.embeddings if casts else 0
+    rows = f"{run.chunk or config.data.batch_size:,} rows x {config.model.max_tokens:,} tokens"
+    kept = "kept for the backward pass"
+    if model.activations is None:
+        kept = "not counted: the model does not run without weights. Measure a step instead"
+    lines = [
+        _parameters("frozen weights", counts.frozen, width),
+        _parameters("trained weights", counts.trained, _FLOAT32),
+        _parameters("gradients", counts.trained, _FLOAT32),
+        _parameters("Adam's two means", counts.trained, _ADAM_STATES * _FLOAT32),
+        _parameters("frozen teacher", counts.teacher, width),
+        _parameters("weights cast to bfloat16", cast, _HALF),
+        MemoryLine("activations", model.activations or 0, f"{rows}, {kept}"),
+        MemoryLine("one layer, computed again", model.recomputed, rows),
+    ]
+    return tuple(line for line in lines if line.bytes or line.name == "activations")
+
+
+def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps: int) -> Plan:
+    """Take the first steps of a run and forget them; no file is written.
+
+    One more step goes before and is not timed: the first of a process is slow.
+
+    Raises:
+        ConfigError: Settings do not fit the model; the loss is no finite number.
+        DataError: A file changed; no text of a batch fits into its rows.
+        ModelNotFoundError, CheckpointError: The weights of a model are not in reach.
+        MissingExtraError: accelerate or peft is not installed.
+    """
+    processes = Processes(config.run.device)
+    parts = make_parts(config, processes.device)
+    window, started = Window(), 0.0
+    for number in range(steps + 1):
+        # A schedule knows the steps of its run only.
+        step = number % config.run.steps
+        window, _ = take_step(config, parts, data.source, processes, step, window)
+        _wait(processes.device)
+        if number == 0:
+            window, started = Window(), time.perf_counter()
+    seconds = time.perf_counter() - started
+    on_cuda = processes.device.startswith("cuda")
+    return replace(
+        plan,
+        measured_steps=steps,
+        examples_per_second=window.examples / seconds,
+        hours=config.run.steps * seconds / steps / 3600,
+        peak_bytes=torch.cuda.max_memory_allocated(processes.device) if on_cuda else None,
     )
 
 
-def _measured(config: TrainingConfig, data: TrainingData, steps: int) -> dict[str, Any]:
-    if not steps:
-        return {}
-    # What trains is loaded only where something is trained.
-    from instruct_embeddings.training.speed import measure_speed
+def _wait(device: str) -> None:
+    """Until the device has computed what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device.startswith("mps"):
+        torch.mps.synchronize()
 
-    found = measure_speed(config, data, steps)
-    return {
-        "measured_steps": found.steps,
-        "examples_per_second": found.examples_per_second,
-        "hours": found.hours,
-    }
+
+def _plan_data(config: TrainingConfig, data: TrainingData, examples: int) -> DataPlan:
+    sources = []
+    for source in config.data.sources:
+        groups = tuple(group for group in data.groups if group.source == source.name)
+        rows = sum(group.rows for group in groups)
+        share = sum(group.probability for group in groups)
+        epochs = examples * share / rows if rows else 0.0
+        sources.append(SourcePlan(source.name, groups, rows, share, epochs))
+    held_out = {task.name: len(task.examples) for task in data.validation}
+    return DataPlan(tuple(sources), held_out, data.report)
+
+
+def _parameters(name: str, count: int, width: int) -> MemoryLine:
+    return MemoryLine(name, count * width, f"{count:,} parameters x {width} bytes")

@@ -1,13 +1,19 @@
-"""The backbone of a run without its weights: its configuration alone, on torch's meta device."""
+"""The model of a run without its weights: its configuration alone, on torch's meta device.
 
-from collections.abc import Mapping
+Parameters are counted there, and so are activations: one forward pass tells autograd what to keep.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.compat.transformers import is_causal
@@ -15,13 +21,40 @@ from instruct_embeddings.encoder.files import locate, read_json
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import SETTINGS_FILE
+from instruct_embeddings.encoder.template import TokenBatch
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.plan_memory import Architecture, ParameterCounts
-from instruct_embeddings.training.settings import ALL_LINEAR, BackboneConfig
+from instruct_embeddings.training.settings import BackboneConfig
+from instruct_embeddings.training.student import Passes, prepare
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """How many parameters there are.
+
+    Attributes:
+        frozen: Of the backbone, not trained.
+        embeddings: Of the matrix of token embeddings.
+        backbone: Of the backbone itself, trained.
+        lora: Of LoRA layers.
+        own: Of soft prompts and pooler.
+        teacher: Of a teacher that is not the student's own backbone.
+    """
+
+    frozen: int
+    embeddings: int
+    backbone: int
+    lora: int
+    own: int
+    teacher: int = 0
+
+    @property
+    def trained(self) -> int:
+        """All that are trained."""
+        return self.backbone + self.lora + self.own
 
 
 @dataclass(frozen=True)
@@ -30,21 +63,24 @@ class PlannedModel:
 
     Attributes:
         found: Where its configuration was found.
-        shape: Numbers of the backbone.
         counts: Its parameters.
         half_weights: Whether frozen weights have 2 bytes each.
         dimension: Length of an embedding.
+        activations: Bytes that are kept for the backward pass of rows of the full length; None for
+            a model that does not run on the meta device.
+        recomputed: Bytes of the layer that gradient checkpointing computes again.
     """
 
     found: str
-    shape: Architecture
     counts: ParameterCounts
     half_weights: bool
     dimension: int
+    activations: int | None
+    recomputed: int = 0
 
 
 def plan_model(config: TrainingConfig) -> PlannedModel:
-    """Build the encoder without weights and count its parameters.
+    """Build the encoder without weights, count its parameters and its activations.
 
     Raises:
         ModelNotFoundError: Its configuration is nowhere, and the file gives none.
@@ -54,58 +90,84 @@ def plan_model(config: TrainingConfig) -> PlannedModel:
     backbone = config.backbone
     name = str(backbone.start) if backbone.start else config.model.base_model
     base, found = _find(name, config.model.base_revision, backbone)
-    causal = is_causal(name, base.to_dict())
-    model = _build(base, found, causal=causal, mlm=config.model.refinement.head == "mlm")
-    with torch.device("meta"):
-        encoder = InstEmb(Backbone(model, causal=causal), config.model)
-    linear = lora_layers(model, backbone) if backbone.train == "lora" else {}
-    depth = encoder.backbone.depth
-    shape = replace(
-        _shape(base, model, causal),
-        adapted=len(linear) / depth,
-        adapted_inputs=sum(part.in_features for part in linear.values()) / depth,
-    )
-    _check_loss(config, encoder)
     saved = getattr(base, "dtype", None)
     half = backbone.dtype == "bfloat16" or (
         backbone.dtype == "auto" and saved in (torch.bfloat16, torch.float16)
     )
-    counts = replace(_counts(encoder, backbone, linear), teacher=_teacher(config, model))
-    width = encoder.backbone.hidden_size
-    refined = config.model.refinement.steps > 0
-    dimension = width if refined else encoder.pooler.dimension
-    return PlannedModel(found, shape, counts, half, dimension)
-
-
-def lora_layers(model: nn.Module, backbone: BackboneConfig) -> dict[str, nn.Linear]:
-    """The linear layers that LoRA layers are put beside, as peft chooses them.
-
-    BERT's own pooler, which no pooling of ours reads, gets none.
-
-    Raises:
-        ConfigError: No layer has one of the names.
-    """
-    known: Any = model
-    head = known.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    linear = {
-        name: part
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and part is not head and ".pooler." not in f".{name}"
-    }
-    if backbone.targets == ALL_LINEAR:
-        return linear
-    named = {
-        name: part
-        for name, part in linear.items()
-        if any(name == target or name.endswith(f".{target}") for target in backbone.targets)
-    }
-    if not named:
-        last = sorted({name.rpartition(".")[2] for name in linear})
+    if backbone.attention:
+        base._attn_implementation = backbone.attention
+    encoder = _encoder(config, base, found, is_causal(name, base.to_dict()))
+    sizes, refined = config.loss.matryoshka, config.model.refinement.steps > 0
+    dimension = encoder.backbone.hidden_size if refined else encoder.pooler.dimension
+    if sizes is not None and max(sizes.dimensions) > dimension:
         raise ConfigError(
-            f"[backbone] targets={list(backbone.targets)} names no linear layer of the model; its "
-            f"layers are called {last}. Use some of these, or {ALL_LINEAR!r}."
+            f"[loss.matryoshka] dimensions={list(sizes.dimensions)}, and an embedding has "
+            f"{dimension}. Use at most that many."
         )
-    return named
+    counts = replace(_counts(encoder), teacher=_teacher(config, encoder))
+    if half or config.run.precision == "bfloat16":
+        encoder.to(torch.bfloat16)
+    kept, again = _activations(config, encoder), 0
+    if backbone.gradient_checkpointing:
+        prepare(encoder, backbone)
+        again, kept = (kept or 0) // encoder.backbone.depth, _activations(config, encoder)
+    return PlannedModel(found, counts, half, dimension, kept, again)
+
+
+def _encoder(config: TrainingConfig, base: Any, found: str, causal: bool) -> InstEmb:
+    """The student on the meta device."""
+    model = _build(base, found, causal=causal, mlm=config.model.refinement.head == "mlm")
+    with torch.device("meta"):
+        encoder = InstEmb(Backbone(model, causal=causal), config.model)
+        prepare(encoder, replace(config.backbone, gradient_checkpointing=False))
+    return encoder
+
+
+class _OnMeta(TorchFunctionMode):
+    """Takes branches on the meta device as rows without padding do, and fused kernels as a GPU."""
+
+    def __init__(self, *, fused: bool) -> None:
+        super().__init__()
+        self._fused = fused
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.Tensor.__bool__, torch.Tensor.item):
+            return True
+        if self._fused and func is functional.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args[:3])[0]
+        if self._fused and func is functional.dropout and args[1:2] != (0.0,):
+            return torch.native_dropout(args[0], 0.5, True)[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
+    """Bytes that autograd keeps of one forward pass, apart from parameters."""
+    rows, tokens = config.run.chunk or config.data.batch_size, config.model.max_tokens
+    ids = torch.zeros(rows, tokens, dtype=torch.int64, device="meta")
+    batch = TokenBatch(ids, torch.ones_like(ids), ids[:, 0], config.model.soft_prompts)
+    parameters = {value.untyped_storage()._cdata for value in encoder.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(saved: Tensor) -> Tensor:
+        place = saved.untyped_storage()._cdata
+        if place not in parameters:
+            kept[place] = saved
+        return saved
+
+    dropout = config.backbone.dropout > 0
+    passes = Passes(encoder, again="dropout" in config.loss.views).train()
+    plain = replace(batch, soft_prompts=0) if config.loss.drift else None
+    # On a processor attention with dropout keeps its weights.
+    fused = not (dropout and config.run.device == "cpu")
+    try:
+        with _OnMeta(fused=fused), saved_tensors_hooks(keep, lambda saved: saved):
+            outputs = passes(batch, plain)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+    del outputs
+    return sum(saved.untyped_storage().nbytes() for saved in kept.values())
 
 
 def _find(
@@ -188,65 +250,32 @@ def _build(config: "PretrainedConfig", found: str, *, causal: bool, mlm: bool) -
         ) from exc
 
 
-def _shape(config: Any, model: nn.Module, causal: bool) -> Architecture:
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    each = getattr(config, "head_dim", None) or hidden // heads
-    inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    # The two halves of a gated layer are two matrices, or one of twice the width.
-    gated = any(
-        name.endswith("gate_proj") or getattr(part, "out_features", 0) == 2 * inner
-        for name, part in model.named_modules()
-    )
-    return Architecture(
-        hidden=hidden,
-        layers=config.num_hidden_layers,
-        heads=heads,
-        queries=heads * each,
-        keys=(getattr(config, "num_key_value_heads", None) or heads) * each,
-        inner=inner,
-        gated=gated,
-        vocabulary=config.vocab_size,
-        causal=causal,
-        head_norms=any(name.endswith("q_norm") for name, _ in model.named_modules()),
-    )
-
-
-def _counts(
-    encoder: InstEmb, backbone: BackboneConfig, linear: Mapping[str, nn.Linear]
-) -> ParameterCounts:
-    body = encoder.backbone
-    every = sum(value.numel() for value in body.model.parameters())
-    embeddings = sum(value.numel() for value in body.body.get_input_embeddings().parameters())
-    frozen = every
-    if backbone.train == "full":
-        frozen = embeddings if backbone.freeze_embeddings else 0
+def _counts(encoder: InstEmb) -> ParameterCounts:
+    trained = frozen = lora = 0
+    for name, value in encoder.backbone.named_parameters():
+        if "lora_" in name:
+            lora += value.numel()
+        elif value.requires_grad:
+            trained += value.numel()
+        else:
+            frozen += value.numel()
     return ParameterCounts(
         frozen=frozen,
-        embeddings=embeddings,
-        backbone=every - frozen,
-        # Two matrices beside each layer: rank x inputs and outputs x rank.
-        lora=sum(
-            backbone.rank * (part.in_features + part.out_features) for part in linear.values()
-        ),
+        embeddings=_size(encoder.backbone.body.get_input_embeddings()),
+        backbone=trained,
+        lora=lora,
         own=sum(value.numel() for value in encoder.own_parameters().values()),
     )
 
 
-def _teacher(config: TrainingConfig, model: nn.Module) -> int:
+def _teacher(config: TrainingConfig, student: InstEmb) -> int:
     """Parameters of a teacher in memory beside the student."""
     name = config.loss.distillation.teacher if config.loss.distillation else ""
     if name:
         base, found = _find(name, None, replace(config.backbone, architecture=None))
-        model = _build(base, found, causal=is_causal(name, base.to_dict()), mlm=False)
-    elif config.backbone.train != "full":
-        return 0
+        return _size(_build(base, found, causal=is_causal(name, base.to_dict()), mlm=False))
+    return _size(student.backbone) if config.backbone.train == "full" else 0
+
+
+def _size(model: Any) -> int:
     return sum(value.numel() for value in model.parameters())
-
-
-def _check_loss(config: TrainingConfig, encoder: InstEmb) -> None:
-    sizes = config.loss.matryoshka
-    if sizes is not None and max(sizes.dimensions) > encoder.pooler.dimension:
-        raise ConfigError(
-            f"[loss.matryoshka] dimensions={list(sizes.dimensions)}, and an embedding has "
-            f"{encoder.pooler.dimension}. Use at most that many."
-        )

@@ -84,15 +84,24 @@ def make_student(
     model = load_model(source, options)
     if not source.checkpoint:
         model = InstEmb(model.backbone, source.settings, seed=seed, folder=source.folder).to(device)
-    model.requires_grad_(False)
-    _open_backbone(model, backbone)
-    model.soft_prompts.requires_grad_(True)
-    model.pooler.requires_grad_(True)
-    _set_dropout(model, backbone.dropout)
-    if backbone.gradient_checkpointing:
-        _checkpoint_gradients(model)
+    prepare(model, backbone)
     template = make_template(source, load_tokenizer(source, options))
     return Student(model, source, template, device, backbone.train == "full")
+
+
+def prepare(model: InstEmb, config: BackboneConfig) -> None:
+    """Choose what of a model is trained, and how; the model may lie on the meta device.
+
+    Raises:
+        ConfigError: The backbone has no layer of the names that LoRA layers are for.
+    """
+    model.requires_grad_(False)
+    _open_backbone(model, config)
+    model.soft_prompts.requires_grad_(True)
+    model.pooler.requires_grad_(True)
+    _set_dropout(model, config.dropout)
+    if config.gradient_checkpointing:
+        _checkpoint_gradients(model)
 
 
 class Passes(nn.Module):
@@ -204,7 +213,15 @@ def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
     with warnings.catch_warnings():
         # What peft still uses of transformers is not for our users to mend.
         warnings.simplefilter("ignore", FutureWarning)
-        return peft.get_peft_model(model, lora)
+        try:
+            return peft.get_peft_model(model, lora)
+        except ValueError as exc:
+            linear = (n for n, part in model.named_modules() if isinstance(part, nn.Linear))
+            known = sorted({name.rpartition(".")[2] for name in linear})
+            raise ConfigError(
+                f"[backbone] targets={targets!r} names no linear layer of the model; its layers "
+                f"are called {known}. Use some of these, or {ALL_LINEAR!r}."
+            ) from exc
 
 
 def _set_dropout(model: InstEmb, share: float) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import ConfigError, ModelNotFoundError
-from instruct_embeddings.training import speed
+from instruct_embeddings.training import plan as planning
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import open_data
-from instruct_embeddings.training.plan import plan_training
-from instruct_embeddings.training.speed import Speed, measure_speed
+from instruct_embeddings.training.plan import Plan, measure_steps, plan_training
 from tests.models import tiny
 from tests.training import tiny_config, write_things
 
@@ -27,7 +26,8 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now
 
-    def watch(self, config: TrainingConfig, steps: int) -> Speed:
+    def watch(self, config: TrainingConfig, steps: int) -> Plan:
+        plan = plan_training(config)
         with open_data(config.data, None, seed=0) as data:
             batch = data.source.batch
 
@@ -37,13 +37,17 @@ class Clock:
                 return batch(step, rank)
 
             data.source.batch = count  # type: ignore[method-assign, assignment]
-            return measure_speed(config, data, steps)
+            return measure_steps(config, data, plan, steps)
+
+
+def figures(plan: Plan) -> tuple[int, float | None, float | None]:
+    return plan.measured_steps, plan.examples_per_second, plan.hours
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(speed, "time", made)
+    monkeypatch.setattr(planning, "time", made)
     return made
 
 
@@ -51,18 +55,18 @@ def test_examples_a_second_and_hours_are_those_of_the_timed_steps(
     folder: Path, clock: Clock
 ) -> None:
     # Three steps of 16 examples in 1.5 seconds; 7200 steps of half a second.
-    assert clock.watch(tiny_config(folder, run__steps=7200), 3) == Speed(3, 32.0, 1.0)
+    assert figures(clock.watch(tiny_config(folder, run__steps=7200), 3)) == (3, 32.0, 1.0)
     assert clock.drawn == [0, 1, 2, 3]
 
 
 def test_accumulated_batches_are_one_step(folder: Path, clock: Clock) -> None:
     config = tiny_config(folder, run__steps=3600, run__accumulate=2)
-    assert clock.watch(config, 1) == Speed(1, 32.0, 1.0)
+    assert figures(clock.watch(config, 1)) == (1, 32.0, 1.0)
     assert clock.drawn == [0, 1, 2, 3]
 
 
 def test_a_run_of_fewer_steps_repeats_them(folder: Path, clock: Clock) -> None:
-    assert clock.watch(tiny_config(folder, run__steps=2), 2).steps == 2
+    assert clock.watch(tiny_config(folder, run__steps=2), 2).measured_steps == 2
     assert clock.drawn == [0, 1, 0]
 
 
@@ -81,7 +85,7 @@ def test_a_plan_has_the_figures_and_writes_nothing(folder: Path) -> None:
 def test_a_plan_that_is_not_asked_to_takes_no_step(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "measure_speed", None)
+    monkeypatch.setattr(planning, "measure_steps", None)
     plan = plan_training(tiny_config(folder))
     assert (plan.measured_steps, plan.examples_per_second, plan.hours) == (0, None, None)
     with pytest.raises(ConfigError, match=r"measure must be an integer .*got -1"):
