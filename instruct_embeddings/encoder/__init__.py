@@ -1,15 +1,19 @@
 """Encoders: texts in, embeddings out."""
 
-from instruct_embeddings.encoder.encoder import InstructEncoder
-from instruct_embeddings.encoder.files import BASE_MODEL, DEFAULT_MODEL
+from instruct_embeddings.encoder.encoder import Embeddings, InstructEncoder, check_texts
+from instruct_embeddings.encoder.files import BASE_MODEL, DEFAULT_MODEL, folder_digest
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
-from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions
+from instruct_embeddings.encoder.options import EncoderArguments, EncoderOptions, option_fields
 
 __all__ = [
     "BASE_MODEL",
     "DEFAULT_MODEL",
     "EmbeddingRecord",
+    "Embeddings",
     "EncoderArguments",
     "EncoderOptions",
     "InstructEncoder",
+    "check_texts",
+    "folder_digest",
+    "option_fields",
 ]

@@ -140,6 +140,16 @@ class EncoderOptions:
         return cls(**data)
 
 
+def option_fields() -> dict[str, tuple[Any, Any]]:
+    """Type and default of every option but the model, for hosts that declare them as fields."""
+    hashable: dict[str, Any] = {"devices": tuple[str, ...]}
+    return {
+        f.name: (hashable.get(f.name, f.type), f.default)
+        for f in fields(EncoderOptions)
+        if f.name != "model"
+    }
+
+
 def _as_text(options: EncoderOptions, name: str) -> None:
     """Paths as strings; an empty one would mean the current folder."""
     value = getattr(options, name)

@@ -156,8 +156,10 @@ class SharedEncoder:
             )
         return self._encoder
 
-    def another(self) -> "SharedEncoder":
-        """The hold of another user on the same encoder."""
+    def for_copy(self, own: "SharedEncoder") -> "SharedEncoder":
+        """The hold of a copy: on this encoder where it serves, else on the copy's own."""
+        if self.closed or own.encoder.options != self.encoder.options:
+            return own
         return SharedEncoder(self.encoder, self._users)
 
     def close(self) -> None:
@@ -174,22 +176,30 @@ class SharedEncoder:
 
 
 class TwoSided:
-    """Documents and queries of one encoder, each under an instruction of their own."""
+    """What embedding classes of hosts inherit: documents and queries, each under an instruction.
+
+    They have the attributes `query_instruction`, `document_instruction`, and `_shared`, the hold on
+    the encoder.
+    """
 
     if TYPE_CHECKING:
         # Only for the type checker: hosts that use pydantic would take these for fields.
         query_instruction: str | None
         document_instruction: str | None
-
-        @property
-        def encoder(self) -> TwoSidedEncoder:
-            """The encoder behind both."""
-
-        def close(self) -> None:
-            """Give the memory back."""
+        show_progress: bool
+        _shared: SharedEncoder
 
         def _under(self, query: str | None, documents: str | None) -> Self:
             """A copy under these instructions."""
+
+    @property
+    def encoder(self) -> TwoSidedEncoder:
+        """The encoder behind, for all that the interface of the host has no method for.
+
+        Raises:
+            ClosedEncoderError: After `close()`.
+        """
+        return self._shared.encoder
 
     @property
     def record(self) -> EmbeddingRecord:
@@ -223,6 +233,10 @@ class TwoSided:
         """
         return self._under(instruction, given(document_instruction, self.document_instruction))
 
+    def close(self) -> None:
+        """Give the memory back, unless others use the same model; then refuse to work."""
+        self._shared.close()
+
     def __enter__(self) -> Self:
         """Itself; `close()` follows at the end of the context."""
         return self
@@ -230,30 +244,39 @@ class TwoSided:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _encode_documents(self, texts: Sequence[str]) -> Embeddings:
+        return self.encoder.encode(
+            texts, instruction=self.document_instruction, show_progress=self.show_progress
+        )
+
+    async def _aencode_documents(self, texts: Sequence[str]) -> Embeddings:
+        return await self.encoder.aencode(
+            texts, instruction=self.document_instruction, show_progress=self.show_progress
+        )
+
     def _encode_queries(self, texts: Sequence[str]) -> Embeddings:
-        """Embed queries for the documents."""
         return self.encoder.encode_queries(
             texts, self.query_instruction, documents=self.document_instruction
         )
+
+    async def _aencode_queries(self, texts: Sequence[str]) -> Embeddings:
+        return await self.encoder.aencode_queries(
+            texts, self.query_instruction, documents=self.document_instruction
+        )
+
+    def _query(self, text: str) -> list[float]:
+        return self._lists(self._encode_queries(_one_text(text)))[0]
+
+    async def _aquery(self, text: str) -> list[float]:
+        return self._lists(await self._aencode_queries(_one_text(text)))[0]
 
     def _lists(self, rows: Embeddings) -> list[list[float]]:
         """Rows as Python floats, the only numbers that all vector stores take."""
         # Row by row, so that other threads and the event loop get their turn in between.
         return [row.tolist() for row in self.encoder.floats(rows)]
 
-    async def _aencode_queries(self, texts: Sequence[str]) -> Embeddings:
-        """The same without blocking the event loop."""
-        return await self.encoder.aencode_queries(
-            texts, self.query_instruction, documents=self.document_instruction
-        )
 
-
-def one_text(text: str) -> list[str]:
-    """A query as an encoder takes it.
-
-    Raises:
-        TypeError: It is not a string.
-    """
+def _one_text(text: str) -> list[str]:
     if not isinstance(text, str):
         raise TypeError(
             f"A query is one text, got {type(text).__name__}. Pass a str, and lists of texts to "

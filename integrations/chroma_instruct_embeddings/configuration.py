@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions
-from instruct_embeddings.encoder.files import folder_digest
+from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
@@ -49,14 +48,7 @@ def to_config(
     document_instruction: str | None,
     contents: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Plain data from which another process makes the same embeddings.
-
-    Args:
-        options: What differs from the defaults is stored.
-        query_instruction: Of queries.
-        document_instruction: Of documents.
-        contents: Digests of folders.
-    """
+    """Plain data from which another process makes the same embeddings: no defaults."""
     default, given = asdict(EncoderOptions()), asdict(portable(options))
     config = {"model": given["model"]}
     config |= {name: given[name] for name in _STORED if given[name] != default[name]}

@@ -1,7 +1,6 @@
 """`InstructEmbeddingFunction`: Chroma embeds texts itself, under an instruction."""
 
 import copy
-import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,22 +11,17 @@ from typing_extensions import Self, Unpack
 
 from chroma_instruct_embeddings.configuration import (
     check_config,
-    check_contents,
     check_update,
     contents_of,
     portable,
     to_config,
 )
+from chroma_instruct_embeddings.encoders import encoders
 from instruct_embeddings._types import UNSET, Unset, given
 from instruct_embeddings.config import check_instruction
+from instruct_embeddings.encoder import Embeddings as Rows
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
-from instruct_embeddings.encoder.encoder import Embeddings as Rows
-from instruct_embeddings.instant.two_sided import SharedEncoder, TwoSided, TwoSidedEncoder
-
-# Chroma makes a function anew for each text query of a collection that was opened without one.
-# Without these the model would be loaded for each of them. Keys: options, contents of folders.
-_kept: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
-_kept_lock = threading.Lock()
+from instruct_embeddings.instant import SharedEncoder, TwoSided, TwoSidedEncoder
 
 
 @register_embedding_function
@@ -39,58 +33,27 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     not store what belongs to a machine (devices, batch sizes, caches, network) nor
     `trust_remote_code`: to set these, pass the function when you open the collection.
 
-    Setup:
-        `pip install "instruct-embeddings[chroma,offline]"`
+    Usage:
+        Weights are loaded at the first text and shared in the process. Chroma compares functions by
+        name alone; `open_collection` and `check_collection` compare model and instruction too.
 
-    Instantiate:
         ```python
-        from chroma_instruct_embeddings import InstructEmbeddingFunction
+        from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
-        ```
-
-        Nothing is read yet; the model is loaded at the first text, and shared by all functions of
-        the process that use the same one. Functions can be pickled.
-
-    Usage:
-        Chroma compares functions by name alone. `open_collection` and `check_collection` compare
-        model and instruction too.
-
-        ```python
-        from chroma_instruct_embeddings import open_collection
-
         collection = open_collection(client, "papers", function)
-        collection.add(ids=ids, documents=texts)
+        collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time
         collection.query(query_texts=["contrastive learning"])
         ```
 
-        Chroma takes at most `client.get_max_batch_size()` texts at a time:
-
-        ```python
-        from chromadb.utils.batch_utils import create_batches
-
-        for batch in create_batches(client, ids=ids, documents=texts):
-            collection.add(*batch)
-        ```
-
     Args:
-        model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
-            instruct-minilm-l6-v1, which comes with this package.
+        model: Hub id or folder; None means instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
         query_instruction: What queries get instead, None included. Where documents have none, the
             default model moves the generic vector of the query among those of the documents.
         document_instruction: What documents get instead, None included.
         show_progress: Show a bar on stderr while documents are embedded.
-        options: Every further field of `EncoderOptions`.
-
-    Raises:
-        ConfigError: An option is out of its range.
-        InstructionError: An instruction is empty or too long.
-
-    Attributes:
-        query_instruction: Instruction of queries.
-        document_instruction: Instruction of documents.
-        show_progress: Whether a bar is shown.
+        options: Every further field of `EncoderOptions`; ConfigError where one is out of range.
     """
 
     def __init__(
@@ -113,23 +76,14 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         self._contents: dict[str, str] | None = None
 
     def __call__(self, input: Documents) -> Embeddings:
-        """Embed documents.
-
-        Args:
-            input: n texts, at least one.
-
-        Returns:
-            n float32 rows. Of precision "int8" they hold whole numbers, of "binary" 1 and -1.
+        """Embed documents: n float32 rows; whole numbers of "int8", 1 and -1 of "binary".
 
         Raises:
             TypeError: `input` is a bare string, or holds something that is not a string.
             TextError: A text holds a lone surrogate.
             ValueError: `input` is empty, which Chroma does not allow.
         """
-        encoded = self.encoder.encode(
-            input, instruction=self.document_instruction, show_progress=self.show_progress
-        )
-        return self._rows(encoded)
+        return self._rows(self._encode_documents(input))
 
     def embed_query(self, input: Documents) -> Embeddings:
         """Embed queries; see `__call__`. No queries give no rows."""
@@ -137,32 +91,19 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     @property
     def encoder(self) -> TwoSidedEncoder:
-        """The encoder behind the function; nothing is loaded by asking for it.
-
-        Raises:
-            ClosedEncoderError: After `close()`, unless Chroma made the function.
-        """
+        """The encoder behind; a closed function has none (ClosedEncoderError)."""
         if self._own is not None:
             return self._own.encoder
-        key = (self._options, tuple(sorted((self._contents or {}).values())))
-        with _kept_lock:
-            if key not in _kept:
-                check_contents(self.get_config())
-                _kept[key] = TwoSidedEncoder(self._options)
-            return _kept[key]
+        return encoders.get(self._options, self.get_config())
 
     def close(self) -> None:
-        """Give the memory back, unless another function uses the same model.
+        """Give the memory back, unless others use the same model; then refuse to work.
 
-        The function refuses to work from now on. Those that Chroma made itself of equal settings
-        let the model go too, and load it again when a text comes.
+        Functions that Chroma made of equal settings load the model again when a text comes.
         """
-        with _kept_lock:
-            equal = [key for key in _kept if key[0] == portable(self._options)]
-            kept = [_kept.pop(key) for key in equal]
-        for held in (self._own, *kept):
-            if held is not None:
-                held.close()
+        if self._own is not None:
+            self._own.close()
+        encoders.close(portable(self._options))
 
     @staticmethod
     def name() -> str:
@@ -174,9 +115,6 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         """The function that a collection stored; called by Chroma, often.
 
         Such functions share an encoder for each model, which stays loaded until `close()` of one.
-
-        Raises:
-            ConfigError: A setting is unknown to this version.
         """
         options = check_config(config)
         built = InstructEmbeddingFunction(
@@ -194,21 +132,13 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Refuse a configuration that this version cannot use.
-
-        Raises:
-            ConfigError: A setting is missing, unknown or out of its range.
-        """
+        """Refuse a configuration with missing, unknown or wrong settings (ConfigError)."""
         check_config(config)
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
-        """Refuse another model or document instruction; called by `Collection.modify`.
-
-        Raises:
-            CollectionMismatchError: Stored vectors could not be compared with new ones.
-        """
+        """Refuse an update under which vectors cannot be compared (CollectionMismatchError)."""
         check_update(old_config, new_config)
 
     def default_space(self) -> Space:
@@ -217,9 +147,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     def supported_spaces(self) -> list[Space]:
         """All of Chroma's; "int8" rows have a scale each and need cosine."""
-        if self._options.precision == "int8":
-            return ["cosine"]
-        return ["cosine", "ip", "l2"]
+        return ["cosine"] if self._options.precision == "int8" else ["cosine", "ip", "l2"]
 
     def is_legacy(self) -> bool:
         """Never: collections store the function."""
@@ -239,10 +167,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         twin.query_instruction = _chosen(query, None)
         twin.document_instruction = _chosen(documents, None)
         if self._own is not None:
-            closed = self._own.closed
-            twin._own = (
-                SharedEncoder(TwoSidedEncoder(self._options)) if closed else self._own.another()
-            )
+            twin._own = self._own.for_copy(SharedEncoder(TwoSidedEncoder(self._options)))
         return twin
 
     def _rows(self, encoded: Rows) -> Embeddings:

@@ -1,19 +1,35 @@
 """The arguments of `InstructEmbedding`: every one a declared field, checked when it is set."""
 
+import logging
 import os
-from dataclasses import fields
+import pickle
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, field_validator, model_validator
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
+from typing_extensions import Unpack
 
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions
-from instruct_embeddings.encoder.options import DataType, Precision, Side
+from instruct_embeddings.encoder import (
+    DEFAULT_MODEL,
+    EncoderArguments,
+    EncoderOptions,
+    option_fields,
+)
 from instruct_embeddings.errors import ConfigError
 from llama_index_instruct_embeddings.cache import SeparateCache
+
+logger = logging.getLogger(__name__)
 
 # What the arguments of LlamaIndex's HuggingFaceEmbedding are called here.
 _RENAMED = {
@@ -27,7 +43,20 @@ _RENAMED = {
 }
 
 
-class EmbeddingArguments(BaseEmbedding):
+if TYPE_CHECKING:
+    _Options = BaseEmbedding
+else:  # every option of the encoder is a frozen field of the same name, type and default
+    _Options = create_model(
+        "_Options",
+        __base__=BaseEmbedding,
+        **{
+            name: (kind, Field(default, frozen=True))
+            for name, (kind, default) in option_fields().items()
+        },
+    )
+
+
+class EmbeddingArguments(_Options):
     """What can be set; LlamaIndex builds copies, workers and hashes of caches from it.
 
     Whatever vectors depend on is frozen.
@@ -41,26 +70,21 @@ class EmbeddingArguments(BaseEmbedding):
     show_progress: bool = Field(False, description="Show a bar for documents.")
     embed_batch_size: int = Field(2048, gt=0, le=2048, description="Texts of one call.")
 
-    revision: str | None = Field(None, frozen=True, description="Branch, tag or commit.")
-    adapter: str | None = Field(None, frozen=True, description="LoRA adapter.")
-    device: str | None = Field(None, frozen=True, description="A torch device.")
-    devices: tuple[str, ...] = Field((), frozen=True, description="Devices of worker processes.")
-    dtype: DataType = Field("auto", frozen=True, description="Type of weights and arithmetic.")
-    attn_implementation: str | None = Field(None, frozen=True, description="Kind of attention.")
-    compile: bool = Field(False, frozen=True, description="Use torch.compile.")
-    batch_size: int | None = Field(None, frozen=True, description="Texts of a forward pass.")
-    batch_tokens: int | None = Field(None, frozen=True, description="Tokens of a forward pass.")
-    padding_side: Side | None = Field(None, frozen=True, description="Where rows are filled.")
-    max_tokens: int | None = Field(None, frozen=True, description="Most tokens of a row.")
-    template: str | None = Field(None, frozen=True, description="Order of instruction and text.")
-    normalize: bool = Field(True, frozen=True, description="Scale to unit length.")
-    truncate_dim: int | None = Field(None, frozen=True, description="Dimensions to keep.")
-    truncate_layers: int | None = Field(None, frozen=True, description="Layers to run.")
-    precision: Precision = Field("float32", frozen=True, description="Numbers of the result.")
-    refine_steps: int | None = Field(None, frozen=True, description="Steps of refinement.")
-    cache_folder: str | None = Field(None, frozen=True, description="Files of the model hub.")
-    local_files_only: bool = Field(False, frozen=True, description="Never ask the model hub.")
-    trust_remote_code: bool = Field(False, frozen=True, description="Run the model's own code.")
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model_name: str | os.PathLike[str] | None = None,
+            query_instruction: str | None = None,
+            document_instruction: str | None = None,
+            show_progress: bool = False,
+            embed_batch_size: int = 2048,
+            num_workers: int | None = None,
+            callback_manager: CallbackManager | None = None,
+            embeddings_cache: BaseKVStore | None = None,
+            **options: Unpack[EncoderArguments],
+        ) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -76,13 +100,10 @@ class EmbeddingArguments(BaseEmbedding):
 
     @field_validator("model_name", "adapter", "cache_folder", mode="before")
     @classmethod
-    def _path(cls, value: Any) -> Any:
+    def _path(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name == "model_name":
+            return DEFAULT_MODEL
         return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    @field_validator("model_name", mode="before")
-    @classmethod
-    def _default_model(cls, value: Any) -> Any:
-        return DEFAULT_MODEL if value is None else value
 
     @field_validator("query_instruction", "document_instruction")
     @classmethod
@@ -95,12 +116,28 @@ class EmbeddingArguments(BaseEmbedding):
         wrap = isinstance(value, BaseKVStore) and not isinstance(value, SeparateCache)
         return SeparateCache(value) if wrap else value
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """The arguments alone, without those objects of the host that cannot be pickled.
+
+        LlamaIndex's own method pickles the model for a test, and removes from the live object what
+        fails.
+        """
+        arguments = dict(self)
+        for name in BaseEmbedding.model_fields:
+            try:
+                pickle.dumps(arguments[name])
+            except Exception as exc:
+                logger.warning("%s cannot be pickled and is left out: %s", name, exc)
+                del arguments[name]
+        return {"__dict__": arguments}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        self.__init__(**state["__dict__"])  # type: ignore[misc]
+
     def options(self) -> EncoderOptions:
         """Those arguments that the encoder takes."""
-        names = [field.name for field in fields(EncoderOptions) if field.name != "model"]
-        return EncoderOptions(
-            model=self.model_name, **{name: getattr(self, name) for name in names}
-        )
+        chosen = {name: getattr(self, name) for name in option_fields()}
+        return EncoderOptions(model=self.model_name, **chosen)
 
 
 def _with_hint(name: str) -> str:

@@ -75,12 +75,12 @@ def many(client: ClientAPI) -> chromadb.Collection:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> Iterator[list[object]]:
     """One entry for each model that is loaded; functions that Chroma made hold none at first."""
-    from chroma_instruct_embeddings.embedding_function import _kept
+    from chroma_instruct_embeddings.encoders import encoders
     from instruct_embeddings.encoder import loading
 
     def forget() -> None:
-        while _kept:
-            _kept.popitem()[1].close()
+        for options, _ in list(encoders._kept):
+            encoders.close(options)
 
     loaded: list[object] = []
     original = loading.load_model
