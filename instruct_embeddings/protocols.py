@@ -38,8 +38,7 @@ class CollectionInfo:
         return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _no_vectors() -> FloatArray:
-    return np.empty((0, 0), dtype=np.float32)
+_NO_VECTORS: FloatArray = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Rows:
     """
 
     ids: tuple[str, ...]
-    vectors: FloatArray = field(default_factory=_no_vectors)
+    vectors: FloatArray = field(default_factory=_NO_VECTORS.copy)
     texts: tuple[str | None, ...] = ()
     metadatas: tuple[Metadata, ...] = ()
     embed: Callable[[str, Metadata], str] | None = None
@@ -89,7 +88,7 @@ class Rows:
         filled = [part.vectors for part in parts if part.vectors.size]
         return cls(
             ids=tuple(row for part in parts for row in part.ids),
-            vectors=np.concatenate(filled) if filled else _no_vectors(),
+            vectors=np.concatenate(filled) if filled else _NO_VECTORS.copy(),
             texts=tuple(text for part in parts for text in part.texts),
             metadatas=tuple(entry for part in parts for entry in part.metadatas),
             embed=next((part.embed for part in parts if part.embed), None),
@@ -109,7 +108,7 @@ class Neighbours:
 
     ids: tuple[str, ...]
     scores: FloatArray
-    vectors: FloatArray = field(default_factory=_no_vectors)
+    vectors: FloatArray = field(default_factory=_NO_VECTORS.copy)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from instruct_embeddings.protocols import Rows
 from instruct_embeddings.transform.bridge import QueryBridge
 from instruct_embeddings.transform.bridge_fit import MIN_TEXTS, fit_bridge
 from instruct_embeddings.transform.vectors import unit_rows
+
+if TYPE_CHECKING:
+    from instruct_embeddings.instant.query import InstantQuery
 
 Sampler: TypeAlias = Callable[[int], Rows]
 """Reads about so many rows of a collection, with vectors and texts."""
@@ -31,28 +34,6 @@ _SHORTEST = 0.3  # of the median length of the texts of a collection
 _log = logging.getLogger(__name__)
 
 
-class Mover(Protocol):
-    """What moves query vectors in a space of its own."""
-
-    @property
-    def name(self) -> str:
-        """Name of the checkpoint."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """Length of the vectors that are moved."""
-        ...
-
-    def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Generic unit vectors of its space, shape (n, d)."""
-        ...
-
-    def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
-        """What the instruction adds to query vectors, shape (n, d)."""
-        ...
-
-
 @dataclass(frozen=True)
 class CollectionMoves:
     """Moves of query vectors in the space of one collection.
@@ -65,7 +46,7 @@ class CollectionMoves:
         texts: Some texts of the collection.
     """
 
-    mover: Mover
+    mover: "InstantQuery"
     bridge: QueryBridge | None = None
     likeness: tuple[float, float] = (0.0, 0.0)
     texts: tuple[str, ...] = ()
@@ -140,7 +121,7 @@ class CollectionMoves:
         return there + (cosine - own) / (1 - own) * (1 - there)
 
 
-def find_space(mover: Mover, sample: Sampler) -> CollectionMoves:
+def find_space(mover: "InstantQuery", sample: Sampler) -> CollectionMoves:
     """Recognise the space of a collection by some of its rows, or fit a map to it.
 
     Args:

@@ -214,15 +214,7 @@ def reorder(
     k: int,
     blend: float = 1.0,
 ) -> Ranking:
-    """The best of some candidates under constraints.
-
-    Args:
-        collection: Where their vectors are.
-        ranking: The candidates.
-        directions: The constraints.
-        k: Results wanted.
-        blend: 0 leaves the order as it is, 1 obeys fully.
-    """
+    """The best `k` of some candidates under constraints, which a blend of 1 obeys fully."""
     rows = ranking.vectors_of(collection)
     if not rows.ids:
         return ranking

@@ -153,19 +153,15 @@ def measure_drift(
 ) -> Drift:
     """Compare a transform on a judged sample with its own report.
 
-    Args:
-        transform: The transform.
-        vectors: Stored vectors of the sample, shape (n, d).
-        supervision: What the guide said about these rows.
-        seen: Share of the rows that it may have learned from.
+    `vectors` are the stored ones of the sample, shape (n, d).
 
     Raises:
         GuideError: Too little was judged to tell.
     """
     problem = problem_of(vectors, supervision)
-    parts = list(_parts(problem, transform))
-    generic = [part.quality(_cosine) for part in parts]
-    adapted = [part.quality(_uncorrected(transform)) for part in parts]
+    folds = list(_folds(problem, transform))
+    generic = [fold.quality(_cosine) for fold in folds]
+    adapted = [fold.quality(_uncorrected(transform)) for fold in folds]
     gains = np.concatenate(adapted) - np.concatenate(generic)
     if not gains.size:
         raise GuideError(
@@ -179,7 +175,7 @@ def measure_drift(
         report=transform.report,
         rows=len(vectors),
         judged=problem.size,
-        measure=parts[0].measure,
+        measure=folds[0].measure,
         generic=mean_quality(generic),
         adapted=mean_quality(adapted),
         gain_error=standard_error(gains),
@@ -206,10 +202,10 @@ def _teacher(guide: Guide | None, transform: InstructionTransform) -> Guide:
     return teacher
 
 
-def _parts(problem: Problem, transform: InstructionTransform) -> Iterator[Problem]:
-    """Parts as large as the folds of the fit: the best ten of more rows are easier to fill."""
-    folds = transform.config.folds
-    count = max(1, round(folds * problem.size / max(1, transform.report.judged)))
+def _folds(problem: Problem, transform: InstructionTransform) -> Iterator[Problem]:
+    """Folds as large as those of the fit: the best ten of more rows are easier to fill."""
+    judged = max(1, transform.report.judged)
+    count = max(1, round(transform.config.folds * problem.size / judged))
     groups = problem.groups
     if groups.max() + 1 < count:
         groups = np.arange(problem.size)

@@ -1,5 +1,6 @@
 """Exact ranking: every stored vector is scored, of an in-memory copy where it is not too large."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -22,13 +23,9 @@ _TOLERANCE = 1e-5
 def rank_exactly(
     pages: Iterable[Rows], ranker: Ranker, query: FloatArray, request: SearchRequest
 ) -> Ranking:
-    """Score every row and keep the best; ties keep the order of the rows.
+    """Score every row of some pages with vectors; ties keep the order of the rows.
 
-    Args:
-        pages: All rows that pass the filters, with their vectors.
-        ranker: What ranks, for their collection.
-        query: Unit generic vector, shape (1, d).
-        request: The search.
+    `query` is a unit generic vector, shape (1, d).
     """
     folded = ranker.fold(query, request.blend)
     best: list[tuple[str, float]] = []
@@ -102,6 +99,31 @@ class VectorCopy:
             yield rows if kept.all() else rows.take(np.flatnonzero(kept))
 
 
-def fits_in_memory(collection: VectorCollection, dimension: int) -> bool:
-    """Whether a copy of the vectors is kept, rather than read for each search."""
-    return collection.count() * dimension * np.dtype(np.float32).itemsize <= MAX_COPY_BYTES
+class AllVectors:
+    """All vectors of a collection, page by page; of a copy that is kept where it is small."""
+
+    def __init__(self, collection: VectorCollection) -> None:
+        """Nothing is read yet."""
+        self._collection = collection
+        self._copy: VectorCopy | None = None
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Read the collection again the next time."""
+        with self._lock:
+            self._copy = None
+
+    def pages(
+        self, dimension: int, where: Where | None, where_document: Where | None
+    ) -> Iterator[Rows]:
+        """Rows that pass the filters, in order, some at a time."""
+        size = self._collection.count() * dimension * np.dtype(np.float32).itemsize
+        if size > MAX_COPY_BYTES:
+            return read_pages(
+                self._collection, where=where, where_document=where_document, vectors=True
+            )
+        with self._lock:
+            if self._copy is None or not self._copy.is_current(self._collection):
+                self._copy = VectorCopy.read(self._collection)
+            copy = self._copy
+        return copy.pages(self._collection, where, where_document)

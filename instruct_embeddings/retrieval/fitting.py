@@ -215,13 +215,7 @@ def _grow(
 ) -> list[JudgedSample]:
     """Judge about twice as many rows while the last doubling paid for any of the instructions.
 
-    Args:
-        guide: Its work grows with the rows.
-        instructions: Judged in one pass over the texts.
-        rows: The largest sample, in random order.
-        deadline: `time.perf_counter()` after which no further rows are judged; looked at within a
-            doubling too, whose rows so far then count.
-        progress: Hears how many rows were judged.
+    After the deadline no further rows are judged; within a doubling, its rows so far count.
     """
     found: list[Targets] = []
     growth: list[list[tuple[int, float]]] = [[] for _ in instructions]

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -109,7 +110,7 @@ class TransformLibrary:
         self.on_fit = on_fit
         self._warned: Recent[str, bool] = Recent(_KEPT_WARNINGS)
         self._matcher = None if reuse is None else InstructionMatcher(collection, reuse)
-        self._known: Recent[_Key, Known] = Recent(KEPT_TRANSFORMS)
+        self._known: OrderedDict[_Key, Known] = OrderedDict()  # the last used at the end
         self.make_anew()
         make_anew_after_fork(self)
 
@@ -117,7 +118,7 @@ class TransformLibrary:
         """Forget who fits what; what is known stays."""
         # Locks live as long as somebody holds or awaits them.
         self._fitting: WeakValueDictionary[str, Any] = WeakValueDictionary()
-        self._locking = threading.Lock()
+        self._lock = threading.Lock()
 
     def find(self, instruction: str, info: CollectionInfo | None = None) -> Known | None:
         """The transform of an instruction where nothing has to be fitted for it.
@@ -127,7 +128,7 @@ class TransformLibrary:
             info: The collection as it is now, where that is known.
         """
         info = info or self.collection.info()
-        known = self._known.get((normal_form(instruction), info))
+        known = self._remembered(normal_form(instruction), info)
         if known is None and (stored := self._stored(instruction, info)) is not None:
             measured = self._measured(stored)
             if measured is not stored:
@@ -140,7 +141,19 @@ class TransformLibrary:
     ) -> Known:
         """Let a transform answer an instruction from now on."""
         known = Known(transform, instruction)
-        return self._known.put((normal_form(instruction), info), known)
+        with self._lock:
+            self._known[normal_form(instruction), info] = known
+            self._known.move_to_end((normal_form(instruction), info))
+            while len(self._known) > KEPT_TRANSFORMS:
+                self._known.popitem(last=False)
+        return known
+
+    def _remembered(self, form: str, info: CollectionInfo) -> Known | None:
+        with self._lock:
+            known = self._known.get((form, info))
+            if known is not None:
+                self._known.move_to_end((form, info))
+            return known
 
     def get(self, instructions: Sequence[str]) -> list[Known]:
         """The transforms of some instructions; what is missing is learned from one sample.
@@ -153,7 +166,7 @@ class TransformLibrary:
         """
         info = self.collection.info()
         forms = [normal_form(text) for text in instructions]
-        found = {form: self._known.get((form, info)) for form in forms}
+        found = {form: self._remembered(form, info) for form in forms}
         missing: dict[str, str] = {}
         for form, text in zip(forms, instructions, strict=True):
             if found[form] is None:
@@ -211,7 +224,7 @@ class TransformLibrary:
         return found | dict(zip(new, fitted, strict=True))
 
     def _lock_of(self, form: str) -> "threading.Lock":
-        with self._locking:
+        with self._lock:
             lock: threading.Lock = self._fitting.setdefault(form, threading.Lock())
             return lock
 
@@ -221,7 +234,8 @@ class TransformLibrary:
         if self._matcher is None or guide is None:
             return None
         info = self.collection.info()
-        in_memory = [one.transform for one in self._known.values()]
+        with self._lock:
+            in_memory = [one.transform for one in self._known.values()]
         known = {one.instruction: one for one in in_memory if one.guide == guide.key}
         stored = self.store.summaries() if self.store else []
         fitting = [one for one in stored if one.guide == guide.key and one.collection == info]

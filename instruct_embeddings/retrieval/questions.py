@@ -168,15 +168,7 @@ def measure(
 ) -> QuestionReport:
     """Answer questions by the generic ranking and at each blend, and compare.
 
-    Args:
-        questions: Judged questions.
-        collection: What is searched.
-        find: Searches it.
-        k: Results looked at.
-        blends: Weights of the adapted score, above 0 and at most 1.
-        where: Metadata filter of the searches.
-        where_document: Filter on the stored text.
-        seed: Seed of the bootstrap.
+    `find` searches, under the same filters; see `InstructRetriever.evaluate`.
 
     Raises:
         ConfigError: An argument is out of its range, or no question has a relevant row in the
@@ -208,11 +200,7 @@ def measure_transform(
 ) -> QuestionReport:
     """Measure a transform on judged questions through the index, before it serves searches.
 
-    Args:
-        collection: Its collection.
-        transform: The transform.
-        questions: Asked under its instruction.
-        vectors: Generic vectors of all questions, shape (n, d), to which their positions refer.
+    `vectors` are those of all questions, shape (n, d), to which positions refer.
 
     Raises:
         ConfigError: No question has a relevant row in the collection, or its index ranks by length

@@ -197,12 +197,7 @@ class Ranking:
 def rank_generic(
     collection: VectorCollection, query: NDArray[np.float64], request: SearchRequest
 ) -> Ranking:
-    """The plain search.
-
-    Args:
-        collection: The collection.
-        query: Generic vector as it was given, shape (d,).
-        request: The search.
+    """The plain search for a generic vector as it was given, shape (d,).
 
     Raises:
         InvalidVectorsError: The query has no direction, or a length that the index cannot compare.
@@ -232,7 +227,7 @@ def rank_by_index(
 
     Args:
         collection: The collection.
-        ranker: What ranks, for this collection.
+        ranker: Fits this collection.
         query: Unit generic vector, shape (1, d).
         request: The search.
         vectors: Whether the caller wants vectors of the result.
@@ -264,15 +259,7 @@ def rank_by_index(
 def score_rows(
     rows: Rows, ranker: Ranker, query: FloatArray, blend: float, folded: FloatArray
 ) -> FloatArray:
-    """Final scores of rows with vectors, shape (n,); -inf for those without a direction.
-
-    Args:
-        rows: With vectors.
-        ranker: What ranks.
-        query: Unit generic vector, shape (1, d).
-        blend: Weight of the adapted score.
-        folded: The folded query, shape (1, d).
-    """
+    """Final scores of rows with vectors, shape (n,); -inf for those without a direction."""
     scores = ranker.score(query, unit_rows(rows.vectors), blend, folded=folded)
     return np.where(has_direction(rows.vectors), scores, np.float32(-np.inf))
 

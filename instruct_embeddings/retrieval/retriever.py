@@ -1,10 +1,10 @@
 """Search a collection of generic vectors under an instruction."""
 
 import asyncio
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,13 +13,7 @@ from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import (
-    CollectionInfo,
-    Guide,
-    InstantMover,
-    Rows,
-    VectorCollection,
-)
+from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.background import BackgroundFits
 from instruct_embeddings.retrieval.composition import Asked, Part, check_asked, compose
 from instruct_embeddings.retrieval.constraints import (
@@ -29,7 +23,7 @@ from instruct_embeddings.retrieval.constraints import (
     reorder,
 )
 from instruct_embeddings.retrieval.drift import Drift, find_drift
-from instruct_embeddings.retrieval.exact import VectorCopy, fits_in_memory, rank_exactly
+from instruct_embeddings.retrieval.exact import AllVectors, rank_exactly
 from instruct_embeddings.retrieval.fitting import OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker, measure_lengths
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
@@ -45,7 +39,6 @@ from instruct_embeddings.retrieval.questions import (
 )
 from instruct_embeddings.retrieval.ranking import Hit, SearchRequest, rank_by_index, rank_generic
 from instruct_embeddings.retrieval.reuse import Reuse
-from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -80,7 +73,7 @@ class InstructRetriever:
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
     ) -> None:
-        """Put the parts together; nothing is read until the first search.
+        """Nothing is read until the first search.
 
         Args:
             collection: The collection to search.
@@ -99,11 +92,10 @@ class InstructRetriever:
         Raises:
             ConfigError: The collection, the guide or the store is something else.
         """
-        _check_collection(collection)
-        check_guide(guide)
+        _check_parts(collection, guide)
         self.collection = collection
         self.guide = guide
-        self.store = open_store(store)
+        self.store = _open_store(store)
         self.fit_config = fit or FitConfig()
         self.force = force
         self.reuse = reuse
@@ -122,8 +114,7 @@ class InstructRetriever:
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._unmoved: InstantRanker | None = None
-        self._copy: VectorCopy | None = None
-        self._copying = threading.Lock()
+        self._everything = AllVectors(collection)
 
     @property
     def instant(self) -> InstantMover | None:
@@ -285,7 +276,7 @@ class InstructRetriever:
         if part.blend != 1.0:
             wanted = replace(wanted, blend=request.blend * part.blend)
         if exact:
-            pages = self._pages(info, where, where_document)
+            pages = self._everything.pages(info.dimension, where, where_document)
             ranking = rank_exactly(pages, part.ranker, unit, wanted)
         else:
             ranking = rank_by_index(
@@ -321,17 +312,16 @@ class InstructRetriever:
             print(report)
 
         Args:
-            queries: Generic vectors of the questions, shape (n, d), or a mapping from their ids;
-                texts with `embed`.
-            relevant: Ids of the rows that answer each question, aligned with `queries`; or by the
-                text or id of the query; or with grades, `{query_id: {row_id: grade}}`.
+            queries: As in `Questions`: vectors, or texts with `embed`.
+            relevant: As in `Questions`: ids of the rows that answer each of them.
             instruction: The instruction, several with weights, or one of these for each question.
             k: Results looked at for each question.
-            blends: Shares of the adapted score to try, above 0 and at most 1.
-            where: As in a search; questions whose relevant rows it leaves out are left out too.
-            where_document: As in a search, likewise.
-            prefetch: As in a search.
-            exact: As in a search.
+            blends: Weights of the adapted score to try, above 0 and at most 1.
+            where: As in `search`, as are the next three; questions whose relevant rows a filter
+                leaves out are left out too.
+            where_document: Filter on the stored text.
+            prefetch: Candidates of the index.
+            exact: Score every row.
             seed: Seed of the bootstrap.
             embed: Makes generic vectors of texts.
 
@@ -347,42 +337,26 @@ class InstructRetriever:
             texts = [text for one in asked.items for text in check_asked(one.instruction or "")]
             self._library.get(list(dict.fromkeys(texts)))
         vectors = asked.vectors
+        filters = {"where": where, "where_document": where_document}
 
         def find(question: Question, blend: float) -> list[str]:
-            vector = vectors[question.position]
-            if not blend:
-                hits = self.search(vector, k=k, where=where, where_document=where_document)
-            else:
-                hits = self.search(
-                    vector,
-                    query=question.text,
-                    instruction=question.instruction,
-                    k=k,
-                    where=where,
-                    where_document=where_document,
-                    blend=blend,
-                    prefetch=prefetch,
-                    exact=exact,
-                    wait=self.guide is not None,
-                    force=True,
-                )
-            return [hit.id for hit in hits]
+            adapted: dict[str, Any] = {
+                "query": question.text,
+                "instruction": question.instruction,
+                "blend": blend,
+                "prefetch": prefetch,
+                "exact": exact,
+                "wait": self.guide is not None,
+                "force": True,
+            }
+            options = filters | (adapted if blend else {})
+            return [hit.id for hit in self.search(vectors[question.position], k=k, **options)]
 
-        return measure(
-            asked.items,
-            self.collection,
-            find,
-            k=k,
-            blends=blends,
-            where=where,
-            where_document=where_document,
-            seed=seed,
-        )
+        return measure(asked.items, self.collection, find, k=k, blends=blends, seed=seed, **filters)
 
     def refresh(self) -> None:
         """Forget the in-memory copy of exact searches; the next one reads the collection again."""
-        with self._copying:
-            self._copy = None
+        self._everything.forget()
 
     def _generic(self, vector: ArrayLike, request: SearchRequest) -> list[Hit]:
         ranking = rank_generic(self.collection, query_numbers(vector), request)
@@ -447,21 +421,9 @@ class InstructRetriever:
         answers = self.answers if found else None
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
 
-    def _pages(
-        self, info: CollectionInfo, where: Where | None, where_document: Where | None
-    ) -> Iterator[Rows]:
-        if not fits_in_memory(self.collection, info.dimension):
-            return read_pages(
-                self.collection, where=where, where_document=where_document, vectors=True
-            )
-        with self._copying:
-            if self._copy is None or not self._copy.is_current(self.collection):
-                self._copy = VectorCopy.read(self.collection)
-            copy = self._copy
-        return copy.pages(self.collection, where, where_document)
 
-
-def _check_collection(collection: object) -> None:
+def _check_parts(collection: object, guide: object) -> None:
+    """Refuse what is no collection of vectors, such as the store of a host, or no guide."""
     methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
     missing = [name for name in methods if not callable(getattr(collection, name, None))]
     if missing or isinstance(collection, type):
@@ -470,14 +432,6 @@ def _check_collection(collection: object) -> None:
             f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
             "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
         )
-
-
-def check_guide(guide: object) -> None:
-    """Refuse what cannot teach a transform; None is allowed.
-
-    Raises:
-        ConfigError: It is not a `Guide`, or the class of one.
-    """
     if isinstance(guide, type):
         raise ConfigError(
             f"guide={guide.__name__} is a class, and a guide is wanted. Make one of it: "
@@ -490,12 +444,7 @@ def check_guide(guide: object) -> None:
         )
 
 
-def open_store(store: object) -> TransformStore | None:
-    """The store of a folder; a store, or None, as it is.
-
-    Raises:
-        ConfigError: It is none of these.
-    """
+def _open_store(store: object) -> TransformStore | None:
     if store is None or isinstance(store, TransformStore):
         return store
     if isinstance(store, str | Path):

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides import MetadataGuide
-from instruct_embeddings.protocols import Guide, Rows
+from instruct_embeddings.protocols import CollectionInfo, Guide, Neighbours, Rows
 from instruct_embeddings.supervision import Supervision
 from instruct_embeddings.testing import InMemoryCollection
 
@@ -32,6 +33,14 @@ class CountingCollection(InMemoryCollection):
         rows = super().page(**options)
         self.handed_out += len(rows)
         return rows
+
+    def info(self) -> CollectionInfo:
+        self.calls["info"] += 1
+        return super().info()
+
+    def search(self, vector: FloatArray, *, k: int, **options: Any) -> Neighbours:
+        self.calls["search"] += 1
+        return super().search(vector, k=k, **options)
 
     def fetch(self, ids: Sequence[str], **options: Any) -> Rows:
         self.calls["fetch"] += 1

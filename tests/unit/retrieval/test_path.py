@@ -1,0 +1,27 @@
+"""A search under a known instruction takes a short way, and does each thing once."""
+
+from instruct_embeddings import FitConfig, InstructRetriever, MetadataGuide
+from tests.calls import recorded_calls
+from tests.unit.conftest import Toys
+from tests.unit.retrieval.conftest import CountingCollection
+
+COLOUR = "What colour is it?"
+
+
+def test_a_search_under_a_known_instruction_passes_few_files(toys: Toys) -> None:
+    collection = CountingCollection(
+        toys.vectors, metadatas=[{"colour": colour} for colour in toys.colours]
+    )
+    config = FitConfig(sample_size=120, folds=2, time_budget=0.5)
+    retriever = InstructRetriever(collection, MetadataGuide("colour"), fit=config, force=True)
+    retriever.transform(COLOUR)
+    collection.calls.clear()
+    with recorded_calls() as calls:
+        hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5)
+    assert [hit.ranked_by for hit in hits] == ["fitted"] * 5
+    assert len(calls.files) <= 9, sorted(calls.files)
+    assert calls.of("check_instruction") == 1
+    assert calls.of("QueryTransform.fold") == 1
+    assert calls.of("query_row") == 1
+    # Candidates, then vectors and records of the best.
+    assert collection.calls == {"search": 1, "fetch": 1, "info": 1}
