@@ -11,7 +11,7 @@ from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides._common import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
-from instruct_embeddings.transform.query import softmax
+from instruct_embeddings.transform.transform import softmax
 from instruct_embeddings.transform.vectors import unit_rows
 
 if TYPE_CHECKING:

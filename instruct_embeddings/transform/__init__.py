@@ -4,16 +4,19 @@ from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge
 from instruct_embeddings.transform.bridge_fit import fit_bridge
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.judgements import refine
-from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.report import (
     BlendFigures,
     FitReport,
     JudgementReport,
     QuestionReport,
 )
-from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.store import TransformStore, TransformSummary
-from instruct_embeddings.transform.transform import InstructionTransform, transform_key
+from instruct_embeddings.transform.transform import (
+    InstructionTransform,
+    QueryTransform,
+    SpaceTransform,
+    transform_key,
+)
 
 __all__ = [
     "BlendFigures",

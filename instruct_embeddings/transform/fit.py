@@ -15,12 +15,16 @@ from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.problems import LabelProblem, Problem, problem_of
 from instruct_embeddings.transform.quality import Scorer, choose, mean_quality, standard_error
-from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.regression import fit_classifier
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.space import Classifier, SpaceTransform
 from instruct_embeddings.transform.threads import one_thread
-from instruct_embeddings.transform.transform import InstructionTransform, Norms
+from instruct_embeddings.transform.transform import (
+    Classifier,
+    InstructionTransform,
+    Norms,
+    QueryTransform,
+    SpaceTransform,
+)
 
 _MIXES = (0.0, 0.3, 0.5, 0.7)
 _EQUALLY_GOOD = 0.005

@@ -20,10 +20,9 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform.problems import PairProblem, group_rows
 from instruct_embeddings.transform.quality import standard_error
-from instruct_embeddings.transform.query import Correction, nearness
 from instruct_embeddings.transform.report import JudgementReport
 from instruct_embeddings.transform.threads import one_thread
-from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.transform import Correction, InstructionTransform, nearness
 
 # The systems that are solved are small and may be badly conditioned.
 Doubles: TypeAlias = NDArray[np.float64]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from instruct_embeddings._types import BoolArray, FloatArray
-from instruct_embeddings.transform.space import VectorEncoder
+from instruct_embeddings.transform.transform import VectorEncoder
 
 
 @dataclass(frozen=True)

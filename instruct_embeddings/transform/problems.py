@@ -22,7 +22,6 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.quality import Scorer, depth, label_matches, ranking_quality
-from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.regression import (
     fit_classifier,
     fit_pair_map,
@@ -30,7 +29,12 @@ from instruct_embeddings.transform.regression import (
     fit_smooth_map,
 )
 from instruct_embeddings.transform.report import PAIR_ACCURACY
-from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder
+from instruct_embeddings.transform.transform import (
+    Classifier,
+    QueryTransform,
+    SpaceTransform,
+    VectorEncoder,
+)
 from instruct_embeddings.transform.vectors import unit_rows
 
 MIN_ROWS_PER_LABEL = 2

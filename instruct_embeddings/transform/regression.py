@@ -4,8 +4,7 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.supervision import Pairs
-from instruct_embeddings.transform.query import softmax
-from instruct_embeddings.transform.space import Classifier, VectorEncoder, gelu
+from instruct_embeddings.transform.transform import Classifier, VectorEncoder, gelu, softmax
 
 # More steps only sharpen what the penalty already fixed; from a neighbouring fit half as many do.
 _CLASSIFIER_STEPS = 40

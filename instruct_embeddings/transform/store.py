@@ -23,10 +23,18 @@ from instruct_embeddings.transform.files import (
     read_limited,
     write_whole,
 )
-from instruct_embeddings.transform.query import Correction, Gate, QueryTransform
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder
-from instruct_embeddings.transform.transform import InstructionTransform, Norms, transform_key
+from instruct_embeddings.transform.transform import (
+    Classifier,
+    Correction,
+    Gate,
+    InstructionTransform,
+    Norms,
+    QueryTransform,
+    SpaceTransform,
+    VectorEncoder,
+    transform_key,
+)
 
 # 2 added corrections by judgements, 3 the report of judged questions. What was written as 1 or 2
 # reads as a 3 without them.

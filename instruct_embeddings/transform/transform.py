@@ -1,16 +1,219 @@
-"""A fitted transform: what is stored, found again, and applied to queries."""
+"""A fitted transform: a folded query for the index, and a space that rescores candidates."""
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.config import FitConfig, normalise_instruction
 from instruct_embeddings.protocols import CollectionInfo
-from instruct_embeddings.transform.query import QueryTransform
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.space import SpaceTransform
+from instruct_embeddings.transform.vectors import unit_rows
+
+Gate: TypeAlias = Literal["softmax", "linear"]
+
+# Part of the format of stored corrections: another number needs another format_version.
+SHARPNESS = 4.0
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Moves query vectors by what was judged, near the judged queries and everywhere.
+
+    Rocchio (1971) moves a judged query towards what was relevant and away from what was not. Here
+    each judged query `q_i` has such a move `m_i`, and a query `v` makes it in proportion to how
+    near it is; besides, a symmetric form of low rank changes all queries a little:
+
+        move(v) = sum_i exp(4 (q_i^T v - 1)) m_i + sum_r w_r (a_r^T v) a_r.
+
+    The move is added to a query vector, so that an index of the stored vectors needs no change.
+
+    Attributes:
+        queries: Judged queries `q_i`, unit rows, shape (u, d).
+        moves: Their moves `m_i`, shape (u, d).
+        axes: `a_r`, unit rows, shape (r, d).
+        weights: `w_r`, shape (r,).
+    """
+
+    queries: FloatArray
+    moves: FloatArray
+    axes: FloatArray
+    weights: FloatArray
+
+    def move(self, vectors: FloatArray) -> FloatArray:
+        """What is added to unit generic queries, shape (n, d) to (n, d)."""
+        near = nearness(vectors, self.queries) @ self.moves
+        everywhere = (vectors @ self.axes.T * self.weights) @ self.axes
+        return np.asarray(near + everywhere, dtype=np.float32)
+
+    def form(self) -> FloatArray:
+        """The symmetric form that moves queries everywhere, shape (d, d)."""
+        return np.asarray((self.axes.T * self.weights) @ self.axes, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class QueryTransform:
+    """Turns a generic query vector into one for the same index, whatever its size.
+
+    A stored vector `x` is ranked by its inner product with the folded query
+
+        q' = unit(s * v + D^T g(A v + b)).
+
+    The score must be linear in the stored vector `x`, so that everything else can be folded into
+    the query; of the query `v` it may be any function. With the `linear` gate it is the bilinear
+    form `v^T (s Id + A^T D) x`: `D = A` where it is fitted from pairs; from target vectors, `A`
+    maps the query to them and `D` what is stored. With the `softmax` gate, `g` is the probability
+    of each label for the query and row c of `D` the direction in which label c lies: the query
+    moves towards the labels it is likely to carry. Fitted from labels this ranks better than a
+    bilinear form of any rank, because the query side may be as sharp as a classifier while the
+    index still computes an inner product.
+
+    Attributes:
+        residual: Weight `s` of the generic vector.
+        gates: `A`, shape (c, d).
+        bias: `b`, shape (c,).
+        directions: `D`, shape (c, d).
+        gate: `g`.
+        correction: Move learned from judgements, added to the folded query; None without any.
+    """
+
+    residual: float
+    gates: FloatArray
+    bias: FloatArray
+    directions: FloatArray
+    gate: Gate
+    correction: Correction | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d of the vectors it applies to."""
+        return int(self.gates.shape[1])
+
+    def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
+        """Folded queries.
+
+        Args:
+            vectors: Unit generic vectors of queries, shape (n, d).
+            blend: 0 gives the generic vectors back, 1 the adapted ones.
+
+        Returns:
+            Unit rows, shape (n, d).
+        """
+        gated = vectors @ self.gates.T + self.bias
+        if self.gate == "softmax":
+            gated = softmax(gated)
+        adapted = unit_rows(self.residual * vectors + gated @ self.directions)
+        if self.correction is not None:
+            adapted = unit_rows(adapted + self.correction.move(vectors))
+        if blend == 1.0:
+            return adapted
+        return unit_rows((1.0 - blend) * vectors + blend * adapted)
+
+    def correct(self, scores: FloatArray, queries: FloatArray, documents: FloatArray) -> FloatArray:
+        """Scores of a rescoring space with the correction that folded queries have.
+
+        Args:
+            scores: Of the space, shape (q, n).
+            queries: Unit generic vectors, shape (q, d).
+            documents: Unit generic vectors, shape (n, d).
+
+        Returns:
+            Similarities in [-1, 1], shape (q, n); the same scores where there is no correction.
+        """
+        if self.correction is None:
+            return scores
+        moves = self.correction.move(queries)
+        longest = 1 + np.linalg.norm(moves, axis=1, keepdims=True)
+        return np.asarray((scores + moves @ documents.T) / longest, dtype=np.float32)
+
+
+def nearness(left: FloatArray, right: FloatArray) -> FloatArray:
+    """How much of a judged query's move other queries make, 1 for itself.
+
+    Unit rows of shapes (n, d) and (m, d) to (n, m).
+    """
+    return np.asarray(np.exp(SHARPNESS * (left @ right.T - 1.0)), dtype=np.float32)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Row-wise softmax, shape (n, c) to (n, c)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class VectorEncoder:
+    """The encoder `f` of GSTransform: a map of vectors with at most one hidden layer.
+
+    Attributes:
+        layers: One or two pairs of weights, shape (out, in), and bias, shape (out,).
+    """
+
+    layers: tuple[tuple[FloatArray, FloatArray], ...]
+
+    def encode(self, vectors: FloatArray) -> FloatArray:
+        """Unit vectors in the new space, shape (n, d) to (n, p)."""
+        hidden = vectors
+        for weights, bias in self.layers[:-1]:
+            hidden = gelu(hidden @ weights.T + bias)
+        weights, bias = self.layers[-1]
+        return unit_rows(hidden @ weights.T + bias)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Label probabilities `softmax(W v + b)`.
+
+    Attributes:
+        weights: `W`, shape (c, d).
+        bias: `b`, shape (c,).
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+
+    def probabilities(self, vectors: FloatArray) -> FloatArray:
+        """Probability of each label, shape (n, d) to (n, c)."""
+        return softmax(vectors @ self.weights.T + self.bias)
+
+
+@dataclass(frozen=True)
+class SpaceTransform:
+    """A similarity of two generic vectors under an instruction, as a cosine.
+
+    GSTransform (arXiv 2505.24754, section 3.3) ranks by the cosine of `f(q)` and `f(x)`, where `f`
+    is the encoder of an encoder-decoder. A classifier on the same labels is better calibrated, so
+    where there are labels the probability that both vectors carry the same one is added:
+
+        score = (1 - w) cos(f(q), f(x)) + w sum_c p_c(q) p_c(x).
+
+    Attributes:
+        encoder: `f`.
+        classifier: Label probabilities `p`; None where the supervision had no labels.
+        weight: `w`; 0 where there is no classifier, or where it only names the labels of rows.
+    """
+
+    encoder: VectorEncoder
+    classifier: Classifier | None
+    weight: float
+
+    def score(self, queries: FloatArray, documents: FloatArray) -> FloatArray:
+        """Similarities in [-1, 1] of unit generic vectors, shapes (q, d) and (n, d) to (q, n)."""
+        scores = self.encoder.encode(queries) @ self.encoder.encode(documents).T
+        if self.classifier is None or self.weight == 0:
+            return scores
+        same = self.classifier.probabilities(queries) @ self.classifier.probabilities(documents).T
+        return (1 - self.weight) * scores + self.weight * same
+
+
+def gelu(values: FloatArray) -> FloatArray:
+    """Gaussian error linear unit, tanh form (Hendrycks and Gimpel, 2016)."""
+    inner = np.float32(np.sqrt(2 / np.pi)) * (
+        values + np.float32(0.044715) * values * values * values
+    )
+    return np.asarray(np.float32(0.5) * values * (1 + np.tanh(inner)), dtype=np.float32)
 
 
 @dataclass(frozen=True)

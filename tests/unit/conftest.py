@@ -26,8 +26,7 @@ from instruct_embeddings.transform import (
     TransformStore,
     fit_transform,
 )
-from instruct_embeddings.transform.space import Classifier, VectorEncoder
-from instruct_embeddings.transform.transform import Norms
+from instruct_embeddings.transform.transform import Classifier, Norms, VectorEncoder
 
 # The same examples in every run, nothing written to disk, and no clock on a busy machine.
 settings.register_profile("unit", deadline=None, max_examples=50, derandomize=True, database=None)

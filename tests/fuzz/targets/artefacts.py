@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from instruct_embeddings.transform.query import Correction, QueryTransform
-from instruct_embeddings.transform.space import SpaceTransform, VectorEncoder
 from instruct_embeddings.transform.store import TransformStore, from_bytes, to_bytes
-from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.transform import (
+    Correction,
+    InstructionTransform,
+    QueryTransform,
+    SpaceTransform,
+    VectorEncoder,
+)
 from tests.fuzz.damage import damaged_safetensors
 from tests.fuzz.target import Target, expect
 from tests.unit.conftest import hand_made

@@ -16,7 +16,7 @@ from instruct_embeddings.explain.categories import (
     typical_rows,
 )
 from instruct_embeddings.transform import InstructionTransform, SpaceTransform
-from instruct_embeddings.transform.space import VectorEncoder
+from instruct_embeddings.transform.transform import VectorEncoder
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import Toys, hand_made, small_rows
 

@@ -8,7 +8,7 @@ from typing import Any
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides import MetadataGuide
-from instruct_embeddings.protocols import CollectionInfo, Guide, Neighbours, Rows
+from instruct_embeddings.protocols import Guide, Neighbours, Rows
 from instruct_embeddings.supervision import Supervision
 from instruct_embeddings.testing import InMemoryCollection
 
@@ -33,10 +33,6 @@ class CountingCollection(InMemoryCollection):
         rows = super().page(**options)
         self.handed_out += len(rows)
         return rows
-
-    def info(self) -> CollectionInfo:
-        self.calls["info"] += 1
-        return super().info()
 
     def search(self, vector: FloatArray, *, k: int, **options: Any) -> Neighbours:
         self.calls["search"] += 1

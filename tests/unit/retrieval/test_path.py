@@ -14,7 +14,7 @@ def test_a_search_under_a_known_instruction_passes_few_files(toys: Toys) -> None
     )
     config = FitConfig(sample_size=120, folds=2, time_budget=0.5)
     retriever = InstructRetriever(collection, MetadataGuide("colour"), fit=config, force=True)
-    retriever.transform(COLOUR)
+    retriever.search(toys.vectors[1], instruction=COLOUR)
     collection.calls.clear()
     with recorded_calls() as calls:
         hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5)
@@ -24,4 +24,4 @@ def test_a_search_under_a_known_instruction_passes_few_files(toys: Toys) -> None
     assert calls.of("QueryTransform.fold") == 1
     assert calls.of("query_row") == 1
     # Candidates, then vectors and records of the best.
-    assert collection.calls == {"search": 1, "fetch": 1, "info": 1}
+    assert collection.calls == {"search": 1, "fetch": 1}

@@ -10,9 +10,8 @@ from safetensors.numpy import load, save
 
 from instruct_embeddings.errors import ArtefactError
 from instruct_embeddings.transform import InstructionTransform
-from instruct_embeddings.transform.query import Correction
-from instruct_embeddings.transform.space import SpaceTransform
 from instruct_embeddings.transform.store import from_bytes, read_description, to_bytes
+from instruct_embeddings.transform.transform import Correction, SpaceTransform
 from tests.unit.conftest import Toys, hand_made
 from tests.unit.transform.test_report import asked
 

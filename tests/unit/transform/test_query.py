@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.transform.query import Correction, QueryTransform, nearness, softmax
+from instruct_embeddings.transform.transform import Correction, QueryTransform, nearness, softmax
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import small_rows
 

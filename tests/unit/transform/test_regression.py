@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform.regression import fit_classifier, fit_pair_map, fit_ridge_map
-from instruct_embeddings.transform.space import Classifier
+from instruct_embeddings.transform.transform import Classifier
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import Toys
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.transform.space import Classifier, SpaceTransform, VectorEncoder, gelu
+from instruct_embeddings.transform.transform import Classifier, SpaceTransform, VectorEncoder, gelu
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import small_rows
 

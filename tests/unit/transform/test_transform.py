@@ -9,8 +9,7 @@ from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform import transform_key
-from instruct_embeddings.transform.query import Correction
-from instruct_embeddings.transform.transform import Norms
+from instruct_embeddings.transform.transform import Correction, Norms
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import hand_made, small_rows
 
