@@ -19,7 +19,8 @@ from instruct_embeddings.transform.transform import InstructionTransform
 class HostRetriever:
     """Base of the retrievers of a host, beside the host's own base class.
 
-    A subclass has an `engine` and overrides `_read_query`, `_search_options`, `_vector` and `_avector`.
+    A subclass has an `engine` and overrides `_search_options`, `_read_query`, `_vector` and
+    `_avector`.
     """
 
     if TYPE_CHECKING:  # at run time a field of the one host, an attribute in the other
