@@ -12,8 +12,12 @@ from instruct_embeddings.hosts.engine import (
     open_engine,
     same_engine,
 )
-from instruct_embeddings.hosts.options import SearchOptions
-from instruct_embeddings.hosts.retriever import HostRetriever, check_default, check_query
+from instruct_embeddings.hosts.retriever import (
+    HostRetriever,
+    SearchOptions,
+    check_default,
+    check_query,
+)
 from instruct_embeddings.retrieval.composition import Asked
 from instruct_embeddings.retrieval.fitting import OnFit
 
