@@ -61,7 +61,7 @@ def hide_secrets(text: str) -> str:
     return text
 
 
-def said(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """Type and message of an exception in one short line, without credentials."""
     text = hide_secrets(" ".join(str(error).split()))
     if len(text) > _MOST_CHARACTERS:
@@ -72,8 +72,8 @@ def said(error: BaseException) -> str:
 def redact(error: BaseException) -> None:
     """Hide what looks like a credential in an exception and in all that a traceback shows with it.
 
-    For clients whose exceptions show what they were made of. Of others, which may show anything,
-    `said` tells what can be told, and they are not chained.
+    For clients whose exceptions are known to be built from text. Others are quoted by
+    `safe_message` and not chained, as their tracebacks may show anything.
     """
     for one in _chain(error):
         args = tuple(map(_redacted, one.args))
@@ -84,14 +84,14 @@ def redact(error: BaseException) -> None:
             notes[:] = [_redacted(note) for note in notes]
 
 
-def _redacted(part: object) -> object:
-    if isinstance(part, str):
-        return hide_secrets(part)
-    if isinstance(part, dict | list | tuple | bytes):
-        shown = repr(part)
+def _redacted(value: object) -> object:
+    if isinstance(value, str):
+        return hide_secrets(value)
+    if isinstance(value, dict | list | tuple | bytes):
+        shown = repr(value)
         hidden = hide_secrets(shown)
-        return part if hidden == shown else hidden
-    return part
+        return value if hidden == shown else hidden
+    return value
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

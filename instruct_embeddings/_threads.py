@@ -52,14 +52,14 @@ class DaemonPool:
     def make_anew(self) -> None:
         """Forget all work and threads, which belong to the parent process."""
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._running = 0
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> "Future[T]":
         """A future of the work, which ends in any case: with an error if no thread can start."""
         done: Future[T] = Future()
         with self._lock:
-            self._waiting.append((done, work, arguments))
+            self._queue.append((done, work, arguments))
             begin = self._running < self._most
             self._running += begin
             number = self._running
@@ -73,8 +73,8 @@ class DaemonPool:
     def cancel(self) -> None:
         """Cancel all work that has not begun."""
         with self._lock:
-            waiting, self._waiting = self._waiting, deque()
-        for done, _, _ in waiting:
+            queued, self._queue = self._queue, deque()
+        for done, _, _ in queued:
             done.cancel()
             # Otherwise `wait` for several futures would never return.
             done.set_running_or_notify_cancel()
@@ -83,9 +83,9 @@ class DaemonPool:
         with self._lock:
             self._running -= 1
             # Other threads do the work, where there are any.
-            left = [] if self._running else list(self._waiting)
+            left = [] if self._running else list(self._queue)
             if left:
-                self._waiting.clear()
+                self._queue.clear()
         for done, _, _ in left:
             if done.set_running_or_notify_cancel():
                 done.set_exception(problem)
@@ -93,10 +93,10 @@ class DaemonPool:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if _leaving or not self._waiting:
+                if _leaving or not self._queue:
                     self._running -= 1
                     return
-                done, work, arguments = self._waiting.popleft()
+                done, work, arguments = self._queue.popleft()
             if not done.set_running_or_notify_cancel():
                 continue
             try:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from instruct_embeddings._redaction import said
+from instruct_embeddings._redaction import safe_message
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError, InstructEmbeddingsError
 
@@ -32,7 +32,7 @@ def embed_all(embed: Embed, texts: Sequence[str], dimension: int | None = None) 
     except InstructEmbeddingsError:
         raise
     except Exception as exc:
-        problem = said(exc)
+        problem = safe_message(exc)
     else:
         shape = (len(texts), vectors.shape[-1] if vectors.ndim and dimension is None else dimension)
         if vectors.shape == shape and np.isfinite(vectors).all():

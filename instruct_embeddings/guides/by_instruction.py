@@ -78,7 +78,7 @@ class GuideByInstruction:
         return guide
 
     def ids(self) -> Sequence[str] | None:
-        """None: each chosen guide tells which rows it needs."""
+        """None: the rows depend on the chosen guide."""
         return None
 
     def judge(self, instruction: str, sample: Rows) -> Supervision:

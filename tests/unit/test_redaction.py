@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from instruct_embeddings._redaction import hide_secrets, redact, said
+from instruct_embeddings._redaction import hide_secrets, redact, safe_message
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_an_exception_that_causes_itself_is_redacted_once() -> None:
     one.__cause__, other.__cause__ = other, one
     redact(other)
     assert (one.args, other.args) == (("[hidden]",), ("fine",))
-    assert said(one) == "ValueError: [hidden]"
+    assert safe_message(one) == "ValueError: [hidden]"

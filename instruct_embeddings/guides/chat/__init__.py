@@ -3,7 +3,12 @@
 from instruct_embeddings.guides.chat.budget import Cost, estimate
 from instruct_embeddings.guides.chat.client import Answer, ChatClient
 from instruct_embeddings.guides.chat.models import ChatModel, Prompt, as_model
-from instruct_embeddings.guides.chat.replies import ReplyError, json_array, json_object, spoken
+from instruct_embeddings.guides.chat.replies import (
+    ReplyError,
+    json_array,
+    json_object,
+    without_thoughts,
+)
 
 __all__ = [
     "Answer",
@@ -16,5 +21,5 @@ __all__ = [
     "estimate",
     "json_array",
     "json_object",
-    "spoken",
+    "without_thoughts",
 ]

@@ -87,7 +87,7 @@ class Budget:
         if cap is not None:
             spent = f" after {self.spent} spent" if self.spent.calls else ""
             raise GuideError(
-                f"Asking the model would take {estimated}{spent}, more than {cap}. Raise the cap "
+                f"The run would take {estimated}{spent}, more than {cap}. Raise the cap "
                 "or lower the sample size."
             )
 
@@ -101,7 +101,7 @@ class Budget:
             cap = self._exceeded(self.spent + cost)
             if cap is not None:
                 raise GuideError(
-                    f"Asking stopped: the next call would exceed {cap}; spent are {self.spent}. "
+                    f"The run stopped: the next call would exceed {cap}; spent are {self.spent}. "
                     "Repair rounds come on top of an estimate. Answers so far are in the cache, "
                     "where there is one: raise the cap and run again to continue."
                 )

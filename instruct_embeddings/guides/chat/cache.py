@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
@@ -125,6 +126,17 @@ def _is_new(connection: sqlite3.Connection) -> bool:
 
 
 def _create(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            # Otherwise threads that write would keep out those that read.
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            # SQLite does not wait here for another process that creates the same file.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
     connection.execute("BEGIN IMMEDIATE")
     if _is_new(connection):  # another process may have been first
         connection.execute(_TABLE)

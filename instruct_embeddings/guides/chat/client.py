@@ -16,7 +16,7 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, Cost, estimate
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.chat.models import Prompt, as_model
-from instruct_embeddings.guides.chat.replies import ReplyError, spoken
+from instruct_embeddings.guides.chat.replies import ReplyError, without_thoughts
 from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
 
 T = TypeVar("T")
@@ -260,7 +260,7 @@ def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
     The reply may repeat texts of a collection, so it is quoted as one JSON string and cut. Thoughts
     are left out where something follows them.
     """
-    cut = (spoken(reply).strip() or reply)[:_MOST_QUOTED_CHARACTERS]
+    cut = (without_thoughts(reply).strip() or reply)[:_MOST_QUOTED_CHARACTERS]
     return Prompt(
         prompt.system,
         f"{prompt.user}\n\nYou have answered this before, and the answer could not be used. It "

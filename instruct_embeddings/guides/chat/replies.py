@@ -38,19 +38,19 @@ _LEFT = "(?:<[|\uff5c]?|\u25c1|&lt;)"
 _RIGHT = "(?:[|\uff5c]?>|\u25b7|&gt;)"
 _GAP = "[_\u2581 -]"
 _ATTRIBUTES = r"(?:\s[^<>\[\]]{0,100})?"
-# Channels in which a model speaks; what stands in any other was not meant for the user.
-_SPEAKING = r"(?:final|response|answer|output)\b"
+# Channels that are meant for the user.
+_FOR_USER = r"(?:final|response|answer|output)\b"
 
 CLOSING = re.compile(
     rf"{_LEFT}(?:/|end{_GAP}?(?:of{_GAP})?){_NAME}{_ATTRIBUTES}{_RIGHT}"
     rf"|{_LEFT}{_NAME}{_GAP}(?:end|stop){_RIGHT}|\[/{_IN_SQUARES}\]"
-    rf"|<\|channel\|?>\s{{0,9}}{_SPEAKING}"
+    rf"|<\|channel\|?>\s{{0,9}}{_FOR_USER}"
     r"|<channel\|>|<unused95>|<\|inner_suffix\|>|<\|im_start\|>\s{0,9}answer\b",
     re.IGNORECASE,
 )
 OPENING = re.compile(
     rf"{_LEFT}(?:(?:start|begin){_GAP}(?:of{_GAP})?)?{_NAME}{_ATTRIBUTES}{_RIGHT}"
-    rf"|\[{_IN_SQUARES}\]|<\|channel\|?>\s{{0,9}}(?!{_SPEAKING})\w"
+    rf"|\[{_IN_SQUARES}\]|<\|channel\|?>\s{{0,9}}(?!{_FOR_USER})\w"
     r"|<unused94>|<\|inner_prefix\|>|<\|im_start\|>\s{0,9}think",
     re.IGNORECASE,
 )
@@ -78,8 +78,8 @@ class ReplyError(ValueError):
     """A reply is not of the form asked for; the message is sent to the model for repair."""
 
 
-def spoken(reply: str) -> str:
-    """What a model said after its thoughts; the whole reply where it shows none.
+def without_thoughts(reply: str) -> str:
+    """A reply from the end of the model's thoughts on; all of it where it shows none.
 
     Thoughts that begin within what is left are marked by `OPENING`.
     """
@@ -87,7 +87,7 @@ def spoken(reply: str) -> str:
     for begin, end in _IN_WORDS:
         if begin.match(reply):
             closed += [mark.end() for mark in end.finditer(reply)]
-            # Nothing was said but thoughts.
+            # There are only thoughts.
             closed = closed or [len(reply)]
     return reply[max(closed, default=0) :]
 
@@ -97,8 +97,8 @@ def json_object(reply: str, read: Callable[[dict[str, Any]], Any] = dict) -> Any
 
     Args:
         reply: JSON, bare or in a fenced block, with or without prose around it. The thoughts of a
-            model that thinks aloud do not count (see `spoken`). Of several objects the last one
-            that `read` takes counts.
+            model that thinks aloud do not count. Of several objects the last one that `read` takes
+            counts.
         read: Makes something of an object; raises `ReplyError` where it does not fit.
 
     Raises:
@@ -114,15 +114,15 @@ def json_array(reply: str, read: Callable[[list[Any]], Any] = list) -> Any:
 
 
 def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> Any:
-    text = spoken(reply)
+    text = without_thoughts(reply)
     if len(text) > MAX_CHARACTERS:
         raise ReplyError(
             f"The reply has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
     unfit, others = [], []
-    for part in reversed(_parts(text)):
+    for span in reversed(_spans(text)):
         try:
-            value = _decoded(part)
+            value = _decoded(span)
         except ReplyError as exc:
             others.append(exc)
             continue
@@ -138,22 +138,19 @@ def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> A
     raise [*unfit, *others, none][0]
 
 
-def _parts(text: str) -> list[str]:
-    """What stands between brackets, the outermost ones, in order.
-
-    Not from within: a part of a broken object is not what was meant.
-    """
-    parts = []
-    place = _NEXT.search(text)
-    while place is not None and place["thoughts"] is None:
-        start = place.start()
+def _spans(text: str) -> list[str]:
+    """Texts between outermost brackets, in order; within a broken object nothing is looked for."""
+    spans = []
+    bracket = _NEXT.search(text)
+    while bracket is not None and bracket["thoughts"] is None:
+        start = bracket.start()
         end = _end(text, start)
         if end is not None:
-            parts.append(text[start:end])
+            spans.append(text[start:end])
         elif _LIKE_JSON.match(text, start):
             raise ReplyError("The JSON of the reply is cut off: a bracket or quote is not closed.")
-        place = _NEXT.search(text, end or start + 1)
-    return parts
+        bracket = _NEXT.search(text, end or start + 1)
+    return spans
 
 
 def _end(text: str, start: int) -> int | None:

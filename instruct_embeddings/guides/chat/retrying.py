@@ -26,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from instruct_embeddings._redaction import said
+from instruct_embeddings._redaction import safe_message
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.budget import Budget, Cost, count_tokens, estimate
@@ -206,7 +206,7 @@ def understand(error: Exception) -> Failure:
     waits = map(_retry_after, _causes(error))
     return Failure(
         kind=_kind(error, status),
-        message=said(error),
+        message=safe_message(error),
         charged=not _unsent(error) if status is None else status < 400,
         retry_after=next((seconds for seconds in waits if seconds is not None), None),
     )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from instruct_embeddings.guides.chat import ReplyError, json_array, json_object, spoken
+from instruct_embeddings.guides.chat import ReplyError, json_array, json_object, without_thoughts
 from instruct_embeddings.guides.llm.categories import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -79,11 +79,7 @@ def read_names(reply: str) -> list[Candidate]:
     """The categories of one cluster, leftovers such as "other" left out; possibly none."""
 
     def read(entries: Sequence[Any]) -> list[Candidate]:
-        if len(entries) > NAMES_PER_CLUSTER:
-            raise ReplyError(
-                f"{len(entries)} categories are too many; {NAMES_PER_CLUSTER} at most."
-            )
-        return _without_leftovers([_candidate(entry) for entry in entries])
+        return _without_leftovers(_candidates(entries, NAMES_PER_CLUSTER))
 
     found: list[Candidate] = json_array(reply, read)
     return found
@@ -93,10 +89,8 @@ def read_merged(count: int) -> Callable[[str], list[Candidate]]:
     """A parser of merged categories, into which each of `count` proposed ones went once."""
 
     def read(entries: Sequence[Any]) -> list[Candidate]:
-        if len(entries) > MERGED_CATEGORIES:
-            raise ReplyError(f"{len(entries)} categories are too many; merge more of them.")
-        found = [_candidate(entry) for entry in entries]
-        _check_each_once([_numbers(entry, count) for entry in entries], count)
+        found = _candidates(entries, MERGED_CATEGORIES)
+        _check_each_once([n for entry in entries for n in _numbers(entry, count)], count)
         if len({one.name.casefold() for one in found}) < len(found):
             raise ReplyError("Two categories have the same name. Merge them or rename one.")
         return _without_leftovers(found)
@@ -106,8 +100,8 @@ def read_merged(count: int) -> Callable[[str], list[Candidate]]:
 
 def declined(reply: str) -> bool:
     """Whether a reply that could not be read is a refusal in prose."""
-    said = spoken(reply)
-    return not reply.strip() or ("{" not in said and bool(_DECLINED.search(said)))
+    text = without_thoughts(reply)
+    return not reply.strip() or ("{" not in text and bool(_DECLINED.search(text)))
 
 
 def _entries(found: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -121,6 +115,12 @@ def _entries(found: Mapping[str, Any], count: int) -> dict[str, Any]:
             f"not asked for {[key[:_SHOWN] for key in extra[:5]]}."
         )
     return {number: found[number] for number in wanted}
+
+
+def _candidates(entries: Sequence[Any], most: int) -> list[Candidate]:
+    if len(entries) > most:
+        raise ReplyError(f"{len(entries)} categories are too many; give at most {most}.")
+    return [_candidate(entry) for entry in entries]
 
 
 def _candidate(entry: Any) -> Candidate:
@@ -141,21 +141,17 @@ def _without_leftovers(found: list[Candidate]) -> list[Candidate]:
     return [one for one in found if one.name.casefold() not in _LEFTOVERS]
 
 
-def _numbers(entry: Mapping[str, Any], count: int) -> Sequence[int]:
+def _numbers(entry: Mapping[str, Any], count: int) -> list[int]:
     numbers = entry.get("numbers")
-    if (
-        not isinstance(numbers, list)
-        or not numbers
-        or not all(_is_number(n, 1, count) for n in numbers)
-    ):
+    good = isinstance(numbers, list) and all(_is_number(n, 1, count) for n in numbers)
+    if not numbers or not good:
         raise ReplyError(f'"numbers" has to be a list of numbers from 1 to {count}.')
-    return numbers
+    return list(numbers)
 
 
-def _check_each_once(groups: Sequence[Sequence[int]], count: int) -> None:
-    used = Counter(number for group in groups for number in group)
-    twice = sorted(number for number, times in used.items() if times > 1)
-    missing = sorted(set(range(1, count + 1)) - set(used))
+def _check_each_once(numbers: Sequence[int], count: int) -> None:
+    twice = sorted(number for number, times in Counter(numbers).items() if times > 1)
+    missing = sorted(set(range(1, count + 1)) - set(numbers))
     if twice or missing:
         raise ReplyError(
             f"Each number goes to exactly one category: missing {missing[:10]}, twice {twice[:10]}."

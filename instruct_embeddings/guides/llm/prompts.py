@@ -1,9 +1,9 @@
-"""Everything that is said to the model, in the four steps of GSTransform's label construction.
+"""The prompts of the four steps of GSTransform's label construction, and texts quoted in them.
 
-The instruction and the rules stand in the system part. Texts of the collection, and all that was
-derived from them, stand in the user part between marks that they cannot contain. Replies are JSON
-whose numbers are checked. So where a model does follow a hostile text, it can give wrong known
-categories to the texts of that call and do nothing else; with one text a call, to that text alone.
+Instruction and rules are in the system part; texts of the collection, and all that was derived from
+them, in the user part between marks that they cannot contain. Replies are JSON whose numbers are
+checked. So a model that does follow a hostile text can give wrong known categories to the texts of
+that call and do nothing else; with one text a call, to that text alone.
 """
 
 import re

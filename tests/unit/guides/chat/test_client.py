@@ -229,7 +229,7 @@ class Wrong(Exception):
     status_code = 401
 
 
-def test_what_cannot_be_mended_stops_everything_and_keeps_what_was_answered(
+def test_an_error_that_no_try_can_fix_stops_everything_and_keeps_what_was_answered(
     tmp_path: Path,
 ) -> None:
     def wrong() -> str:

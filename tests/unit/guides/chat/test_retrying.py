@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings._redaction import said
+from instruct_embeddings._redaction import safe_message
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat import ChatModel, Cost, Prompt
 from instruct_embeddings.guides.chat.budget import Budget
@@ -93,7 +93,7 @@ def test_a_refused_prompt_is_not_tried_again() -> None:
 
 
 @pytest.mark.parametrize("error", [StatusError(401), ValueError("No API key"), TypeError("x()")])
-def test_what_no_call_can_mend_ends_everything_at_once(error: Exception) -> None:
+def test_an_error_that_no_call_can_fix_ends_everything_at_once(error: Exception) -> None:
     told = rf"The model m cannot be asked: .*{error.args[0][:4]}"
     with pytest.raises(GuideError, match=told) as caught:
         Calls([error])()
@@ -364,8 +364,8 @@ def test_the_error_of_urllib_is_read() -> None:
 
 
 def test_messages_are_one_short_line_without_credentials() -> None:
-    text = said(ClientError("bad key\n sk-0123456789 \t" + "x" * 400))
+    text = safe_message(ClientError("bad key\n sk-0123456789 \t" + "x" * 400))
     assert text.startswith("ClientError: bad key [hidden] xxx")
     assert text.endswith("x ...")
     assert len(text) < 330
-    assert said(TimeoutError()) == "TimeoutError"
+    assert safe_message(TimeoutError()) == "TimeoutError"

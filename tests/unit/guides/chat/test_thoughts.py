@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from instruct_embeddings.guides.chat import ReplyError, json_object, spoken
+from instruct_embeddings.guides.chat import ReplyError, json_object, without_thoughts
 from instruct_embeddings.guides.llm.prompts import clean
 
 OTHER, ANSWER = '{"1": 2}', '{"1": 1}'
@@ -84,7 +84,7 @@ def test_thoughts_after_the_answer_are_none() -> None:
     ],
 )
 def test_other_words_are_no_thoughts(reply: str) -> None:
-    assert spoken(reply) == reply
+    assert without_thoughts(reply) == reply
     assert json_object(reply) == {"1": "<reasoning> in a text"}
 
 
