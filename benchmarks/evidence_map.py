@@ -16,13 +16,13 @@ from benchmarks.corpora import TICKETS
 from benchmarks.environment import environment, save
 from benchmarks.tasks import embed
 from instruct_embeddings import EncoderGuide, InstructEncoder, InstructRetriever, TransformWarning
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.explain.categories import adapted_view
 from instruct_embeddings.explain.map import project
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.quality import leave_self_out, precision_at_k
-from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.vectors import unit_rows
 
 ASPECTS = {

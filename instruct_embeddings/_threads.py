@@ -1,5 +1,6 @@
-"""Daemon threads: no process waits for them at its exit, and a forked process starts without.
+"""Daemon threads, and the one thread of fits. No process waits for daemon threads at its exit.
 
+A forked process starts without them.
 The pools of the standard library are joined at exit, however long their work still takes: a fit
 that its caller has abandoned, a call of a model that does not answer.
 """
@@ -10,8 +11,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -152,3 +154,32 @@ def _after_fork() -> None:
 atexit.register(_leave)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+_limit_lock = threading.Lock()
+_limited = 0
+_limits: Any = None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the kernels of numpy and torch on the calling thread while any fit is under way.
+
+    The matrices of a fit are so small that a second thread gains little on an idle machine; on a
+    busy one the threads wait for each other and a fit takes many times longer. The limit is
+    process-wide, so overlapping fits have it in common and the last one lifts it.
+    """
+    from threadpoolctl import threadpool_limits
+
+    global _limited, _limits
+    with _limit_lock:
+        if _limited == 0:
+            _limits = threadpool_limits(limits=1)
+        _limited += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limited -= 1
+            if _limited == 0:
+                _limits.restore_original_limits()

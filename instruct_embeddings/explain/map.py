@@ -9,6 +9,7 @@ import numpy as np
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import printable
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.explain.explanation import Explanation
 from instruct_embeddings.explain.figures import (
@@ -21,7 +22,6 @@ from instruct_embeddings.explain.figures import (
     new_figure,
     save_figure,
 )
-from instruct_embeddings.transform.threads import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
@@ -19,7 +20,6 @@ from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.guide_check import GuideCheck, check_guide
 from instruct_embeddings.transform.problems import held_out_agreement
 from instruct_embeddings.transform.report import Stopped
-from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import InstructionTransform
 
 # Where fewer of the sampled rows carry a label, several times as many are judged.

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import GuideError
@@ -17,7 +18,6 @@ from instruct_embeddings.transform.problems import LabelProblem, Problem, proble
 from instruct_embeddings.transform.quality import Scorer, choose, mean_quality, standard_error
 from instruct_embeddings.transform.regression import fit_classifier
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import (
     Classifier,
     InstructionTransform,

@@ -15,13 +15,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform.problems import PairProblem, group_rows
 from instruct_embeddings.transform.quality import standard_error
 from instruct_embeddings.transform.report import JudgementReport
-from instruct_embeddings.transform.threads import one_thread
 from instruct_embeddings.transform.transform import Correction, InstructionTransform, nearness
 
 # The systems that are solved are small and may be badly conditioned.
@@ -113,40 +113,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class Trial:
-    """A correction with what held-out couples gain by it over the transform.
+    """A correction with what held-out couples gain by it over the transform."""
 
-    Attributes:
-        coefficients: What the move of each pair is multiplied by, shape (m,).
-        everywhere: Whether it moves queries far from the judged ones.
-        same: Gain of each query from judgements of its other rows, shape (u,).
-        new: Gain of each query from judgements of other queries, shape (u,).
-    """
-
-    coefficients: Doubles
-    everywhere: bool
-    same: FloatArray
-    new: FloatArray
+    coefficients: Doubles  # what the move of each pair is multiplied by, (m,)
+    everywhere: bool  # whether it moves queries far from the judged ones
+    same: FloatArray  # gain of each query from judgements of its other rows, (u,)
+    new: FloatArray  # gain of each query from judgements of other queries, (u,)
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """Judged pairs, and how far a transform is from them.
+    """Judged pairs, and how far a transform is from them."""
 
-    Attributes:
-        pairs: m pairs of unit vectors.
-        metric: Compares documents.
-        scores: Of the transform, shape (m,).
-        surprises: 1 or 0 as judged, less the probability at such scores, shape (m,).
-        groups: Query of each pair, shape (m,).
-        couples: (relevant, irrelevant) pairs to put in order, shape (c, 2).
-    """
-
-    pairs: Pairs
-    metric: Metric
-    scores: Doubles
-    surprises: Doubles
-    groups: IntArray
-    couples: IntArray
+    pairs: Pairs  # m pairs of unit vectors
+    metric: Metric  # compares documents
+    scores: Doubles  # of the transform, (m,)
+    surprises: Doubles  # 1 or 0 as judged, less the probability at such scores, (m,)
+    groups: IntArray  # query of each pair, (m,)
+    couples: IntArray  # (relevant, irrelevant) pairs to put in order, (c, 2)
 
     @classmethod
     def of(cls, transform: InstructionTransform, pairs: Pairs) -> "Feedback":
@@ -164,8 +148,7 @@ class Feedback:
 
     def attempt(self, everywhere: bool) -> Trial:
         """Learn a correction and measure it on couples that it was not learned from."""
-        kernel = pair_kernel(self.pairs, self.metric, everywhere)
-        inverse = ridge_inverse(kernel)
+        inverse = ridge_inverse(pair_kernel(self.pairs, self.metric, everywhere))
         before = self.scores[self.couples]
         # Both of a couple at once: without one alone, it looks like the opposite of what it is
         # (Airola et al., 2011).
@@ -242,16 +225,7 @@ def calibrate(scores: Doubles, relevant: BoolArray) -> Doubles:
 
 
 def find_couples(relevant: BoolArray, groups: IntArray, seed: int) -> IntArray:
-    """At most 1,000 (relevant, irrelevant) pairs, of one query wherever there are such.
-
-    Args:
-        relevant: Of each pair, shape (m,).
-        groups: Query of each pair, shape (m,).
-        seed: Seed of the choice where there are more.
-
-    Returns:
-        Numbers of pairs, shape (c, 2).
-    """
+    """At most 1,000 (relevant, irrelevant) pairs, of one query wherever there are such, (c, 2)."""
     good, bad = np.flatnonzero(relevant), np.flatnonzero(~relevant)
     found = np.stack(np.meshgrid(good, bad, indexing="ij"), axis=-1).reshape(-1, 2)
     same = groups[found[:, 0]] == groups[found[:, 1]]

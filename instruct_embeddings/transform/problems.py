@@ -10,7 +10,7 @@ that follow the noise, and hardly distinguishes better from worse.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -66,45 +66,59 @@ class Problem(ABC):
 
     @property
     @abstractmethod
-    def size(self) -> int:
-        """Units that can be split: judged rows, or pairs."""
+    def groups(self) -> IntArray:
+        """Group of each judged row or pair; where there are enough, a fold holds whole groups."""
 
     @property
-    def groups(self) -> IntArray:
-        """Group of each unit, shape (size,); where there are enough, a fold holds whole groups."""
-        return np.arange(self.size)
+    def size(self) -> int:
+        """Judged rows, or pairs."""
+        return len(self.groups)
 
     @abstractmethod
     def subset(self, units: IntArray) -> Self:
-        """The same problem on some of its units."""
+        """The same problem on some of its rows or pairs."""
 
     @abstractmethod
     def fit_queries(self, strength: float, start: QueryTransform | None = None) -> QueryTransform:
-        """Fit the folded query on all units; `start`, fitted for another strength, saves steps."""
+        """Fit the folded query; `start`, fitted for another strength, saves steps."""
 
     @abstractmethod
     def fit_space(self, query: QueryTransform, seed: int) -> SpaceTransform:
-        """Fit the rescoring space on all units, given the folded query fitted on them."""
+        """Fit the rescoring space, given the folded query fitted on the same rows or pairs."""
 
     @abstractmethod
     def quality(self, score: Scorer) -> FloatArray:
-        """How well a scorer agrees with the supervision of each unit, in [0, 1].
+        """How well a scorer agrees with the supervision of each row or pair, in [0, 1].
 
-        Units that no scorer could get right are left out, so every scorer gets the same number.
+        Those that no scorer could get right are left out, so every scorer gets the same number.
         """
 
 
 @dataclass(frozen=True)
-class LabelProblem(Problem):
-    """Rows with labels; judged by the share of the best k that carry the query's label.
+class _RowProblem(Problem):
+    """Rows judged by the fraction of the best k that belong to the same label or cluster.
 
     Attributes:
         vectors: Unit rows, shape (n, d).
-        targets: Label distribution of each row, shape (n, c).
+        targets: Label distribution, or target vector, of each row, shape (n, p).
     """
 
     vectors: FloatArray
     targets: FloatArray
+
+    @property
+    def groups(self) -> IntArray:
+        """Each row by itself."""
+        return np.arange(len(self.vectors))
+
+    def subset(self, units: IntArray) -> Self:
+        """Some of the rows; labels that vanish keep their column."""
+        return replace(self, **{f.name: getattr(self, f.name)[units] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class LabelProblem(_RowProblem):
+    """Rows with labels; judged by the fraction of the best k that carry the query's label."""
 
     strengths = (10.0, 30.0, 3.0)
     # Less would rank a little better without rescoring, but at a million rows the index no longer
@@ -142,15 +156,6 @@ class LabelProblem(Problem):
         """Precision at the ranks that are judged."""
         return f"precision@{depth(self.size)}"
 
-    @property
-    def size(self) -> int:
-        """Judged rows."""
-        return len(self.vectors)
-
-    def subset(self, units: IntArray) -> Self:
-        """Some of the rows; labels that vanish keep their column."""
-        return replace(self, vectors=self.vectors[units], targets=self.targets[units])
-
     def fit_queries(self, strength: float, start: QueryTransform | None = None) -> QueryTransform:
         """Label probabilities as the gate, the classifier's weights as the directions."""
         before = Classifier(start.gates, start.bias) if start else None
@@ -171,22 +176,14 @@ class LabelProblem(Problem):
         return SpaceTransform(encoder, Classifier(query.gates, query.bias), self.weights[0])
 
     def quality(self, score: Scorer) -> FloatArray:
-        """Precision@k of the rows that share a label with another."""
+        """Precision@k of the rows that have a label in common with another."""
         return ranking_quality(score, self.vectors, label_matches(self.targets))
 
 
 @dataclass(frozen=True)
-class TargetProblem(Problem):
-    """Rows with targets; judged by the share of the best k that lie in the query's cluster.
+class TargetProblem(_RowProblem):
+    """Rows with centred unit target vectors; judged by the clusters of these, shape (n,)."""
 
-    Attributes:
-        vectors: Unit rows, shape (n, d).
-        targets: Centred unit target vectors, shape (n, p).
-        clusters: Cluster of each target, shape (n,).
-    """
-
-    vectors: FloatArray
-    targets: FloatArray
     clusters: IntArray
 
     strengths = (1.0,)
@@ -215,16 +212,6 @@ class TargetProblem(Problem):
     def measure(self) -> str:
         """Agreement at the ranks that are judged."""
         return f"agreement@{depth(self.size)}"
-
-    @property
-    def size(self) -> int:
-        """Judged rows."""
-        return len(self.vectors)
-
-    def subset(self, units: IntArray) -> Self:
-        """Some of the rows."""
-        kept = {name: getattr(self, name)[units] for name in ("vectors", "targets", "clusters")}
-        return replace(self, **kept)
 
     def fit_queries(self, strength: float, start: QueryTransform | None = None) -> QueryTransform:
         """A ridge map of the query onto the targets, and of stored vectors into the space.
@@ -282,11 +269,6 @@ class PairProblem(Problem):
                 "and two irrelevant pairs are needed. Add judgements of the missing kind."
             )
         return cls(Pairs(unit_rows(pairs.queries), unit_rows(pairs.documents), pairs.relevant))
-
-    @property
-    def size(self) -> int:
-        """Pairs."""
-        return len(self.pairs.relevant)
 
     @property
     def groups(self) -> IntArray:

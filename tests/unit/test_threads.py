@@ -7,8 +7,9 @@ from concurrent.futures import CancelledError, wait
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from instruct_embeddings._threads import DaemonPool, within
+from instruct_embeddings._threads import DaemonPool, one_thread, within
 
 SECONDS = 30
 EXIT = """
@@ -151,3 +152,19 @@ def test_a_call_that_takes_too_long_is_given_up() -> None:
         within(20.0, int, "x")
     with pytest.raises(TimeoutError, match=r"no reply within 0\.05 seconds"):
         within(0.05, time.sleep, 2)
+
+
+def threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info()}
+
+
+def test_overlapping_fits_share_the_limit_and_the_last_one_lifts_it() -> None:
+    before = threads()
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    assert threads() == {1}
+    first.__exit__(None, None, None)
+    assert threads() == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
