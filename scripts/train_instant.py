@@ -6,11 +6,11 @@ with --resume, and ends with the same weights.
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from instruct_embeddings.training.instant.config import read_config
 from instruct_embeddings.training.instant.run import RECIPES, train_instant
+from instruct_embeddings.training.log import TrainEvent
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,11 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     file = own if own.is_file() else Path(args.recipe)
     config = read_config(file, output=args.output, steps=args.steps, device=args.device)
 
-    def show(step: int, parts: Mapping[str, float]) -> None:
-        listed = "  ".join(f"{name} {value:.3f}" for name, value in parts.items())
-        print(f"{step:>6}/{config.run.steps}  {listed}", flush=True)
+    def show(event: TrainEvent) -> None:
+        listed = "  ".join(f"{name} {value:.3f}" for name, value in sorted(event.parts.items()))
+        print(f"{event.step:>6}/{event.steps}  loss {event.loss:.3f}  {listed}", flush=True)
 
-    folder = train_instant(config, args.data, resume=args.resume, on_step=show)
+    folder = train_instant(config, args.data, resume=args.resume, on_event=show)
     print(f"The checkpoint is in {folder}")
     return 0
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from instruct_embeddings.training.config import TrainingConfig
-    from instruct_embeddings.training.events import TrainEvent
+    from instruct_embeddings.training.log import TrainEvent
     from instruct_embeddings.training.plan import Plan
 
 

@@ -9,15 +9,15 @@ from instruct_embeddings._extras import lazy_exports
 
 if TYPE_CHECKING:
     from instruct_embeddings.training.config import TrainingConfig, load_config
-    from instruct_embeddings.training.events import TrainEvent, TrainResult
+    from instruct_embeddings.training.log import TrainEvent, TrainResult
     from instruct_embeddings.training.plan import Plan, plan_training
     from instruct_embeddings.training.tables import parse_value
     from instruct_embeddings.training.trainer import train
 
 _EXPORTS = {
     "Plan": "plan",
-    "TrainEvent": "events",
-    "TrainResult": "events",
+    "TrainEvent": "log",
+    "TrainResult": "log",
     "TrainingConfig": "config",
     "load_config": "config",
     "parse_value": "tables",

@@ -50,12 +50,7 @@ class BatchStep:
     def __init__(self, config: TrainingConfig, student: Student) -> None:
         """Put student, teacher and objective together.
 
-        Args:
-            config: The whole run.
-            student: What is trained.
-
         Raises:
-            ConfigError: The backbone lacks layers that the loss names.
             ModelNotFoundError, CheckpointError: The teacher cannot be loaded.
         """
         loss, model = config.loss, student.model
@@ -96,10 +91,7 @@ class BatchStep:
         self._start.forget()
 
     def backward(self, batch: Batch) -> Found:
-        """Add the gradients of a batch, as its share of the batches of a step.
-
-        Args:
-            batch: Examples.
+        """Add the gradients of a batch, as its part of the batches of a step.
 
         Raises:
             DataError: Fewer than two examples of the batch can be used.

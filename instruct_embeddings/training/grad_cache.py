@@ -5,7 +5,6 @@ Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited S
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,8 +22,6 @@ def cached_backward(
     loss: Callable[[dict[str, Tensor]], Tensor],
     *,
     stacked: Collection[str] = (),
-    backward: Callable[[Tensor], object] = Tensor.backward,
-    between: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Tensor:
     """Add the gradients of a loss over all chunks, with the activations of one chunk in memory.
 
@@ -43,10 +40,6 @@ def cached_backward(
         chunks: The parts of the batch. A single one is encoded once only.
         loss: From the outputs of the whole batch, joined in the order of the chunks, to a scalar.
         stacked: Names of outputs with the batch on the second axis, such as (s, b, d).
-        backward: Starts the backward pass of the loss; that of accelerate also scales it. It is
-            called once, and what it scales reaches step 3 with the gradients of the outputs.
-        between: Context of both passes of step 3 for every chunk but the last. With several
-            processes this is the model's `no_sync`: gradients are then exchanged once.
 
     Returns:
         The loss, a scalar without a graph.
@@ -55,22 +48,20 @@ def cached_backward(
         ConfigError: There is no chunk, or chunks have outputs of other names.
     """
     if not chunks:
-        raise ConfigError("There is no chunk: at least one is needed. Pass the parts of a batch.")
+        raise ConfigError("chunks must be one or more parts of a batch, got none")
     if len(chunks) == 1:
         value = loss(dict(forward(chunks[0])))
-        backward(value)
+        value.backward()  # type: ignore[no-untyped-call]
         return value.detach()
     states, parts = _encode(forward, chunks)
     leaves = _join(parts, stacked)
     value = loss(leaves)
-    backward(value)
+    value.backward()  # type: ignore[no-untyped-call]
     after = RandomState.now()  # of the loss too: its numbers must not come again
     gradients = _split(leaves, parts, stacked)
-    for index, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
-        last = index == len(chunks) - 1
-        with nullcontext() if last else between():
-            state.restore()
-            _go_on(forward(chunk), gradients[index])
+    for chunk, state, gradient in zip(chunks, states, gradients, strict=True):
+        state.restore()
+        _go_on(forward(chunk), gradient)
     after.restore()
     return value.detach()
 
@@ -115,8 +106,8 @@ def _encode(
             parts.append(forward(chunk))
             if parts[-1].keys() != parts[0].keys():
                 raise ConfigError(
-                    f"A chunk has the outputs {sorted(parts[-1])}, the first {sorted(parts[0])}. "
-                    "All need the same names. Leave an output out of all chunks or of none."
+                    f"chunks must have the same outputs, got {sorted(parts[0])} and "
+                    f"{sorted(parts[-1])}"
                 )
     # Autocast keeps half-precision weights. In older versions of torch (its issue 112583) those of
     # this pass have no graph, and the gradients of step 3 would stop at them.

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, and a plot of the loss."""
+"""What a run reports: events, one JSON object a line, and a plot of the loss."""
 
 import json
 import os
@@ -8,10 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.training.events import TrainEvent
-from instruct_embeddings.training.validation import SCORE
 
 LOG, PLOT = "log.jsonl", "loss.png"
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class TrainEvent:
+    """The state of a run after a step.
+
+    Attributes:
+        step: Steps done so far.
+        steps: Steps of the whole run.
+        loss: The loss, averaged since the last event.
+        parts: Its parts by name, averaged alike.
+        examples_per_second: Measured since the last event.
+        validation: Measures by name, where this step was measured.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    examples_per_second: float
+    validation: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The end of a run.
+
+    Attributes:
+        folder: The checkpoint.
+        steps: Steps done.
+        best: The best validation measure, where anything was held out.
+        stopped_early: Whether validation gained nothing for too long.
+        seconds: Time taken.
+    """
+
+    folder: Path
+    steps: int
+    best: float | None
+    stopped_early: bool
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,14 +79,8 @@ class Window:
         """With more time."""
         return replace(self, seconds=self.seconds + seconds)
 
-    def event(self, step: int, steps: int, measured: dict[str, float] | None) -> TrainEvent:
-        """What there is to report after a step.
-
-        Args:
-            step: Steps done.
-            steps: Steps of the run.
-            measured: Measures of this step, where it was measured.
-        """
+    def event(self, step: int, steps: int, measured: dict[str, float] | None = None) -> TrainEvent:
+        """What there is to report after a step, with its measures where it was measured."""
         parts = {name: value / self.batches for name, value in self.parts.items()}
         speed = self.examples / self.seconds if self.seconds else 0.0
         return TrainEvent(step, steps, sum(parts.values()), parts, speed, measured)
@@ -111,7 +144,7 @@ class RunLog:
             except ValueError:
                 # The line that an interruption cut off.
                 break
-            if not isinstance(event, dict) or "step" not in event:
+            if not isinstance(event, dict) or "parts" not in event:
                 break
             found.append(event)
         return found

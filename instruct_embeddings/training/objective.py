@@ -139,13 +139,7 @@ class Objective(nn.Module):
         return torch.stack(losses).mean()
 
     def _nce(self, z: Tensor, candidates: Tensor, targets: Targets) -> Tensor:
-        """InfoNCE against candidates, the first of which belong to the rows.
-
-        Args:
-            z: Shape (b, d).
-            candidates: Shape (b, d), or (n, d) where further answers follow.
-            targets: Tell which of them are no negatives.
-        """
+        """InfoNCE of (b, d) against (n, d) candidates, the first of which belong to the rows."""
         config = self.config
         # Candidates of every view stand in the order of the answers.
         numbers = targets.candidate_answers[: len(candidates)]

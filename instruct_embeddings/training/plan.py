@@ -12,7 +12,7 @@ from instruct_embeddings.training.data import Group, ReadingReport, TrainingData
 from instruct_embeddings.training.log import Window
 from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model
 from instruct_embeddings.training.processes import Processes
-from instruct_embeddings.training.run_parts import make_parts, take_step
+from instruct_embeddings.training.trainer import make_parts, take_step
 
 _FLOAT32, _HALF = 4, 2
 _ADAM_STATES = 2

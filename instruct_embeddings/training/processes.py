@@ -58,7 +58,7 @@ class Processes:
             work.wait()
             gradient /= self.count
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the main process passes, in all of them."""
         if self.count == 1:
             return value

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import at_least
@@ -16,7 +16,7 @@ from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.errors import CheckpointError
 from instruct_embeddings.training.log import Window
 
-STATE = "state"
+CHECKPOINT, STATE = "checkpoint", "state"
 _TENSORS, _PROGRESS = "state.safetensors", "progress.json"
 _MAX_PROGRESS_BYTES = 1024 * 1024
 
@@ -60,15 +60,9 @@ def save_state(
     parameters: Mapping[str, nn.Parameter],
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    """Write trained parameters, the optimiser's state and the progress.
+    """Write trained parameters by name, the optimiser's state and the progress.
 
     The folder is complete under its name or not there at all; an older one is replaced at the end.
-
-    Args:
-        output: Folder of the run.
-        progress: How far it is.
-        parameters: Those that are trained, by name.
-        optimiser: Of these parameters.
     """
     from safetensors.torch import save_file
 
@@ -81,7 +75,10 @@ def save_state(
         save_file(own, partial / _TENSORS, metadata={"format": "pt"})
         text = json.dumps(asdict(progress), indent=2) + "\n"
         (partial / _PROGRESS).write_text(text, encoding="utf-8")
-        _flush(partial)
+        # The files are on the disk before their folder gets its name.
+        for file in partial.iterdir():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
 
 
 def read_progress(output: Path) -> Progress | None:
@@ -103,15 +100,37 @@ def read_progress(output: Path) -> Progress | None:
         ) from exc
 
 
-def load_state(
-    output: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
-) -> None:
-    """Fill parameters and optimiser from what `save_state` wrote.
+def resumed(output: Path, digest: str, *, resume: bool) -> Progress:
+    """Where the run in a folder is; at the start where there is none.
 
     Args:
         output: Folder of the run.
-        parameters: Those that are trained, by name.
-        optimiser: Of these parameters.
+        digest: Of the configuration.
+        resume: Whether to go on with what lies there.
+
+    Raises:
+        CheckpointError: A run lies there, and it is not to be resumed or has another configuration.
+    """
+    found = read_progress(output)
+    if found is None:
+        return Progress(digest)
+    if not resume:
+        raise CheckpointError(
+            f"{str(output)!r} holds a run at step {found.step}. Pass --resume to go on, "
+            "or choose another [run] output."
+        )
+    if found.digest != digest:
+        raise CheckpointError(
+            f"The run in {str(output)!r} was started with another configuration, which "
+            "would give another result. Resume with that one, or choose another [run] output."
+        )
+    return found
+
+
+def load_state(
+    output: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer
+) -> None:
+    """Fill trained parameters and their optimiser from what `save_state` wrote.
 
     Raises:
         CheckpointError: The file is damaged, or it belongs to other parameters.
@@ -127,7 +146,11 @@ def load_state(
             f"{str(file)!r} cannot be read as safetensors: {exc}. Start again without --resume, "
             "in another folder."
         ) from exc
-    saved = {name.removeprefix("parameter."): v for name, v in found.items() if _is_own(name)}
+    saved = {
+        name.removeprefix("parameter."): found.pop(name)
+        for name in list(found)
+        if name.startswith("parameter.")
+    }
     other = set(saved) ^ set(parameters)
     other |= {n for n, value in parameters.items() if n in saved and saved[n].shape != value.shape}
     if other:
@@ -138,17 +161,19 @@ def load_state(
     with torch.no_grad():
         for name, value in parameters.items():
             value.copy_(saved[name])
-    _fill_optimiser(found, parameters, optimiser)
+    for place, part in found.items():
+        _, key, name = place.split(".", 2)
+        value = parameters[name]
+        # A step counter stays where it is; moments lie where their parameter does.
+        moved = part if part.dim() == 0 else part.to(value.device)
+        optimiser.state[value][key] = moved.clone()
 
 
 def recover(output: Path, *names: str) -> None:
-    """Mend what an interruption left in the folder of a run.
+    """Repair what an interruption left in the folder of a run.
 
-    A folder whose replacement was interrupted gets its name back, and unfinished ones are removed.
-
-    Args:
-        output: Folder of the run.
-        names: Of the folders in it that are replaced as a whole.
+    Of the named folders in it, those whose replacement was interrupted get their name back, and
+    unfinished ones are removed.
     """
     for name in names:
         folder = output / name
@@ -158,29 +183,3 @@ def recover(output: Path, *names: str) -> None:
             os.replace(old[0], folder)
         for place in left:
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _is_own(name: str) -> bool:
-    return name.startswith("parameter.")
-
-
-def _fill_optimiser(
-    found: Mapping[str, Tensor],
-    parameters: Mapping[str, nn.Parameter],
-    optimiser: torch.optim.Optimizer,
-) -> None:
-    for place, part in found.items():
-        if _is_own(place):
-            continue
-        _, key, name = place.split(".", 2)
-        value = parameters[name]
-        # A step counter stays where it is; moments lie where their parameter does.
-        moved = part if part.dim() == 0 else part.to(value.device)
-        optimiser.state[value][key] = moved.clone()
-
-
-def _flush(folder: Path) -> None:
-    """Have the files on the disk before their folder gets its name."""
-    for file in folder.iterdir():
-        with file.open("rb+") as opened:
-            os.fsync(opened.fileno())

@@ -1,34 +1,40 @@
 """The training run: InstEmb and GIRCSE, resumable to the bit.
 
 Every draw of a step (batch, paraphrase, dropout) is a function of seed and step alone, so that an
-interrupted run that is resumed ends with the same weights as one that was not.
+interrupted run that is resumed ends with the same weights as one that was not. The loop is our own:
+`transformers.Trainer` would need a data loader, a sampler, a collator and callbacks for saving in
+safetensors and JSON alone, GradCache and steps that are functions of their number, which is more
+code than the loop.
 """
 
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import nn
 
 from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, DataError
+from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import TrainingData, open_data
-from instruct_embeddings.training.events import TrainEvent, TrainResult
-from instruct_embeddings.training.log import RunLog, Window
+from instruct_embeddings.training.data import BatchSource, TrainingData, open_data
+from instruct_embeddings.training.log import SCORE, RunLog, TrainEvent, TrainResult, Window
+from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
 from instruct_embeddings.training.processes import Processes
-from instruct_embeddings.training.run_parts import make_parts, take_step
 from instruct_embeddings.training.state import (
+    CHECKPOINT,
     STATE,
     Progress,
     load_state,
-    read_progress,
     recover,
+    resumed,
     save_state,
 )
-from instruct_embeddings.training.validation import SCORE, validate
-
-CHECKPOINT = "checkpoint"
+from instruct_embeddings.training.student import Student, make_student
+from instruct_embeddings.training.validation import validate
 
 
 def train(
@@ -59,6 +65,70 @@ def train(
     with open_data(config.data, config.validation, seed=config.run.seed) as data:
         run = _Run(config, data, processes, _check_data(config, data, progress), on_event)
         return run.go()
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """What a run works with.
+
+    Attributes:
+        student: What is trained.
+        step: Computes its gradients.
+        named: The parameters that are trained, by name.
+        optimiser: Of these parameters.
+    """
+
+    student: Student
+    step: BatchStep
+    named: dict[str, nn.Parameter]
+    optimiser: torch.optim.Optimizer
+
+
+def make_parts(config: TrainingConfig, device: str) -> RunParts:
+    """Load what a run works with.
+
+    Raises:
+        ConfigError: Settings do not fit the model.
+        ModelNotFoundError, CheckpointError: A model cannot be used.
+    """
+    student = make_student(config.model, config.backbone, device=device, seed=config.run.seed)
+    step = BatchStep(config, student)
+    named = student.trainable() | step.own_parameters()
+    soft = config.optimiser.soft_prompt_rate
+    optimiser = make_optimiser(
+        named, config.optimiser, lambda name: soft if name == "soft_prompts" else 1.0
+    )
+    return RunParts(student, step, named, optimiser)
+
+
+def take_step(
+    config: TrainingConfig,
+    parts: RunParts,
+    source: BatchSource,
+    processes: Processes,
+    step: int,
+    window: Window,
+) -> tuple[Window, int]:
+    """One step of the optimiser.
+
+    Returns:
+        The window with the batches of this step, and the examples that were left out.
+
+    Raises:
+        ConfigError: The loss is no finite number any more.
+        DataError: A file changed; no text of a batch fits into its rows.
+    """
+    run, dropped = config.run, 0
+    # Dropout of a step does not depend on the steps before.
+    torch.manual_seed(seed_of(run.seed, step, processes.index))
+    for part in range(run.accumulate):
+        batch = source.batch(step * run.accumulate + part, processes.index)
+        found = parts.step.backward(batch)
+        window = window.batch(found.parts, found.examples * processes.count)
+        dropped += found.dropped
+    processes.average(parts.named.values())
+    update(parts.optimiser, parts.named, config.optimiser, step, run.steps)
+    return window, dropped
 
 
 class _Run:
@@ -105,7 +175,7 @@ class _Run:
                 self._report(measured)
             if done % run.save_every == 0 and not last:
                 self._save()
-        return self._spent_patience and self.progress.step < run.steps
+        return False
 
     @property
     def _spent_patience(self) -> bool:
@@ -135,7 +205,7 @@ class _Run:
         if done.step % held_out.every and not last:
             return None
         started = time.perf_counter()
-        found = self.processes.share(self._validate() if self.processes.main else {})
+        found = self.processes.broadcast(self._validate() if self.processes.main else {})
         if not found:
             return None
         score = found[SCORE]
@@ -186,20 +256,7 @@ def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progre
             f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). Remove it, "
             "or choose another [run] output."
         )
-    found = read_progress(output)
-    if found is None:
-        return Progress(config.digest)
-    if not resume:
-        raise CheckpointError(
-            f"{str(output)!r} holds a run at step {found.step}. Pass --resume to go on, "
-            "or choose another [run] output."
-        )
-    if found.digest != config.digest:
-        raise CheckpointError(
-            f"The run in {str(output)!r} was started with another configuration, which "
-            "would give another result. Resume with that one, or choose another [run] output."
-        )
-    return found
+    return resumed(output, config.digest, resume=resume)
 
 
 def _check_data(config: TrainingConfig, data: TrainingData, progress: Progress) -> Progress:

@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from instruct_embeddings.training.data.examples import Example, answer_key
 from instruct_embeddings.training.data.split import ValidationTask
+from instruct_embeddings.training.log import SCORE
 from instruct_embeddings.training.rows import RowMaker
 from instruct_embeddings.training.student import Passes
 from instruct_embeddings.training.teacher import Teacher
 
 NEIGHBOURS = 10
-SCORE = "score"
 _ROWS, _TOKENS = 64, 4096
 
 

@@ -2,10 +2,8 @@
 
 ```text
 sets     labelled texts and retrieval sets, with their frozen vectors
-words    the instructions: wordings of relations and aspects, plain ones, constraints
-draws    a group of queries, its instructions and its right documents, by seed
-loss     pure functions on moves, queries and documents
-network  the encoder with its head, as torch trains them
-run      the loop, its checkpoints and its log
+draws    instructions by rules; a group of queries, its instructions and documents, by seed
+network  the encoder with its head, as torch trains them, and the losses
+run      the loop, on the optimiser, state and log of the encoder's training
 ```
 """

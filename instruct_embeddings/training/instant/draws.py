@@ -1,15 +1,17 @@
-"""Groups of queries with their instructions and right documents; each is drawn by seed and step."""
+"""Groups of queries with instructions and right documents; each is drawn by seed and step."""
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.training.instant.sets import Aspect, LabelledSet, Query, RetrievalSet
-from instruct_embeddings.training.instant.words import Kind, Words, chosen
+
+Kind: TypeAlias = Literal["only", "prefer", "no", "both"]
 
 _BALANCED = 0.7  # share of rows drawn by label, not by text
 _TOPIC_IN_WORDS = 0.4
@@ -18,6 +20,74 @@ _CONSTRAINTS: dict[Kind, float] = {"only": 0.38, "no": 0.38, "prefer": 0.12, "bo
 _UNKNOWN_OF_PLAIN, _PLAIN_OF_KEPT, _KEPT_OF_RETRIEVAL = 0.35, 0.65, 0.4
 _MOST_KEPT = 6000
 _TRIES = 400
+_GIVEN = {"question": "question", "claim": "claim", "any": "text"}
+_CLAUSE_OF_KIND, _WHOLE, _WHOLE_OF_KIND = 0.7, 0.3, 0.6
+_GIVEN_SHARE, _FULL_STOP, _CAPITAL = 0.15, 0.6, 0.8
+_UNFRAMED = 0.5
+
+
+@dataclass(frozen=True)
+class Words:
+    """Makes instructions.
+
+    Attributes:
+        table: What `instant-instructions.toml` holds.
+    """
+
+    table: dict[str, Any]
+
+    def relation(self, rng: random.Random, name: str, aspect: str) -> str | None:
+        """A wording of a relation that a retrieval set is asked for; None where it has none."""
+        own = self.table["relations"].get(name, {}).get(aspect)
+        return None if own is None else rng.choice(own["instructions"])
+
+    def plain(self, rng: random.Random, kind: str) -> str:
+        """An instruction that asks for nothing but what any search gives.
+
+        Args:
+            rng: Chooses.
+            kind: What queries are: "question", "claim" or "any".
+        """
+        table = self.table["plain"]
+        if rng.random() < _WHOLE:
+            own = kind if rng.random() < _WHOLE_OF_KIND else "any"
+            return str(rng.choice(table[own]["whole"]))
+        own = kind if rng.random() < _CLAUSE_OF_KIND else "any"
+        clause = rng.choice(table[own]["clauses"])
+        text = f"{rng.choice(table['verbs'])} {rng.choice(table['documents'])} {clause}"
+        if rng.random() < _GIVEN_SHARE:
+            text = f"Given a {_GIVEN[kind]}, {text[0].lower()}{text[1:]}"
+        return text + ("." if rng.random() < _FULL_STOP else "")
+
+    def unknown(self, rng: random.Random) -> str:
+        """A question about something that the texts may not speak of."""
+        thing, other = rng.sample(self.table["unknown"]["things"], 2)
+        text = str(rng.choice(self.table["unknown"]["forms"])).format(t=thing, u=other)
+        return text[0].upper() + text[1:] if rng.random() < _CAPITAL else text.lower()
+
+    def constraint(self, rng: random.Random, kind: Kind, wanted: str, other: str = "") -> str:
+        """A constraint as users write it.
+
+        Args:
+            rng: Chooses.
+            kind: "both" asks for one thing and against another.
+            wanted: What is asked for, or against.
+            other: For "both", what is asked against.
+        """
+        x = wanted.strip().rstrip(".?")
+        form = str(rng.choice(self.table["constraints"][kind]))
+        return form.format(x=x, X=x[:1].upper() + x[1:], y=other.strip().rstrip(".?"))
+
+    def framed(self, rng: random.Random, instruction: str) -> str:
+        """A question as it is, or in a frame that asks for texts with the same answer."""
+        if rng.random() < _UNFRAMED:
+            return instruction
+        return str(rng.choice(self.table["frames"]["forms"])).format(i=instruction)
+
+    def sibling(self, rng: random.Random, instruction: str) -> str:
+        """The wording of a relation, asked about what a passage is about."""
+        form = str(rng.choice(self.table["frames"]["siblings"]))
+        return form.format(i=instruction, j=instruction[:1].lower() + instruction[1:])
 
 
 @dataclass(frozen=True)
@@ -78,7 +148,7 @@ class Draws:
             "plain": self._plain,
             "keep": self._keep,
         }
-        return makers[chosen(rng, dict(self.kinds), list(makers))](rng, rows)
+        return makers[_chosen(rng, self.kinds, makers)](rng, rows)
 
     def _labels(self, rng: random.Random, rows: int) -> Drawn:
         """Texts of one set: those with the same label are right."""
@@ -246,7 +316,7 @@ class Draws:
 
     def _retrieval(self, rng: random.Random, among: Sequence[RetrievalSet]) -> RetrievalSet:
         by_name = {one.name: one for one in among}
-        return by_name[chosen(rng, dict(self.shares), list(by_name))]
+        return by_name[_chosen(rng, self.shares, by_name)]
 
     @staticmethod
     def _asked(
@@ -282,3 +352,9 @@ class _Case:
     instruction: str
     allowed: BoolArray
     relevant: BoolArray
+
+
+def _chosen(rng: random.Random, shares: Mapping[str, float], among: Collection[str]) -> str:
+    """One of some names, by their shares."""
+    names = [name for name in sorted(among) if shares.get(name, 0) > 0]
+    return rng.choices(names, [shares[name] for name in names])[0]

@@ -1,7 +1,6 @@
 """The training run of the instant query: resumable, each step a function of seed and step."""
 
 import hashlib
-import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +18,10 @@ from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import find_source
-from instruct_embeddings.errors import CheckpointError, ConfigError
-from instruct_embeddings.training.instant import loss
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.training.instant import network as loss
 from instruct_embeddings.training.instant.config import InstantConfig, InstantTraining
-from instruct_embeddings.training.instant.draws import Drawn, Draws
+from instruct_embeddings.training.instant.draws import Drawn, Draws, Words
 from instruct_embeddings.training.instant.network import InstantStudent, MoveNetwork
 from instruct_embeddings.training.instant.sets import (
     Embed,
@@ -32,14 +31,15 @@ from instruct_embeddings.training.instant.sets import (
     read_labelled,
     read_retrieval,
 )
-from instruct_embeddings.training.instant.words import Words
+from instruct_embeddings.training.log import RunLog, TrainEvent, Window
 from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
 from instruct_embeddings.training.settings import BackboneConfig
 from instruct_embeddings.training.state import (
-    Progress,
+    CHECKPOINT,
+    STATE,
     load_state,
-    read_progress,
     recover,
+    resumed,
     save_state,
 )
 from instruct_embeddings.training.student import make_student
@@ -47,7 +47,7 @@ from instruct_embeddings.training.tables import read_toml
 from instruct_embeddings.transform.files import write_whole
 from instruct_embeddings.transform.vectors import unit_rows
 
-CHECKPOINT, STATE, VECTORS = "checkpoint", "state", "vectors"
+VECTORS = "vectors"
 RECIPES = Path(__file__).parents[1] / "recipes"
 _CENTRED_ON = 24  # groups from which the head learns what all queries share
 
@@ -57,7 +57,7 @@ def train_instant(
     data: Path,
     *,
     resume: bool = False,
-    on_step: Callable[[int, Mapping[str, float]], None] = lambda step, parts: None,
+    on_event: Callable[[TrainEvent], None] = lambda event: None,
 ) -> Path:
     """Train an instant query.
 
@@ -65,8 +65,8 @@ def train_instant(
         config: The whole run.
         data: Folder with the labelled files, `relations/` and `plain/`, as
             `scripts/prepare_training_data.py` writes them.
-        resume: Go on from the state in the output folder.
-        on_step: Called every `[run] log_every` steps with the mean parts of the loss.
+        resume: Go on from the state in the output folder; start anew where there is none.
+        on_event: Called every `[run] log_every` steps.
 
     Returns:
         Folder of the checkpoint, in the output folder.
@@ -74,44 +74,43 @@ def train_instant(
     Raises:
         ConfigError: A setting does not fit.
         DataError: A file cannot be read.
-        CheckpointError: The state in the output folder belongs to another run.
+        CheckpointError: A run lies in the output folder, and it is not to be resumed or has other
+            settings.
+        MissingExtraError: matplotlib or peft is not installed.
     """
-    output = config.run.output
+    output, run = config.run.output, config.run
     recover(output, CHECKPOINT, STATE)
-    progress = read_progress(output) if resume else None
-    if progress is not None and progress.digest != config.digest:
-        raise CheckpointError(
-            f"The state in {str(output)!r} belongs to a run with other settings. Resume with "
-            "those, or choose another output folder."
-        )
-    done = progress or Progress(config.digest)
-    device = config.run.device or "cpu"
+    done = resumed(output, config.digest, resume=resume)
+    device = run.device or "cpu"
     draws, space = open_draws(config.instant, data, output / VECTORS, device)
-    student = make(config.instant, device, config.run.seed)
+    student = make(config.instant, device, run.seed)
     named = student.trainable()
-    optimiser = _optimiser(config, named)
-    if progress is None:
-        _centre(student, draws, config)
-    else:
+    faster = config.instant.head_rate
+    optimiser = make_optimiser(
+        named, config.optimiser, lambda name: faster if name.startswith("head.") else 1.0
+    )
+    if done.step:
         load_state(output, named, optimiser)
-    window: dict[str, list[float]] = {}
-    while done.step < config.run.steps:
+    else:
+        _centre(student, draws, config)
+    log = RunLog(output, resume_at=done.step)
+    while done.step < run.steps:
         started = time.perf_counter()
         parts = take_step(config, student, draws, optimiser, named, done.step)
-        for name, value in parts.items():
-            window.setdefault(name, []).append(value)
-        done = replace(
-            done, step=done.step + 1, seconds=done.seconds + time.perf_counter() - started
-        )
-        if done.step % config.run.log_every == 0 or done.step == config.run.steps:
-            means = {name: float(np.mean(values)) for name, values in sorted(window.items())}
-            _log(output, done, means)
-            on_step(done.step, means)
-            window = {}
-        if done.step % config.run.save_every == 0:
+        seconds = time.perf_counter() - started
+        window = done.window.batch(parts, config.instant.groups * config.instant.rows)
+        window = window.time(seconds)
+        done = replace(done, step=done.step + 1, seconds=done.seconds + seconds, window=window)
+        if done.step % run.log_every == 0 or done.step == run.steps:
+            event = done.window.event(done.step, run.steps)
+            done = replace(done, window=Window())
+            log.write(event)
+            on_event(event)
+        if done.step % run.save_every == 0:
             save_state(output, done, named, optimiser)
             student.save(output / CHECKPOINT, space, config.instant.strength)
     student.save(output / CHECKPOINT, space, config.instant.strength)
+    log.plot()
     return output / CHECKPOINT
 
 
@@ -188,20 +187,21 @@ def take_step(
     named: Mapping[str, nn.Parameter],
     step: int,
 ) -> dict[str, float]:
-    """One step; the mean parts of its loss by kind."""
+    """One step; the parts of its loss by kind, which add up to it."""
     own = config.instant
     rng = random.Random(seed_of(config.run.seed, step))
     torch.manual_seed(seed_of(config.run.seed, step))
     groups = [draws.group(rng, own.rows) for _ in range(own.groups)]
     tokens = rng.choices(own.text_tokens, own.text_shares)[0]
     moves = _moves(student, groups, tokens)
-    parts: dict[str, list[float]] = {}
+    parts: dict[str, float] = {}
     total = moves.new_zeros(())
     for group, moved in zip(groups, torch.split(moves, own.rows), strict=True):
         found = losses(own, group, moved)
         total = total + torch.stack(list(found.values())).sum() / own.groups
         for name, value in found.items():
-            parts.setdefault(f"{group.kind}.{name}", []).append(float(value.detach()))
+            key = f"{group.kind}.{name}"
+            parts[key] = parts.get(key, 0.0) + float(value.detach()) / own.groups
     if not torch.isfinite(total):
         raise ConfigError(
             f"The loss of step {step} is {float(total.detach())}, no finite number. Lower "
@@ -209,7 +209,7 @@ def take_step(
         )
     total.backward()  # type: ignore[no-untyped-call]
     update(optimiser, named, config.optimiser, step, config.run.steps)
-    return {name: float(np.mean(values)) for name, values in parts.items()}
+    return parts
 
 
 def losses(config: InstantConfig, drawn: Drawn, moves: Tensor) -> dict[str, Tensor]:
@@ -255,27 +255,8 @@ def _centre(student: InstantStudent, draws: Draws, config: InstantTraining) -> N
     student.network.centre(torch.cat(read))
 
 
-def _optimiser(config: InstantTraining, named: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW; the head learns faster than the encoder, biases do not decay."""
-    settings = config.optimiser
-
-    def own(name: str, value: nn.Parameter) -> tuple[float, float]:
-        faster = config.instant.head_rate if name.startswith("head.") else 1.0
-        decay = settings.weight_decay if value.dim() > 1 else 0.0
-        return settings.learning_rate * faster, decay
-
-    return make_optimiser(named, own)
-
-
 def _tensor(array: "np.ndarray[Any, Any]", device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-
-def _log(output: Path, done: Progress, means: Mapping[str, float]) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    row = {"step": done.step, "seconds": round(done.seconds, 1), **means}
-    with (output / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def _kept(encoder: InstructEncoder, cache: Path) -> Embed:
@@ -290,6 +271,3 @@ def _kept(encoder: InstructEncoder, cache: Path) -> Embed:
         return found
 
     return embed
-
-
-__all__ = ["train_instant"]

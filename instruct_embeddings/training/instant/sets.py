@@ -1,17 +1,15 @@
 """What the instant query is trained on, with the frozen vectors of the texts."""
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
+from instruct_embeddings._records import read_records
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.errors import DataError
 
 Embed: TypeAlias = Callable[[str, Sequence[str]], FloatArray]
 """Generic unit vectors of texts, shape (n, d), kept under a name."""
@@ -106,7 +104,7 @@ def read_labelled(
         DataError: A line cannot be read.
     """
     labelled: dict[str, dict[str, str]] = {}
-    for row in _rows(file):
+    for row in _rows(file, "text"):
         if "labels" in row and len(row["text"]) < longest:
             labelled.setdefault(row["text"], row["labels"])
     order = np.random.default_rng(seed).permutation(len(labelled))[:most]
@@ -142,7 +140,7 @@ def read_answered(
         DataError: A line cannot be read.
     """
     by_instruction: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row in _rows(file):
+    for row in _rows(file, "text", "instruction", "answer"):
         if len(row["text"]) < longest:
             by_instruction[row["instruction"]].append((row["text"], row["answer"].lower()))
     sets = []
@@ -167,15 +165,15 @@ def read_retrieval(folder: Path, embed: Embed) -> RetrievalSet:
     Raises:
         DataError: A file is missing or cannot be read.
     """
-    documents = {row["id"]: row["text"] for row in _rows(folder / "corpus.jsonl")}
+    documents = {row["id"]: row["text"] for row in _rows(folder / "corpus.jsonl", "id", "text")}
     places = {name: place for place, name in enumerate(documents)}
     by_text = {text: place for place, text in enumerate(documents.values())}
     relevant: dict[str, list[int]] = defaultdict(list)
-    for line in _lines(folder / "qrels.tsv")[1:]:
-        query, document, grade = line.split("\t")
+    for row in _rows(folder / "qrels.tsv"):
+        query, document, grade = row.values()
         if float(grade) > 0 and document in places:
             relevant[query].append(places[document])
-    rows = [row for row in _rows(folder / "queries.jsonl") if relevant[row["id"]]]
+    rows = [row for row in _rows(folder / "queries.jsonl", "id", "text") if relevant[row["id"]]]
     texts = list(dict.fromkeys(row["text"] for row in rows))
     vector = {text: place for place, text in enumerate(texts)}
     queries: dict[str, list[Query]] = defaultdict(list)
@@ -210,30 +208,6 @@ def _aspect(
     return Aspect(labels, rows, words, embed(f"{name}-words", words), tuple(instructions))
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    return [_parsed(line, file) for line in _lines(file)]
-
-
-def _parsed(line: str, file: Path) -> dict[str, Any]:
-    try:
-        row = parse_json(line)
-        if isinstance(row, dict):
-            return row
-        raise ValueError("it is no object")
-    except (ValueError, json.JSONDecodeError) as exc:
-        raise DataError(
-            f"{file} has a line that cannot be read ({exc}): {line[:80]!r}. Each line is a JSON "
-            "object. Mend it, or prepare the data again."
-        ) from exc
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        with file.open(encoding="utf-8") as stream:
-            lines = (line.rstrip("\n") for line in limited_lines(stream.readline, LONGEST_LINE))
-            return [line for line in lines if line]
-    except (OSError, ValueError) as exc:
-        raise DataError(
-            f"{file} cannot be read ({exc}). Prepare the data with "
-            "scripts/prepare_training_data.py, and pass its folder."
-        ) from exc
+def _rows(file: Path, *required: str) -> Iterator[dict[str, Any]]:
+    form = "Prepare the data with scripts/prepare_training_data.py"
+    return (values for _, values in read_records(file, required, form=form))

@@ -10,7 +10,7 @@ import pytest
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training import trainer
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.events import TrainEvent, TrainResult
+from instruct_embeddings.training.log import TrainEvent, TrainResult
 from tests.models import tiny
 from tests.unit.cli.conftest import Run
 

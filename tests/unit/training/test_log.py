@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.training.events import TrainEvent
-from instruct_embeddings.training.log import LOG, PLOT, RunLog, Window
+from instruct_embeddings.training.log import LOG, PLOT, RunLog, TrainEvent, Window
 
 
 def event(step: int, loss: float = 1.0, score: float | None = None) -> TrainEvent:

@@ -40,7 +40,7 @@ def test_one_process_is_the_main_one_and_averages_nothing() -> None:
     value.grad = torch.tensor([1.0, 2.0])
     alone.average([value])
     assert value.grad.tolist() == [1.0, 2.0]
-    assert alone.share({"a": 1}) == {"a": 1}
+    assert alone.broadcast({"a": 1}) == {"a": 1}
     alone.wait()
 
 

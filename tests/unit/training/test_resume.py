@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from instruct_embeddings.errors import CheckpointError, DataError
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.events import TrainEvent
+from instruct_embeddings.training.log import TrainEvent
 from instruct_embeddings.training.state import read_progress
 from instruct_embeddings.training.trainer import train
 from tests.training import tiny_config, write_things

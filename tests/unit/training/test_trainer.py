@@ -14,9 +14,9 @@ from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.template import collate
 from instruct_embeddings.errors import CheckpointError, DataError
-from instruct_embeddings.training import run_parts, trainer
+from instruct_embeddings.training import trainer
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.events import TrainEvent, TrainResult
+from instruct_embeddings.training.log import TrainEvent, TrainResult
 from instruct_embeddings.training.state import read_progress
 from instruct_embeddings.training.student import Student
 from instruct_embeddings.training.teacher import Teacher
@@ -98,13 +98,13 @@ def test_events_come_every_so_many_steps_and_at_the_end(folder: Path) -> None:
 def students(monkeypatch: pytest.MonkeyPatch) -> list[Student]:
     """Keeps the students of the runs that follow."""
     kept: list[Student] = []
-    made = run_parts.make_student
+    made = trainer.make_student
 
     def keep(*given: Any, **more: Any) -> Student:
         kept.append(made(*given, **more))
         return kept[-1]
 
-    monkeypatch.setattr(run_parts, "make_student", keep)
+    monkeypatch.setattr(trainer, "make_student", keep)
     return kept
 
 
@@ -206,7 +206,7 @@ def test_where_nothing_can_be_measured_the_last_weights_are_saved(
 
 
 def test_soft_prompts_learn_faster_and_do_not_decay(folder: Path) -> None:
-    parts = run_parts.make_parts(tiny_config(folder), "cpu")
+    parts = trainer.make_parts(tiny_config(folder), "cpu")
     rates = {
         name: (group["lr"], group["weight_decay"])
         for group in parts.optimiser.param_groups

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings.training.instant.draws import Drawn, Draws
+from instruct_embeddings.training.instant.draws import Drawn, Draws, Words
 from instruct_embeddings.training.instant.run import RECIPES
 from instruct_embeddings.training.instant.sets import Aspect, LabelledSet, Query, RetrievalSet
-from instruct_embeddings.training.instant.words import Words
 from instruct_embeddings.training.tables import read_toml
 from instruct_embeddings.transform.vectors import unit_rows
 

@@ -4,7 +4,7 @@ from math import exp, log
 
 import torch
 
-from instruct_embeddings.training.instant import loss
+from instruct_embeddings.training.instant import network as loss
 
 QUERIES = torch.tensor([[1.0, 0.0]])
 DOCUMENTS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])

@@ -14,6 +14,7 @@ from instruct_embeddings.errors import CheckpointError, ConfigError, DataError
 from instruct_embeddings.instant.head import HEAD_FILE
 from instruct_embeddings.training.instant.config import InstantConfig, InstantTraining, read_config
 from instruct_embeddings.training.instant.run import RECIPES, open_draws, train_instant
+from instruct_embeddings.training.log import TrainEvent
 from instruct_embeddings.training.settings import OptimiserConfig, RunConfig
 from tests.models import tiny_checkpoint
 from tests.training import COLOURS, SHAPES
@@ -69,7 +70,7 @@ def config(output: Path, *, steps: int = 6, **changes: object) -> InstantTrainin
 def test_a_run_leaves_a_checkpoint_that_moves_queries(data: Path, tmp_path: Path) -> None:
     told: list[int] = []
     folder = train_instant(
-        config(tmp_path / "run"), data, on_step=lambda step, parts: told.append(step)
+        config(tmp_path / "run"), data, on_event=lambda event: told.append(event.step)
     )
     assert told == [3, 6]
     query = InstantQuery.from_pretrained(folder, device="cpu")
@@ -84,11 +85,11 @@ def test_a_run_leaves_a_checkpoint_that_moves_queries(data: Path, tmp_path: Path
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(data: Path, tmp_path: Path) -> None:
     whole = train_instant(config(tmp_path / "whole"), data)
 
-    def interrupt(step: int, parts: object) -> None:
+    def interrupt(event: TrainEvent) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_instant(config(tmp_path / "part"), data, on_step=interrupt)
+        train_instant(config(tmp_path / "part"), data, on_event=interrupt)
     part = train_instant(config(tmp_path / "part"), data, resume=True)
     for name in (HEAD_FILE, "adapter_model.safetensors"):
         [one], [two] = whole.rglob(name), part.rglob(name)
@@ -100,7 +101,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(data: Path, tmp_pa
 
 def test_the_state_of_another_run_is_refused(data: Path, tmp_path: Path) -> None:
     train_instant(config(tmp_path / "run", steps=2), data)
-    with pytest.raises(CheckpointError, match="a run with other settings"):
+    with pytest.raises(CheckpointError, match="another configuration"):
         train_instant(config(tmp_path / "run", steps=2, keep=1.0), data, resume=True)
 
 
@@ -116,7 +117,7 @@ def test_labels_are_learned(data: Path, tmp_path: Path) -> None:
             run=replace(made.run, log_every=15),
         ),
         data,
-        on_step=lambda step, parts: losses.append(parts["labels.ranked"]),
+        on_event=lambda event: losses.append(event.parts["labels.ranked"]),
     )
     assert losses[-1] < 0.85 * losses[0]
 
@@ -137,7 +138,7 @@ def test_a_damaged_line_is_named(data: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "clinc150.jsonl").write_text("[1]\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"clinc150\.jsonl has a line that cannot be read"):
+    with pytest.raises(DataError, match=r"clinc150\.jsonl:1: a JSON object is expected"):
         train_instant(config(tmp_path / "run"), broken)
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.schedule import rate_factor
+from instruct_embeddings.training.optimiser import rate_factor
 from instruct_embeddings.training.settings import OptimiserConfig
 
 
