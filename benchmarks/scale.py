@@ -86,7 +86,10 @@ def index(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     runs = []
     for point in [*points, None]:
         delay = float(rng.uniform(0, _LONGEST_DELAY))
-        ended = run_until(_index_command(folder), folder / "db", point, delay)
+        command = _index_command(folder)
+        ended = run_until(command, folder / "db", point, delay)
+        if ended.damaged:
+            ended = run_until([*command, "--rebuild"], folder / "db", point, delay)
         runs.append(ended.to_dict())
         _err.print(f"{ended.before:,} to {ended.after:,} rows, {ended.seconds:.0f} s")
     return {

@@ -70,8 +70,8 @@ def _scale(results: dict[str, Any], tabulate: Tabulate, ran: Ran) -> list[str]:
         "(the index is approximate). Indexing ran beside other work on the same machine (load "
         "average "
         f"{indexing['load of the machine at the end']}).",
-        "Chroma writes its index in place; where that was cut off, the next run embeds the stored "
-        "texts again before it goes on.",
+        "Chroma writes its index in place; where that was cut off, all texts were embedded again "
+        "(`index --rebuild`; at the commit above, the next run did it by itself).",
         tabulate(
             ("rows", "killed", "seconds", "until the first new row", "index anew", "peak MB"), runs
         ),

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from typing import Any
 
 import chromadb
@@ -35,7 +36,8 @@ class Ended:
         killed: Whether it was killed.
         before, after: Rows in the database when it began and when it ended.
         first: Seconds until it had stored a first row; None where it stored none.
-        restored: Whether it made an index anew that Chroma had not written to its end.
+        damaged: Whether it refused an index that Chroma had not written to its end.
+        rebuilt: Whether it was told to make a new collection.
         told: The JSON that it wrote, if it came to that.
     """
 
@@ -45,7 +47,8 @@ class Ended:
     before: int
     after: int
     first: float | None
-    restored: bool
+    damaged: bool
+    rebuilt: bool
     told: Any
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,7 +59,7 @@ class Ended:
             "rows after": self.after,
             "seconds": round(self.seconds, 1),
             "seconds to the first new row": self.first and round(self.first, 1),
-            "made the index anew": self.restored,
+            "made the index anew": self.rebuilt,
             "peak MB": self.peak,
         }
 
@@ -69,11 +72,13 @@ def run_whole(command: list[str]) -> Ended:
 def run_until(command: list[str], database: Path, rows: int | None, delay: float) -> Ended:
     """Run a command; where rows are given, kill it so long after the database holds as many."""
     started, before, first, peak = time.monotonic(), rows_written(database), None, 0.0
-    deadline, restored = None, False
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    deadline = None
+    with (
+        TemporaryFile() as messages,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages) as process,
+    ):
         while process.poll() is None:
             peak = max(peak, _peak(process.pid))
-            restored = restored or any(database.glob("*.damaged"))
             now, there = time.monotonic(), rows_written(database)
             if first is None and there > before:
                 first = now - started
@@ -85,8 +90,10 @@ def run_until(command: list[str], database: Path, rows: int | None, delay: float
         assert process.stdout is not None
         told = process.stdout.read()
         status = process.wait()
+        messages.seek(0)
+        damaged = status == 1 and b"--rebuild" in messages.read()
     killed = status == -signal.SIGKILL
-    if status and not killed:
+    if status and not killed and not damaged:
         raise RuntimeError(f"{command} ended with {status}")
     return Ended(
         seconds=time.monotonic() - started,
@@ -95,7 +102,8 @@ def run_until(command: list[str], database: Path, rows: int | None, delay: float
         before=before,
         after=rows_written(database),
         first=first,
-        restored=restored,
+        damaged=damaged,
+        rebuilt="--rebuild" in command,
         told=json.loads(told) if told and not killed else None,
     )
 

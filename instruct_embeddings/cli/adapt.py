@@ -8,33 +8,24 @@ import typer
 
 from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.cli import encoders
-from instruct_embeddings.cli.comparison import one_line
-from instruct_embeddings.cli.options import (
-    CollectionOption,
-    DebugOption,
-    JsonOption,
-    StoreOption,
-)
-from instruct_embeddings.cli.output import finish, fitting, note, reported
-from instruct_embeddings.cli.placed import placed
-from instruct_embeddings.cli.places import Place
+from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.options import CollectionOption, JsonOption, StoreOption, command
+from instruct_embeddings.cli.output import finish, fitting, note, one_line
 from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
     from chroma_instruct_embeddings import ChromaVectors
-    from instruct_embeddings.config import FitConfig
     from instruct_embeddings.protocols import Guide
     from instruct_embeddings.transform.guide_check import GuideCheck
 
 _LABEL_LINE = 'Each line is like {"id": "7", "label": "billing"}'
 
 
-@reported
-@placed
+@command
 def adapt(
     instruction: Annotated[str, typer.Argument(help="A plain sentence, such as a question.")],
     collection: CollectionOption,
-    place: Place,
+    database: Database,
     metadata_key: Annotated[
         str | None, typer.Option(help="Learn from this key of the stored metadata.")
     ] = None,
@@ -58,7 +49,6 @@ def adapt(
     sample_size: Annotated[int, typer.Option(help="Rows to learn from.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sample and of the fit.", min=0)] = 0,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Learn an instruction, and keep the transform for `query` and the retrievers.
 
@@ -68,7 +58,11 @@ def adapt(
     Without labels the encoder of the package reads a sample under the instruction. The collection
     is not changed.
     """
+    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
+    from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+    from instruct_embeddings.transform.store import TransformStore
 
     given = [one for one in (metadata_key, labels, label_names) if one is not None]
     if len(given) > 1 or (given and encoder and label_names is None):
@@ -77,55 +71,29 @@ def adapt(
             "with the last, or alone."
         )
     guide = _guide(metadata_key, separator, labels, label_names, encoder)
-    config = FitConfig(sample_size=sample_size, seed=seed)
-    document, report = run_adapt(
-        place, collection, instruction, guide, config, place.store(store), refit=refit
-    )
-    finish(document, *_screen(document, report), as_json=as_json)
-
-
-def run_adapt(
-    place: Place,
-    name: str,
-    instruction: str,
-    guide: "Guide",
-    config: "FitConfig",
-    store: Path,
-    *,
-    refit: bool = False,
-) -> tuple[dict[str, Any], str]:
-    """Fit, or find, one transform; what it is as plain data, and its report for a reader.
-
-    Raises:
-        CollectionError: The collection cannot be read.
-        GuideError: There is nothing to learn from.
-    """
-    from chroma_instruct_embeddings import ChromaVectors
-    from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
-    from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.store import TransformStore
-
-    kept = TransformStore(store)
-    vectors = ChromaVectors(place.collection(name))
+    folder = database.store(store)
+    transforms = TransformStore(folder)
+    vectors = ChromaVectors(database.collection(collection))
     if compares_documents(guide.key) and kind_of(instruction) == "request":
         note(better_form(instruction, instant=True, override="query --fitted"))
     try:
-        known = None if refit else kept.find(instruction, guide.key, vectors.info())
+        known = None if refit else transforms.find(instruction, guide.key, vectors.info())
     except ArtefactError as exc:
         known = None
         note(f"The stored transform is replaced: {exc}")
     if known is None:
-        note(f"Fitting on a sample of at most {config.sample_size:,} rows ...")
+        note(f"Fitting on a sample of at most {sample_size:,} rows ...")
+    config = FitConfig(sample_size=sample_size, seed=seed)
     with fitting() as on_fit:
-        retriever = InstructRetriever(vectors, guide, store=kept, fit=config, on_fit=on_fit)
+        retriever = InstructRetriever(vectors, guide, store=transforms, fit=config, on_fit=on_fit)
         transform = retriever.refit(instruction) if refit else retriever.transform(instruction)
     document = {
         "key": transform.key,
         "instruction": transform.instruction,
         "guide": transform.guide,
-        "collection": name,
-        "place": str(place),
-        "store": str(store),
+        "collection": collection,
+        "place": str(database),
+        "store": str(folder),
         "reused": known is not None,
         "gains": transform.report.gains,
         "used": retriever.uses(transform, instruction),
@@ -133,7 +101,7 @@ def run_adapt(
         "report": transform.report.to_dict(),
         "alike": _read_pairs(vectors, transform.report.guide_check),
     }
-    return document, str(transform.report)
+    finish(document, *_screen(document, str(transform.report)), as_json=as_json)
 
 
 def _read_pairs(

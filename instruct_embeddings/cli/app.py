@@ -6,7 +6,7 @@ import typer
 
 from instruct_embeddings._version import __version__
 from instruct_embeddings.cli.adapt import adapt
-from instruct_embeddings.cli.demo.command import demo
+from instruct_embeddings.cli.demo import demo
 from instruct_embeddings.cli.eval import evaluate as evaluate_tasks
 from instruct_embeddings.cli.evaluate import evaluate
 from instruct_embeddings.cli.explain import explain

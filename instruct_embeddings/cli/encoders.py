@@ -1,34 +1,16 @@
-"""The encoder that the commands use for texts and queries."""
+"""The models that the commands use."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import InstantMover
 
 
-class TextEncoder(Protocol):
-    """What the commands need of an encoder."""
-
-    @property
-    def name(self) -> str:
-        """What a collection records as its model."""
-        ...
-
-    def encode(
-        self, texts: Sequence[str], *, on_batch: Callable[[int], None] | None = None
-    ) -> "FloatArray":
-        """Unit vectors of texts, shape (n, d)."""
-        ...
-
-
-def load_encoder(model: str | None = None) -> TextEncoder:
+def load_encoder(model: str | None = None) -> "InstructEncoder":
     """Load the encoder of generic vectors; all-MiniLM-L6-v2 unless another is named."""
     from instruct_embeddings.encoder import BASE_MODEL
 
-    # Generic vectors need no more than the backbone.
     return load_instructed(model or BASE_MODEL)
 
 

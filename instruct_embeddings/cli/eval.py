@@ -11,8 +11,8 @@ import typer
 from instruct_embeddings._extras import require
 from instruct_embeddings._reading import parse_json
 from instruct_embeddings._version import __version__
-from instruct_embeddings.cli.options import DebugOption, JsonOption
-from instruct_embeddings.cli.output import finish, note, progress, reported
+from instruct_embeddings.cli.options import JsonOption, command
+from instruct_embeddings.cli.output import finish, note, progress
 from instruct_embeddings.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class EvalMethod(str, Enum):
     transform = "transform"
 
 
-@reported
+@command
 def evaluate(
     tasks: Annotated[
         list[str],
@@ -81,7 +81,6 @@ def evaluate(
         ),
     ] = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Measure an encoder on tasks of mteb.
 

@@ -1,39 +1,34 @@
 """`explain`: what an instruction did to one query, as tables and as a picture."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.options import (
     BlendOption,
     CollectionOption,
-    DebugOption,
     ExactOption,
     FittedOption,
     JsonOption,
     ModelOption,
     StoreOption,
     WhereOption,
+    command,
 )
-from instruct_embeddings.cli.output import finish, note, reported
-from instruct_embeddings.cli.placed import placed
-from instruct_embeddings.cli.places import Place
-from instruct_embeddings.cli.searching import open_retriever, read_filter
-
-if TYPE_CHECKING:
-    from instruct_embeddings.explain.explanation import Explanation
+from instruct_embeddings.cli.output import finish, note
+from instruct_embeddings.cli.retriever import open_retriever, read_filter
 
 
-@reported
-@placed
+@command
 def explain(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
     instruction: Annotated[
         str, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ],
-    place: Place,
+    database: Database,
     png: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +48,6 @@ def explain(
     store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Show what an instruction does to a query: which results move, and why.
 
@@ -63,15 +57,27 @@ def explain(
     the transform learned without labels. The picture shows the same rows as they are stored and
     under the instruction.
     """
+    from instruct_embeddings.explain import explain as explained
     from instruct_embeddings.explain.map import check_map_file
     from instruct_embeddings.explain.tables import tables
 
     if png is not None:
         check_map_file(png)  # before anything is computed
-    options = {"k": k, "where": read_filter(where), "blend": blend, "exact": exact}
-    options |= {"sample": sample, "seed": seed}
-    explanation = run_explain(
-        place, collection, text, instruction, place.store(store), model, options, fitted=fitted
+    filtered = read_filter(where)
+    retriever, encoder = open_retriever(
+        database, collection, store, model, instruction, fitted=fitted
+    )
+    explanation = explained(
+        retriever,
+        encoder.encode([text])[0],
+        text,
+        instruction,
+        k=k,
+        where=filtered,
+        blend=blend,
+        exact=exact,
+        sample=sample,
+        seed=seed,
     )
     if png is not None:
         note("Drawing the map ...")
@@ -79,30 +85,3 @@ def explain(
     document = {**explanation.to_dict(), "picture": None if png is None else str(png)}
     saved = [] if png is None else [f"\nThe map is in {png}"]
     finish(document, *tables(explanation), *saved, as_json=as_json)
-
-
-def run_explain(
-    place: Place,
-    name: str,
-    text: str,
-    instruction: str,
-    store: Path,
-    model: str | None,
-    options: dict[str, Any],
-    *,
-    fitted: bool = False,
-) -> "Explanation":
-    """Explain one query under an instruction.
-
-    Raises:
-        EmptyCollectionError: Nothing is stored.
-        CollectionMismatchError: Another model filled the collection.
-        GuideError: No transform is stored for the instruction though it has to be, or the instant
-            query does not reach the space of the collection.
-        ConfigError: A map is asked for where no transform answers.
-    """
-    from instruct_embeddings.explain import explain
-
-    engine, encoder = open_retriever(place, name, store, model, instruction, fitted=fitted)
-    vector = encoder.encode([text])[0]
-    return explain(engine, vector, text, instruction, **options)

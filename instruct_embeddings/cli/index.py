@@ -8,37 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings.cli import encoders
-from instruct_embeddings.cli.encoders import TextEncoder
+from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.indexing import Target, fill
-from instruct_embeddings.cli.options import (
-    CollectionOption,
-    DebugOption,
-    JsonOption,
-    ModelOption,
-)
-from instruct_embeddings.cli.output import finish, note, progress, reported
-from instruct_embeddings.cli.placed import placed
-from instruct_embeddings.cli.places import Place, check_model, existing_collection, new_collection
+from instruct_embeddings.cli.options import CollectionOption, JsonOption, ModelOption, command
+from instruct_embeddings.cli.output import finish, note, progress
 from instruct_embeddings.cli.records import Reader, is_made
-from instruct_embeddings.cli.restoring import is_damaged, restore, set_aside
 from instruct_embeddings.errors import CollectionMismatchError
 
 if TYPE_CHECKING:
     from chromadb import Collection
-    from chromadb.api import ClientAPI
 
 _SHOWN = 20
+# Ends the name of a collection that is to take the place of another.
+_REBUILDING = "-rebuilding"
 
 
-@reported
-@placed
+@command
 def index(
     files: Annotated[
         list[Path],
         typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV, TXT or MD files."),
     ],
     collection: CollectionOption,
-    place: Place,
+    database: Database,
     text_key: Annotated[str, typer.Option(help="Key or column of the text.")] = "text",
     id_key: Annotated[
         str, typer.Option(help="Key or column of the id; rows without one get a stable id.")
@@ -49,21 +41,35 @@ def index(
     update: Annotated[
         bool, typer.Option("--update", help="Store rows anew that have changed in the files.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Store the rows of the files in a new collection that takes the place of the old "
+            "one, such as one whose index is damaged.",
+        ),
+    ] = False,
     model: ModelOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Embed the rows of files and store them in a collection.
 
     Run it again to continue after an interruption: rows whose id is stored are skipped. Those that
     have changed since are counted, and stored anew with --update: text, vector and metadata are
-    then as in the file. What a row holds beside text and id becomes metadata; nested keys are
+    then as in the file. With --rebuild everything is embedded anew, and what is not in the files is
+    gone. What a row holds beside text and id becomes metadata; nested keys are
     joined by dots, lists by "|".
     Each paragraph of a text file is a row.
     """
     reader = Reader(text_key, id_key, skip_bad)
     document = run_index(
-        place, collection, list(dict.fromkeys(files)), reader, model, update=update
+        database,
+        collection,
+        list(dict.fromkeys(files)),
+        reader,
+        model,
+        update=update,
+        rebuild=rebuild,
     )
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
@@ -73,13 +79,14 @@ def index(
 
 
 def run_index(
-    place: Place,
+    database: Database,
     name: str,
     files: list[Path],
     reader: Reader,
     model: str | None,
     *,
     update: bool = False,
+    rebuild: bool = False,
 ) -> dict[str, Any]:
     """Index files; what happened, as plain data.
 
@@ -91,48 +98,46 @@ def run_index(
     total = reader.count(files)
     note("Loading the sentence encoder ...")
     encoder = encoders.load_encoder(model)
-    client = place.client(create=True)
-    with place.reached():
-        found = existing_collection(client, name)
-        largest = client.get_max_batch_size()
-    recorded = found is None or check_model(found.metadata, name, encoder.name)
+    client = database.client(create=True)
+    stored = database.find(name)
+    recorded = stored is None or check_model(stored.metadata, name, encoder.name)
     if not recorded and model is None:
         raise CollectionMismatchError(
             f"The collection {name!r} exists and does not record which model filled it. Name a new "
             "collection, or name the model that filled this one with --model."
         )
     started = time.perf_counter()
-    restored = 0 if found is None else _restore(place, found, encoder)
-    target = Target(found, lambda: _made(place, client, name, encoder.name))
+    if rebuild:
+        database.drop_damaged(f"{name}{_REBUILDING}")
+        target = Target(database, f"{name}{_REBUILDING}", encoder.name, like=stored)
+    else:
+        target = Target(database, name, encoder.name)
     with progress(f"Indexing into {name}", total) as advance:
         counts = fill(
             target,
             reader.read(files),
             encoder,
-            largest_batch=largest,
+            largest_batch=client.get_max_batch_size(),
             on_rows=advance,
-            update=update,
+            update=update or rebuild,
         )
-    with place.reached():
+    if rebuild:
+        target.replace(stored, name)
+    with database.reached():
         rows = 0 if target.found is None else target.found.count()
         gone = 0 if target.found is None else _gone(target.found, reader)
     return {
         "collection": name,
-        "place": str(place),
+        "place": str(database),
         "model": encoder.name,
         **asdict(counts),
         "unmatched": gone,
-        "restored": restored,
+        "rebuilt": rebuild,
         "bad": len(reader.bad),
         "bad_lines": reader.bad,
         "rows": rows,
         "seconds": round(time.perf_counter() - started, 3),
     }
-
-
-def _made(place: Place, client: "ClientAPI", name: str, model: str) -> "Collection":
-    with place.reached():
-        return new_collection(client, name, model)
 
 
 def _gone(collection: "Collection", reader: Reader) -> int:
@@ -141,16 +146,6 @@ def _gone(collection: "Collection", reader: Reader) -> int:
         return 0
     names = collection.get(include=[])["ids"]
     return sum(is_made(name) and not reader.has(name) for name in names)
-
-
-def _restore(place: Place, collection: "Collection", encoder: TextEncoder) -> int:
-    """Make a damaged index anew; how many rows were embedded again for it."""
-    if place.path is None or not is_damaged(place.path, collection):
-        return 0
-    set_aside(place.path, collection)
-    note("A process was killed while Chroma wrote the index: all stored texts are embedded again.")
-    with progress(f"Restoring {collection.name}", collection.count()) as advance:
-        return restore(place.path, collection, encoder, advance)
 
 
 def _summary(document: dict[str, Any]) -> str:

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.cli.encoders import TextEncoder
+from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.records import Record
-from instruct_embeddings.errors import CollectionError, UnreachableCollectionError
+from instruct_embeddings.errors import CollectionError, DataError, UnreachableCollectionError
 
 if TYPE_CHECKING:
     import chromadb
 
     from instruct_embeddings._types import FloatArray
+    from instruct_embeddings.encoder import InstructEncoder
 
 _BATCH = 512
 _EXAMPLES = 3
@@ -40,24 +42,47 @@ class Counts:
 
 
 class Target:
-    """A collection that comes to be with its first rows: what fails before leaves no empty one."""
+    """A collection that is created with its first rows: what fails before leaves no empty one.
+
+    Args:
+        database: Where it is, or will be.
+        name: Its name.
+        model: Name of the model that fills it.
+        like: A collection whose distance and metadata a new one has.
+    """
 
     def __init__(
-        self, found: "chromadb.Collection | None", make: "Callable[[], chromadb.Collection]"
+        self,
+        database: Database,
+        name: str,
+        model: str,
+        *,
+        like: "chromadb.Collection | None" = None,
     ) -> None:
-        """Nothing is made yet.
-
-        Args:
-            found: The collection, if there is one.
-            make: Makes it.
-        """
-        self.found, self._make = found, make
+        self.found = database.find(name)
+        if self.found is not None:
+            database.check_index(self.found)
+        self._database = database
+        self._create = partial(database.create, name, model, like=like)
 
     def collection(self) -> "chromadb.Collection":
-        """The collection, made now if there is none."""
+        """The collection, created now if there is none."""
         if self.found is None:
-            self.found = self._make()
+            self.found = self._create()
         return self.found
+
+    def replace(self, old: "chromadb.Collection | None", name: str) -> None:
+        """Give the collection its final name; the old one of that name is deleted.
+
+        Raises:
+            DataError: No row was stored; the old one is kept.
+        """
+        if self.found is None:
+            raise DataError("The files hold no row to store. The collection was left as it is.")
+        with self._database.reached():
+            if old is not None:
+                self._database.client().delete_collection(name)
+            self.found.modify(name=name)
 
     def stored(self, names: Sequence[str]) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
         """Text and metadata of those of some rows that are stored."""
@@ -73,7 +98,7 @@ class Target:
 def fill(
     target: Target,
     records: Iterable[Record],
-    encoder: TextEncoder,
+    encoder: "InstructEncoder",
     *,
     largest_batch: int,
     on_rows: Callable[[int], None],

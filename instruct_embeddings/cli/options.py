@@ -1,9 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the decorator of all commands."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+
+from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.output import reported
 
 PathOption: TypeAlias = Annotated[
     Path | None,
@@ -92,3 +98,52 @@ JsonOption: TypeAlias = Annotated[
 DebugOption: TypeAlias = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.")
 ]
+
+_DEBUG = {"debug": (DebugOption, False)}
+_DATABASE = {
+    "path": (PathOption, None),
+    "host": (HostOption, None),
+    "port": (PortOption, None),
+    "ssl": (SslOption, False),
+    "tenant": (TenantOption, None),
+    "database": (DatabaseOption, None),
+    "header": (HeaderOption, None),
+    "timeout": (TimeoutOption, None),
+}
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a command: its expected errors become messages, unless with --debug.
+
+    Its parameter `database`, if it has one, is given the database that the options in its stead
+    name, which is closed afterwards.
+    """
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        named = parameter.name == "database"
+        parameters += _parameters(_DATABASE) if named else [parameter]
+    on_database = len(parameters) > len(inspect.signature(function).parameters)
+    parameters += _parameters(_DEBUG)
+
+    @functools.wraps(function)
+    def run(*, debug: bool, **given: Any) -> None:
+        with reported(debug=debug):
+            if not on_database:
+                function(**given)
+                return
+            options = {name: given.pop(name) for name in _DATABASE}
+            with Database.from_options(**options) as database:
+                function(database=database, **given)
+
+    # What typer reads.
+    run.__dict__["__signature__"] = inspect.Signature(parameters)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _parameters(options: dict[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [
+        inspect.Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]

@@ -1,56 +1,52 @@
 """What the user sees: results on stdout, messages, progress and errors on stderr."""
 
-import functools
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from instruct_embeddings._printable import escaped, literal_console, printable
-from instruct_embeddings.cli.printable import Printable
 from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress
+    from rich.table import Table
 
     from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
-
-P = ParamSpec("P")
+    from instruct_embeddings.retrieval.ranking import Hit
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _WIDEST = 140
 _STEPS = {"judging": "Rows judged", "fitting": "Penalties tried"}
 
 
-def reported(command: Callable[P, None]) -> Callable[P, None]:
+@contextmanager
+def reported(*, debug: bool = False) -> Iterator[None]:
     """Turn the expected errors of a command into one message on stderr and exit code 1.
 
-    The command declares `debug`, which lets the traceback through.
+    Args:
+        debug: Let the traceback through.
     """
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            with warnings.catch_warnings():
-                # The commands print the report, which says the same.
-                warnings.simplefilter("ignore", TransformWarning)
-                # Others are for the reader; lines of code are not.
-                warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
-                command(*args, **kwargs)
-        except (InstructEmbeddingsError, OSError) as exc:
-            if kwargs.get("debug"):
-                raise
-            _console(stderr=True).print(printable(f"Error: {exc}"), style="red")
-            raise typer.Exit(1) from exc
-        except KeyboardInterrupt:
-            note("Interrupted. What was stored so far is kept.")
-            raise typer.Exit(130) from None
-
-    return run
+    try:
+        with warnings.catch_warnings():
+            # The commands print the report, which says the same.
+            warnings.simplefilter("ignore", TransformWarning)
+            # Others are for the reader; lines of code are not.
+            warnings.showwarning = lambda message, *_, **__: note(f"Warning: {message}")
+            yield
+    except (InstructEmbeddingsError, OSError) as exc:
+        if debug:
+            raise
+        _console(stderr=True).print(printable(f"Error: {exc}"), style="red")
+        raise typer.Exit(1) from exc
+    except KeyboardInterrupt:
+        note("Interrupted. What was stored so far is kept.")
+        raise typer.Exit(130) from None
 
 
 def note(message: str) -> None:
@@ -71,6 +67,57 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
         whole = isinstance(part, Text) or (isinstance(part, str) and not console.is_terminal)
         shown = printable(part) if isinstance(part, str) else Printable(part)
         console.print(shown, soft_wrap=whole)
+
+
+@dataclass(frozen=True)
+class Printable:
+    """Something to print whose texts come from elsewhere: they are shown, never obeyed.
+
+    Attributes:
+        content: A table, a text, or what else rich prints.
+    """
+
+    content: "RenderableType"
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """The same, without control characters in its texts."""
+        from rich.segment import Segment
+
+        for segment in console.render(self.content, options):
+            clean = segment.text if segment.control else printable(segment.text)
+            yield Segment(clean, segment.style, segment.control)
+
+
+def plain_table(*heads: str, title: str | None = None, **options: Any) -> "Table":
+    """A table with a line under its heads and no other."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(
+        *heads,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        **options,
+    )
+
+
+def hit_dict(hit: "Hit") -> dict[str, Any]:
+    """A hit as plain data."""
+    return {
+        "id": hit.id,
+        "score": round(float(hit.score), 6),
+        "text": hit.text,
+        "metadata": dict(hit.metadata),
+        "adapted": hit.adapted,
+    }
+
+
+def one_line(text: str | None) -> str:
+    """A text without its line breaks."""
+    return " ".join((text or "(no text)").split())
 
 
 @contextmanager

@@ -1,35 +1,39 @@
 """`query`: generic and adapted hits side by side."""
 
 import time
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from instruct_embeddings.cli.comparison import Comparison, one_line
+from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.options import (
     BlendOption,
     CollectionOption,
-    DebugOption,
     ExactOption,
     FittedOption,
     JsonOption,
     ModelOption,
     StoreOption,
     WhereOption,
+    command,
 )
-from instruct_embeddings.cli.output import finish, reported
-from instruct_embeddings.cli.placed import placed
-from instruct_embeddings.cli.places import Place
-from instruct_embeddings.cli.searching import open_retriever, read_filter
+from instruct_embeddings.cli.output import finish, hit_dict, one_line, plain_table
+from instruct_embeddings.cli.retriever import open_retriever, read_filter
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from instruct_embeddings.retrieval.ranking import Hit
+
+_WIDEST_ID = 24
 
 
-@reported
-@placed
+@command
 def query(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
-    place: Place,
+    database: Database,
     instruction: Annotated[
         str | None, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ] = None,
@@ -44,67 +48,18 @@ def query(
     store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Ask a collection, without and under an instruction.
 
     What `adapt` has fitted answers where it is better than the stored vectors; else the instant
     query does, for which nothing is fitted.
     """
-    options = {"k": k, "where": read_filter(where)}
-    adapted = {"blend": blend, "prefetch": prefetch, "exact": exact}
-    comparison, seconds = run_query(
-        place,
-        collection,
-        text,
-        instruction,
-        place.store(store),
-        model,
-        options,
-        adapted,
-        fitted=fitted,
+    from instruct_embeddings.explain.tables import ANSWERED
+
+    options: dict[str, Any] = {"k": k, "where": read_filter(where)}
+    retriever, encoder = open_retriever(
+        database, collection, store, model, instruction, fitted=fitted
     )
-    document = {**comparison.to_dict(), "collection": collection, "seconds": seconds}
-    title = f"{text}" if instruction is None else f"{text}\n{instruction}"
-    table = comparison.table(title, lambda hit: (hit.id, one_line(hit.text)), "id", "text")
-    finish(document, table, *comparison.answered(), _timing(seconds), as_json=as_json)
-
-
-def run_query(
-    place: Place,
-    name: str,
-    text: str,
-    instruction: str | None,
-    store: Path,
-    model: str | None,
-    options: dict[str, Any],
-    adapted_options: dict[str, Any],
-    *,
-    fitted: bool = False,
-) -> tuple[Comparison, dict[str, float]]:
-    """Search without and, where one is given, under an instruction.
-
-    Args:
-        place: The database.
-        name: Name of the collection.
-        text: The query.
-        instruction: An instruction, or None.
-        store: Folder of the transforms.
-        model: Name of the sentence encoder, None for the default one.
-        options: Options of both searches.
-        adapted_options: Options of the adapted search only.
-        fitted: Whether its transform has to be stored.
-
-    Returns:
-        The hits, and the seconds of encoding, of the generic and of the adapted search.
-
-    Raises:
-        EmptyCollectionError: Nothing is stored.
-        CollectionMismatchError: Another model filled the collection.
-        GuideError: No transform is stored for the instruction though it has to be, or the instant
-            query does not reach the space of the collection.
-    """
-    retriever, encoder = open_retriever(place, name, store, model, instruction, fitted=fitted)
     clock = _Clock()
     vector = encoder.encode([text])[0]
     clock.lap("encode")
@@ -114,10 +69,24 @@ def run_query(
     if instruction is not None:
         retriever.fitted(instruction, wait=fitted)
         clock.lap("load_transform")
-        under: dict[str, Any] = {"query": text, "instruction": instruction}
-        adapted = retriever.search(vector, **under, **options, **adapted_options)
+        options |= {"instruction": instruction, "query": text}
+        options |= {"blend": blend, "prefetch": prefetch, "exact": exact}
+        adapted = retriever.search(vector, **options)
         clock.lap("adapted")
-    return Comparison(text, instruction, generic, adapted), clock.laps
+    ranked_by = adapted[0].ranked_by if adapted else None
+    document = {
+        "query": text,
+        "instruction": instruction,
+        "ranked_by": ranked_by,
+        "generic": [hit_dict(hit) for hit in generic],
+        "adapted": None if instruction is None else [hit_dict(hit) for hit in adapted],
+        "collection": collection,
+        "seconds": clock.laps,
+    }
+    sides = {"generic": generic} | ({} if instruction is None else {"adapted": adapted})
+    title = text if instruction is None else f"{text}\n{instruction}"
+    answered = [f"Answered by {ANSWERED[ranked_by]}."] if ranked_by else []
+    finish(document, _table(title, sides), *answered, clock.shown(), as_json=as_json)
 
 
 class _Clock:
@@ -131,7 +100,21 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name], self._last = round(now - self._last, 6), now
 
+    def shown(self) -> str:
+        laps = self.laps.items()
+        return ", ".join(f"{name.replace('_', ' ')} {lap * 1000:.1f} ms" for name, lap in laps)
 
-def _timing(seconds: dict[str, float]) -> str:
-    parts = [f"{name.replace('_', ' ')} {value * 1000:.1f} ms" for name, value in seconds.items()]
-    return ", ".join(parts)
+
+def _table(title: str, sides: "Mapping[str, Sequence[Hit]]") -> "Table":
+    table = plain_table(title=title, expand=True)
+    for side in sides:
+        table.add_column(side, justify="right", width=7)
+        table.add_column("id", no_wrap=True, overflow="ellipsis", max_width=_WIDEST_ID)
+        table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    for rank in range(max(map(len, sides.values()))):
+        row: list[str] = []
+        for hits in sides.values():
+            hit = hits[rank] if rank < len(hits) else None
+            row += [f"{hit.score:.3f}", hit.id, one_line(hit.text)] if hit else ["", "", ""]
+        table.add_row(*row)
+    return table

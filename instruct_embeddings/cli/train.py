@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from instruct_embeddings.cli.options import DebugOption, JsonOption
-from instruct_embeddings.cli.output import finish, note, progress, reported
+from instruct_embeddings.cli.options import JsonOption, command
+from instruct_embeddings.cli.output import finish, note, plain_table, progress
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.training.plan import Plan
 
 
-@reported
+@command
 def train(
     config: Annotated[
         str | None, typer.Argument(help="A TOML file, or the name of a recipe (--list).")
@@ -61,7 +61,6 @@ def train(
         bool, typer.Option("--list", help="Show the recipes that come with the package.")
     ] = False,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Train an encoder on your own examples.
 
@@ -223,10 +222,7 @@ def _speed(plan: "Plan") -> str:
 
 
 def _table(*heads: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table = plain_table()
     for head in heads:
         words = head in ("source", "memory", "how")
         table.add_column(head, justify="left" if words else "right", overflow="fold")

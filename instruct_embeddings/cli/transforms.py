@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.options import (
-    DebugOption,
     HostOption,
     JsonOption,
     PathOption,
     PortOption,
     StoreOption,
+    command,
 )
-from instruct_embeddings.cli.output import finish, reported
-from instruct_embeddings.cli.places import Place
+from instruct_embeddings.cli.output import finish, plain_table
 from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -28,14 +28,13 @@ KeyArgument = Annotated[str, typer.Argument(help="Key of a transform, or its fir
 
 
 @transforms_app.command("list")
-@reported
+@command
 def list_transforms(
     path: PathOption = None,
     host: HostOption = None,
     port: PortOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """List the stored transforms, damaged ones with their problem."""
     kept = _store(path, host, port, store)
@@ -46,7 +45,7 @@ def list_transforms(
 
 
 @transforms_app.command("show")
-@reported
+@command
 def show(
     key: KeyArgument,
     path: PathOption = None,
@@ -54,7 +53,6 @@ def show(
     port: PortOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Show one transform with its report."""
     one = _named(_store(path, host, port, store), key)
@@ -64,7 +62,7 @@ def show(
 
 
 @transforms_app.command("delete")
-@reported
+@command
 def delete(
     key: KeyArgument,
     path: PathOption = None,
@@ -72,7 +70,6 @@ def delete(
     port: PortOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Delete one transform; the collection is not touched."""
     kept = _store(path, host, port, store)
@@ -83,7 +80,7 @@ def delete(
 
 
 @transforms_app.command("export")
-@reported
+@command
 def export(
     key: KeyArgument,
     target: Annotated[Path, typer.Argument(help="Where to write the copy.")],
@@ -92,7 +89,6 @@ def export(
     port: PortOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Copy one transform out of its store, to move it to another machine."""
     kept = _store(path, host, port, store)
@@ -123,7 +119,7 @@ def _store(
 
     if store is not None:
         return TransformStore(store)
-    return TransformStore(Place.given(path, host, port).store())
+    return TransformStore(Database.from_options(path, host, port).store())
 
 
 def _named(store: "TransformStore", key: str) -> "TransformSummary":
@@ -139,11 +135,9 @@ def _named(store: "TransformStore", key: str) -> "TransformSummary":
 
 
 def _table(summaries: list["TransformSummary"]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table = plain_table()
     for head in ("key", "instruction", "guide", "collection", "created", "on held-out rows"):
         table.add_column(head, overflow="fold")
     for one in summaries:

@@ -4,15 +4,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from http.client import NOT_FOUND
 from math import inf
 from ssl import SSLContext
 from typing import Any
+from urllib.parse import quote
 
 import chromadb
 import httpcore
 import httpx
 from chromadb.api import ClientAPI
 from chromadb.config import Settings
+from chromadb.errors import NotFoundError
 
 from chroma_instruct_embeddings.errors import is_of_the_connection, malformed, reason
 from instruct_embeddings._redaction import redact
@@ -65,10 +68,15 @@ def http_client(
 
     def connect() -> ClientAPI:
         with suppress(httpx.ConnectError):  # which Chroma tells in its own words
-            alive = f"http{'s' * ssl}://{address}/api/v2/heartbeat"
+            api = f"http{'s' * ssl}://{address}/api/v2"
             with httpx.Client(headers=dict(headers or {})) as probe:
                 limit(probe, timeout)
-                probe.get(alive)
+                probe.get(f"{api}/heartbeat")
+                tenant = names.get("tenant", "")
+                # Chroma would leave the connection of a client open whose tenant is not there.
+                there = f"{api}/tenants/{quote(tenant, safe='')}"
+                if tenant and probe.get(there).status_code == NOT_FOUND:
+                    raise NotFoundError(f"Tenant [{tenant}] not found")
         try:
             return chromadb.HttpClient(
                 host, port, ssl=ssl, headers=dict(headers or {}), settings=settings, **names
@@ -81,12 +89,22 @@ def http_client(
     with reachable(address, timeout):
         # Chroma's client asks for the tenant at once, when no limit can be set yet.
         client = _within(timeout, connect)
-    # Chroma has no setting for it; this is the only place that reaches behind its client.
-    behind: Any = client
-    clients = (behind, behind._admin_client)
-    for session in {id(one._server._session): one._server._session for one in clients}.values():
+    for session in _sessions(client):  # Chroma has no setting for it
         limit(session, timeout)
     return client
+
+
+def close_client(client: ClientAPI) -> None:
+    """Close all connections to a server; Chroma's own `close()` leaves those for administration."""
+    for session in _sessions(client):
+        session.close()
+
+
+def _sessions(client: ClientAPI) -> list[httpx.Client]:
+    # This is the only place that reaches behind Chroma's client.
+    behind: Any = client
+    clients = (behind, behind._admin_client)
+    return list({id(one._server._session): one._server._session for one in clients}.values())
 
 
 def _within(timeout: float, connect: Callable[[], ClientAPI]) -> ClientAPI:

@@ -17,7 +17,7 @@ from instruct_embeddings import InstructEncoder
 from tests.faults.conftest import Inject
 from tests.faults.ledger import Fault
 from tests.models import WORDS, tiny_checkpoint
-from tests.unit.cli.test_restoring import tear
+from tests.unit.cli.test_rebuild import tear
 
 pytestmark = pytest.mark.faults
 
@@ -71,11 +71,12 @@ def model() -> str:
     return str(tiny_checkpoint())
 
 
-def run_whole(database: Path) -> dict[str, int]:
-    """Index to the end; what the command tells."""
-    done = subprocess.run(command(database), capture_output=True, check=True, env=os.environ)
-    told: dict[str, int] = json.loads(done.stdout)
-    return told
+def run_whole(database: Path, *options: str) -> dict[str, int]:
+    """Index to the end; what the command prints."""
+    whole = [*command(database), *options]
+    done = subprocess.run(whole, capture_output=True, check=True, env=os.environ)
+    document: dict[str, int] = json.loads(done.stdout)
+    return document
 
 
 def check(fault: Fault, database: Path) -> None:
@@ -106,17 +107,19 @@ def test_an_index_that_is_killed_goes_on_without_a_double_or_a_loss(
         assert killed == [-9, -9, -9]
         before = written(database)
         assert 600 <= before < ROWS
-        told = run_whole(database)
-        fault.count(wrong=(told["skipped"], told["added"]) != (before, ROWS - before))
+        done = run_whole(database)
+        fault.count(wrong=(done["skipped"], done["added"]) != (before, ROWS - before))
         check(fault, database)
 
 
-def test_an_index_that_chroma_had_half_written_is_made_again(
+def test_an_index_that_chroma_had_half_written_is_refused_and_rebuilt(
     database: Path, inject: Inject
 ) -> None:
     """The files as a kill in that moment leaves them; it lasts too short to be met each time."""
     run_whole(database)
     tear(database)
     with inject("index: killed while Chroma writes its own index") as fault:
-        fault.count(wrong=run_whole(database)["restored"] == 0)
+        refused = subprocess.run(command(database), capture_output=True, text=True, check=False)
+        fault.count(wrong=refused.returncode != 1 or "--rebuild" not in refused.stderr)
+        fault.count(wrong=run_whole(database, "--rebuild")["added"] != ROWS)
         check(fault, database)

@@ -12,8 +12,8 @@ import pytest
 from chroma_instruct_embeddings import ChromaVectors
 from chroma_instruct_embeddings.client import http_client
 from instruct_embeddings.cli import encoders, indexing
+from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.index import run_index
-from instruct_embeddings.cli.places import Place
 from instruct_embeddings.cli.records import Reader
 from instruct_embeddings.errors import CollectionError, UnreachableCollectionError
 from instruct_embeddings.retrieval import InstructRetriever
@@ -64,8 +64,8 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill(proxy: Proxy, name: str, rows: Path) -> int:
     """Index the rows as the command does; how many are there then."""
-    place = Place(host=HOST, port=proxy.port, timeout=5.0)
-    found: int = run_index(place, name, [rows], Reader(), None)["rows"]
+    with Database(host=HOST, port=proxy.port, timeout=5.0) as database:
+        found: int = run_index(database, name, [rows], Reader(), None)["rows"]
     return found
 
 
@@ -147,8 +147,8 @@ def test_a_port_that_says_nothing_is_an_error_after_the_timeout(inject: Inject) 
     with inject("a port accepts connections and says nothing") as fault, socket.socket() as silent:
         silent.bind((HOST, 0))
         silent.listen()
-        place = Place(host=HOST, port=silent.getsockname()[1], timeout=0.3)
-        for call in (place.client, lambda: place.collection("rows")):
+        database = Database(host=HOST, port=silent.getsockname()[1], timeout=0.3)
+        for call in (database.client, lambda: database.collection("rows")):
             error = fault.ask(call, None)
             assert isinstance(error, UnreachableCollectionError)
             assert "within 0.3 seconds (ReadTimeout" in str(error)

@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.cli.demo.corpus import read_corpus, sample_corpus
-from instruct_embeddings.cli.demo.questions import TICKET_QUESTIONS, Aspect
+from instruct_embeddings.cli.demo_corpus import (
+    TICKET_QUESTIONS,
+    Aspect,
+    read_corpus,
+    sample_corpus,
+)
 from instruct_embeddings.errors import DataError
 
 

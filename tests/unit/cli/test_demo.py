@@ -1,14 +1,10 @@
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from instruct_embeddings._types import Metadata
-from instruct_embeddings.cli.demo.corpus import read_corpus
-from instruct_embeddings.cli.demo.measure import Everything
-from instruct_embeddings.cli.demo.questions import TICKET_CONSTRAINTS, Aspect, Constrained
+from instruct_embeddings.cli.demo import label_precision
+from instruct_embeddings.cli.demo_corpus import TICKET_CONSTRAINTS, Constrained, read_corpus
 from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.cli.conftest import Run
@@ -81,12 +77,12 @@ def test_all_three_rankings_are_measured_and_shown(
 
 def test_precision_counts_the_ten_closest_other_rows() -> None:
     vectors = unit_rows(np.repeat(np.eye(2, 4, dtype=np.float32), 12, axis=0))
-    animals: list[Metadata] = [{"animal": "cat"}] * 12 + [{"animal": "dog"}] * 11 + [{}]
-    rows = Everything(vectors, ["row"] * 24, animals, range(24))
-    fitted = SimpleNamespace(score=lambda row, stored: (row @ stored.T)[0])
-    doggish = SimpleNamespace(score=lambda row, stored: stored @ vectors[-1])
-    instant: Any = SimpleNamespace(ranker=lambda text, vector, instruction: doggish)
-    found = rows.precision(Aspect("animal", "Which animal?"), instant, cast(Any, fitted))
+    labels = [*[frozenset({"cat"})] * 12, *[frozenset({"dog"})] * 11, frozenset[str]()]
+    doggish = np.tile(vectors @ vectors[-1], (23, 1))
+    similar = vectors[:23] @ vectors.T
+    found = label_precision(
+        labels, range(23), {"generic": similar, "instant": doggish, "fitted": similar}
+    )
     assert found is not None
     assert found["generic"] == found["fitted"]
     # A dog finds ten of the ten other dogs and one row without a label; a cat finds ten cats.

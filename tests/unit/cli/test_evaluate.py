@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings.cli.judged import read_questions
+from instruct_embeddings.cli.evaluate import read_questions
 from instruct_embeddings.errors import DataError
 from tests.unit.cli.conftest import ANIMALS, MOODS, Run
 

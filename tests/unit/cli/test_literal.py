@@ -1,11 +1,15 @@
 """What the commands print is what is stored: no markup, no emoji, nothing that a terminal obeys."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
+from instruct_embeddings.cli.output import Printable
 from tests.unit.cli.conftest import Run
 
 At = Callable[..., list[str]]
@@ -75,3 +79,14 @@ def test_controls_of_direction_and_of_terminals_are_replaced(
     data = run("query", "left", *at(tmp_path / "db"), "--json")
     assert not set(data.stdout) & set("\u202e\u202c\u2066\u2069\u200f\x1b\x9b")
     assert data.json["generic"][0]["text"] == HOSTILE
+
+
+def test_a_table_keeps_its_own_styles_and_none_of_its_texts() -> None:
+    table = Table()
+    table.add_column("text", style="red")
+    table.add_row("hostile \x1b[2J")
+    page = io.StringIO()
+    Console(file=page, force_terminal=True, width=40).print(Printable(table))
+    assert "\x1b[31m" in page.getvalue()
+    assert "\x1b[2J" not in page.getvalue()
+    assert "hostile �[2J" in page.getvalue()

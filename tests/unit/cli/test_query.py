@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.cli.places import Place, new_collection
+from instruct_embeddings.cli.database import Database
 from tests.unit.cli.conftest import Run
 
 At = Callable[..., list[str]]
@@ -123,7 +123,9 @@ def test_usage_errors_exit_with_2(run: Run, farm: Path, at: At, extra: list[obje
 
 
 def test_an_empty_collection_is_an_error(run: Run, tmp_path: Path, at: At) -> None:
-    new_collection(Place(tmp_path).client(create=True), "zoo", "tiny")
+    database = Database(tmp_path)
+    database.client(create=True)
+    database.create("zoo", "tiny")
     for command in (["query", "dog"], ["adapt", QUESTION, "--metadata-key", "animal"]):
         ran = run(*command, *at(tmp_path))
         assert (ran.code, ran.stdout) == (1, "")

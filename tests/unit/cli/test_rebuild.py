@@ -1,4 +1,4 @@
-"""An index whose writing was cut off is noticed before Chroma reads it, and made again."""
+"""An index whose writing was cut off is noticed before Chroma loads it, and `index --rebuild`."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import encoders, restoring
-from instruct_embeddings.cli.restoring import is_damaged
+from instruct_embeddings.cli import damage, encoders
+from instruct_embeddings.cli.damage import is_damaged
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -24,18 +24,18 @@ FILL = """
 import sys, chromadb
 from instruct_embeddings.testing import TinyEncoder
 collection = chromadb.PersistentClient(sys.argv[1]).create_collection(
-    "zoo", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None,
-    metadata={"instruct_embeddings:model": "tiny"},
+    "zoo", configuration={"hnsw": {"space": "l2"}}, embedding_function=None,
+    metadata={"instruct_embeddings:model": "tiny", "owner": "me"},
 )
 for start in range(0, int(sys.argv[2]), 300):
     texts = [f"text {row}" for row in range(start, start + 300)]
     collection.add(ids=[text[5:] for text in texts], embeddings=TinyEncoder().encode(texts),
-                   documents=texts if sys.argv[3] == "texts" else None)
+                   documents=texts)
 """
 
 
-def fill(database: Path, *, texts: bool = True) -> None:
-    arguments = [str(database), str(ROWS), "texts" if texts else "none"]
+def fill(database: Path) -> None:
+    arguments = [str(database), str(ROWS)]
     subprocess.run([sys.executable, "-c", FILL, *arguments], check=True)
 
 
@@ -57,7 +57,7 @@ def cut_pickle(database: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restoring, "_PATIENCE", 0.01)
+    monkeypatch.setattr(damage, "_PATIENCE", 0.01)
 
 
 @pytest.fixture
@@ -80,26 +80,39 @@ def check(database: Path, rows: int) -> None:
     assert found["ids"] == [["7"]]
 
 
-@pytest.mark.parametrize("damage", [tear, cut_pickle])
-def test_a_damaged_index_is_made_again_and_indexing_goes_on(
-    damage: Callable[[Path], Path], tmp_path: Path, run: Run, at: At, file: Path
+@pytest.mark.parametrize("damaged", [tear, cut_pickle])
+def test_a_damaged_index_is_named_with_the_command_that_rebuilds_it(
+    damaged: Callable[[Path], Path], tmp_path: Path, run: Run, at: At, file: Path
 ) -> None:
     database = tmp_path / "db"
     fill(database)
-    damage(database)
-    asked = run("query", "text 7", *at(database))
-    assert asked.code == 1
-    assert "killed while Chroma wrote it" in asked.stderr
-    ran = run("index", file, *at(database), "--json")
-    assert (ran.code, ran.json["restored"], ran.json["added"]) == (0, ROWS, 50)
-    assert "all stored texts are embedded again" in ran.stderr
+    damaged(database)
+    for command in (["query", "text 7"], ["index", file]):
+        ran = run(*command, *at(database))
+        assert ran.code == 1
+        assert "killed while Chroma wrote it" in ran.stderr
+        assert f"index FILE --rebuild --path {database} --collection zoo" in ran.stderr
+    ran = run("index", file, "--rebuild", *at(database), "--json")
+    assert (ran.code, ran.json["rebuilt"], ran.json["added"]) == (0, True, ROWS + 50)
     check(database, ROWS + 50)
-    assert not list(database.glob("*.damaged"))
     assert run("query", "text 7", *at(database)).code == 0
-    assert run("index", file, *at(database), "--json").json["restored"] == 0
+    assert run("index", file, *at(database), "--json").json["skipped"] == ROWS + 50
 
 
-def test_restoring_that_is_interrupted_goes_on(
+def test_an_intact_collection_is_rebuilt_with_its_distance_and_metadata(
+    tmp_path: Path, run: Run, at: At, file: Path
+) -> None:
+    database = tmp_path / "db"
+    fill(database)
+    file.write_text("\n".join(file.read_text().splitlines()[:9]), encoding="utf-8")
+    assert run("index", file, "--rebuild", *at(database), "--json").json["rows"] == 9
+    [found] = chromadb.PersistentClient(str(database)).list_collections()
+    assert (found.name, found.count()) == ("zoo", 9)
+    assert found.configuration_json["hnsw"]["space"] == "l2"
+    assert found.metadata["owner"] == "me"
+
+
+def test_a_rebuild_that_is_interrupted_keeps_the_old_collection_and_goes_on(
     tmp_path: Path, run: Run, at: At, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(TinyEncoder):
@@ -110,27 +123,25 @@ def test_restoring_that_is_interrupted_goes_on(
 
     database = tmp_path / "db"
     fill(database)
-    tear(database)
-    monkeypatch.setattr(restoring, "_PAGE", 300)
+    rebuild = ["index", file, "--rebuild", *at(database)]
     with monkeypatch.context() as patch:
         patch.setattr(encoders, "load_encoder", lambda model=None: Interrupted("tiny"))
-        assert run("index", file, *at(database)).code == 130
-    assert run("query", "text 7", *at(database)).code == 1
-    ran = run("index", file, *at(database), "--json")
-    assert (ran.json["restored"], ran.json["rows"]) == (ROWS - 600, ROWS + 50)
+        assert run(*rebuild).code == 130
+    check(database, ROWS)
+    ran = run(*rebuild, "--json")
+    assert (ran.json["skipped"], ran.json["rows"]) == (1024, ROWS + 50)
     check(database, ROWS + 50)
 
 
-def test_rows_without_a_text_are_named_since_their_vectors_are_lost(
+def test_files_without_a_row_leave_the_old_collection(
     tmp_path: Path, run: Run, at: At, file: Path
 ) -> None:
     database = tmp_path / "db"
-    fill(database, texts=False)
-    aside = tear(database)
-    ran = run("index", file, *at(database))
-    assert ran.code == 1
-    assert "rows of 'zoo' have no text, such as '0'" in ran.stderr
-    assert aside.with_name(aside.name + ".damaged").is_dir()
+    fill(database)
+    file.write_text("{}", encoding="utf-8")
+    ran = run("index", file, "--rebuild", "--skip-bad", *at(database))
+    assert (ran.code, "The collection was left as it is" in ran.stderr) == (1, True)
+    check(database, ROWS)
 
 
 def test_an_index_that_was_written_to_its_end_is_left_alone(tmp_path: Path) -> None:
@@ -150,5 +161,5 @@ def test_an_index_that_is_being_written_is_not_a_damaged_one(
     vectors = tear(database) / "data_level0.bin"
     collection = chromadb.PersistentClient(str(database)).get_collection("zoo")
     assert is_damaged(database, collection)
-    monkeypatch.setattr(restoring.time, "sleep", lambda seconds: vectors.touch())
+    monkeypatch.setattr(damage.time, "sleep", lambda seconds: vectors.touch())
     assert not is_damaged(database, collection)

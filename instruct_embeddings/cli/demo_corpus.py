@@ -3,20 +3,13 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from random import Random
 
-from instruct_embeddings.cli.demo.questions import (
-    INSTRUCTIONS,
-    TICKET_QUESTIONS,
-    Aspect,
-    Question,
-    instruction_for,
-)
 from instruct_embeddings.cli.records import SEPARATOR, Reader, Record
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import DataError
@@ -26,6 +19,61 @@ _MOST_LABELS = 50
 _QUESTION_CHARACTERS = 300
 _FEWEST_QUESTIONS, _MOST_QUESTIONS = 3, 20
 _COMMON = 10
+_INSTRUCTIONS = {
+    "area": "Which part of the product is it about?",
+    "problem": "What kind of problem is reported?",
+    "tone": "How does the customer sound?",
+    "urgency": "How soon is an answer needed?",
+}
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """One respect in which texts are compared.
+
+    Attributes:
+        key: Metadata key that holds its labels; None where there are none.
+        instruction: The plain sentence that asks for it.
+        separator: What separates several labels of one row, or None.
+    """
+
+    key: str | None
+    instruction: str
+    separator: str | None = None
+
+    def labels(self, metadata: Mapping[str, object]) -> frozenset[str]:
+        """The labels of a row."""
+        value = None if self.key is None else metadata.get(self.key)
+        if value is None:
+            return frozenset()
+        return frozenset(part.strip() for part in str(value).split(self.separator or "\0"))
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """A question whose instruction states a constraint, and how a hit is judged.
+
+    Attributes:
+        text: What is asked.
+        topic: Key and label of what it is about.
+        instruction: The constraint.
+        named: Key and label of what the constraint names.
+        unwanted: Whether that is excluded.
+    """
+
+    text: str
+    topic: tuple[str, str]
+    instruction: str
+    named: tuple[str, str]
+    unwanted: bool = False
+
+    def on_topic(self, metadata: Mapping[str, object]) -> bool:
+        """Whether a row is about what was asked."""
+        return metadata.get(self.topic[0]) == self.topic[1]
+
+    def satisfied(self, metadata: Mapping[str, object]) -> bool:
+        """Whether a row obeys the constraint."""
+        return (metadata.get(self.named[0]) == self.named[1]) != self.unwanted
 
 
 @dataclass(frozen=True)
@@ -37,16 +85,60 @@ class Corpus:
         source: Where the texts come from.
         records: Rows to store.
         aspects: Respects in which they are compared.
-        questions: Queries; not among the rows.
-        written: Whether the questions were written, or are rows held out.
+        questions: Queries with their labels; not among the rows.
+        constraints: Queries with constraints.
     """
 
     name: str
     source: Path
     records: Sequence[Record]
     aspects: Sequence[Aspect]
-    questions: Sequence[Question]
-    written: bool
+    questions: Sequence[Record]
+    constraints: Sequence[Constrained] = ()
+
+
+def _ticket(text: str, area: str, problem: str, tone: str, urgency: str) -> Record:
+    labels = {"area": area, "problem": problem, "tone": tone, "urgency": urgency}
+    return Record("", text, labels)
+
+
+TICKET_QUESTIONS = (
+    _ticket(
+        "Thanks for the lovely product! Would you consider invoices in euros one day?",
+        "billing",
+        "feature request",
+        "friendly",
+        "can wait",
+    ),
+    _ticket(
+        "After last night's sync half of our folder has vanished. Could we have lost it for good? "
+        "The audit starts in an hour.",
+        "file sync",
+        "lost data",
+        "worried",
+        "right now",
+    ),
+    _ticket(
+        "The app on my phone takes ages to open a board, and I have had enough of it!",
+        "mobile app",
+        "slow performance",
+        "angry",
+        "can wait",
+    ),
+)
+
+_SLOW = ("problem", "slow performance")
+_REPORTS = ("area", "reports")
+_HOW_TO = ("problem", "how-to question")
+# Written with the answers known; the last one is there because it is not obeyed.
+TICKET_CONSTRAINTS = (
+    Constrained("it is slow", _SLOW, "Only reports.", _REPORTS),
+    Constrained("it is slow", _SLOW, "Exclude anything about reports.", _REPORTS, unwanted=True),
+    Constrained(
+        "the app on my phone", ("area", "mobile app"), "Only angry customers.", ("tone", "angry")
+    ),
+    Constrained("invoices", ("area", "billing"), "Only how-to questions.", _HOW_TO),
+)
 
 
 def sample_corpus() -> Path:
@@ -55,8 +147,8 @@ def sample_corpus() -> Path:
     Raises:
         DataError: It is in neither place.
     """
-    packaged = Path(__file__).parents[1] / "data" / "tickets.jsonl"
-    checkout = Path(__file__).parents[3] / "examples" / "data" / "tickets.jsonl"
+    packaged = Path(__file__).parent / "data" / "tickets.jsonl"
+    checkout = Path(__file__).parents[2] / "examples" / "data" / "tickets.jsonl"
     for file in (packaged, checkout):
         if file.is_file():
             return file
@@ -89,19 +181,19 @@ def read_corpus(
         aspects = [Aspect(None, check_instruction(text)) for text in instructions]
     else:
         aspects = [_aspect(key, records) for key in label_keys or _default_keys(records, source)]
-    questions: Sequence[Question] = TICKET_QUESTIONS
-    if file is not None:
-        asked = _held_out(records, aspects)
-        held = {record.id for record in asked}
-        records = [record for record in records if record.id not in held]
-        questions = [_question(record) for record in asked]
-    name = _name(source, records)
-    return Corpus(name, source, records, aspects, questions, written=file is None)
+    if file is None:
+        name = _name(source, records)
+        return Corpus(name, source, records, aspects, TICKET_QUESTIONS, TICKET_CONSTRAINTS)
+    held_out = _held_out(records, aspects)
+    names = {record.id for record in held_out}
+    records = [record for record in records if record.id not in names]
+    questions = [replace(one, text=_shortened(one.text)) for one in held_out]
+    return Corpus(_name(source, records), source, records, aspects, questions)
 
 
 def _default_keys(records: Sequence[Record], source: Path) -> list[str]:
     keys = list(dict.fromkeys(key for record in records for key in record.metadata))
-    chosen = [key for key in [*INSTRUCTIONS, *keys] if _is_label(key, records)]
+    chosen = [key for key in [*_INSTRUCTIONS, *keys] if _is_label(key, records)]
     if not chosen:
         raise DataError(
             f"No key of {source} has 2 to {_MOST_LABELS} different values in half of its rows, so "
@@ -123,8 +215,10 @@ def _aspect(key: str, records: Sequence[Record]) -> Aspect:
         raise DataError(
             f"No row has the key {key!r}; there are: {', '.join(keys)}. Name one with --label-key."
         )
+    words = key.rpartition(".")[2].replace("_", " ").replace("-", " ")
     several = any(SEPARATOR in value for value in values)
-    return Aspect(key, instruction_for(key), SEPARATOR if several else None)
+    instruction = _INSTRUCTIONS.get(key, f"What is its {words}?")
+    return Aspect(key, instruction, SEPARATOR if several else None)
 
 
 def _held_out(records: Sequence[Record], aspects: Sequence[Aspect]) -> list[Record]:
@@ -148,9 +242,8 @@ def _held_out(records: Sequence[Record], aspects: Sequence[Aspect]) -> list[Reco
     return Random(0).sample(pool, min(wanted, len(pool)))
 
 
-def _question(record: Record) -> Question:
-    text = textwrap.shorten(record.text, _QUESTION_CHARACTERS, placeholder="")
-    return Question(text, record.metadata)
+def _shortened(text: str) -> str:
+    return textwrap.shorten(text, _QUESTION_CHARACTERS, placeholder="")
 
 
 def _name(source: Path, records: Sequence[Record]) -> str:

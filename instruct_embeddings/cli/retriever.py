@@ -1,4 +1,4 @@
-"""What `query`, `explain` and `evaluate` share: opening a collection with its stored transforms."""
+"""What `query`, `explain` and `evaluate` share: a retriever of a collection, and filters."""
 
 import json
 from pathlib import Path
@@ -8,31 +8,31 @@ import typer
 
 from instruct_embeddings._extras import require
 from instruct_embeddings.cli import encoders
-from instruct_embeddings.cli.encoders import TextEncoder
+from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.output import note
-from instruct_embeddings.cli.places import Place, check_model
 from instruct_embeddings.errors import GuideError
 
 if TYPE_CHECKING:
+    from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import CollectionInfo
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
 
 def open_retriever(
-    place: Place,
-    name: str,
-    store: Path,
+    database: Database,
+    collection: str,
+    store: Path | None,
     model: str | None,
     *instructions: str | None,
     fitted: bool = True,
-) -> tuple["InstructRetriever", TextEncoder]:
+) -> tuple["InstructRetriever", "InstructEncoder"]:
     """A retriever of stored transforms, and the encoder of its queries.
 
     Args:
-        place: The database.
-        name: Name of the collection.
-        store: Folder of the transforms.
+        database: Where the collection is.
+        collection: Its name.
+        store: Folder of the transforms; None for that of the database.
         model: Name of the sentence encoder, None for the default one.
         instructions: Instructions that will be asked under; None is none.
         fitted: Whether their transforms have to be stored, and are used whatever their reports say;
@@ -47,15 +47,16 @@ def open_retriever(
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
-    kept = TransformStore(store)
-    opened = place.collection(name)
+    folder = database.store(store)
+    kept = TransformStore(folder)
+    opened = database.collection(collection)
     vectors = ChromaVectors(opened)
     info = vectors.info()
     for instruction in instructions:
         if instruction is not None and fitted:
-            _check_stored(kept, instruction, info, place)
+            _check_stored(kept, folder, instruction, info, database)
     encoder = encoders.load_encoder(model)
-    if not check_model(opened.metadata, name, encoder.name):
+    if not check_model(opened.metadata, collection, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
     instant = None if fitted else encoders.load_instant()
     return InstructRetriever(vectors, store=kept, instant=instant, force=fitted), encoder
@@ -79,7 +80,11 @@ def read_filter(where: str | None) -> dict[str, Any] | None:
 
 
 def _check_stored(
-    store: "TransformStore", instruction: str, info: "CollectionInfo", place: Place
+    store: "TransformStore",
+    folder: Path,
+    instruction: str,
+    info: "CollectionInfo",
+    database: Database,
 ) -> None:
     """Stop where no transform of the instruction is stored for the collection.
 
@@ -97,6 +102,6 @@ def _check_stored(
         also = f", and {damaged} damaged (see: transforms list)" if damaged else ""
         raise GuideError(
             f'No transform is stored for "{instruction}" and the collection {info.name!r}; stored '
-            f"are: {listed}{also} (in {store.path}). Fit one with: instruct-embeddings adapt "
-            f'"{instruction}" {place.flags} --collection {info.name}'
+            f"are: {listed}{also} (in {folder}). Fit one with: instruct-embeddings adapt "
+            f'"{instruction}" {database.flags} --collection {info.name}'
         )

@@ -1,4 +1,4 @@
-"""Where a collection lives: a folder or a running Chroma server."""
+"""Chroma databases: a folder or a running server."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.cli.restoring import refuse_damaged
+from instruct_embeddings.cli.damage import is_damaged
 from instruct_embeddings.errors import (
     CollectionError,
     CollectionMismatchError,
@@ -29,9 +29,9 @@ MODEL_KEY = "instruct_embeddings:model"
 _DEFAULT_PORT = 8000
 
 
-@dataclass(frozen=True)
-class Place:
-    """A Chroma database.
+@dataclass
+class Database:
+    """A Chroma database; a context manager, which closes its connections.
 
     Attributes:
         path: Folder of a persistent database, or None for a server.
@@ -39,7 +39,7 @@ class Place:
         port: Port of that server.
         ssl: Whether it is reached by https.
         tenant: Tenant of the database; None for Chroma's default.
-        database: Database of the tenant; None for Chroma's default.
+        name: Database of the tenant; None for Chroma's default.
         headers: Names and values for the server; never shown, since they may hold secrets.
         timeout: Most seconds to wait for an answer of the server; None for the default.
     """
@@ -49,12 +49,13 @@ class Place:
     port: int = _DEFAULT_PORT
     ssl: bool = False
     tenant: str | None = None
-    database: str | None = None
+    name: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout: float | None = None
+    _client: "ClientAPI | None" = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
-    def given(
+    def from_options(
         cls,
         path: Path | None,
         host: str | None,
@@ -65,8 +66,8 @@ class Place:
         database: str | None = None,
         header: Sequence[str] | None = None,
         timeout: float | None = None,
-    ) -> "Place":
-        """The place that the options of a command name.
+    ) -> "Database":
+        """The database that the options of a command name.
 
         Raises:
             typer.BadParameter: Not exactly one of a folder and a host is named, an option goes with
@@ -97,25 +98,37 @@ class Place:
 
     @property
     def flags(self) -> str:
-        """The options that name this place on a command line."""
+        """The options that name it on a command line."""
         if self.path is not None:
             words = ["--path", str(self.path)]
         else:
             words = ["--host", str(self.host), "--port", str(self.port), *["--ssl"] * self.ssl]
-        for name, value in (("--tenant", self.tenant), ("--database", self.database)):
+        for name, value in (("--tenant", self.tenant), ("--database", self.name)):
             words += [name, value] if value else []
         return shlex.join(words)
 
     def store(self, given: Path | None = None) -> Path:
-        """Folder of the fitted transforms: the given one, or the default of this place."""
+        """Folder of the fitted transforms: the given one, or the default of this database."""
         if given is not None:
             return given
         if self.path is not None:
             return self.path / "instruct-transforms"
         return _cache_folder() / "instruct-embeddings" / f"{quote(str(self.host), '')}_{self.port}"
 
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None and self.path is None:
+            require("chroma_instruct_embeddings.client").close_client(self._client)
+        self._client = None
+
     def client(self, *, create: bool = False) -> "ClientAPI":
-        """Connect.
+        """Connect, if that was not done yet.
 
         Args:
             create: Make a folder that does not hold a database yet into one.
@@ -123,32 +136,34 @@ class Place:
         Raises:
             CollectionError: There is no database there, or no server answers.
         """
+        if self._client is None:
+            settings = require("chromadb.config", extra="chroma").Settings(
+                anonymized_telemetry=False
+            )
+            if self.path is None:
+                self._client = self._server(settings)
+            else:
+                self._client = self._folder(self.path, settings, create=create)
+        return self._client
+
+    def _folder(self, path: Path, settings: "Settings", *, create: bool) -> "ClientAPI":
         chromadb = require("chromadb", extra="chroma")
-        settings = chromadb.config.Settings(anonymized_telemetry=False)
-        if self.path is None:
-            return self._server(settings)
-        if not create and not (self.path / "chroma.sqlite3").is_file():
+        if not create and not (path / "chroma.sqlite3").is_file():
             raise CollectionError(
-                f"There is no Chroma database in {str(self.path)!r}: a folder with a file "
+                f"There is no Chroma database in {str(path)!r}: a folder with a file "
                 "chroma.sqlite3 is expected. Name that folder with --path, or make one with: "
-                f"instruct-embeddings index FILE --path {self.path} --collection NAME"
+                f"instruct-embeddings index FILE --path {path} --collection NAME"
             )
         try:
-            folder: ClientAPI = chromadb.PersistentClient(
-                str(self.path), settings=settings, **self._names
+            client: ClientAPI = chromadb.PersistentClient(
+                str(path), settings=settings, **self._names
             )
         except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
             raise CollectionError(
-                f"The Chroma database in {str(self.path)!r} cannot be opened: {exc}. Check that "
+                f"The Chroma database in {str(path)!r} cannot be opened: {exc}. Check that "
                 f"the folder can be written and was made by Chroma{self._check_names}."
             ) from exc
-        return folder
-
-    def reached(self) -> AbstractContextManager[None]:
-        """For requests that belong to no collection: an error of this place where none answers."""
-        client = require("chroma_instruct_embeddings.client", extra="chroma")
-        found: AbstractContextManager[None] = client.reachable(str(self), self.timeout)
-        return found
+        return client
 
     def _server(self, settings: "Settings") -> "ClientAPI":
         chroma = require("chroma_instruct_embeddings.client", extra="chroma")
@@ -174,7 +189,7 @@ class Place:
 
     @property
     def _names(self) -> dict[str, str]:
-        named = {"tenant": self.tenant, "database": self.database}
+        named = {"tenant": self.tenant, "database": self.name}
         return {name: value for name, value in named.items() if value}
 
     @property
@@ -182,11 +197,18 @@ class Place:
         named = ", ".join(f"{name} {value!r}" for name, value in self._names.items())
         return f", or check {named}" if named else ""
 
+    def reached(self) -> AbstractContextManager[None]:
+        """For requests that belong to no collection: an error of this database if none answers."""
+        client = require("chroma_instruct_embeddings.client", extra="chroma")
+        found: AbstractContextManager[None] = client.reachable(str(self), self.timeout)
+        return found
+
     def collection(self, name: str) -> "Collection":
         """Open an existing collection.
 
         Raises:
-            CollectionError: There is none of that name; the message lists those that exist.
+            CollectionError: There is none of that name; the message lists those that exist. Or its
+                index is damaged.
         """
         client = self.client()
         with self.reached():
@@ -201,36 +223,72 @@ class Place:
         with self.reached():
             # Vectors are always given, so the recorded embedding function need not be built.
             found = client.get_collection(name, embedding_function=None)
-        if self.path is not None:
-            refuse_damaged(self.path, found)
+        self.check_index(found)
         return found
 
+    def find(self, name: str) -> "Collection | None":
+        """A collection, if there is one of that name; its index is not looked at."""
+        client, errors = self.client(), require("chromadb.errors", extra="chroma")
+        with self.reached():
+            try:
+                return client.get_collection(name, embedding_function=None)
+            except errors.NotFoundError:
+                return None
 
-def existing_collection(client: "ClientAPI", name: str) -> "Collection | None":
-    """A collection, if there is one of that name."""
-    errors = require("chromadb.errors", extra="chroma")
-    try:
-        return client.get_collection(name, embedding_function=None)
-    except errors.NotFoundError:
-        return None
+    def create(self, name: str, model: str, *, like: "Collection | None" = None) -> "Collection":
+        """Create a collection that records its model, or open it where there is one.
 
+        Args:
+            name: Its name.
+            model: Name of the model that will fill it.
+            like: A collection whose distance and metadata it shall have; by default it is for
+                cosine similarity.
 
-def new_collection(client: "ClientAPI", name: str, model: str) -> "Collection":
-    """Open a collection, or create one for cosine similarity that records its model.
+        Raises:
+            CollectionError: The name is not one that Chroma accepts.
+        """
+        client, errors = self.client(), require("chromadb.errors", extra="chroma")
+        space = "cosine"
+        metadata: dict[str, Any] = {}
+        if like is not None:
+            space = (like.configuration_json.get("hnsw") or {}).get("space", space)
+            # Settings of the index that older versions of Chroma kept there are no metadata.
+            found = (like.metadata or {}).items()
+            metadata = {key: value for key, value in found if not key.startswith("hnsw:")}
+        configuration: Any = {"hnsw": {"space": space}}
+        with self.reached():
+            try:
+                return client.get_or_create_collection(
+                    name,
+                    embedding_function=None,
+                    configuration=configuration,
+                    metadata={**metadata, MODEL_KEY: model},
+                )
+            except (ValueError, errors.ChromaError) as exc:
+                raise CollectionError(f"The collection {name!r} cannot be opened: {exc}") from exc
 
-    Raises:
-        CollectionError: The name is not one that Chroma accepts.
-    """
-    errors = require("chromadb.errors", extra="chroma")
-    try:
-        return client.get_or_create_collection(
-            name,
-            embedding_function=None,
-            configuration={"hnsw": {"space": "cosine"}},
-            metadata={MODEL_KEY: model},
-        )
-    except (ValueError, errors.ChromaError) as exc:
-        raise CollectionError(f"The collection {name!r} cannot be opened: {exc}") from exc
+    def drop_damaged(self, name: str) -> None:
+        """Delete a collection whose index is damaged; nothing where it is not, or there is none."""
+        found = self.find(name)
+        if found is not None and self.path is not None and is_damaged(self.path, found):
+            self.client().delete_collection(name)
+
+    def check_index(self, collection: "Collection") -> None:
+        """Stop before Chroma loads an index that would end this process.
+
+        Args:
+            collection: Nothing was asked of it yet, not even its number of rows.
+
+        Raises:
+            CollectionError: The index is damaged; the message says how it is made again.
+        """
+        if self.path is not None and is_damaged(self.path, collection):
+            raise CollectionError(
+                f"The index of the collection {collection.name!r} in {str(self.path)!r} is damaged:"
+                " a process was killed while Chroma wrote it, and loading it may end this one. "
+                "Embed the rows of your files anew with: instruct-embeddings index FILE --rebuild "
+                f"{self.flags} --collection {shlex.quote(collection.name)}"
+            )
 
 
 def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str) -> bool:

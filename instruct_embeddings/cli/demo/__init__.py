@@ -1,1 +1,0 @@
-"""`demo`: the whole product on a small corpus, or on one of the user's own."""
