@@ -39,11 +39,10 @@ class ComparedHit:
     Attributes:
         id: Identifier in the collection.
         text: Stored text, if any.
-        generic_rank: Place in the generic ranking, from 1; None beyond the ranks looked at.
-        adapted_rank: Place in the ranking under the instruction, likewise.
+        generic_rank: Rank in the generic search, from 1; None beyond `depth`.
+        adapted_rank: Rank under the instruction, likewise.
         generic_score: Cosine with the query.
-        adapted_score: Score under the instruction; None beyond the ranks looked at where no fit
-            answers.
+        adapted_score: Score under the instruction; without a fit None beyond `depth`.
         category: The category it is taken for; None where nothing was fitted.
         probability: Probability of that category; None where categories are clusters.
     """
@@ -187,9 +186,11 @@ class Explanation:
             MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
             ConfigError: The name ends in something else, or no fitted transform answers.
         """
-        from instruct_embeddings.explain.map import draw
+        from instruct_embeddings.explain.figures import save_figure
+        from instruct_embeddings.explain.map import check_map_file, picture
 
-        return draw(self, Path(file))
+        check_map_file(Path(file))
+        return save_figure(picture(self), Path(file))
 
     @printed
     def __str__(self) -> str:

@@ -20,7 +20,6 @@ from instruct_embeddings.explain.figures import (
     check_figure_file,
     find_fonts,
     new_figure,
-    save_figure,
 )
 
 if TYPE_CHECKING:
@@ -45,24 +44,6 @@ _NAME = 30  # letters
 _LEGEND = 160  # letters in a line of the legend
 _COMPACT = 0.6  # spread of a group that is named, in spreads of all rows
 _MIN_ROWS_NAMED = 3
-
-
-def draw(explanation: Explanation, file: Path) -> Path:
-    """Save the map of an explanation.
-
-    Args:
-        explanation: The explanation.
-        file: A name that ends in .png, .svg or .pdf; its folder is made.
-
-    Returns:
-        The file.
-
-    Raises:
-        MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-        ConfigError: The name ends in something else, or there is no map.
-    """
-    check_map_file(file)
-    return save_figure(picture(explanation), file)
 
 
 def check_map_file(file: Path) -> None:

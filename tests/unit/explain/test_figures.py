@@ -8,7 +8,7 @@ from matplotlib import font_manager, get_data_path
 
 from instruct_embeddings.explain import figures
 from instruct_embeddings.explain.figures import find_fonts
-from instruct_embeddings.explain.map import category_colours, draw, legend_entries, picture
+from instruct_embeddings.explain.map import category_colours, legend_entries, picture
 from tests.unit.explain.test_map import Make, make
 
 __all__ = ["make"]  # the fixture
@@ -48,7 +48,7 @@ def test_chinese_names_are_numbered_where_no_font_has_them(
 ) -> None:
     explanation = make(CHINESE, query="我的照片 are gone", instruction="问题是什么?")
     with pytest.warns(UserWarning, match="No installed font .*Noto Sans CJK") as found:
-        draw(explanation, tmp_path / "map.png")
+        explanation.draw(tmp_path / "map.png")
     assert not [one for one in found if "Glyph" in str(one.message)]
     assert found[0].filename == __file__
     with pytest.warns(UserWarning, match="numbers, in the order of the table"):
@@ -73,7 +73,7 @@ def test_no_letter_becomes_a_box(
 ) -> None:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        draw(make(names), tmp_path / "map.svg")
+        make(names).draw(tmp_path / "map.svg")
     assert not [one for one in found if "Glyph" in str(one.message)]
 
 

@@ -17,7 +17,6 @@ from instruct_embeddings.explain import map as explain_map
 from instruct_embeddings.explain.explanation import Category, Cloud, ComparedHit, Explanation
 from instruct_embeddings.explain.map import (
     category_colours,
-    draw,
     legend_entries,
     picture,
     project,
@@ -117,7 +116,7 @@ def test_a_picture_for_a_slide_is_saved(make: Make, tmp_path: Path) -> None:
 def test_drawings_are_saved_by_their_ending(
     make: Make, tmp_path: Path, name: str, begins: bytes
 ) -> None:
-    assert draw(make(), tmp_path / name).read_bytes().startswith(begins)
+    assert make().draw(tmp_path / name).read_bytes().startswith(begins)
 
 
 @pytest.mark.parametrize("name", ["map.jpg", "map", "png"])
