@@ -22,7 +22,7 @@ _MAX_INSTRUCTIONS = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightedRanker:
     """What ranks under one instruction.
 
     Attributes:
@@ -49,36 +49,34 @@ class Composition:
     scores of candidates are added up with the same weights.
 
     Attributes:
-        parts: At least two.
+        rankers: At least two.
     """
 
-    parts: tuple[Part, ...]
+    rankers: tuple[WeightedRanker, ...]
 
     @property
     def collection(self) -> CollectionInfo:
         """The collection of all of them."""
-        return self.parts[0].ranker.collection
+        return self.rankers[0].ranker.collection
 
     @property
     def norms(self) -> Norms:
         """Lengths of the stored vectors."""
-        return self.parts[0].ranker.norms
+        return self.rankers[0].ranker.norms
 
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""
-        return all(part.ranker.order_is_exact for part in self.parts)
+        return all(one.ranker.order_is_exact for one in self.rankers)
 
     @property
     def mix(self) -> float:
         """The largest weight of a rescoring space; 0 where none rescores."""
-        return max(part.ranker.mix for part in self.parts)
+        return max(one.ranker.mix for one in self.rankers)
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries, shape (n, d) to unit rows of shape (n, d)."""
-        folded = [
-            part.weight * part.ranker.fold(vectors, blend * part.blend) for part in self.parts
-        ]
+        folded = [one.weight * one.ranker.fold(vectors, blend * one.blend) for one in self.rankers]
         return unit_rows(_sum(folded))
 
     def score(
@@ -90,21 +88,21 @@ class Composition:
         folded: FloatArray | None = None,
     ) -> FloatArray:
         """Final scores of candidates in [-1, 1], shapes (1, d) and (n, d) to (n,)."""
-        del folded  # of all together: each part scores by its own
+        del folded  # of all together: each scores by its own
         scores = [
-            part.weight * part.ranker.score(query, documents, blend * part.blend)
-            for part in self.parts
+            one.weight * one.ranker.score(query, documents, blend * one.blend)
+            for one in self.rankers
         ]
         return _sum(scores)
 
 
-def compose(parts: Sequence[Part]) -> Part:
-    """Several parts as one, whose blends count within it."""
-    kinds = {part.ranked_by for part in parts}
-    return Part(
-        Composition(tuple(parts)),
+def compose(rankers: Sequence[WeightedRanker]) -> WeightedRanker:
+    """Several rankers as one, whose blends count within it."""
+    kinds = {one.ranked_by for one in rankers}
+    return WeightedRanker(
+        Composition(tuple(rankers)),
         kinds.pop() if len(kinds) == 1 else "mixed",
-        reused=tuple(text for part in parts for text in part.reused),
+        reused=tuple(text for one in rankers for text in one.reused),
     )
 
 

@@ -15,7 +15,7 @@ from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.background import BackgroundFits
-from instruct_embeddings.retrieval.composition import Asked, Part, check_asked, compose
+from instruct_embeddings.retrieval.composition import Asked, WeightedRanker, check_asked, compose
 from instruct_embeddings.retrieval.constraints import (
     CANDIDATES,
     Direction,
@@ -92,7 +92,7 @@ class InstructRetriever:
         Raises:
             ConfigError: The collection, the guide or the store is something else.
         """
-        _check_parts(collection, guide)
+        _check_arguments(collection, guide)
         self.collection = collection
         self.guide = guide
         self.store = _open_store(store)
@@ -259,7 +259,7 @@ class InstructRetriever:
             weights = {check_instruction(instruction): 1.0}
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
-        parts = self._parts(
+        rankers = self._rankers(
             weights,
             unit,
             query,
@@ -268,25 +268,25 @@ class InstructRetriever:
             force=self.force if force is None else force,
             own_blend=blend is None,
         )
-        part = parts[0] if len(parts) == 1 else compose(parts)
+        chosen = rankers[0] if len(rankers) == 1 else compose(rankers)
         directions = self._directions(weights)
-        if part.ranked_by == "generic" and not directions:
+        if chosen.ranked_by == "generic" and not directions:
             return self._generic(vector, request)
         wanted = request.widened(CANDIDATES) if directions else request
-        if part.blend != 1.0:
-            wanted = replace(wanted, blend=request.blend * part.blend)
+        if chosen.blend != 1.0:
+            wanted = replace(wanted, blend=request.blend * chosen.blend)
         if exact:
             pages = self._everything.pages(info.dimension, where, where_document)
-            ranking = rank_exactly(pages, part.ranker, unit, wanted)
+            ranking = rank_exactly(pages, chosen.ranker, unit, wanted)
         else:
             ranking = rank_by_index(
-                self.collection, part.ranker, unit, wanted, vectors=bool(directions)
+                self.collection, chosen.ranker, unit, wanted, vectors=bool(directions)
             )
         if directions:
             ranking = reorder(
                 self.collection, ranking, directions, k=request.k, blend=request.blend
             )
-        return ranking.hits(self.collection, part.ranked_by, part.reused)
+        return ranking.hits(self.collection, chosen.ranked_by, chosen.reused)
 
     def evaluate(
         self,
@@ -362,7 +362,7 @@ class InstructRetriever:
         ranking = rank_generic(self.collection, query_numbers(vector), request)
         return ranking.hits(self.collection, "generic")
 
-    def _parts(
+    def _rankers(
         self,
         weights: Mapping[str, float],
         unit: FloatArray,
@@ -372,7 +372,7 @@ class InstructRetriever:
         wait: bool,
         force: bool,
         own_blend: bool,
-    ) -> list[Part]:
+    ) -> list[WeightedRanker]:
         """What ranks under each instruction: what was fitted and serves, or the instant query."""
         known = {text: self._library.find(text, info) for text in weights}
         others = [text for text, one in known.items() if one is None or not (force or one.serves)]
@@ -381,24 +381,26 @@ class InstructRetriever:
         missing = [text for text in others if known[text] is None and text in taught]
         if missing and (wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
-        parts = []
+        rankers = []
         for text, weight in weights.items():
             one = known[text]
             if one is not None and (force or one.serves):
                 blend = one.blend if own_blend else 1.0
-                parts.append(Part(one.transform, "fitted", blend, weight, one.reused))
+                rankers.append(WeightedRanker(one.transform, "fitted", blend, weight, one.reused))
                 continue
             if text not in taught:
                 self._library.warn_of_request(text, instant=instant is not None)
             if instant is not None and query is not None:
                 if one is None and text in taught and self.guide is not None:
                     self._fits.start(text)
-                parts.append(Part(instant.ranker(query, unit, text), "instant", weight=weight))
+                rankers.append(
+                    WeightedRanker(instant.ranker(query, unit, text), "instant", weight=weight)
+                )
             elif one is not None:
-                parts.append(Part(one.transform, "generic", 0.0, weight, one.reused))
+                rankers.append(WeightedRanker(one.transform, "generic", 0.0, weight, one.reused))
             else:
-                parts.append(Part(self._unmoving(info), "generic", 0.0, weight))
-        return parts
+                rankers.append(WeightedRanker(self._unmoving(info), "generic", 0.0, weight))
+        return rankers
 
     def _at_once(self, query: str | None) -> InstantAnswers | None:
         """What answers a query without a fit; None where its text or the space is out of reach."""
@@ -422,7 +424,7 @@ class InstructRetriever:
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
 
 
-def _check_parts(collection: object, guide: object) -> None:
+def _check_arguments(collection: object, guide: object) -> None:
     """Refuse what is no collection of vectors, such as the store of a host, or no guide."""
     methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
     missing = [name for name in methods if not callable(getattr(collection, name, None))]

@@ -18,7 +18,7 @@ from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.transform.vectors import has_direction
 
 # Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
-# places are read there. At a million rows 6 reads take about a second.
+# offsets are read there. At a million rows 6 reads take about a second.
 _READS = (6, 64)
 _ROWS_SKIPPED = 3_000_000
 _PAGE = 2000
@@ -31,8 +31,8 @@ def sample_rows(
 ) -> Rows:
     """Rows to learn from, with vectors, texts and metadata.
 
-    Blocks of neighbouring rows are read at random places, one in each equal part of the
-    collection: 64 places, down to 6 in a collection of a million rows. So little is read, whatever
+    Blocks of neighbouring rows are read at random offsets, one in each equal part of the
+    collection: 64 of them, down to 6 in a collection of a million rows. So little is read, whatever
     the size, and rows that were stored together (chunks of one document) do not crowd out the rest.
     A collection of at most `size` rows is taken whole. The same seed and the same collection give
     the same rows.
@@ -133,7 +133,7 @@ def read_pages(
         if start and not (page.ids and page.ids[0] in known):
             overlap *= 2
             continue
-        new = [place for place, row in enumerate(page.ids) if row not in known]
+        new = [position for position, row in enumerate(page.ids) if row not in known]
         yield page if len(new) == len(page) else page.take(new)
         known.update(page.ids)
         offset, overlap = start + len(page), 1

@@ -58,17 +58,17 @@ def translate(error: Exception, collection: Collection) -> InstructEmbeddingsErr
     """
     if isinstance(error, InstructEmbeddingsError):
         return None
-    told = (malformed(error) if _is_remote(collection) else None) or error
-    if isinstance(told, ChromaError):
+    found = (malformed(error) if _is_remote(collection) else None) or error
+    if isinstance(found, ChromaError):
         redact(error)
-        return translate_chroma(told, collection.name)
-    if not is_of_the_connection(told):
+        return translate_chroma(found, collection.name)
+    if not is_of_the_connection(found):
         return None
     redact(error)
     return UnreachableCollectionError(
         f"The server of the collection {collection.name!r} did not answer as Chroma does "
-        f"({reason(told)}). Searching and fitting need a server that is up and in order. Start it, "
-        "or wait for it, and call again; nothing was changed."
+        f"({reason(found)}). Searching and fitting need a server that is up and in order. "
+        "Start it, or wait for it, and call again; nothing was changed."
     )
 
 

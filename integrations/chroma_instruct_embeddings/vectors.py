@@ -188,7 +188,7 @@ class ChromaVectors:
             k: Rows wanted.
             where: Chroma's filter on metadata; empty means none.
             where_document: Chroma's filter on texts; likewise.
-            vectors: Whether their vectors are wanted, in the same request.
+            vectors: Whether their vectors are wanted: in the same request where they fit a page.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -201,7 +201,8 @@ class ChromaVectors:
         collection = self.collection
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
-        include: Include = ["distances", "embeddings"] if vectors else ["distances"]
+        along = vectors and wanted <= self.page_size
+        include: Include = ["distances", "embeddings"] if along else ["distances"]
 
         def ask() -> Neighbours:
             answer = collection.query(
@@ -216,13 +217,19 @@ class ChromaVectors:
             found = _numbers(distances, "distances", rows=len(ids), axes=1)
             # Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
             scores = -found if space_of(collection) == "l2" else 1 - found
-            if not vectors or not ids:
+            if not along or not ids:
                 return Neighbours(ids, scores)
             embeddings: Any = answer["embeddings"]
             stored = _numbers(embeddings[0], "embeddings", rows=len(ids), axes=2)
             return Neighbours(ids, scores, stored)
 
-        return request(collection, ask)
+        found = request(collection, ask)
+        if along or not vectors:
+            return found
+        rows = self.fetch(found.ids, vectors=True)  # page by page
+        scores = dict(zip(found.ids, found.scores, strict=True))
+        kept = np.array([scores[row] for row in rows.ids], dtype=np.float32)
+        return Neighbours(rows.ids, kept, rows.vectors)
 
     def _dimension(self, collection: Collection) -> int:
         known = self._dimension_of
@@ -237,15 +244,12 @@ class ChromaVectors:
         include: Include = ["embeddings"] if vectors else []
         if records:
             include += ["documents", "metadatas"]
-        return request(
-            collection,
-            lambda: _rows(
-                collection.get(include=include, **criteria),
-                criteria.get("ids"),
-                vectors=vectors,
-                records=records,
-            ),
-        )
+
+        def ask() -> Rows:
+            answer = collection.get(include=include, **criteria)
+            return _rows(answer, criteria.get("ids"), vectors=vectors, records=records)
+
+        return request(collection, ask)
 
     def _joined(self, parts: Sequence[Rows], collection: Collection, *, vectors: bool) -> Rows:
         rows = parts[0] if len(parts) == 1 else Rows.joined(parts)
@@ -300,10 +304,8 @@ def collection_of(source: object) -> Collection:
 
 
 def _is_a(source: object, name: str, modules: tuple[str, ...]) -> bool:
-    return any(
-        base.__name__ == name and base.__module__.startswith(modules)
-        for base in type(source).__mro__
-    )
+    bases = type(source).__mro__
+    return any(base.__name__ == name and base.__module__.startswith(modules) for base in bases)
 
 
 def _name(value: object) -> str:
@@ -382,7 +384,7 @@ def _rows(answer: GetResult, wanted: Sequence[str] | None, *, vectors: bool, rec
     rows: dict[str, Any] = {}
     if vectors and ids:
         stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
-        rows["vectors"] = stored[order]
+        rows["vectors"] = stored if wanted is None else stored[order]
     if records:
         documents: Any = answer["documents"] or [None] * len(ids)
         metadatas: Any = answer["metadatas"] or [None] * len(ids)
@@ -397,11 +399,7 @@ def _rows(answer: GetResult, wanted: Sequence[str] | None, *, vectors: bool, rec
 
 
 def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:
-    """A list of an answer, one entry a row, as it is.
-
-    Raises:
-        AnswerError: It is none, has another length, or an entry is not of that kind.
-    """
+    """A list of an answer, one entry of a kind for each row, as it is."""
     good = isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
     if not good or (rows is not None and len(values) != rows):
         raise AnswerError(f"{name!r} are {shown(values)}")
@@ -409,11 +407,7 @@ def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequenc
 
 
 def _numbers(values: Any, name: str, *, rows: int, axes: int) -> FloatArray:
-    """Numbers of an answer as float32, one row or one number for each of its rows.
-
-    Raises:
-        AnswerError: They are something else.
-    """
+    """Numbers of an answer as float32, one row or one number for each of its rows."""
     try:
         found = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
@@ -427,13 +421,11 @@ def _query(vector: FloatArray) -> FloatArray:
     query = np.asarray(vector, dtype=np.float32)
     if query.ndim != 1:
         raise ConfigError(
-            f"The query vector has shape {query.shape}. One vector of shape (d,) is searched at a "
-            "time. Pass a single row."
+            f"The query vector must have the shape (d,), got {query.shape}. Pass a single row."
         )
     if not np.isfinite(query).all():
         raise InvalidVectorsError(
-            "The query vector holds NaN or infinite numbers. Only finite numbers can be compared. "
-            "Check the text and the embedding model that it came from."
+            "The query vector holds NaN or infinite numbers. Look at the model that it came from."
         )
     return query
 

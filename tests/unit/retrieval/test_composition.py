@@ -13,7 +13,7 @@ from instruct_embeddings.guides import GuideByInstruction, MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.retrieval.composition import (
     Composition,
-    Part,
+    WeightedRanker,
     check_asked,
 )
 from instruct_embeddings.testing import InMemoryCollection
@@ -24,12 +24,12 @@ SHAPE = "What shape is it?"
 QUICK = FitConfig(folds=2, time_budget=1e-9)
 
 
-def unmixed(axis: int) -> Part:
+def unmixed(axis: int) -> WeightedRanker:
     """Looks at one of two coordinates, without rescoring."""
     only = np.eye(2, dtype=np.float32)[[axis]]
     plain = hand_made(mix=0.0)
     ranker = replace(plain, query=replace(plain.query, gates=only, directions=only))
-    return Part(ranker, "fitted", weight=0.5)
+    return WeightedRanker(ranker, "fitted", weight=0.5)
 
 
 def test_weights_add_up_to_one() -> None:
@@ -90,9 +90,9 @@ def test_folded_queries_are_added_up() -> None:
 
 
 def test_a_part_that_does_not_help_leaves_its_share_to_the_generic_vectors() -> None:
-    parts = (unmixed(0), replace(unmixed(1), ranked_by="generic", blend=0.0))
+    rankers = (unmixed(0), replace(unmixed(1), ranked_by="generic", blend=0.0))
     query = np.array([[0.6, 0.8]], dtype=np.float32)
-    assert Composition(parts).score(query, np.eye(2, dtype=np.float32)) == pytest.approx(
+    assert Composition(rankers).score(query, np.eye(2, dtype=np.float32)) == pytest.approx(
         [0.5 * 1.0 + 0.5 * 0.6, 0.5 * 0.8]
     )
 
@@ -100,7 +100,9 @@ def test_a_part_that_does_not_help_leaves_its_share_to_the_generic_vectors() -> 
 @given(st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
 def test_one_instruction_twice_is_that_instruction(weight: float, seed: int) -> None:
     one = hand_made()
-    twice = Composition((Part(one, "fitted", 1.0, weight), Part(one, "fitted", 1.0, 1 - weight)))
+    twice = Composition(
+        (WeightedRanker(one, "fitted", 1.0, weight), WeightedRanker(one, "fitted", 1.0, 1 - weight))
+    )
     rows = np.random.default_rng(seed).standard_normal((6, 2)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     assert twice.score(rows[:1], rows[1:]) == pytest.approx(one.score(rows[:1], rows[1:]), abs=1e-5)
