@@ -1,8 +1,7 @@
 """Labels from a language model, for collections that have none."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -203,10 +202,8 @@ class _Session:
     guide: LLMGuide
     instruction: str
     categories: Categories | None
-    calls: int = 0
-    cached: int = 0
-    cost: Cost = field(default_factory=Cost)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    clients: list[ChatClient] = field(default_factory=list)
 
     def choose(self, sample: Sample) -> list[str]:
         """Different texts to read, in the order given, as many as the guide may read.
@@ -236,23 +233,24 @@ class _Session:
 
     def find_categories(self, texts: Sequence[str]) -> Categories:
         if self.categories is None:
-            with self._labelling(self.estimate(texts, labels=False)) as labelling:
-                self.categories = labelling.find_categories(texts, self.guide._embed)
+            labelling = self._start(self.estimate(texts, labels=False))
+            self.categories = labelling.find_categories(texts, self.guide._embed)
+            labelling.client.finish()
         return self.categories
 
     def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
         """A verdict on each of the chosen texts. Failures are not kept: they are asked again."""
-        unknown = [text for text in texts if text not in self.verdicts]
-        if not unknown:
-            return {text: self.verdicts[text] for text in texts}
-        with self._labelling(self.estimate(texts)) as labelling:
+        found = {text: self.verdicts[text] for text in texts if text in self.verdicts}
+        unknown = [text for text in texts if text not in found]
+        if unknown:
+            labelling = self._start(self.estimate(texts))
             if self.categories is None:
                 self.categories = labelling.find_categories(texts, self.guide._embed)
-            found = labelling.label(unknown, self.categories)
-        fresh = dict(zip(unknown, found, strict=True))
+            found |= zip(unknown, labelling.label(unknown, self.categories), strict=True)
+            labelling.client.finish()
         failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
-        self.verdicts |= {text: one for text, one in fresh.items() if one not in failures}
-        return {text: self.verdicts.get(text) or fresh[text] for text in texts}
+        self.verdicts |= {text: one for text, one in found.items() if one not in failures}
+        return found
 
     def report(self, verdicts: Sequence[Verdict | None]) -> LabellingReport:
         """Counts of the verdicts on the rows of a sample; None for rows that were not read."""
@@ -266,24 +264,18 @@ class _Session:
             refused=counts[Unlabelled.REFUSED],
             unparsable=counts[Unlabelled.UNPARSABLE],
             unread=counts[None],
-            calls=self.calls,
-            cached=self.cached,
-            cost=self.cost,
+            calls=sum(client.calls for client in self.clients),
+            cached=sum(client.cached for client in self.clients),
+            cost=sum((client.spent for client in self.clients), Cost()),
             categories=dict(found),
         )
 
-    @contextmanager
-    def _labelling(self, estimated: Cost) -> Iterator[Labelling]:
-        """Within the caps; what it did cost is counted however it ends."""
+    def _start(self, estimated: Cost) -> Labelling:
+        """A labelling with caps of its own, which have to suffice."""
         client = self.guide._client(planned=estimated.calls)
         client.check(estimated)
-        try:
-            yield Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
-            client.finish()
-        finally:
-            self.calls += client.calls
-            self.cached += client.cached
-            self.cost += client.spent
+        self.clients.append(client)
+        return Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
 
 
 def _texts(sample: Sample) -> list[str]:
