@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from instruct_embeddings._threads import DaemonPool
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, Cost, estimate
+from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, estimate
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.chat.models import Prompt, as_model
 from instruct_embeddings.guides.chat.replies import ReplyError, without_thoughts
@@ -69,6 +69,7 @@ class ChatClient:
 
     Attributes:
         model: The model under its name.
+        budget: The cost so far, and its caps.
         calls: Calls made, failed ones included.
         cached: Prompts answered without a call.
     """
@@ -91,8 +92,8 @@ class ChatClient:
         self.cached = 0
         self._cache = None if cache is None else AnswerCache(cache)
         self._concurrency = at_least("concurrency", concurrency, 1, optional=False)
-        self._budget = Budget(max_calls, max_tokens)
-        self._caller = Caller(self.model, self._budget, retries=retries, sleep=sleep)
+        self.budget = Budget(max_calls, max_tokens)
+        self._caller = Caller(self.model, self.budget, retries=retries, sleep=sleep)
         self._on_progress = on_progress
         self._planned = planned
         self._done = 0
@@ -100,15 +101,6 @@ class ChatClient:
     def __repr__(self) -> str:
         """The model's name and the cache."""
         return f"ChatClient({self.model.name!r}, cache={self._cache!r})"
-
-    @property
-    def spent(self) -> Cost:
-        """The cost so far, in estimated tokens; the caps limit it."""
-        return self._budget.spent
-
-    def check(self, estimated: Cost) -> None:
-        """Raise `GuideError` where a cap does not allow for this much more."""
-        self._budget.check(estimated)
 
     def ask_all(
         self,
@@ -131,7 +123,7 @@ class ChatClient:
         batch = _Batch(self._caller, self._cache, parse, output_tokens, threading.Event())
         answers = batch.known(list(asked))
         missing = {key: prompt for key, prompt in asked.items() if key not in answers}
-        self.check(estimate(missing.values(), output_tokens=output_tokens))
+        self.budget.check(estimate(missing.values(), output_tokens=output_tokens))
         self._caller.answered |= bool(answers)
         self._planned = max(self._planned, self._done + len(asked))
         self._report(len(answers))

@@ -266,14 +266,14 @@ class _Session:
             unread=counts[None],
             calls=sum(client.calls for client in self.clients),
             cached=sum(client.cached for client in self.clients),
-            cost=sum((client.spent for client in self.clients), Cost()),
+            cost=sum((client.budget.spent for client in self.clients), Cost()),
             categories=dict(found),
         )
 
     def _start(self, estimated: Cost) -> Labelling:
         """A labelling with caps of its own, which have to suffice."""
         client = self.guide._client(planned=estimated.calls)
-        client.check(estimated)
+        client.budget.check(estimated)
         self.clients.append(client)
         return Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
 

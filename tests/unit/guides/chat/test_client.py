@@ -112,7 +112,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     assert sorted(model.asked) == ["3", "4"]
     assert [answer.cached for answer in answers] == [True, True, True, False, False]
     assert [answer.calls for answer in answers] == [0, 0, 0, 1, 1]
-    assert again.spent.calls == 2
+    assert again.budget.spent.calls == 2
 
 
 def test_without_a_cache_nothing_is_written(
@@ -173,7 +173,7 @@ def test_a_reply_that_stays_unreadable_is_no_answer_and_not_kept(tmp_path: Path)
     for _ in range(2):
         (answer,) = client.ask_all(prompts(1), parse)
         assert answer == Answer(None, "this", calls=2, cached=False, problem="Not 'this'.")
-    assert client.spent.calls == 4
+    assert client.budget.spent.calls == 4
 
 
 def test_a_long_bad_reply_is_cut_before_it_is_sent_back() -> None:
@@ -323,7 +323,7 @@ def test_the_cap_stops_repairs_and_keeps_what_was_answered(tmp_path: Path) -> No
 def test_the_cap_is_that_of_the_clients_whole_life() -> None:
     client = ChatClient(Doubler(), max_calls=3)
     client.ask_all(prompts(2), int)
-    assert client.spent == Cost(2, 8, 2)
+    assert client.budget.spent == Cost(2, 8, 2)
     with pytest.raises(GuideError, match=r"would take 2 calls, .* after 2 calls, .* spent"):
         client.ask_all(prompts(2, start=2), int)
 
