@@ -192,7 +192,9 @@ def load_config(
     try:
         for key, value in changes:
             _change(tables, key, value)
-        tables.setdefault("run", {}).setdefault("output", f"runs/{path.stem}")
+        run = tables.setdefault("run", {})
+        if isinstance(run, dict):
+            run.setdefault("output", f"runs/{path.stem}")
         _resolve(tables.get("data"), path.parent, data or path.parent)
         return TrainingConfig.from_dict(tables)
     except ConfigError as exc:

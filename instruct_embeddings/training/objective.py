@@ -55,14 +55,7 @@ class Objective(nn.Module):
     """
 
     def __init__(self, config: LossConfig, *, pooled: int, hidden: int, teacher: int) -> None:
-        """Prepare the projections.
-
-        Args:
-            config: Which parts count, and how much.
-            pooled: Length of an embedding of the student.
-            hidden: Width of its hidden states.
-            teacher: Width of the teacher's.
-        """
+        """Prepare the projections from the student's embeddings and hidden states."""
         super().__init__()
         self.config = config
         self.project_pooled = _projection(pooled, teacher)
@@ -71,9 +64,7 @@ class Objective(nn.Module):
     def forward(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """The parts of the loss by name, each with its weight in it; their sum is the loss.
 
-        Args:
-            outputs: Of the student; see `Passes.forward`.
-            targets: Of the same rows.
+        `outputs` are those of `Passes.forward`, `targets` of the same rows.
         """
         config = self.config
         last = outputs[POOLED][-1]
@@ -92,25 +83,18 @@ class Objective(nn.Module):
     def _contrastive(self, outputs: Mapping[str, Tensor], targets: Targets) -> Tensor:
         """GIRCSE's refinement over the steps, where there are several."""
         if self.config.anchors == "both":
-            return torch.stack([self._anchor(n, outputs, targets) for n in (PRIMARY, SOFT)]).mean()
-        loss = self._sized(self._pooled_loss(outputs, targets))
-        steps = torch.stack([loss(z) for z in outputs[POOLED]])
+            anchors = [
+                self._viewed(outputs[name], outputs.get(f"{AGAIN}{name}"), targets, hidden=True)
+                for name in (PRIMARY, SOFT)
+            ]
+            return torch.stack(anchors).mean()
+        again = outputs.get(f"{AGAIN}{POOLED}")
+        second = None if again is None else again[-1]
+        steps = torch.stack([self._viewed(z, second, targets) for z in outputs[POOLED]])
         if len(steps) == 1:
             return steps[0]
         weight = self.config.refinement.weight if self.config.refinement else 1.0
         return iterative_refinement(steps, weight=weight)
-
-    def _anchor(self, name: str, outputs: Mapping[str, Tensor], targets: Targets) -> Tensor:
-        """The loss on one of the two anchors."""
-        again = outputs.get(f"{AGAIN}{name}")
-        loss = self._sized(lambda z: self._views(z, again, targets, self.project_hidden))
-        return loss(outputs[name])
-
-    def _pooled_loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> Loss:
-        """The loss on an embedding."""
-        again = outputs.get(f"{AGAIN}{POOLED}")
-        second = None if again is None else again[-1]
-        return lambda z: self._views(z, second, targets, self.project_pooled)
 
     def _supervised(self, z: Tensor, answers: Tensor) -> Tensor:
         temperature = self.config.temperature
@@ -123,20 +107,25 @@ class Objective(nn.Module):
             return loss
         return lambda z: matryoshka(loss, z, sizes.dimensions, weights=sizes.weights or None)
 
-    def _views(
-        self, z: Tensor, again: Tensor | None, targets: Targets, project: nn.Linear | None
+    def _viewed(
+        self, z: Tensor, again: Tensor | None, targets: Targets, *, hidden: bool = False
     ) -> Tensor:
         """The mean over the views of InfoNCE, each against its own candidates."""
-        losses = []
-        for view in self.config.views:
-            if view == "dropout":
-                own, known = z, _needed(again, view)
-            else:
-                own = z if project is None else _through(project, z)
-                known = targets.candidates if view == "answer" else _needed(targets.whole, view)
-            # A shortened embedding is compared with candidates of its length.
-            losses.append(self._nce(own, known[:, : own.shape[1]], targets))
-        return torch.stack(losses).mean()
+        project = self.project_hidden if hidden else self.project_pooled
+
+        def loss(z: Tensor) -> Tensor:
+            losses = []
+            for view in self.config.views:
+                if view == "dropout":
+                    own, known = z, _needed(again, view)
+                else:
+                    own = z if project is None else _through(project, z)
+                    known = targets.candidates if view == "answer" else _needed(targets.whole, view)
+                # A shortened embedding is compared with candidates of its length.
+                losses.append(self._nce(own, known[:, : own.shape[1]], targets))
+            return torch.stack(losses).mean()
+
+        return self._sized(loss)(z)
 
     def _nce(self, z: Tensor, candidates: Tensor, targets: Targets) -> Tensor:
         """InfoNCE of (b, d) against (n, d) candidates, the first of which belong to the rows."""

@@ -17,10 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.compat.transformers import is_causal
-from instruct_embeddings.encoder.files import locate, read_json
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.settings import EncoderSettings
-from instruct_embeddings.encoder.source import SETTINGS_FILE
+from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.encoder.template import TokenBatch
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
@@ -89,7 +87,8 @@ def plan_model(config: TrainingConfig) -> PlannedModel:
     """
     backbone = config.backbone
     name = str(backbone.start) if backbone.start else config.model.base_model
-    base, found = _find(name, config.model.base_revision, backbone)
+    revision = None if backbone.start else config.model.base_revision
+    base, found = _find(name, revision, backbone, config.model.base_model)
     saved = getattr(base, "dtype", None)
     half = backbone.dtype == "bfloat16" or (
         backbone.dtype == "auto" and saved in (torch.bfloat16, torch.float16)
@@ -171,28 +170,22 @@ def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
 
 
 def _find(
-    name: str, revision: str | None, backbone: BackboneConfig
+    name: str, revision: str | None, backbone: BackboneConfig, base: str
 ) -> tuple["PretrainedConfig", str]:
     """The configuration: from a folder or the cache, from `[backbone.architecture]`, the hub."""
     from transformers import AutoConfig
 
-    options = replace(backbone.options(), local_files_only=True)
+    local = replace(backbone.options(), model=name, revision=revision, local_files_only=True)
     try:
-        place = locate(name, revision, options)
+        path = find_source(local).base.path
     except ModelNotFoundError:
         if backbone.architecture is not None:
             return _given(backbone.architecture), "[backbone.architecture]"
-        return _from_hub(name, revision, backbone), "the model hub"
-    settings_file = place.path / SETTINGS_FILE
-    if settings_file.is_file():
-        settings = EncoderSettings.from_dict(read_json(settings_file), origin=str(settings_file))
-        if not settings.backbone:
-            return _find(settings.base_model, settings.base_revision, backbone)
-        place = replace(place, path=place.path / "backbone")
+        return _from_hub(base, revision, backbone), "the model hub"
     try:
-        return AutoConfig.from_pretrained(place.path, local_files_only=True), str(place.path)
+        return AutoConfig.from_pretrained(path, local_files_only=True), str(path)
     except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
-        raise CheckpointError(f"{str(place.path)!r} has no usable config.json: {exc}") from exc
+        raise CheckpointError(f"{str(path)!r} has no usable config.json: {exc}") from exc
 
 
 def _given(values: Mapping[str, Any]) -> "PretrainedConfig":
@@ -272,7 +265,8 @@ def _teacher(config: TrainingConfig, student: InstEmb) -> int:
     """Parameters of a teacher in memory beside the student."""
     name = config.loss.distillation.teacher if config.loss.distillation else ""
     if name:
-        base, found = _find(name, None, replace(config.backbone, architecture=None))
+        away = replace(config.backbone, architecture=None)
+        base, found = _find(name, None, away, name)
         return _size(_build(base, found, causal=is_causal(name, base.to_dict()), mlm=False))
     return _size(student.backbone) if config.backbone.train == "full" else 0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -56,10 +57,10 @@ class RowMaker:
 
         Args:
             template: Of the encoder.
-            settings: Soft prompts, longest row, refinement.
+            settings: Soft prompts, maximum row length, refinement.
             device: Where batches go.
             causal: Pads at the left, as generation wants it.
-            limits: Most tokens of a text, by set.
+            limits: Maximum text length in tokens, by set.
         """
         self._template, self._settings, self._device = template, settings, device
         self._side: Side = "left" if causal else "right"
@@ -67,7 +68,7 @@ class RowMaker:
         longest = max(settings.max_tokens, settings.generic_max_tokens)
         self._longest = longest - settings.refinement.steps
         self._limits = dict(limits or {})
-        self._frames: dict[str, Frame | None] = {}
+        self._frame = lru_cache(_MOST_FRAMES)(self._make_frame)
 
     def fits(self, example: Example) -> bool:
         """Whether the instruction leaves room for a text."""
@@ -152,7 +153,15 @@ class RowMaker:
 
     def _framed(self, examples: Sequence[Example]) -> list[tuple[Frame, Ids]]:
         """What stands around each text, and its token ids."""
-        frames = [self._checked(example.instruction) for example in examples]
+        frames = []
+        for example in examples:
+            frame = self._frame(example.instruction)
+            if frame is None:
+                raise InstructionError(
+                    f"the instruction {example.instruction[:80]!r} leaves no room for a text in "
+                    f"{self._settings.max_tokens} tokens"
+                )
+            frames.append(frame)
         pairs = zip(frames, examples, strict=True)
         texts = self._template.tokenise([frame.front + example.text for frame, example in pairs])
         return [
@@ -172,23 +181,7 @@ class RowMaker:
             device=self._device,
         )
 
-    def _checked(self, instruction: str) -> Frame:
-        frame = self._frame(instruction)
-        if frame is None:
-            raise InstructionError(
-                f"The instruction {instruction[:80]!r} leaves no room for a text in "
-                f"{self._settings.max_tokens} tokens. Shorten it, or raise [model] max_tokens."
-            )
-        return frame
-
-    def _frame(self, instruction: str) -> Frame | None:
-        if instruction not in self._frames:
-            if len(self._frames) >= _MOST_FRAMES:
-                self._frames.clear()
-            self._frames[instruction] = self._new_frame(instruction)
-        return self._frames[instruction]
-
-    def _new_frame(self, instruction: str) -> Frame | None:
+    def _make_frame(self, instruction: str) -> Frame | None:
         settings = self._settings
         try:
             return self._template.frame(

@@ -44,12 +44,7 @@ class Teacher:
     """
 
     def __init__(self, model: InstEmb, rows: RowMaker) -> None:
-        """Keep the model and what tokenises for it.
-
-        Args:
-            model: Its backbone, without LoRA layers, is what teaches.
-            rows: Makes rows without soft prompts.
-        """
+        """Keep the model, whose backbone without LoRA layers teaches, and its tokenisation."""
         self._model, self._rows = model, rows
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         self._most = max(1, _REMEMBERED_BYTES // (4 * self.width))
@@ -138,10 +133,7 @@ class Teacher:
 def make_teacher(config: TrainingConfig, student: Student, rows: RowMaker) -> Teacher:
     """The teacher that a configuration names: another model, or the start of the student.
 
-    Args:
-        config: The whole run.
-        student: Teaches itself, where its backbone stays as it is.
-        rows: Tokenises for the student.
+    A student whose backbone stays as it is teaches itself; `rows` tokenises for the student.
 
     Raises:
         ModelNotFoundError, CheckpointError: The model cannot be loaded.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.data.examples import (
@@ -95,22 +96,34 @@ class GroupReader:
 
 
 @dataclass(frozen=True)
-class DrawnGroup:
-    """A group that batches are drawn from.
+class Group:
+    """What batches of one instruction are drawn from.
 
     Attributes:
-        reader: Makes examples of its rows.
-        first: Number of its first answer in the index.
-        answers: How many different answers it has.
-        rows: How many rows.
-        probability: How often it is drawn.
+        name: Set and aspect, "clinc150/intent"; a set and the digest of the instruction that its
+            rows bring, "natinst/1f0c4b2a"; or "natinst/mixed".
+        source: The set.
+        rows: Examples to train on.
+        answers: Different answers among them.
+        probability: How often it is drawn; the sum over all groups is 1.
+        instruction: The instruction that its rows bring; empty for labels and mixed groups.
     """
 
+    name: str
+    source: str
+    rows: int
+    answers: int
+    probability: float
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
+class DrawnGroup:
+    """A group with what makes examples of its rows; its answers are numbered from `first` on."""
+
+    group: Group
     reader: GroupReader
     first: int
-    answers: int
-    rows: int
-    probability: float
 
 
 class BatchSource:
@@ -135,7 +148,7 @@ class BatchSource:
     ) -> None:
         self._index, self._groups, self._seed = index, tuple(groups), seed
         self._batch_size, self._extra_answers = batch_size, extra_answers
-        self._edges = np.cumsum([group.probability for group in groups])
+        self._edges = np.cumsum([one.group.probability for one in groups])
         self._lock = Lock()
 
     def batch(self, step: int, rank: int = 0) -> Batch:
@@ -157,13 +170,13 @@ class BatchSource:
             raise ConfigError(f"step and rank must be integers >= 0, got {step} and {rank}")
         shared = np.random.default_rng([self._seed, step])
         chosen = int(np.searchsorted(self._edges, shared.random(), side="right"))
-        group = self._groups[min(chosen, len(self._groups) - 1)]
+        drawn = self._groups[min(chosen, len(self._groups) - 1)]
         wording = float(shared.random())
         # [seed, step] and [seed, step, 0] would give the same numbers.
         rng = np.random.default_rng([self._seed, step, rank + 1])
         with self._lock:
-            rows, others = self._draw(group, rng)
-            reader = group.reader
+            rows, others = self._draw(drawn, rng)
+            reader = drawn.reader
             reader.file.check()
             examples = tuple(
                 reader.example(row, float(rng.random()) if reader.mixed else wording)
@@ -172,11 +185,11 @@ class BatchSource:
             answers = tuple(reader.answer(row) for row in others)
         return Batch(examples, reader.name, answers)
 
-    def _draw(self, group: DrawnGroup, rng: np.random.Generator) -> tuple[list[Place], list[Place]]:
+    def _draw(self, drawn: DrawnGroup, rng: np.random.Generator) -> tuple[list[Place], list[Place]]:
         """Rows of the batch, and one row of each of some answers that are not in it."""
-        size = self._batch_size
+        group, size = drawn.group, self._batch_size
         most = min(group.answers, 2 * size + self._extra_answers)
-        order = rng.choice(group.answers, most, replace=False) + group.first
+        order = rng.choice(group.answers, most, replace=False) + drawn.first
         answers = self._index.answers(order.tolist())
         counts = [count for _, count in answers]
         wanted = size if group.answers * _ROWS_OF_A_LABEL > group.rows else max(2, size // 2)
@@ -255,3 +268,37 @@ def choose(
         if (i, j) not in taken
     ]
     return chosen + repeated[: size - len(chosen)]
+
+
+def group_probabilities(
+    rows: Sequence[int],
+    sources: Sequence[int],
+    weights: Sequence[float],
+    *,
+    temperature: float,
+    max_rows: int,
+) -> NDArray[np.float64]:
+    """Chance of each group to give a batch.
+
+    A set is drawn in proportion to its weight times its size to the power of `temperature`, and
+    its chance is divided among its groups in the same way: a set of 119 instructions is not drawn
+    119 times as often as one of a single instruction. Temperature 0 draws all sets of one weight
+    equally often, 1 draws all rows of one weight equally often.
+
+    Args:
+        rows: Rows of each of g groups, at least 1.
+        sources: The set of each group, as an index of `weights`.
+        weights: Weight of each set.
+        temperature: At least 0.
+        max_rows: Further rows of a group do not count.
+
+    Returns:
+        Shape (g,); the sum is 1.
+    """
+    capped = np.minimum(np.asarray(rows, dtype=np.float64), max_rows)
+    owner = np.asarray(sources, dtype=np.int64)
+    sizes = np.bincount(owner, weights=capped, minlength=len(weights))
+    within = capped**temperature
+    totals = np.bincount(owner, weights=within, minlength=len(weights))
+    chances = np.asarray(weights)[owner] * sizes[owner] ** temperature * within / totals[owner]
+    return np.asarray(chances / chances.sum(), dtype=np.float64)

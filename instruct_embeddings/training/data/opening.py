@@ -1,19 +1,23 @@
 """Opens training data: reads the files once, holds out, makes the source of batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from types import TracebackType
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, TypeAlias
 
 from instruct_embeddings.errors import DataError
-from instruct_embeddings.training.data.batches import BatchSource, DrawnGroup, GroupReader
+from instruct_embeddings.training.data.batches import (
+    BatchSource,
+    DrawnGroup,
+    Group,
+    GroupReader,
+    group_probabilities,
+)
 from instruct_embeddings.training.data.examples import (
+    Example,
     ReadingLog,
     ReadingReport,
     Row,
@@ -23,15 +27,9 @@ from instruct_embeddings.training.data.examples import (
 )
 from instruct_embeddings.training.data.index import Entry, ExampleIndex, IndexGroup
 from instruct_embeddings.training.data.instructions import Aspect, load_instructions
-from instruct_embeddings.training.data.split import (
-    ValidationTask,
-    held_out_count,
-    held_out_wordings,
-    stable_hash,
-)
 from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 
-Kind = Literal["set", "instruction"]
+Kind: TypeAlias = Literal["set", "instruction"]
 # A validation task of instructions from a file has room for so many rows of each.
 _VALIDATION_GROUP_ROWS = 32
 _FEWEST_VALIDATION_ROWS = 4
@@ -40,25 +38,19 @@ _HASHES_KEPT = 1024
 
 
 @dataclass(frozen=True)
-class Group:
-    """What batches of one instruction are drawn from.
+class ValidationTask:
+    """Examples that are never trained on.
 
     Attributes:
-        name: Set and aspect, "clinc150/intent"; a set and the digest of the instruction that its
-            rows bring, "natinst/1f0c4b2a"; or "natinst/mixed".
-        source: The set.
-        rows: Examples to train on.
-        answers: Different answers among them.
-        probability: How often it is drawn; the sum over all groups is 1.
-        instruction: The instruction that its rows bring; empty for labels and mixed groups.
+        name: Set and aspect, "nlupp/domain", or the set alone where rows bring instructions.
+        kind: "set": the whole set is held out; "instruction": the set is trained on, but never
+            under these instructions (and, where rows have labels, never on these texts).
+        examples: At most as many as asked for. Answers of one `group` can be compared.
     """
 
     name: str
-    source: str
-    rows: int
-    answers: int
-    probability: float
-    instruction: str = ""
+    kind: Kind
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True)
@@ -116,7 +108,7 @@ def open_data(
         opening = _Opening(config, seed, stack)
         opening.read()
         tasks = opening.hold_out(validation) if validation else ()
-        groups, drawn = opening.groups()
+        drawn = opening.groups()
         source = BatchSource(
             opening.index,
             drawn,
@@ -124,41 +116,8 @@ def open_data(
             extra_answers=config.extra_answers,
             seed=seed,
         )
+        groups = tuple(one.group for one in drawn)
         return TrainingData(source, tasks, opening.log.report(), groups, stack.pop_all().close)
-
-
-def group_probabilities(
-    rows: Sequence[int],
-    sources: Sequence[int],
-    weights: Sequence[float],
-    *,
-    temperature: float,
-    max_rows: int,
-) -> NDArray[np.float64]:
-    """Chance of each group to give a batch.
-
-    A set is drawn in proportion to its weight times its size to the power of `temperature`, and
-    its chance is divided among its groups in the same way: a set of 119 instructions is not drawn
-    119 times as often as one of a single instruction. Temperature 0 draws all sets of one weight
-    equally often, 1 draws all rows of one weight equally often.
-
-    Args:
-        rows: Rows of each of g groups, at least 1.
-        sources: The set of each group, as an index of `weights`.
-        weights: Weight of each set.
-        temperature: At least 0.
-        max_rows: Further rows of a group do not count.
-
-    Returns:
-        Shape (g,); the sum is 1.
-    """
-    capped = np.minimum(np.asarray(rows, dtype=np.float64), max_rows)
-    owner = np.asarray(sources, dtype=np.int64)
-    sizes = np.bincount(owner, weights=capped, minlength=len(weights))
-    within = capped**temperature
-    totals = np.bincount(owner, weights=within, minlength=len(weights))
-    chances = np.asarray(weights)[owner] * sizes[owner] ** temperature * within / totals[owner]
-    return np.asarray(chances / chances.sum(), dtype=np.float64)
 
 
 class _Opening:
@@ -268,7 +227,7 @@ class _Opening:
             examples.append(replace(example, group=own))
         return ValidationTask(source, kind, tuple(examples)) if len(examples) > 1 else None
 
-    def groups(self) -> tuple[tuple[Group, ...], list[DrawnGroup]]:
+    def groups(self) -> list[DrawnGroup]:
         """What is left to train on."""
         found = [group for group in self.index.finish() if self._can_teach(group)]
         if not found:
@@ -284,13 +243,13 @@ class _Opening:
             temperature=self.config.temperature,
             max_rows=self.config.max_rows,
         )
-        shown, drawn = [], []
-        for group, chance in zip(found, chances.tolist(), strict=True):
-            reader, instruction = self._group_reader(group)
-            source = self.config.sources[group.source].name
-            shown.append(Group(reader.name, source, group.rows, group.answers, chance, instruction))
-            drawn.append(DrawnGroup(reader, group.first, group.answers, group.rows, chance))
-        return tuple(shown), drawn
+        drawn = []
+        for one, chance in zip(found, chances.tolist(), strict=True):
+            reader, instruction = self._group_reader(one)
+            source = self.config.sources[one.source].name
+            group = Group(reader.name, source, one.rows, one.answers, chance, instruction)
+            drawn.append(DrawnGroup(group, reader, one.first))
+        return drawn
 
     def _can_teach(self, group: IndexGroup) -> bool:
         if group.answers > 1:
@@ -331,3 +290,41 @@ class _Opening:
 
 def _own_name(source: str, instruction: str) -> str:
     return f"{source}/{sha256(instruction.encode()).hexdigest()[:8]}"
+
+
+def stable_hash(seed: int, text: str) -> int:
+    """64 bits, signed: the same on every machine and in every run."""
+    return int.from_bytes(sha256(f"{seed}\n{text}".encode()).digest()[:8], "big", signed=True)
+
+
+def held_out_count(total: int, fraction: float) -> int:
+    """How many of `total` instructions are held out; one at least is kept."""
+    return max(0, min(round(fraction * total), total - 1))
+
+
+def held_out_wordings(
+    wordings: Mapping[str, tuple[str, ...]], fraction: float, *, seed: int
+) -> dict[str, tuple[str, ...]]:
+    """Choose wordings that are never trained on.
+
+    Args:
+        wordings: By aspect.
+        fraction: Of all wordings together, so that aspects of few wordings have their turn too.
+        seed: Seed of the choice.
+
+    Returns:
+        The held-out wordings of each aspect that has some. An aspect keeps at least one, and a
+        wording is held out in all aspects that have it, or in none.
+    """
+    texts = sorted({text for texts in wordings.values() for text in texts})
+    wanted = held_out_count(len(texts), fraction)
+    kept = {name: len(texts) for name, texts in wordings.items()}
+    held: set[str] = set()
+    for text in sorted(texts, key=lambda text: stable_hash(seed, text)):
+        owners = [name for name, texts in wordings.items() if text in texts]
+        if len(held) < wanted and all(kept[name] > 1 for name in owners):
+            held.add(text)
+            for name in owners:
+                kept[name] -= 1
+    chosen = {name: tuple(t for t in texts if t in held) for name, texts in wordings.items()}
+    return {name: texts for name, texts in chosen.items() if texts}

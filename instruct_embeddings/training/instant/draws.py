@@ -28,11 +28,7 @@ _UNFRAMED = 0.5
 
 @dataclass(frozen=True)
 class Words:
-    """Makes instructions.
-
-    Attributes:
-        table: What `instant-instructions.toml` holds.
-    """
+    """Makes instructions from the table of `instant-instructions.toml`."""
 
     table: dict[str, Any]
 
@@ -42,12 +38,7 @@ class Words:
         return None if own is None else rng.choice(own["instructions"])
 
     def plain(self, rng: random.Random, kind: str) -> str:
-        """An instruction that asks for nothing but what any search gives.
-
-        Args:
-            rng: Chooses.
-            kind: What queries are: "question", "claim" or "any".
-        """
+        """An instruction for a "question", a "claim" or "any" query that asks for nothing else."""
         table = self.table["plain"]
         if rng.random() < _WHOLE:
             own = kind if rng.random() < _WHOLE_OF_KIND else "any"
@@ -66,14 +57,7 @@ class Words:
         return text[0].upper() + text[1:] if rng.random() < _CAPITAL else text.lower()
 
     def constraint(self, rng: random.Random, kind: Kind, wanted: str, other: str = "") -> str:
-        """A constraint as users write it.
-
-        Args:
-            rng: Chooses.
-            kind: "both" asks for one thing and against another.
-            wanted: What is asked for, or against.
-            other: For "both", what is asked against.
-        """
+        """A constraint as users write it; "both" asks for `wanted` and against `other`."""
         x = wanted.strip().rstrip(".?")
         form = str(rng.choice(self.table["constraints"][kind]))
         return form.format(x=x, X=x[:1].upper() + x[1:], y=other.strip().rstrip(".?"))

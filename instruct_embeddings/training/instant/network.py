@@ -77,13 +77,7 @@ class MoveNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class InstantStudent:
-    """What is trained.
-
-    Attributes:
-        student: The encoder with its trainable layers.
-        network: Its head.
-        frames: Of instructions that were read before.
-    """
+    """The encoder with its trainable layers, its head, and frames of instructions it has read."""
 
     student: Student
     network: MoveNetwork

@@ -105,7 +105,7 @@ def test_what_is_kept_of_instructions_has_a_bound(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(rows_module, "_MOST_FRAMES", 2)
     some = maker()
     assert all(some.fits(example("a", word)) for word in WORDS)
-    assert len(some._frames) <= 2
+    assert some._frame.cache_info().currsize <= 2
 
 
 def test_passes_hold_each_row_once_longest_first() -> None:

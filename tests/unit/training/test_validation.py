@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.training.data.examples import Example
-from instruct_embeddings.training.data.split import ValidationTask
+from instruct_embeddings.training.data.opening import ValidationTask
 from instruct_embeddings.training.validation import (
     answer_accuracy,
     neighbour_precision,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.data.opening import group_probabilities
+from instruct_embeddings.training.data.batches import group_probabilities
 
 
 def test_sets_are_drawn_by_the_power_of_their_size() -> None:

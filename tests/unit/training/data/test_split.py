@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.data.split import (
+from instruct_embeddings.training.data.opening import (
     held_out_count,
     held_out_wordings,
     stable_hash,
