@@ -1,4 +1,4 @@
-"""A bounded memory: what was used longest ago is forgotten first."""
+"""A bounded cache: the least recently used value is dropped first."""
 
 import threading
 from collections import OrderedDict
@@ -12,21 +12,17 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The values that were put or got last, by key. Safe to share between threads."""
+    """The values that were put or got last, at most `most`. Threads may use one together."""
 
     def __init__(self, most: int) -> None:
-        """Nothing is kept yet.
-
-        Args:
-            most: Values kept.
-        """
+        """Nothing is kept yet."""
         self._most = most
         self._kept: OrderedDict[K, V] = OrderedDict()
         self.make_anew()
         make_anew_after_fork(self)
 
     def make_anew(self) -> None:
-        """A lock of its own; what is kept stays."""
+        """A lock of its own, after a fork; what is kept stays."""
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
@@ -38,11 +34,11 @@ class Recent(Generic[K, V]):
             return self._kept[key]
 
     def put(self, key: K, value: V) -> V:
-        """Keep a value, and forget what was used longest ago where there are too many."""
+        """Keep a value, and drop the least recently used where there are too many."""
         with self._lock:
             self._kept[key] = value
             self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return value
 
@@ -52,9 +48,7 @@ class Recent(Generic[K, V]):
             return list(self._kept.values())
 
     def __contains__(self, key: object) -> bool:
-        """Whether a key is kept, without using it."""
         return key in self._kept
 
     def __len__(self) -> int:
-        """Values kept now."""
         return len(self._kept)

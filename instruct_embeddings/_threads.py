@@ -1,8 +1,8 @@
-"""Daemon threads, and the one thread of fits. No process waits for daemon threads at its exit.
+"""Daemon threads, and the limit of fits to one thread.
 
-A forked process starts without them.
-The pools of the standard library are joined at exit, however long their work still takes: a fit
-that its caller has abandoned, a call of a model that does not answer.
+No process waits for a daemon thread at its exit, and a forked process starts without. The pools of
+the standard library are joined at exit, however long their work still takes: a fit that its caller
+has abandoned, a call of a model that does not answer.
 """
 
 import atexit

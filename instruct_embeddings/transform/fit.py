@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,27 +32,21 @@ _EQUALLY_GOOD = 0.005
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Split:
+class _Split(NamedTuple):
     """One fold: a problem to fit on and one to judge on."""
 
     train: Problem
     held_out: Problem
 
 
-@dataclass(frozen=True)
-class _Tuned:
-    """Chosen settings, and figures of each held-out unit under them, shape (units,).
-
-    `start` is the query fitted on one fold, from where a fit on the whole sample is near; `tried`
-    counts the settings that were measured.
-    """
+class _Tuned(NamedTuple):
+    """Chosen settings, and figures under them."""
 
     chosen: dict[str, float]
-    start: QueryTransform
-    folded: FloatArray
+    start: QueryTransform  # fitted on one fold, from where a fit on the whole sample is near
+    folded: FloatArray  # quality of each held-out unit, (units,)
     adapted: FloatArray
-    tried: int
+    tried: int  # settings that were measured
 
 
 def fit_transform(
@@ -149,9 +144,8 @@ def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
     order = np.random.default_rng(config.seed).permutation(int(groups.max()) + 1)
     for chosen in np.array_split(order, config.folds):
         held_out = np.isin(groups, chosen)
-        yield _Split(
-            problem.subset(np.flatnonzero(~held_out)), problem.subset(np.flatnonzero(held_out))
-        )
+        train = problem.subset(np.flatnonzero(~held_out))
+        yield _Split(train, problem.subset(np.flatnonzero(held_out)))
 
 
 def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int], None]) -> _Tuned:
