@@ -1,7 +1,6 @@
 """`InstructEncoder` as an encoder of mteb, and the instruction that a task is read under."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,15 +95,15 @@ class MtebEncoder:
         Batch sizes and splits are not read.
         """
         del kwargs
-        found = TaskInputs.of_batches(inputs)
-        groups: dict[str | None, list[int]] = {None: list(range(len(found.texts)))}
-        if self.instructed:
-            own = task_instruction(task_metadata, prompt_type, self.instructions)
-            groups = found.under(own).grouped()
+        texts, instructions = batch_inputs(inputs)
+        own = task_instruction(task_metadata, prompt_type, self.instructions)
+        groups: dict[str | None, list[int]] = {}
+        for position, given in enumerate(instructions):
+            groups.setdefault((given or own) if self.instructed else None, []).append(position)
         self.instructions_read |= {text for text in groups if text is not None}
         parts = [
             self.encoder.encode(
-                [found.texts[position] for position in positions],
+                [texts[position] for position in positions],
                 instruction=text,
                 show_progress=show_progress_bar,
             )
@@ -116,7 +115,7 @@ class MtebEncoder:
                 f"The model's embeddings have {lengths} dimensions with and without an "
                 "instruction, so they cannot be compared. Give every text an instruction."
             )
-        out = np.zeros((len(found.texts), *lengths), dtype=np.float32)
+        out = np.zeros((len(texts), *lengths), dtype=np.float32)
         for positions, part in zip(groups.values(), parts, strict=True):
             out[positions] = part
         return unit_rows(out)
@@ -134,47 +133,28 @@ class MtebEncoder:
         return cosines
 
 
-@dataclass(frozen=True)
-class TaskInputs:
-    """Texts of a task without instructions, titles in front, and the instruction of each."""
+def batch_inputs(batches: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str | None]]:
+    """Texts that mteb hands to an encoder, without instructions, and the instruction of each.
 
-    texts: list[str]
-    instructions: list[str | None]
+    In batches of queries `text` holds query and instruction joined, `query` the query alone.
+    """
+    texts: list[str] = []
+    instructions: list[str | None] = []
+    for batch in batches:
+        own = list(batch["query"] if "instruction" in batch else batch["text"])
+        texts += own
+        instructions += [text or None for text in batch.get("instruction", [None] * len(own))]
+    return texts, instructions
 
-    @classmethod
-    def of_batches(cls, batches: Iterable[Mapping[str, Any]]) -> "TaskInputs":
-        """What mteb hands to an encoder.
 
-        In batches of queries `text` holds query and instruction joined, `query` the query alone.
-        """
-        texts: list[str] = []
-        instructions: list[str | None] = []
-        for batch in batches:
-            own = list(batch["query"] if "instruction" in batch else batch["text"])
-            texts += own
-            instructions += [text or None for text in batch.get("instruction", [None] * len(own))]
-        return cls(texts, instructions)
+def row_inputs(rows: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str | None]]:
+    """The same for documents or queries that mteb hands to a search model.
 
-    @classmethod
-    def of_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "TaskInputs":
-        """What mteb hands to a search model: documents or queries.
-
-        Titles stand in front of the text of documents, as mteb puts them for encoders; the turns of
-        a conversation become one text.
-        """
-        read = [(_text(row), row.get("instruction") or None) for row in rows]
-        return cls([text for text, _ in read], [instruction for _, instruction in read])
-
-    def grouped(self) -> dict[str | None, list[int]]:
-        """Positions of the texts by instruction, in the order of their first text."""
-        groups: dict[str | None, list[int]] = {}
-        for position, text in enumerate(self.instructions):
-            groups.setdefault(text, []).append(position)
-        return groups
-
-    def under(self, instruction: str | None) -> "TaskInputs":
-        """The same with an instruction for the texts that have none of their own."""
-        return TaskInputs(self.texts, [own or instruction for own in self.instructions])
+    Titles stand in front of the text of documents, as mteb puts them for encoders; the turns of a
+    conversation become one text.
+    """
+    read = [(_text(row), row.get("instruction") or None) for row in rows]
+    return [text for text, _ in read], [instruction for _, instruction in read]
 
 
 def task_instruction(

@@ -20,7 +20,7 @@ from instruct_embeddings.errors import (
     TransformWarning,
 )
 from instruct_embeddings.evaluation.arrays import ArrayCollection
-from instruct_embeddings.evaluation.mteb_encoder import TaskInputs, model_meta, task_instruction
+from instruct_embeddings.evaluation.mteb_encoder import model_meta, row_inputs, task_instruction
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -101,7 +101,7 @@ class MtebRetriever:
     def index(self, corpus: "Dataset", *, encode_kwargs: "EncodeKwargs", **kwargs: Any) -> None:
         """Embed a corpus (`id`, `text`, perhaps `title`); what was indexed before is forgotten."""
         del kwargs
-        texts = TaskInputs.of_rows(corpus).texts
+        texts, _ = row_inputs(corpus)
         self._corpus = ArrayCollection(list(corpus["id"]), self._embed(texts, encode_kwargs), texts)
         self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, force=self.force)
         self.reports, self.unlearned = {}, {}
@@ -136,12 +136,13 @@ class MtebRetriever:
         engine = self._indexed()
         side = require("mteb.types", extra="mteb").PromptType.query
         own = task_instruction(task_metadata, side, self.instructions)
-        found = TaskInputs.of_rows(queries).under(own)
-        vectors = self._embed(found.texts, encode_kwargs)
-        instructions = [text for text in found.grouped() if text is not None]
-        self.instructions_read.update(instructions)
-        self._prepare(instructions)
-        used = [None if text in self.unlearned else text for text in found.instructions]
+        texts, given = row_inputs(queries)
+        vectors = self._embed(texts, encode_kwargs)
+        instructions = [text or own for text in given]
+        read = list(dict.fromkeys(text for text in instructions if text))
+        self.instructions_read.update(read)
+        self._prepare(read)
+        used = [None if text in self.unlearned else text for text in instructions]
         top = min(top_k, engine.collection.count())
         ranked: dict[str, dict[str, float]] = {}
         for query, vector, instruction in zip(queries["id"], vectors, used, strict=True):

@@ -47,14 +47,13 @@ class _LocalRetrieval(AbsTaskRetrieval):
     def load_data(self, *_: Any, **__: Any) -> None:
         """Put the data where mteb looks for them."""
         rows = require("datasets", extra="mteb").Dataset.from_list
+        ranked = self.data.top_ranked
         split: Any = {
             "corpus": rows([dict(row) for row in self.data.corpus]),
             "queries": rows([dict(row) for row in self.data.queries]),
             "relevant_docs": {query: dict(own) for query, own in self.data.relevant.items()},
-            "top_ranked": None,
+            "top_ranked": ranked and {query: list(ids) for query, ids in ranked.items()},
         }
-        if self.data.top_ranked is not None:
-            split["top_ranked"] = {q: list(ids) for q, ids in self.data.top_ranked.items()}
         self.dataset = {"default": {"test": split}}
         self.data_loaded = True
 

@@ -2,7 +2,7 @@ import pytest
 from mteb import TaskMetadata
 from mteb.types import PromptType
 
-from instruct_embeddings.evaluation.mteb_encoder import TaskInputs, task_instruction
+from instruct_embeddings.evaluation.mteb_encoder import batch_inputs, row_inputs, task_instruction
 
 QUERY, DOCUMENT = PromptType.query, PromptType.document
 
@@ -70,10 +70,8 @@ def test_batches_of_queries_hold_query_and_instruction_apart() -> None:
         "query": ["red", "blue"],
         "instruction": ["only loud", ""],
     }
-    found = TaskInputs.of_batches([queries, {"text": ["plain"]}])
-    assert found == TaskInputs(["red", "blue", "plain"], ["only loud", None, None])
-    assert found.under("all birds").instructions == ["only loud", "all birds", "all birds"]
-    assert found.grouped() == {"only loud": [0], None: [1, 2]}
+    found = batch_inputs([queries, {"text": ["plain"]}])
+    assert found == (["red", "blue", "plain"], ["only loud", None, None])
 
 
 def test_rows_are_read_as_mteb_prepares_them() -> None:
@@ -83,7 +81,7 @@ def test_rows_are_read_as_mteb_prepares_them() -> None:
         {"text": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "All."}]},
         {"text": ["Which?", "Why?"], "instruction": "Only birds."},
     ]
-    assert TaskInputs.of_rows(rows) == TaskInputs(
+    assert row_inputs(rows) == (
         ["Birds how they fly", "how they fly", "user: Which?; assistant: All.", "Which?; Why?"],
         [None, None, None, "Only birds."],
     )
