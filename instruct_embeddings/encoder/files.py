@@ -173,11 +173,7 @@ def _offline_message(name: str, options: EncoderOptions) -> str:
 
 
 def require_safetensors(path: Path, what: str) -> None:
-    """Refuse a folder whose weights are pickles.
-
-    Raises:
-        CheckpointError: The folder has no safetensors file.
-    """
+    """Refuse a folder whose weights are pickles."""
     if not any(path.glob("*.safetensors")):
         found = sorted(file.name for file in path.glob("*.bin"))
         raise CheckpointError(

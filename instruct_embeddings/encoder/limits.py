@@ -1,20 +1,22 @@
-"""What the files of a model may ask for, looked at before anything is allocated or imported.
+"""What the files of a model may ask for, checked before anything is allocated or imported.
 
 Configurations name sizes, code and other files. The libraries that build models believe them: a
 file of a few hundred bytes can ask for more memory than there is, or for a module to import.
+Every check raises `CheckpointError`.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings._reading import MAX_HEADER_BYTES, brief, parse_json
 from instruct_embeddings.encoder.files import read_json
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_TOKENS = 2**20
@@ -27,12 +29,16 @@ _PARAMETERS_PER_BYTE = 4
 _FEWEST_PARAMETERS = 2**24
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_experts")
 _FEWEST_LAYERS = 256
-_WORDS = "vocab_size"
 _NUMBER = re.compile(r"^num_|_(eps|size|layers|heads|dim)$")
 # Sizes of windows may be negative, for none; these count something.
 _COUNT = re.compile(r"_(layers|heads)$|^n_(layer|head)s?$")
 _LARGEST_SCALE = 1_000_000
-_WHAT_TO_DO = "Fetch the model again, or use one from a source that you trust."
+
+
+def _refuse(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{what}. Fetch the model again, or use one from a source that you trust."
+    )
 
 
 def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
@@ -54,94 +60,100 @@ def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
             raise ValueError(f"it has {size:,} bytes; its header says {8 + length + end:,}")
         return {name: tuple(map(int, about["shape"])) for name, about in tensors.items()}
     except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as exc:
+        raise _refuse(f"{str(file)!r} cannot be read as safetensors ({brief(exc)})") from exc
+
+
+def read_tensors(file: Path, wanted: Mapping[str, tuple[int, ...]]) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file; nothing is allocated that the file could not fill.
+
+    Raises:
+        CheckpointError: The file is damaged, holds others than `wanted`, by name and shape, or
+            numbers that are not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    shapes = shapes_of(file)
+    missing, unknown = sorted(set(wanted) - set(shapes)), sorted(set(shapes) - set(wanted))
+    if missing or unknown:
         raise CheckpointError(
-            f"{str(file)!r} cannot be read as safetensors ({brief(exc)}). {_WHAT_TO_DO}"
-        ) from exc
+            f"{str(file)!r} does not fit its settings: missing {missing}, unknown {unknown}. "
+            "Weights and settings must come from the same checkpoint."
+        )
+    for name, shape in wanted.items():
+        if shapes[name] != shape:
+            raise CheckpointError(
+                f"{name} in {str(file)!r} has the shape {shapes[name]}; its settings and the "
+                f"backbone ask for {shape}. Use the backbone and the settings that it was trained "
+                "with."
+            )
+    try:
+        found = load_file(file)
+    except (OSError, SafetensorError) as exc:
+        raise _refuse(f"{str(file)!r} cannot be read as safetensors ({brief(exc)})") from exc
+    check_finite(found, file)
+    return found
+
+
+def check_finite(tensors: "Mapping[str, Tensor]", place: Path) -> None:
+    """Refuse numbers that would make every embedding not a number."""
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise CheckpointError(
+                f"{name} in {str(place)!r} holds numbers that are not finite, which weights never "
+                "do. Fetch it again, or take an earlier checkpoint of the training."
+            )
 
 
 def check_folder(path: Path, config: Mapping[str, Any], *, trusted: bool) -> None:
-    """Refuse the folder of a backbone that would make transformers do more than read it.
-
-    Args:
-        path: The folder.
-        config: Its config.json.
-        trusted: Whether the user trusts its code.
-
-    Raises:
-        CheckpointError: It names files elsewhere, code on the model hub, an adapter that would be
-            put on unasked, words for numbers, or more layers than it has tensors.
-    """
+    """Refuse the folder of a backbone that would make transformers do more than read it."""
     for index in path.glob("*.safetensors.index.json"):
         named = read_json(index).get("weight_map")
         for name in named.values() if isinstance(named, dict) else [named]:
             if not isinstance(name, str) or Path(name).name != name:
-                raise CheckpointError(
-                    f"{str(index)!r} names {name!r:.80}, which is no file beside it. {_WHAT_TO_DO}"
-                )
+                raise _refuse(f"{str(index)!r} names {name!r:.80}, which is no file beside it")
     if (path / "adapter_config.json").is_file():
         raise CheckpointError(
             f"{str(path)!r} holds an adapter_config.json beside its config.json, so that it is not "
             "clear what is to be loaded. Pass the folder of the model as model and that of the "
             "LoRA adapter as adapter."
         )
-    if not trusted:
-        _check_kernels(path, config)
-    _check_numbers(path, config)
-    _check_layers(path, config)
-
-
-def check_texts(path: Path) -> None:
-    """Refuse vocabularies and configurations larger than any, as they are read as a whole.
-
-    Raises:
-        CheckpointError: A file is too large, or it is a pipe or a device.
-    """
-    for file in (one for one in path.iterdir() if one.suffix in _TEXTS):
-        try:
-            size = file.stat().st_size
-        except OSError as exc:  # a link to itself, or to nothing
-            raise CheckpointError(
-                f"{str(file)!r} cannot be read ({exc.strerror or exc}). {_WHAT_TO_DO}"
-            ) from exc
-        if size > MAX_TEXT_BYTES or not file.is_file():
-            raise CheckpointError(
-                f"{str(file)!r} has {size:,} bytes or is no file; of files at most "
-                f"{MAX_TEXT_BYTES:,} are read. {_WHAT_TO_DO}"
-            )
-
-
-def _check_kernels(path: Path, config: Mapping[str, Any]) -> None:
-    """Names such as "kernels-community/flash-attn3" are fetched from the hub and run."""
+    # Layers are Python objects, made before any weight is looked for.
+    tensors = sum(len(shapes_of(file)) for file in path.glob("*.safetensors"))
     for key, value in _entries(config):
-        if key.endswith("implementation") and "/" in str(value):
+        # Names such as "kernels-community/flash-attn3" are fetched from the hub and run.
+        if not trusted and key.endswith("implementation") and "/" in str(value):
             raise CheckpointError(
                 f"config.json in {str(path)!r} asks for the code {value!r:.80} ({key}). Code that "
                 "a model names is not run. Choose attn_implementation yourself and remove that "
                 "line, or pass trust_remote_code=True where you trust the model."
             )
-
-
-def _check_numbers(path: Path, config: Mapping[str, Any]) -> None:
-    """Some versions of transformers find out only when a text is read."""
-    for key, value in _entries(config):
+        # Some versions of transformers find out only when a text is read.
         negative = isinstance(value, (int, float)) and value < 0 and _COUNT.search(key)
         if negative or (isinstance(value, str) and _NUMBER.search(key)):
-            raise CheckpointError(
+            raise _refuse(
                 f"The model in {str(path)!r} cannot be loaded: config.json says "
-                f"{key}={value!r:.80}, where a number {'from 0 on ' * bool(negative)}belongs. "
-                f"{_WHAT_TO_DO}"
+                f"{key}={value!r:.80}, where a number {'>= 0 ' * bool(negative)}belongs"
+            )
+        many = isinstance(value, int) and value > max(_FEWEST_LAYERS, tensors)
+        if many and key in _LAYERS:
+            raise _refuse(
+                f"config.json in {str(path)!r} says {key}={value}, and its weights are {tensors} "
+                "tensors"
             )
 
 
-def _check_layers(path: Path, config: Mapping[str, Any]) -> None:
-    """Layers are Python objects, made before any weight is looked for."""
-    tensors = sum(len(shapes_of(file)) for file in path.glob("*.safetensors"))
-    most = max(_FEWEST_LAYERS, tensors)
-    for key, value in _entries(config):
-        if key in _LAYERS and isinstance(value, int) and value > most:
-            raise CheckpointError(
-                f"config.json in {str(path)!r} says {key}={value}, and its weights are {tensors} "
-                f"tensors. {_WHAT_TO_DO}"
+def check_texts(path: Path) -> None:
+    """Refuse vocabularies and configurations that are no files, or larger than any."""
+    for file in (one for one in path.iterdir() if one.suffix in _TEXTS):
+        try:
+            size = file.stat().st_size
+        except OSError as exc:  # a link to itself, or to nothing
+            raise _refuse(f"{str(file)!r} cannot be read ({exc.strerror or exc})") from exc
+        if size > MAX_TEXT_BYTES or not file.is_file():
+            raise _refuse(
+                f"{str(file)!r} has {size:,} bytes or is no file; of files at most "
+                f"{MAX_TEXT_BYTES:,} are read"
             )
 
 
@@ -154,16 +166,9 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def check_tokens(path: Path, ids: Mapping[str, int | None]) -> None:
-    """Refuse a tokenizer that writes tokens which the model has no vector for.
-
-    Args:
-        path: The folder of the model.
-        ids: Special tokens, by what they are for.
-
-    Raises:
-        CheckpointError: One of them is past the end of the vocabulary.
-    """
-    sizes = [value for key, value in _entries(read_json(path / "config.json")) if key == _WORDS]
+    """Refuse a tokenizer that writes tokens, given by what they are for, without a vector."""
+    config = read_json(path / "config.json")
+    sizes = [value for key, value in _entries(config) if key == "vocab_size"]
     known = max((size for size in sizes if isinstance(size, int)), default=None)
     for name, number in ids.items():
         if known is not None and number is not None and number >= known:
@@ -174,64 +179,31 @@ def check_tokens(path: Path, ids: Mapping[str, int | None]) -> None:
             )
 
 
-def check_parameters(path: Path, skeleton: nn.Module) -> None:
-    """Refuse a model with more parameters than the weights beside it could fill.
-
-    Args:
-        path: The folder of the model.
-        skeleton: The model on torch's `meta` device, where nothing takes memory.
-
-    Raises:
-        CheckpointError: They are too many.
-    """
-    parts = [*skeleton.parameters(), *skeleton.buffers()]
-    count, size = sum(part.numel() for part in parts), _size_of_weights(path)
+def check_parameters(path: Path, skeleton: "nn.Module") -> None:
+    """Refuse a model, on torch's `meta` device, with more parameters than its weights fill."""
+    count = sum(part.numel() for part in (*skeleton.parameters(), *skeleton.buffers()))
+    size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     if count > max(_FEWEST_PARAMETERS, _PARAMETERS_PER_BYTE * size):
-        raise CheckpointError(
+        raise _refuse(
             f"config.json in {str(path)!r} asks for {count:,} parameters, and its weights have "
-            f"{size:,} bytes. {_WHAT_TO_DO}"
+            f"{size:,} bytes"
         )
 
 
-def _size_of_weights(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
-
-
-def check_settings(file: Path, settings: EncoderSettings, hidden_size: int) -> None:
-    """Refuse settings of a checkpoint that its weights do not bear.
-
-    Args:
-        file: The weights of soft prompts and pooler.
-        settings: What lies beside them.
-        hidden_size: Of the backbone.
-
-    Raises:
-        CheckpointError: The weights are damaged, or the settings say other sizes.
-    """
-    shapes = shapes_of(file)
-    found, wanted = shapes.get("soft_prompts"), (settings.soft_prompts, hidden_size)
-    if found is not None and found != wanted:
-        raise CheckpointError(
-            f"soft_prompts in {str(file)!r} has the shape {found}; its settings and the backbone "
-            f"ask for {wanted}. Use the backbone and the settings that it was trained with."
-        )
-    longest = max((size for shape in shapes.values() for size in shape), default=0)
+def check_settings(file: Path, settings: EncoderSettings) -> None:
+    """Refuse settings of a checkpoint that the weights of soft prompts and pooler do not bear."""
+    longest = max((size for shape in shapes_of(file).values() for size in shape), default=0)
     learned = settings.latents if settings.pooling == "latent_attention" else 0
     if learned > longest or settings.soft_prompts > longest or settings.max_tokens > MAX_TOKENS:
-        raise CheckpointError(
+        raise _refuse(
             f"The settings of {str(file)!r} say latents={settings.latents}, soft_prompts="
             f"{settings.soft_prompts}, max_tokens={settings.max_tokens}. No axis of its weights is "
-            f"longer than {longest}, and rows have at most {MAX_TOKENS:,} tokens. {_WHAT_TO_DO}"
+            f"longer than {longest}, and rows have at most {MAX_TOKENS:,} tokens"
         )
 
 
 def check_adapter(path: Path) -> None:
-    """Refuse an adapter that is no LoRA adapter in safetensors.
-
-    Raises:
-        CheckpointError: It is of another kind, pickled, names a module to import, repeats layers,
-            or says a rank that its weights do not have.
-    """
+    """Refuse an adapter that is no plain LoRA adapter in safetensors."""
     file = path / ADAPTER_WEIGHTS
     if not file.is_file():
         others = sorted(one.name for one in path.glob("adapter_model.*"))
@@ -249,16 +221,16 @@ def check_adapter(path: Path) -> None:
         )
     longest = max((size for shape in shapes_of(file).values() for size in shape), default=0)
     ranks = _all_of(config, "r", "rank_pattern")
-    scales = _all_of(config, "lora_alpha", "alpha_pattern")
     if not all(type(rank) is int and 0 < rank <= longest for rank in ranks):
-        raise CheckpointError(
+        raise _refuse(
             f"The adapter in {str(path)!r} says the rank {config.get('r')!r:.60}, and no axis of "
-            f"its weights is longer than {longest}. {_WHAT_TO_DO}"
+            f"its weights is longer than {longest}"
         )
+    scales = _all_of(config, "lora_alpha", "alpha_pattern")
     if not all(type(scale) in (int, float) and abs(scale) <= _LARGEST_SCALE for scale in scales):
-        raise CheckpointError(
+        raise _refuse(
             f"The adapter in {str(path)!r} says lora_alpha={config.get('lora_alpha')!r:.60}, which "
-            f"is no number of at most {_LARGEST_SCALE:,}. {_WHAT_TO_DO}"
+            f"is no number of at most {_LARGEST_SCALE:,}"
         )
 
 

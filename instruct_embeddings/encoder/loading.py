@@ -71,14 +71,12 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
         backbone = _load_backbone(source, options, device)
         if source.adapter is not None:
             backbone = _with_adapter(backbone, source.adapter.path)
-    head = source.settings.refinement.head
-    wrapped = _wrapped(backbone, source, head)
+    wrapped, weights = _wrapped(backbone, source), source.model.path / WEIGHTS_FILE
     if source.checkpoint:
-        weights = source.model.path / WEIGHTS_FILE
-        limits.check_settings(weights, source.settings, wrapped.input_size)
+        limits.check_settings(weights, source.settings)
     model = _put_together(wrapped, source)
     if source.checkpoint:
-        load_own_weights(model, source.model.path / WEIGHTS_FILE)
+        load_own_weights(model, weights)
     model.to(device).eval().requires_grad_(False)
     check_reading(wrapped, source.base.path)
     if options.compile:
@@ -86,14 +84,9 @@ def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     return model
 
 
-def _wrapped(model: "PreTrainedModel", source: ModelSource, head: str) -> Backbone:
-    """One face for it.
-
-    Raises:
-        CheckpointError: It is built in a way that is not known here.
-    """
+def _wrapped(model: "PreTrainedModel", source: ModelSource) -> Backbone:
     try:
-        return Backbone(model, causal=source.causal, head=head)
+        return Backbone(model, causal=source.causal, head=source.settings.refinement.head)
     except (AttributeError, NotImplementedError, TypeError) as exc:
         kind = model.config.model_type
         raise CheckpointError(
@@ -149,11 +142,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
 
 
 def _lower_case(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
-    """Read texts in lower case, as sentence_bert_config.json asks for.
-
-    Raises:
-        CheckpointError: The tokenizer has no normaliser that this could be put in front of.
-    """
+    """Read texts in lower case, as sentence_bert_config.json asks for."""
     from tokenizers.normalizers import Lowercase, Sequence
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -170,11 +159,7 @@ def _lower_case(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
 
 
 def _check_types(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
-    """Refuse token types other than 0 in a single text, which nothing here would pass on.
-
-    Raises:
-        CheckpointError: The tokenizer writes some.
-    """
+    """Refuse token types other than 0 in a single text, which nothing here would pass on."""
     types = tokenizer("a").get("token_type_ids") or []
     if any(types):
         raise CheckpointError(
@@ -196,49 +181,12 @@ def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> 
 
 
 def load_own_weights(model: InstEmb, file: Path) -> None:
-    """Fill soft prompts and pooler from a safetensors file.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or its tensors are not those needed.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    """Fill soft prompts and pooler from a safetensors file; see `limits.read_tensors`."""
     wanted = model.own_parameters()
-    try:
-        found = load_file(file)
-    except (OSError, SafetensorError) as exc:
-        raise CheckpointError(
-            f"{str(file)!r} cannot be read as safetensors: {brief(exc)}. Fetch the checkpoint "
-            "again, or save it again."
-        ) from exc
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if missing or unknown:
-        raise CheckpointError(
-            f"{str(file)!r} does not fit its settings: missing {missing}, unknown {unknown}. "
-            "Weights and settings must come from the same checkpoint."
-        )
-    for name, value in wanted.items():
-        if found[name].shape != value.shape:
-            raise CheckpointError(
-                f"{name} in {str(file)!r} has the shape {tuple(found[name].shape)}; its settings "
-                f"and the backbone ask for {tuple(value.shape)}. Use the backbone and the settings "
-                "that it was trained with."
-            )
-    _check_finite(found, file)
+    found = limits.read_tensors(file, {name: tuple(v.shape) for name, v in wanted.items()})
     with torch.no_grad():
         for name, value in wanted.items():
             value.copy_(found[name])
-
-
-def _check_finite(tensors: Mapping[str, torch.Tensor], place: Path) -> None:
-    """Refuse what would make every embedding not a number, and so every comparison meaningless."""
-    for name, value in tensors.items():
-        if not value.isfinite().all():
-            raise CheckpointError(
-                f"{name} in {str(place)!r} holds numbers that are not finite, which weights never "
-                "do. Fetch it again, or take an earlier checkpoint of the training."
-            )
 
 
 def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) -> "PreTrainedModel":
@@ -271,11 +219,7 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
 
 @contextmanager
 def _foreign(what: str, path: Path, why: str = "cannot be loaded") -> Iterator[None]:
-    """Have one error for whatever a damaged file leads the code of others to.
-
-    Raises:
-        CheckpointError: Instead of any other error.
-    """
+    """Have one error for whatever a damaged file leads the code of others to."""
     try:
         yield
     except (InstructEmbeddingsError, MemoryError):
@@ -324,7 +268,7 @@ def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
         saved = peft.load_peft_weights(str(adapter), device="cpu")
         # To decide by itself, peft would ask the hub for the model that the adapter names.
         expected = peft.get_peft_model_state_dict(found, save_embedding_layers=False)
-    _check_finite(saved, adapter)
+    limits.check_finite(saved, adapter)
     missing = sorted(set(expected) - set(saved))
     if missing:
         raise CheckpointError(

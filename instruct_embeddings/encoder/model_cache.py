@@ -226,11 +226,7 @@ class ModelHandle:
             release()
 
     def check_open(self) -> None:
-        """Refuse to work after `close()`.
-
-        Raises:
-            ClosedEncoderError: The encoder was closed.
-        """
+        """Refuse to work after `close()`."""
         if self.closed:
             raise ClosedEncoderError(
                 f"The encoder of {self.options.model or 'the default model'!r} was closed and "

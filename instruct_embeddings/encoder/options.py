@@ -161,11 +161,7 @@ def _as_text(options: EncoderOptions, name: str) -> None:
 
 
 def check_keys(given: Mapping[str, Any], known: set[str]) -> None:
-    """Refuse settings that do not exist.
-
-    Raises:
-        ConfigError: The message names the unknown ones and those that are known.
-    """
+    """Refuse settings that do not exist."""
     unknown = sorted(set(given) - known)
     if unknown:
         raise ConfigError(
@@ -174,20 +170,12 @@ def check_keys(given: Mapping[str, Any], known: set[str]) -> None:
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Check a choice.
-
-    Raises:
-        ConfigError: The value is not allowed.
-    """
+    """Check a choice."""
     if value not in allowed:
         raise ConfigError(f"{name}={value!r} is not known. Use one of {list(allowed)}.")
 
 
 def is_bool(name: str, value: object) -> None:
-    """Check a switch; the string "false" would otherwise mean yes.
-
-    Raises:
-        ConfigError: It is neither True nor False.
-    """
+    """Check a switch; the string "false" would otherwise mean yes."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name}={value!r} is neither True nor False. Use one of them.")

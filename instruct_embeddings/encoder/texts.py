@@ -31,11 +31,7 @@ class Request:
 
 
 def check_surrogates(position: int, text: str) -> None:
-    """Refuse what no tokenizer reads.
-
-    Raises:
-        TextError: The text, number `position` of a call, holds a lone surrogate.
-    """
+    """Refuse what no tokenizer reads."""
     if text.isascii():
         return
     try:

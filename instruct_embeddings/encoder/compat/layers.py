@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from instruct_embeddings._reading import brief
-from instruct_embeddings.encoder.compat.sentence_transformers import Layer
-from instruct_embeddings.encoder.limits import shapes_of
+from instruct_embeddings.encoder.compat.sentence_transformers import Layer, refuse
+from instruct_embeddings.encoder.limits import read_tensors, shapes_of
 from instruct_embeddings.errors import CheckpointError
 
 _WEIGHTS = "model.safetensors"
-_WHAT_TO_DO = "Fetch the model again, or save it again with sentence-transformers."
 
 
 class Normalize(nn.Module):
@@ -26,13 +24,7 @@ class Dense(nn.Module):
     """A linear layer, an activation, and what came in where asked for."""
 
     def __init__(self, sizes: tuple[int, int], layer: Layer, *, bias: bool) -> None:
-        """Build it empty.
-
-        Args:
-            sizes: Lengths of what it gets and gives.
-            layer: What its files say.
-            bias: Whether the linear layer has one.
-        """
+        """Build it empty, of the lengths of what it gets and gives."""
         super().__init__()
         self.linear = nn.Linear(*sizes, bias=bias)
         self.activation: nn.Module = getattr(nn, layer.activation)()
@@ -64,11 +56,7 @@ class LayerNorm(nn.Module):
 
 
 def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
-    """Load them in their order.
-
-    Args:
-        layers: What their files say.
-        width: Length of what is pooled.
+    """Load layers in their order, from the length of what is pooled.
 
     Raises:
         CheckpointError: Weights are missing, damaged, no safetensors, or do not fit.
@@ -81,9 +69,6 @@ def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
 
 
 def _load(layer: Layer, width: int) -> nn.Module:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if layer.kind == "normalize":
         return Normalize()
     file, out = layer.path / _WEIGHTS, layer.width or width
@@ -93,38 +78,22 @@ def _load(layer: Layer, width: int) -> nn.Module:
             f"The layer behind the pooling in {str(layer.path)!r} has no {_WEIGHTS}, but {others}. "
             "Only safetensors are read: save it again with safe_serialization."
         )
-    # Sizes come from the weights first: nothing is allocated that they could not fill.
-    shapes = shapes_of(file)
     wanted: dict[str, tuple[int, ...]]
     if layer.kind == "layer_norm":
-        wanted = {"norm.weight": (out,), "norm.bias": (out,)}
+        if out != width:
+            refuse(layer.path, "a LayerNorm of the dimension", out, width)
+        wanted = {"norm.weight": (width,), "norm.bias": (width,)}
     else:
         wanted = {"linear.weight": (out, width)}
-        if "linear.bias" in shapes:
+        if "linear.bias" in shapes_of(file):
             wanted["linear.bias"] = (out,)
         if layer.residual and out != width:
             wanted["residual.weight"] = (out, width)
-    if shapes != wanted or (layer.kind == "layer_norm" and out != width):
-        raise CheckpointError(
-            f"{str(file)!r} holds {shapes}; what is pooled has {width} dimensions, and its "
-            f"config.json asks for {wanted}. {_WHAT_TO_DO}"
-        )
+    found = read_tensors(file, wanted)
     made: nn.Module = (
-        LayerNorm(out)
+        LayerNorm(width)
         if layer.kind == "layer_norm"
-        else Dense((width, out), layer, bias="linear.bias" in shapes)
+        else Dense((width, out), layer, bias="linear.bias" in wanted)
     )
-    try:
-        found = load_file(file)
-    except (OSError, SafetensorError) as exc:
-        raise CheckpointError(
-            f"{str(file)!r} cannot be read as safetensors: {brief(exc)}. {_WHAT_TO_DO}"
-        ) from exc
-    for name, value in found.items():
-        if not value.isfinite().all():
-            raise CheckpointError(
-                f"{name} in {str(file)!r} holds numbers that are not finite, which weights never "
-                f"do. {_WHAT_TO_DO}"
-            )
     made.load_state_dict(found)
     return made

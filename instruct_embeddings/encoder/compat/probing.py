@@ -136,9 +136,6 @@ def check_reading(backbone: "Backbone", place: Path) -> None:
     Args:
         backbone: Ready for inference.
         place: Named in errors.
-
-    Raises:
-        CheckpointError: It cannot read rows of token ids, or reads them differently.
     """
     device, length = backbone.device, min(_LONG, backbone.positions or _LONG)
     long, count = _some_tokens(backbone.body, length), max(1, length // 2)

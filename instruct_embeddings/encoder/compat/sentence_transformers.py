@@ -143,11 +143,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def refuse(file: Path, what: str, value: object, allowed: object, do: str = "") -> NoReturn:
-    """Refuse one setting of a file, in four parts.
-
-    Raises:
-        CheckpointError: Always.
-    """
+    """Refuse one setting of a file, in four parts."""
     raise CheckpointError(
         f"{str(file)!r} asks for {what} {value!s:.120}; known here is {allowed}. "
         f"{do or 'Use another model, or sentence-transformers itself for this one.'}"

@@ -263,7 +263,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("2_Dense/config.json", {"out_features": 10**9}, "out_features 1000000000"),
     ("2_Dense/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
     ("2_Dense/config.json", {"a_new_one": 1}, "the settings ['a_new_one']"),
-    ("2_Dense/config.json", {"out_features": 16}, "asks for {'linear.weight': (16, 32)"),
+    ("2_Dense/config.json", {"out_features": 16}, "linear.weight in"),
 ]
 
 
