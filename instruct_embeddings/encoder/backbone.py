@@ -27,13 +27,9 @@ class Backbone(nn.Module):
     """
 
     def __init__(self, model: "PreTrainedModel", *, causal: bool, head: str = "tied") -> None:
-        """Wrap a model.
+        """Wrap a causal or masked language model with its head, or a bare encoder.
 
-        Args:
-            model: A causal language model with its head, a masked one with its head, or a bare
-                encoder. LoRA layers of `peft` may be in place.
-            causal: Whether it is a causal one.
-            head: "tied" or "mlm"; see `RefinementSettings`.
+        LoRA layers of `peft` may be in place. `head` is "tied" or "mlm"; see `RefinementSettings`.
         """
         super().__init__()
         self.model = model
@@ -45,7 +41,7 @@ class Backbone(nn.Module):
         self._layers = _layers_of(self.body)
         known = inspect.signature(self.body.forward).parameters
         # A bidirectional model counts them itself, from wherever it counts: rows begin at the left
-        # edge. A causal one is told, as a cache and padding at the left ask for it.
+        # edge. A causal one is given them, as a cache and padding at the left ask for it.
         self._takes_positions = causal and "position_ids" in known
         self._takes_types = "token_type_ids" in known and not causal
         self._head = masked_lm_head(model) if head == "mlm" else None
@@ -78,7 +74,7 @@ class Backbone(nn.Module):
 
     @cached_property
     def _counted(self) -> Positions:
-        return count_positions(self.body, self._layers, told=self._takes_positions)
+        return count_positions(self.body, self._layers, given=self._takes_positions)
 
     @property
     def positions(self) -> int | None:
@@ -132,14 +128,8 @@ class Backbone(nn.Module):
     def soft_token(self, hidden: Tensor, temperature: float) -> Tensor:
         """The next input embedding as the model expects it: softmax(logits / T) E.
 
-        GIRCSE, section 3.1. E is the matrix of input embeddings, scaled as the model scales them.
-
-        Args:
-            hidden: Hidden state of the last position, shape (b, d).
-            temperature: Divides the logits.
-
-        Returns:
-            Shape (b, d).
+        GIRCSE, section 3.1, with the temperature T. E is the matrix of input embeddings, scaled as
+        the model scales them. Hidden states of the last position, (b, d), to (b, d).
         """
         table: Any = self.body.get_input_embeddings()
         weights: Tensor = table.weight

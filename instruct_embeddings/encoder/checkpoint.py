@@ -51,14 +51,9 @@ def new_model(
         options or EncoderOptions(), model=settings.base_model, revision=settings.base_revision
     )
     source = replace(find_source(asked), settings=settings)
-    model = load_model(source, asked)
-    return (
-        InstEmb(model.backbone, settings, seed=seed, folder=source.folder)
-        .eval()
-        .to(model.backbone.device),
-        source,
-        load_tokenizer(source, asked),
-    )
+    backbone = load_model(source, asked).backbone
+    model = InstEmb(backbone, settings, seed=seed, folder=source.folder)
+    return model.eval().to(backbone.device), source, load_tokenizer(source, asked)
 
 
 def create_checkpoint(
@@ -69,18 +64,7 @@ def create_checkpoint(
     seed: int = 0,
     backbone: bool = False,
 ) -> Path:
-    """Write an untrained checkpoint.
-
-    Args:
-        folder: Where to.
-        settings: Names the backbone, soft prompts, pooling and refinement.
-        options: How to find and run the backbone.
-        seed: Of soft prompts and of the pooler's parameters.
-        backbone: Write the backbone's weights too.
-
-    Returns:
-        The folder.
-    """
+    """Write an untrained checkpoint, with the weights of its backbone too where asked for."""
     model, source, tokenizer = new_model(settings, options, seed=seed)
     loaded = LoadedModel(model, make_template(source, tokenizer), "cpu")
     return write_checkpoint(Path(folder), loaded, source, backbone=backbone)
@@ -89,30 +73,30 @@ def create_checkpoint(
 def write_checkpoint(
     folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool
 ) -> Path:
-    """Write beside the folder first, then put it in its place, so that none is ever half there.
+    """Write beside the folder first, then rename, so that none is ever half there.
 
     Raises:
         CheckpointError: Something else than a checkpoint lies there.
     """
-    if _is_foreign(folder):
+    if _is_something_else(folder):
         raise CheckpointError(
             f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). "
             "Choose another folder, or remove it."
         )
     with replacing(folder) as partial:
         # A backbone that came with the checkpoint may be nowhere else.
-        _write_parts(partial, loaded, source, backbone=backbone or source.settings.backbone)
+        _write_files(partial, loaded, source, backbone=backbone or source.settings.backbone)
         partial.chmod(0o755)
     return folder
 
 
-def _is_foreign(folder: Path) -> bool:
+def _is_something_else(folder: Path) -> bool:
     if not folder.is_dir():
         return folder.exists()
     return not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir())
 
 
-def _write_parts(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:
+def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:
     from safetensors.torch import save_file
 
     model = loaded.model

@@ -27,7 +27,7 @@ from instruct_embeddings.encoder.options import (
 )
 from instruct_embeddings.encoder.precision import DTYPES
 from instruct_embeddings.encoder.source import ModelSource
-from instruct_embeddings.encoder.texts import Request, check_surrogates, one_warning, progress
+from instruct_embeddings.encoder.texts import Request, check_surrogates, progress
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _KEPT = 64
 
 @dataclass(frozen=True)
 class _Call:
-    """What is known of calls under one instruction: the checked sentence, steps, row length."""
+    """Calls under one instruction: the checked sentence, steps, numbers of a row."""
 
     instruction: str | None
     refine_steps: int
@@ -76,15 +76,12 @@ class InstructEncoder:
     def from_pretrained(
         cls, model: str | Path | None = None, **options: Unpack[EncoderArguments]
     ) -> Self:
-        """Describe an encoder by a model and keyword options; see `EncoderOptions`.
+        """Describe an encoder by its model and the fields of `EncoderOptions`.
 
         Args:
             model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
                 our own instruct-minilm-l6-v1, which comes with this package.
-            options: Every field of `EncoderOptions`.
-
-        Raises:
-            ConfigError: An option is out of its range.
+            options: All other fields; ConfigError where one is out of range.
         """
         return cls(EncoderOptions(model=None if model is None else str(model), **options))
 
@@ -141,8 +138,7 @@ class InstructEncoder:
         """
         request, out = self._prepare(texts, instruction, refine_steps)
         _consume(self._run(request, out), len(request.texts), show_progress, on_batch)
-        found: Embeddings = out[-1]
-        return found
+        return np.asarray(out[-1])
 
     async def aencode(
         self,
@@ -163,16 +159,14 @@ class InstructEncoder:
         with from_here():
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         advance = partial(next, self._run(request, out), None)
-        total = len(request.texts)
-        with progress(total, show_progress, on_batch) as report:
+        with progress(len(request.texts), show_progress, on_batch) as report:
             while True:
                 self._handle.check_open()
                 done = await loop.run_in_executor(entry.worker, context.run, advance)
                 if done is None:
                     break
                 report(done)
-        found: Embeddings = out[-1]
-        return found
+        return np.asarray(out[-1])
 
     def encode_grid(
         self,
@@ -182,16 +176,10 @@ class InstructEncoder:
         refine_steps: int | None = None,
         show_progress: bool = False,
     ) -> Embeddings:
-        """Embed every text under every instruction.
+        """Embed every text under every instruction, as separate calls of `encode` would.
 
         A causal backbone reads each text once and each instruction after it; a bidirectional one
-        reads all pairs in common batches. The embeddings are those of separate calls.
-
-        Args:
-            texts: n texts.
-            instructions: Plain sentences; None for generic embeddings.
-            refine_steps: Soft tokens to generate; by default as the checkpoint says.
-            show_progress: Show a bar on stderr.
+        reads all pairs in common batches. Among the instructions, None is the generic embedding.
 
         Returns:
             Shape (instructions, n, dimension).
@@ -218,19 +206,15 @@ class InstructEncoder:
             )
         shape = (len(sentences), len(checked), columns.pop())
         out = np.empty(shape, dtype=DTYPES[self.options.precision])
-        batches = self._run_grid(checked, sentences, steps, out)
-        _consume(batches, len(sentences) * len(checked), show_progress, None)
+        if out.size:
+            batches = self._runner().embed_grid(checked, sentences, steps, out)
+            _consume(batches, len(sentences) * len(checked), show_progress, None)
         return out
 
     def encode_steps(
         self, texts: Sequence[str], *, instruction: str, refine_steps: int
     ) -> Embeddings:
-        """Embeddings after every step of refinement, as GIRCSE's loss and its plots need them.
-
-        Args:
-            texts: n texts.
-            instruction: A plain sentence.
-            refine_steps: Number of steps, at least 1.
+        """Embeddings after every step of refinement, at least 1.
 
         Returns:
             Shape (refine_steps, n, dimension); the last entry is what `encode` gives.
@@ -263,12 +247,7 @@ class InstructEncoder:
     ) -> str:
         """A stable string for caches: equal only where the same text gives the same embedding.
 
-        Args:
-            instruction: What the texts are embedded under.
-            role: Keeps queries and documents apart in caches that share a text.
-
-        Raises:
-            ConfigError: The role is neither "document" nor "query".
+        `role` keeps queries and documents apart in caches that share a text.
         """
         one_of("role", role, ("document", "query"))
         return Identity(self.source, self.options).fingerprint(_sentence(instruction), role)
@@ -284,9 +263,6 @@ class InstructEncoder:
             folder: Where to; a checkpoint that lies there is replaced in one step.
             backbone: Write the backbone's weights too, so that nothing else is needed to load it.
 
-        Returns:
-            The folder.
-
         Raises:
             CheckpointError: Something else than a checkpoint lies in the folder.
         """
@@ -298,7 +274,7 @@ class InstructEncoder:
             return write_checkpoint(target, loaded, self.source, backbone=backbone)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
-        """Upload a checkpoint to the model hub, creating the repository where there is none.
+        """Upload a checkpoint to the model hub, into a new repository where there is none.
 
         Returns:
             Address of the commit.
@@ -337,12 +313,8 @@ class InstructEncoder:
         self.close()
 
     def __repr__(self) -> str:
-        default = EncoderOptions()
-        changed = [
-            f"{f.name}={getattr(self.options, f.name)!r}"
-            for f in fields(EncoderOptions)
-            if getattr(self.options, f.name) != getattr(default, f.name)
-        ]
+        given = {f.name: (getattr(self.options, f.name), f.default) for f in fields(self.options)}
+        changed = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -411,30 +383,6 @@ class InstructEncoder:
             yield from self._device_pool().embed(request, out)
         else:
             yield from self._runner().embed(request, out)
-
-    def _run_grid(
-        self,
-        texts: Sequence[str],
-        instructions: Sequence[str | None],
-        refine_steps: int,
-        out: Embeddings,
-    ) -> Iterator[int]:
-        """The same for a grid, with one warning of truncated texts."""
-        if not texts:
-            return
-        sentences = {row: one for row, one in enumerate(instructions) if one is not None}
-        generic = [row for row, one in enumerate(instructions) if one is None]
-        with one_warning(len(texts)):
-            if sentences:
-                part = np.empty_like(out[: len(sentences)])
-                chosen = list(sentences.values())
-                yield from self._runner().embed_grid(texts, chosen, refine_steps, part)
-                out[list(sentences)] = part
-            if generic:
-                plain = np.empty_like(out[:1])
-                for done in self._run(Request(texts, None), plain):
-                    yield done * len(generic)
-                out[generic] = plain
 
     def _runner(self) -> "Runner":
         """The loaded model under these options."""

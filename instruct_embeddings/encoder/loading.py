@@ -116,7 +116,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     from transformers import AutoTokenizer
 
     limits.check_texts(source.base.path)
-    with _foreign("tokenizer", source.base.path):
+    with _named_errors("tokenizer", source.base.path):
         found = AutoTokenizer.from_pretrained(
             source.base.path, local_files_only=True, trust_remote_code=options.trust_remote_code
         )
@@ -129,7 +129,7 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
     if not isinstance(found.model_max_length, int | float):
         raise CheckpointError(
             f"model_max_length in tokenizer_config.json of {str(source.base.path)!r} is "
-            f"{found.model_max_length!r:.60}, not a number. Mend it, or fetch the model again."
+            f"{found.model_max_length!r:.60}, not a number. Correct it, or fetch the model again."
         )
     if source.folder.lower_case:
         _lower_case(found, source.base.path)
@@ -201,7 +201,7 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
     arguments: dict[str, Any] = {"trust_remote_code": trusted}
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
-    with _foreign("model", path):
+    with _named_errors("model", path):
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trusted)
         with torch.device("meta"):
             limits.check_parameters(path, kind.from_config(config, **arguments))
@@ -218,8 +218,8 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
 
 
 @contextmanager
-def _foreign(what: str, path: Path, why: str = "cannot be loaded") -> Iterator[None]:
-    """Have one error for whatever a damaged file leads the code of others to."""
+def _named_errors(what: str, path: Path, why: str = "cannot be loaded") -> Iterator[None]:
+    """One error for whatever a damaged file leads the code of others to."""
     try:
         yield
     except (InstructEmbeddingsError, MemoryError):
@@ -258,11 +258,11 @@ def _data_type(config: Any, options: EncoderOptions, device: str) -> torch.dtype
 def _with_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
     peft = require("peft")
     limits.check_adapter(adapter)
-    with _foreign("adapter", adapter, "does not fit the model"):
+    with _named_errors("adapter", adapter, "does not fit the model"):
         with warnings.catch_warnings():
             # Of layers that the file lacks, peft only warns; they are checked below.
             warnings.filterwarnings("ignore", "Found missing adapter keys")
-            # What peft still uses of transformers is not for our users to mend.
+            # What peft still uses of transformers is not for our users to change.
             warnings.simplefilter("ignore", FutureWarning)
             found = peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
         saved = peft.load_peft_weights(str(adapter), device="cpu")

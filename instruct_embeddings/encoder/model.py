@@ -48,11 +48,7 @@ class InstEmb(nn.Module):
     ) -> None:
         """Put an encoder together; soft prompts and learned poolers start from a seed.
 
-        Args:
-            backbone: The transformer.
-            settings: Soft prompts, pooling, refinement.
-            seed: Of the random start. Soft prompts start as token embeddings drawn at random.
-            folder: What the folder of the backbone says of its own embeddings.
+        Soft prompts start as token embeddings drawn at random.
 
         Raises:
             CheckpointError: Layers behind the pooling do not fit.
@@ -122,14 +118,9 @@ class InstEmb(nn.Module):
         return self.pool(given)[None]
 
     def generic(self, batch: TokenBatch, *, prompt: int = 0) -> Tensor:
-        """The backbone's own embeddings, without instruction, soft prompts and LoRA layers.
+        """The backbone's own embeddings, without soft prompts and LoRA layers, shape (1, b, d).
 
-        Args:
-            batch: Rows without positions for soft prompts.
-            prompt: Number of the first positions that are not pooled.
-
-        Returns:
-            Shape (1, b, d), not normalised.
+        The first `prompt` positions are not pooled. Not normalised.
         """
         with self.backbone.without_adapter():
             hidden = self.backbone(batch.ids, batch.mask)

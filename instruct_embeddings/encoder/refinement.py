@@ -58,18 +58,10 @@ def continue_cached(
     steps: int,
     settings: RefinementSettings,
 ) -> Tensor:
-    """Generate from where a cache ends.
+    """The same from where the cache of a causal backbone ends, which grows by `steps` positions.
 
-    Args:
-        backbone: A causal transformer.
-        cache: Keys and values of the rows; grows by `steps` positions.
-        mask: 1 at real positions of the cache, shape (b, t); all padding stands at the left.
-        final: Hidden state of each row's final position, shape (b, d).
-        steps: Number s of soft tokens.
-        settings: Temperature of the softmax.
-
-    Returns:
-        Last hidden states of the generated positions, shape (b, s, d).
+    `mask`, shape (b, t), has its padding at the left; `final`, shape (b, d), is the hidden state of
+    each row's final position.
     """
     generated = []
     for _ in range(steps):
@@ -81,32 +73,20 @@ def continue_cached(
 
 
 def pad_left(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn each row until its padding stands in front of it.
+    """Rotate each row, ids or input embeddings and their mask, until its padding is at the left.
 
     What is appended then follows the row without a gap, which sliding windows would count.
-
-    Args:
-        inputs: Token ids, shape (b, t), or input embeddings, shape (b, t, d).
-        mask: 1 at real positions, shape (b, t).
-
-    Returns:
-        Both, of the same shapes.
     """
     rows, steps = torch.arange(len(mask), device=mask.device)[:, None], mask.shape[1]
-    places = torch.arange(steps, device=mask.device)
-    order = (places + _last_real(mask)[:, None] + 1) % steps
+    positions = torch.arange(steps, device=mask.device)
+    order = (positions + _last_real(mask)[:, None] + 1) % steps
     return inputs[rows, order], mask[rows, order]
 
 
 def refinement_pool(generated: Tensor, how: str) -> Tensor:
-    """Embeddings after each step: the mean of the positions so far, or the newest.
+    """Embeddings after each step: the "mean" of the positions so far, or the "last" one.
 
-    Args:
-        generated: Hidden states of the generated positions, shape (b, s, d).
-        how: "mean" or "last".
-
-    Returns:
-        Shape (s, b, d), float32; the last entry is the embedding.
+    Shape (b, s, d) to (s, b, d), float32; the last entry is the embedding.
     """
     states = generated.float().transpose(0, 1)
     if how == "last":
@@ -122,8 +102,8 @@ def _final(hidden: Tensor, mask: Tensor) -> Tensor:
 
 def _last_real(mask: Tensor) -> Tensor:
     """Index of the last real position of each row, shape (b,)."""
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return torch.where(mask.bool(), places, -1).amax(1)
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask.bool(), positions, -1).amax(1)
 
 
 def _append(embeds: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from instruct_embeddings.encoder.template import (
     collate,
     length_sorted_batches,
 )
-from instruct_embeddings.encoder.texts import Request, warn_of_truncation
+from instruct_embeddings.encoder.texts import Request, one_warning, warn_of_truncation
 from instruct_embeddings.errors import EncoderMemoryError
 
 Array = NDArray[Any]
@@ -88,13 +88,34 @@ class Runner:
             warn_of_truncation(truncated, len(request.texts), frame.room)
 
     def embed_grid(
-        self, texts: Sequence[str], instructions: Sequence[str], refine_steps: int, out: Array
+        self,
+        texts: Sequence[str],
+        instructions: Sequence[str | None],
+        refine_steps: int,
+        out: Array,
     ) -> Iterator[int]:
-        """Fill `out`, shape (instructions, n, dimension), batch by batch.
+        """Fill `out`, shape (instructions, n, dimension), batch by batch, with one warning.
 
         Yields:
             Number of pairs of text and instruction in each batch.
         """
+        generic = [row for row, one in enumerate(instructions) if one is None]
+        rows = [row for row, one in enumerate(instructions) if one is not None]
+        with one_warning(len(texts)):
+            if rows:
+                part = np.empty_like(out[: len(rows)])
+                chosen = [one for one in instructions if one is not None]
+                yield from self._embed_instructed(texts, chosen, refine_steps, part)
+                out[rows] = part
+            if generic:
+                plain = np.empty_like(out[:1])
+                for done in self.embed(Request(texts, None), plain):
+                    yield done * len(generic)
+                out[generic] = plain
+
+    def _embed_instructed(
+        self, texts: Sequence[str], instructions: Sequence[str], refine_steps: int, out: Array
+    ) -> Iterator[int]:
         frames = [self._frame(instruction, refine_steps) for instruction in instructions]
         if any(frame.front for frame in frames):
             for i, instruction in enumerate(instructions):

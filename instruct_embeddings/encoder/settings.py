@@ -63,15 +63,15 @@ def parse_template(template: str) -> TemplateSettings:
     Raises:
         ConfigError: `{text}` and `{instruction}` do not stand in it once each.
     """
-    places = [template.find(name) for name in ("{text}", "{instruction}")]
-    if min(places) < 0 or template.count("{text}") + template.count("{instruction}") != 2:
+    starts = [template.find(name) for name in ("{text}", "{instruction}")]
+    if min(starts) < 0 or template.count("{text}") + template.count("{instruction}") != 2:
         raise ConfigError(
             f"template={template!r} must hold {{text}} and {{instruction}} once each. "
             'Use one such as "{text}\\n{instruction}" or "{instruction} {text}".'
         )
     before, between, after = re.split(r"\{text\}|\{instruction\}", template)
     return TemplateSettings(
-        before, between, after, pair=False, instruction_first=places[1] < places[0]
+        before, between, after, pair=False, instruction_first=starts[1] < starts[0]
     )
 
 

@@ -1,4 +1,4 @@
-"""What a model is, told from its files alone: nothing heavy is loaded."""
+"""What a model is, from its files alone: nothing heavy is loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +79,7 @@ def find_source(options: EncoderOptions) -> ModelSource:
 
     Raises:
         ModelNotFoundError: It is neither a folder nor in reach.
-        CheckpointError: Its files are damaged, foreign or newer than this version.
+        CheckpointError: Its files are damaged, unknown or newer than this version.
     """
     model = locate(options.model, options.revision, options)
     saved = _saved_settings(model, options)

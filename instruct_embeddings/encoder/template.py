@@ -72,8 +72,7 @@ class Template:
         Args:
             tokenizer: Of the backbone.
             settings: What is written around text and instruction.
-            pairs: Put the special tokens of a pair of sentences between text and instruction, as
-                bidirectional encoders know them.
+            pairs: Put the special tokens of a pair of sentences between text and instruction.
             prompt: Stands in front of every text that has no instruction.
             pools_prompt: Whether what stands in front of texts is pooled with them.
         """
@@ -98,13 +97,10 @@ class Template:
     def tokenise(
         self, texts: Sequence[str], *, first: int = 0, room: int | None = None
     ) -> list[Ids]:
-        """Token ids of each text, no special tokens added and nothing truncated.
+        """Token ids of each text, without special tokens.
 
-        Args:
-            texts: Texts.
-            first: Position of the first one, for messages.
-            room: Tokens that will be kept of a text. Of a longer one there are more than these,
-                and not necessarily all.
+        Nothing is truncated, but where `room` tokens are kept of a text, a longer one need not be
+        tokenised to its end. `first` is the position of the first text, for messages.
 
         Raises:
             TextError: A text holds a lone surrogate.
@@ -211,17 +207,10 @@ def _find(full: Ids, part: Ids, start: int) -> int:
 def length_sorted_batches(
     lengths: Sequence[int], batch_tokens: int, batch_size: int | None = None
 ) -> Iterator[list[int]]:
-    """Group texts of similar length under a budget of padded tokens.
+    """Indices of texts of similar length, batch by batch under a budget of padded tokens.
 
-    Longest first, so that memory runs out in the first batch or never.
-
-    Args:
-        lengths: Tokens of each text.
-        batch_tokens: Upper bound of rows times longest row; a longer text gets a batch of its own.
-        batch_size: Upper bound of rows.
-
-    Yields:
-        Positions of the texts of one batch.
+    Longest first, so that memory runs out in the first batch or never. A text beyond `batch_tokens`
+    gets a batch of its own; `batch_size` bounds the rows.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
@@ -265,15 +254,9 @@ def collate(
     device: str | None = None,
     multiple: int = 1,
 ) -> TokenBatch:
-    """Pad rows to one length and move them to a device.
+    """Pad rows of token ids, none of them empty, to one length and move them to a device.
 
-    Args:
-        rows: Token ids of b rows, none of them empty.
-        soft_prompts: Positions to leave for soft prompts after each row.
-        pad_id: Token id of masked positions.
-        side: Where shorter rows are filled.
-        device: Where to; by default the CPU.
-        multiple: The padded length is a multiple of this.
+    After each row, positions are left for `soft_prompts`; the length is a multiple of `multiple`.
     """
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     full = int(-(-(lengths.max() + soft_prompts) // multiple) * multiple)

@@ -54,13 +54,7 @@ class Truncator:
         room: int,
         tokenise: Callable[[Sequence[str]], list[list[int]]],
     ) -> list[list[int]]:
-        """Token ids of each text: all of them, or more than `room`, of which those are right.
-
-        Args:
-            texts: Texts of any length.
-            room: Tokens that will be kept of each.
-            tokenise: Token ids of whole texts.
-        """
+        """Token ids of each text: all of them, or more than `room`, the first ones right."""
         if not self.can_cut:
             return tokenise(texts)
         size = CHARACTERS * (room + 1)
@@ -135,7 +129,7 @@ def _is_local(normalizer: dict[str, Any]) -> bool:
 
 
 def _splits(pre_tokenizer: Any) -> bool:
-    """Whether words are told apart before any token is looked for."""
+    """Whether words are split before any token is looked for."""
     if pre_tokenizer is None:
         return False
     for space in " \n":

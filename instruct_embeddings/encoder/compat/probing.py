@@ -62,7 +62,7 @@ class Positions:
 
 
 def count_positions(
-    body: "PreTrainedModel", layers: tuple[nn.Module, str] | None, *, told: bool
+    body: "PreTrainedModel", layers: tuple[nn.Module, str] | None, *, given: bool
 ) -> Positions:
     """Find out how a model counts positions.
 
@@ -71,8 +71,8 @@ def count_positions(
 
     Args:
         body: The transformer.
-        layers: Parent and name of its layers; it is not run beyond the first of them.
-        told: Whether it will be told positions; otherwise it counts by itself.
+        layers: Parent and name of its layers; it is run up to the first of them.
+        given: Whether its caller gives it positions; otherwise it counts by itself.
     """
     if body.device.type == "meta":
         return Positions()
@@ -80,7 +80,7 @@ def count_positions(
     if not counted:
         return Positions()
     most = min(size - first for first, size in counted)
-    if not told:
+    if not given:
         return Positions(most)
     ids = torch.arange(_LENGTH, device=body.device)[None]
     from_zero = _tables(body, layers, position_ids=ids)
@@ -161,7 +161,7 @@ def check_reading(backbone: "Backbone", place: Path) -> None:
         raise
     except Exception as exc:
         _refuse(backbone, place, f"It cannot read plain rows of tokens ({brief(exc)})")
-    # Damaged weights give numbers that are none; that is told elsewhere.
+    # Damaged weights give numbers that are none; that is reported elsewhere.
     if off > (_SAME if expected.dtype == torch.float32 else _SAME_IN_HALF):
         _refuse(backbone, place, "A text that is padded gets other states than one that is not")
     if _plain_state(backbone.body) != before:

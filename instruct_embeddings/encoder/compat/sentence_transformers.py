@@ -4,7 +4,7 @@ Every setting that sentence-transformers 6.2 reads is either kept here or refuse
 embedding that left one out would be another one, and nothing would tell.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NoReturn, TypeGuard
@@ -47,6 +47,7 @@ ACTIVATIONS = frozenset(
         *("Hardtanh", "Hardsigmoid", "Hardswish", "Hardshrink", "Softshrink"),
     }
 )
+_NO_LIMIT = 2**40
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _LayerKind = Literal["dense", "layer_norm", "normalize"]
 _LAYERS: dict[str, _LayerKind | None] = {
@@ -116,64 +117,75 @@ def read_folder(path: Path) -> Folder:
         CheckpointError: A file is damaged, or asks for something that is not known here.
     """
     pooling, layers = _read_modules(path)
-    model = _file(path, MODEL_FILE)
-    transformer, name = _transformer(path)
-    tokenizer = _file(path, "tokenizer_config.json")
-    found = _read_transformer(path / name, transformer)
-    pooled, include_prompt = _read_pooling(pooling)
+    candidates = [_File.read(path / name) for name in TRANSFORMER_FILES]
+    transformer = _read_transformer(next((one for one in candidates if one.saved), candidates[0]))
+    tokenizer = _File.read(path / "tokenizer_config.json")
     return Folder(
-        pooling=pooled,
-        include_prompt=include_prompt,
+        **_read_pooling(pooling),
         layers=layers,
-        max_tokens=found.get("max_seq_length") or _longest(tokenizer),
-        max_tokens_are_meant="max_seq_length" in found,
-        lower_case=bool(found.get("do_lower_case")),
-        **_read_model(path / MODEL_FILE, model),
+        max_tokens=transformer.get("max_seq_length") or _longest(tokenizer.saved),
+        max_tokens_are_meant="max_seq_length" in transformer,
+        lower_case=bool(transformer.get("do_lower_case")),
+        **_read_model(_File.read(path / MODEL_FILE)),
     )
 
 
 def files_of(path: Path) -> list[Path]:
     """Every file that says how the embeddings of a model are made, but for its tokenizer's."""
-    places = [path / "1_Pooling"]
+    folders = [path / "1_Pooling"]
     if (path / MODULES_FILE).is_file():
-        places = [place for _, place in _modules(path, path / MODULES_FILE) if place != path]
+        folders = [folder for _, folder in _modules(path / MODULES_FILE) if folder != path]
     named = [path / name for name in (MODULES_FILE, MODEL_FILE, *TRANSFORMER_FILES)]
-    named += [place / name for place in places for name in ("config.json", "model.safetensors")]
+    named += [folder / name for folder in folders for name in ("config.json", "model.safetensors")]
     return [file for file in named if file.is_file()]
 
 
 def refuse(file: Path, what: str, value: object, allowed: object, do: str = "") -> NoReturn:
-    """Refuse one setting of a file, in four parts."""
+    """Refuse one setting of a file, in four parts.
+
+    Raises:
+        CheckpointError: Always.
+    """
     raise CheckpointError(
         f"{str(file)!r} asks for {what} {value!s:.120}; known here is {allowed}. "
         f"{do or 'Use another model, or sentence-transformers itself for this one.'}"
     )
 
 
-def inside(path: Path, name: object, file: Path) -> Path:
-    """A folder that a file of a model names.
-
-    Raises:
-        CheckpointError: It is no text, or lies elsewhere.
-    """
-    if isinstance(name, str):
-        parts = PurePosixPath(name)
-        plain = "\\" not in name and "\0" not in name
-        if plain and not parts.is_absolute() and ".." not in parts.parts:
-            return path / name
-    refuse(file, "the folder", repr(name), "one inside the model's own folder")
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether it is an integer >= 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _file(path: Path, name: str) -> dict[str, Any]:
-    file = path / name
-    return read_json(file) if file.is_file() else {}
+@dataclass(frozen=True)
+class _File:
+    """A JSON object in a file of the model; empty where there is none."""
 
+    file: Path
+    saved: Mapping[str, Any]
 
-def _transformer(path: Path) -> tuple[dict[str, Any], str]:
-    for name in TRANSFORMER_FILES:
-        if found := _file(path, name):
-            return found, name
-    return {}, TRANSFORMER_FILES[0]
+    @classmethod
+    def read(cls, file: Path) -> "_File":
+        return cls(file, read_json(file) if file.is_file() else {})
+
+    def refuse(self, what: str, value: object, allowed: object, do: str = "") -> NoReturn:
+        refuse(self.file, what, value, allowed, do)
+
+    def only(self, *known: str) -> None:
+        if unknown := sorted(set(self.saved) - set(known)):
+            self.refuse("the settings", unknown, f"one of {sorted(known)}")
+
+    def switch(self, key: str, *, default: bool) -> bool:
+        value = self.saved.get(key, default)
+        if not isinstance(value, bool):
+            self.refuse(key, repr(value), "true or false")
+        return value
+
+    def width(self, key: str) -> int:
+        value = self.saved.get(key)
+        if not is_count(value) or value > WIDEST:
+            self.refuse(key, repr(value), f"a whole number from 1 to {WIDEST:,}")
+        return value
 
 
 def _read_modules(path: Path) -> tuple[Path, tuple[Layer, ...]]:
@@ -181,24 +193,19 @@ def _read_modules(path: Path) -> tuple[Path, tuple[Layer, ...]]:
     file = path / MODULES_FILE
     if not file.is_file():
         return path / "1_Pooling" / "config.json", ()
-    named = list(_modules(path, file))
+    named = list(_modules(file))
     kinds = [kind for kind, _ in named]
-    allowed = f"Transformer, Pooling, then any of {sorted(_LAYERS)}"
     if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= set(_LAYERS):
+        allowed = f"Transformer, Pooling, then any of {sorted(_LAYERS)}"
         refuse(file, "the modules", kinds, allowed)
     if named[0][1] != path:
-        refuse(
-            file,
-            "a Transformer in the folder",
-            repr(named[0][1].name),
-            "one in the model's own folder",
-            "Load it with sentence-transformers and save it again, which puts it there.",
-        )
-    layers = [_read_layer(kind, place) for kind, place in named[2:]]
+        allowed, do = "one in the model's own folder", "Save it again with sentence-transformers."
+        refuse(file, "a Transformer in the folder", repr(named[0][1].name), allowed, do)
+    layers = [_read_layer(kind, folder) for kind, folder in named[2:]]
     return named[1][1] / "config.json", tuple(layer for layer in layers if layer is not None)
 
 
-def _modules(path: Path, file: Path) -> Iterator[tuple[str, Path]]:
+def _modules(file: Path) -> Iterator[tuple[str, Path]]:
     try:
         entries = [
             (str(one["type"]), one["path"], one.get("kwargs")) for one in read_json_value(file)
@@ -208,140 +215,115 @@ def _modules(path: Path, file: Path) -> Iterator[tuple[str, Path]]:
             f"{str(file)!r} is no list of modules ({brief(exc)}). Fetch the model again, or save "
             "it again."
         ) from exc
-    for kind, place, arguments in entries:
+    for kind, folder, arguments in entries:
         package, _, name = kind.rpartition(".")
         if package.partition(".")[0] != "sentence_transformers":
-            refuse(
-                file,
-                "the module",
-                repr(kind),
-                "those of sentence-transformers",
-                "Code that a model brings is not run for its modules. Use another model.",
-            )
+            do = "Code that a model brings is not run for its modules. Use another model."
+            refuse(file, "the module", repr(kind), "those of sentence-transformers", do)
         if arguments:
             refuse(file, f"{name} with the arguments", arguments, "no argument")
-        yield name, inside(path, place, file)
+        yield name, _inside(file, folder)
 
 
-def _read_layer(name: str, place: Path) -> Layer | None:
-    kind, file = _LAYERS[name], place / "config.json"
+def _inside(file: Path, name: object) -> Path:
+    """A folder that a file of a model names, which lies beside it."""
+    if isinstance(name, str):
+        parts = PurePosixPath(name)
+        plain = "\\" not in name and "\0" not in name
+        if plain and not parts.is_absolute() and ".." not in parts.parts:
+            return file.parent / name
+    refuse(file, "the folder", repr(name), "one inside the model's own folder")
+
+
+def _read_layer(name: str, folder: Path) -> Layer | None:
+    kind, file = _LAYERS[name], _File.read(folder / "config.json")
     if kind is None:
         return None
-    saved = read_json(file) if file.is_file() else {}
-    _only_sentences(file, saved)
+    # Layers over tokens would have to stand in front of the pooling.
+    inputs = ("module_input_name", "module_output_name")
+    for key in inputs:
+        if file.saved.get(key) not in (None, "sentence_embedding"):
+            file.refuse(key, repr(file.saved[key]), "'sentence_embedding'")
     if kind == "normalize":
-        _check_keys(file, saved, ("module_input_name", "module_output_name"))
-        return Layer(kind, place)
+        file.only(*inputs)
+        return Layer(kind, folder)
     if kind == "layer_norm":
-        _check_keys(file, saved, ("dimension",))
-        return Layer(kind, place, _width(file, saved, "dimension"))
-    _check_keys(
-        file,
-        saved,
-        (
-            "in_features",
-            "out_features",
-            "bias",
-            "activation_function",
-            "module_input_name",
-            "module_output_name",
-            "use_residual",
-        ),
-    )
-    _width(file, saved, "in_features")
-    return Layer(
-        kind,
-        place,
-        _width(file, saved, "out_features"),
-        _activation(file, saved),
-        _switch(file, saved, "use_residual", default=False),
-    )
+        file.only("dimension")
+        return Layer(kind, folder, file.width("dimension"))
+    file.only("in_features", "out_features", "bias", "activation_function", "use_residual", *inputs)
+    file.width("in_features")
+    written = file.saved.get("activation_function", "torch.nn.Tanh")
+    package, _, activation = str(written).rpartition(".")
+    if activation not in ACTIVATIONS or package.split(".")[:2] != ["torch", "nn"]:
+        allowed = f"one of torch.nn: {', '.join(sorted(ACTIVATIONS))}"
+        file.refuse("the activation", repr(written), allowed)
+    residual = file.switch("use_residual", default=False)
+    return Layer(kind, folder, file.width("out_features"), activation, residual)
 
 
-def _only_sentences(file: Path, saved: Mapping[str, Any]) -> None:
-    """Layers over tokens would have to stand in front of the pooling."""
-    for key in ("module_input_name", "module_output_name"):
-        if saved.get(key) not in (None, "sentence_embedding"):
-            refuse(file, key, repr(saved[key]), "'sentence_embedding'")
-
-
-def _activation(file: Path, saved: Mapping[str, Any]) -> str:
-    written = saved.get("activation_function", "torch.nn.Tanh")
-    package, _, name = str(written).rpartition(".")
-    if name not in ACTIVATIONS or package.split(".")[:2] != ["torch", "nn"]:
-        refuse(
-            file,
-            "the activation",
-            repr(written),
-            f"one of torch.nn: {', '.join(sorted(ACTIVATIONS))}",
-        )
-    return name
-
-
-def _read_pooling(file: Path) -> tuple[GenericPooling | None, bool]:
-    if not file.is_file():
-        return None, True
-    saved = read_json(file)
-    known = ("pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension")
-    _check_keys(file, saved, (*known, *_FLAGS))
-    modes = saved.get("pooling_mode")
+def _read_pooling(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    file = _File.read(path)
+    sizes = ("embedding_dimension", "word_embedding_dimension")
+    file.only("pooling_mode", "include_prompt", *sizes, *_FLAGS)
+    modes = file.saved.get("pooling_mode")
     if modes is None:
-        modes = [mode for flag, mode in _FLAGS.items() if saved.get(flag)] or ["mean"]
+        modes = [mode for flag, mode in _FLAGS.items() if file.saved.get(flag)] or ["mean"]
     modes = list(modes) if isinstance(modes, list | tuple) else [modes]
     if len(modes) != 1 or not isinstance(modes[0], str) or modes[0] not in _POOLINGS:
-        refuse(file, "the pooling", modes, f"one of {sorted(_POOLINGS)}")
-    return _POOLINGS[modes[0]], _switch(file, saved, "include_prompt", default=True)
+        file.refuse("the pooling", modes, f"one of {sorted(_POOLINGS)}")
+    include = file.switch("include_prompt", default=True)
+    return {"pooling": _POOLINGS[modes[0]], "include_prompt": include}
 
 
-def _read_transformer(file: Path, saved: dict[str, Any]) -> dict[str, Any]:
+def _read_transformer(file: _File) -> Mapping[str, Any]:
     """What holds for the transformer and its tokenizer."""
-    found = dict(saved)
-    for arguments in ("model", "tokenizer", "processor", "config"):
-        for key in (f"{arguments}_args", f"{arguments}_kwargs"):
+    found = dict(file.saved)
+    for part in ("model", "tokenizer", "processor", "config"):
+        for key in (f"{part}_args", f"{part}_kwargs"):
             inner = found.pop(key, None) or {}
             if not isinstance(inner, Mapping):
-                refuse(file, key, repr(inner), "an object")
+                file.refuse(key, repr(inner), "an object")
             # Never read from a model, in sentence-transformers neither.
             rest = {name: inner[name] for name in inner if name != "trust_remote_code"}
-            if arguments in ("tokenizer", "processor") and set(rest) == {"model_max_length"}:
+            if part in ("tokenizer", "processor") and set(rest) == {"model_max_length"}:
                 found["max_seq_length"] = rest["model_max_length"]
             elif rest:
-                refuse(file, key, rest, "none, or model_max_length for the tokenizer")
+                file.refuse(key, rest, "none, or model_max_length for the tokenizer")
     for key in ("query_length", "document_length", "query_expansion", "processing_kwargs"):
         if value := found.pop(key, None):
-            refuse(file, key, value, "none")
+            file.refuse(key, value, "none")
     if name := found.pop("tokenizer_name_or_path", None):
-        refuse(file, "the tokenizer", repr(name), "the one in the model's own folder")
+        file.refuse("the tokenizer", repr(name), "the one in the model's own folder")
     _check_task(file, found)
     # How padding is left out makes no difference to the result.
     found.pop("unpad_inputs", None)
-    _check_keys(file, found, ("max_seq_length", "do_lower_case"))
-    _switch(file, found, "do_lower_case", default=False)
+    rest_of_file = _File(file.file, found)
+    rest_of_file.only("max_seq_length", "do_lower_case")
+    rest_of_file.switch("do_lower_case", default=False)
     if not is_count(found.get("max_seq_length")):
         found.pop("max_seq_length", None)
     return found
 
 
-def _check_task(file: Path, found: dict[str, Any]) -> None:
+def _check_task(file: _File, found: dict[str, Any]) -> None:
     task = found.pop("transformer_task", "feature-extraction")
     output = found.pop("module_output_name", None) or "token_embeddings"
     forms = found.pop("modality_config", None)
     text = forms.get("text") if isinstance(forms, Mapping) else {} if forms is None else None
-    wanted = {"method": "forward", "method_output_name": "last_hidden_state"}
-    read = (
-        {key: text.get(key, value) for key, value in wanted.items()}
-        if (isinstance(text, Mapping))
-        else None
+    method, states = "forward", "last_hidden_state"
+    known = isinstance(text, Mapping) and (
+        text.get("method", method) == method
+        and text.get("method_output_name", states) in (states, [states])
     )
-    if read is not None and read["method_output_name"] == ["last_hidden_state"]:
-        read["method_output_name"] = "last_hidden_state"
-    if (task, output, read) != ("feature-extraction", "token_embeddings", wanted):
+    if not known or (task, output) != ("feature-extraction", "token_embeddings"):
         seen = {"task": task, "output": output, "text": text}
-        refuse(file, "the output", seen, "the last hidden states of texts (feature-extraction)")
+        file.refuse("the output", seen, "the last hidden states of texts (feature-extraction)")
 
 
 def _longest(tokenizer: Mapping[str, Any]) -> int | None:
-    """The length that a tokenizer cuts at; a very large number, or none, stands for no limit."""
+    """The length that a tokenizer truncates at; a very large number, or none, means no limit."""
     for key in ("model_max_length", "max_len"):
         value = tokenizer.get(key)
         if value is not None:
@@ -350,50 +332,40 @@ def _longest(tokenizer: Mapping[str, Any]) -> int | None:
     return None
 
 
-_NO_LIMIT = 2**40
-
-
-def _read_model(file: Path, saved: Mapping[str, Any]) -> dict[str, Any]:
-    kind = saved.get("model_type", "SentenceTransformer")
+def _read_model(file: _File) -> dict[str, Any]:
+    kind = file.saved.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
-        refuse(file, "the model type", repr(kind), "'SentenceTransformer'")
-    _check_requirements(file, saved.get("requirements") or {})
-    similarity = saved.get("similarity_fn_name") or "cosine"
+        file.refuse("the model type", repr(kind), "'SentenceTransformer'")
+    _check_requirements(file, file.saved.get("requirements") or {})
+    similarity = file.saved.get("similarity_fn_name") or "cosine"
     if similarity not in _SIMILARITIES:
-        refuse(file, "the similarity", repr(similarity), f"one of {list(_SIMILARITIES)}")
-    dim = saved.get("truncate_dim")
+        file.refuse("the similarity", repr(similarity), f"one of {list(_SIMILARITIES)}")
+    dim = file.saved.get("truncate_dim")
     if dim is not None and not is_count(dim):
-        refuse(file, "truncate_dim", repr(dim), "a whole number from 1 on")
-    return {
-        "prompt": _prompt(file, saved),
-        "truncate_dim": dim,
-        "similarity": similarity,
-    }
+        file.refuse("truncate_dim", repr(dim), "a whole number from 1 on")
+    return {"prompt": _prompt(file), "truncate_dim": dim, "similarity": similarity}
 
 
-def _prompt(file: Path, saved: Mapping[str, Any]) -> str:
-    prompts, name = saved.get("prompts") or {}, saved.get("default_prompt_name")
+def _prompt(file: _File) -> str:
+    prompts, name = file.saved.get("prompts") or {}, file.saved.get("default_prompt_name")
     if not isinstance(prompts, Mapping):
-        refuse(file, "the prompts", repr(prompts), "an object of texts by name")
+        file.refuse("the prompts", repr(prompts), "an object of texts by name")
     if name is None:
         return ""
     # Two names are always there, empty until a model fills them.
     known: dict[str, Any] = {"query": "", "document": "", **prompts}
-    if (
-        not isinstance(name, str)
-        or not isinstance(known.get(name), str | None)
-        or name not in known
-    ):
-        refuse(file, "default_prompt_name", repr(name), f"one of its prompts {sorted(known)}")
-    return known[name] or ""
+    found = known.get(name, 0) if isinstance(name, str) else 0
+    if not isinstance(found, str | None):
+        file.refuse("default_prompt_name", repr(name), f"one of its prompts {sorted(known)}")
+    return found or ""
 
 
-def _check_requirements(file: Path, wanted: Any) -> None:
+def _check_requirements(file: _File, wanted: Any) -> None:
     """Versions of other packages that the model says it needs."""
     from transformers.utils.versions import require_version
 
     if not isinstance(wanted, Mapping):
-        refuse(file, "the requirements", repr(wanted), "an object of versions by package")
+        file.refuse("the requirements", repr(wanted), "an object of versions by package")
     for package, version in wanted.items():
         # What it says of sentence-transformers is for sentence-transformers.
         if package in ("sentence-transformers", "sentence_transformers"):
@@ -403,34 +375,6 @@ def _check_requirements(file: Path, wanted: Any) -> None:
         try:
             require_version(f"{name}{text}")
         except Exception as exc:
-            refuse(
-                file,
-                "the requirement",
-                f"{name}{text} ({brief(exc)})",
-                "what is installed",
-                "Install what it asks for, or use another model.",
-            )
-
-
-def _check_keys(file: Path, saved: Mapping[str, Any], known: Sequence[str]) -> None:
-    if unknown := sorted(set(saved) - set(known)):
-        refuse(file, "the settings", unknown, f"one of {sorted(known)}")
-
-
-def _switch(file: Path, saved: Mapping[str, Any], key: str, *, default: bool) -> bool:
-    value = saved.get(key, default)
-    if not isinstance(value, bool):
-        refuse(file, key, repr(value), "true or false")
-    return value
-
-
-def _width(file: Path, saved: Mapping[str, Any], key: str) -> int:
-    value = saved.get(key)
-    if not is_count(value) or value > WIDEST:
-        refuse(file, key, repr(value), f"a whole number from 1 to {WIDEST:,}")
-    return value
-
-
-def is_count(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number from 1 on."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+            do = "Install what it asks for, or use another model."
+            value = f"{name}{text} ({brief(exc)})"
+            file.refuse("the requirement", value, "what is installed", do)
