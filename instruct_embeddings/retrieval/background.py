@@ -32,12 +32,7 @@ class BackgroundFits:
     """
 
     def __init__(self, fit: Callable[[str], object], find: Callable[[str], object]) -> None:
-        """Nothing runs yet.
-
-        Args:
-            fit: Fits an instruction.
-            find: Looks an instruction up; something true where nothing has to be fitted for it.
-        """
+        """Nothing runs yet; `find` gives something true where nothing has to be fitted."""
         self._fit = fit
         self._find = find
         self._ready: Recent[str, bool] = Recent(_KEPT)

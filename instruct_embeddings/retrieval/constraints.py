@@ -146,9 +146,6 @@ def find_constraints(instruction: str) -> tuple[Constraint, ...]:
 
     English only. A sentence that states none, such as "What is it about?" or "Find the abstract
     that supports the claim", gives an empty tuple.
-
-    Args:
-        instruction: A plain sentence.
     """
     found: list[Constraint] = []
     parts = _CLAUSES.split(instruction.casefold().replace("\u2019", "'"))
@@ -235,13 +232,8 @@ def obey(scores: FloatArray, documents: FloatArray, directions: Sequence[Directi
     of the query is kept while the aspect changes. What is not wanted never raises a candidate.
     Where no candidate speaks of what is named, the scores stay as they are.
 
-    Args:
-        scores: Of n candidates, higher is better, shape (n,).
-        documents: Their unit vectors, shape (n, d).
-        directions: The constraints.
-
-    Returns:
-        Shape (n,); they may leave [-1, 1], as what is wanted adds up.
+    Shapes: scores (n,), unit vectors of documents (n, d), to (n,). Scores may leave [-1, 1], as
+    what is wanted adds up.
     """
     found = scores.astype(np.float64)
     if len(scores) < 2:
@@ -261,9 +253,7 @@ def obey(scores: FloatArray, documents: FloatArray, directions: Sequence[Directi
 def speaks(cosines: FloatArray, seen: tuple[float, float]) -> float:
     """How far candidates speak of something, from 0 to 1, by the closest fortieth of them.
 
-    Args:
-        cosines: Of the candidates with it, shape (n,).
-        seen: Cosines at which they do not, and fully do.
+    `cosines` are those of the candidates with it, shape (n,).
 
     "Passages that report experimental results" is close to nothing in a collection of abstracts,
     "programs written in Python" to many package descriptions.

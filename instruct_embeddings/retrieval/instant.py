@@ -92,12 +92,7 @@ class InstantAnswers:
         self._lock = threading.Lock()
 
     def ranker(self, query: str, vector: FloatArray, instruction: str) -> InstantRanker:
-        """The ranker of one query.
-
-        Args:
-            query: Its text.
-            vector: Its generic unit vector, shape (1, d).
-            instruction: A plain sentence.
+        """The ranker of one query; `vector` is its generic unit vector, shape (1, d).
 
         Raises:
             EmptyCollectionError: The collection is empty.

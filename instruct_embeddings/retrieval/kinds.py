@@ -94,9 +94,6 @@ def kind_of(instruction: str) -> InstructionKind:
     can be compared in it. "Find the abstract that supports the claim", "Answer briefly", "Only
     tools with a graphical interface" request something: a relation to the query, an answer, a
     constraint. English only; what is not recognised is taken for an aspect.
-
-    Args:
-        instruction: A plain sentence.
     """
     text = " ".join(instruction.casefold().replace("\u2019", "'").split()).rstrip(".!?: ")
     text = _POLITE.sub("", _GIVEN.sub("", _POLITE.sub("", text)))
@@ -119,12 +116,9 @@ def compares_documents(guide: str) -> bool:
 
 
 def better_form(instruction: str, *, instant: bool, override: str = "force=True") -> str:
-    """What to say where a transform that compares documents is asked for a request.
+    """What to say where a transform that compares documents is wanted for a request.
 
-    Args:
-        instruction: The instruction.
-        instant: Whether an instant query answers instead.
-        override: What to give to use the transform all the same.
+    `override` is what to give to use the transform all the same.
     """
     instead = "the instant query answers it" if instant else "the generic ranking is kept"
     return (

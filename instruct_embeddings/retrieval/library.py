@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import FitConfig, normal_form
 from instruct_embeddings.errors import (
     ArtefactError,
+    ConfigError,
     GuideError,
     TransformMismatchError,
     TransformWarning,
@@ -92,7 +94,7 @@ class TransformLibrary:
         collection: VectorCollection,
         guide: Guide | None,
         *,
-        store: TransformStore | None,
+        store: TransformStore | str | Path | None,
         fit: FitConfig,
         force: bool,
         reuse: Reuse | None = None,
@@ -100,9 +102,10 @@ class TransformLibrary:
         on_fit: OnFit | None = None,
     ) -> None:
         """Nothing is read yet."""
+        _check_guide(guide)
         self.collection = collection
         self.guide = guide
-        self.store = store
+        self.store = _open_store(store)
         self.fit_config = fit
         self.force = force
         self.reuse = reuse
@@ -121,12 +124,7 @@ class TransformLibrary:
         self._lock = threading.Lock()
 
     def find(self, instruction: str, info: CollectionInfo | None = None) -> Known | None:
-        """The transform of an instruction where nothing has to be fitted for it.
-
-        Args:
-            instruction: A plain sentence.
-            info: The collection as it is now, where that is known.
-        """
+        """The transform of an instruction where nothing has to be fitted for it."""
         info = info or self.collection.info()
         known = self._remembered(normal_form(instruction), info)
         if known is None and (stored := self._stored(instruction, info)) is not None:
@@ -201,12 +199,7 @@ class TransformLibrary:
         return bool(self.questions and self.questions.under(instruction))
 
     def warn_of_request(self, instruction: str, *, instant: bool) -> None:
-        """Say once that a guide which compares documents cannot teach a request, and what can.
-
-        Args:
-            instruction: One that is not worth fitting.
-            instant: Whether an instant query answers it.
-        """
+        """Say once that a guide which compares documents cannot teach a request, and what can."""
         form = normal_form(instruction)
         if form not in self._warned:
             self._warned.put(form, True)
@@ -362,3 +355,27 @@ class TransformLibrary:
         if not fitting:
             return None
         return store.get(max(fitting, key=lambda summary: summary.created).key)
+
+
+def _check_guide(guide: object) -> None:
+    if isinstance(guide, type):
+        raise ConfigError(
+            f"guide={guide.__name__} is a class, and a guide is wanted. Make one of it: "
+            f"guide={guide.__name__}(...)."
+        )
+    if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
+        raise ConfigError(
+            f"guide={guide!r} is not a guide: it has no judge() or no key. "
+            'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
+        )
+
+
+def _open_store(store: object) -> TransformStore | None:
+    if store is None or isinstance(store, TransformStore):
+        return store
+    if isinstance(store, str | Path):
+        return TransformStore(store)
+    raise ConfigError(
+        f"store={store!r} is neither a folder nor a TransformStore. Name the folder in which "
+        'transforms are kept: store="transforms".'
+    )

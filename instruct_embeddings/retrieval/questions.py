@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -96,13 +97,6 @@ class Questions:
     def embedded_by(self, embed: Embed) -> "Questions":
         """The same with something to embed texts, unless there is."""
         return self if self.embed is not None else replace(self, embed=embed)
-
-    def same_as(self, other: "Questions | None") -> bool:
-        """Whether the other was made from the same objects."""
-        return other is not None and all(
-            getattr(self, name) is getattr(other, name)
-            for name in ("queries", "relevant", "instruction")
-        )
 
     def under(self, instruction: str) -> list[Question]:
         """Those that are asked under an instruction, or under any."""
@@ -272,17 +266,13 @@ class _Answers:
 
 def _check_blends(blends: Sequence[float]) -> list[float]:
     values = list(blends) if isinstance(blends, Iterable) else [blends]
-    for blend in values:
-        number = isinstance(blend, int | float) and not isinstance(blend, bool)
-        if not number or not 0 < blend <= 1:
-            raise ConfigError(
-                f"blends={blends!r} holds {blend!r}, which is not above 0 and at most 1: 1 is the "
-                "adapted ranking, and the generic one is always measured. Pass for example "
-                f"{DEFAULT_BLENDS}."
-            )
-    if not values:
-        raise ConfigError(f"blends={blends!r} is empty. Pass for example {DEFAULT_BLENDS}.")
-    return sorted({float(blend) for blend in values})
+    numbers = [one for one in values if isinstance(one, Real) and not isinstance(one, bool)]
+    if not values or len(numbers) < len(values) or not all(0 < one <= 1 for one in numbers):
+        raise ConfigError(
+            f"blends must be numbers above 0 and at most 1, got {blends!r}: 1 is the adapted "
+            f"ranking, and the generic one is always measured. Pass for example {DEFAULT_BLENDS}."
+        )
+    return sorted({float(one) for one in numbers})
 
 
 def _reachable(

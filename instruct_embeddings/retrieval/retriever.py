@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
@@ -25,7 +24,7 @@ from instruct_embeddings.retrieval.constraints import (
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import AllVectors, rank_exactly
 from instruct_embeddings.retrieval.fitting import OnFit
-from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker, measure_lengths
+from instruct_embeddings.retrieval.instant import InstantAnswers
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
 from instruct_embeddings.retrieval.questions import (
     DEFAULT_BLENDS,
@@ -92,10 +91,9 @@ class InstructRetriever:
         Raises:
             ConfigError: The collection, the guide or the store is something else.
         """
-        _check_arguments(collection, guide)
+        _check_collection(collection)
         self.collection = collection
         self.guide = guide
-        self.store = _open_store(store)
         self.fit_config = fit or FitConfig()
         self.force = force
         self.reuse = reuse
@@ -104,16 +102,16 @@ class InstructRetriever:
         self._library = TransformLibrary(
             collection,
             guide,
-            store=self.store,
+            store=store,
             fit=self.fit_config,
             force=force,
             reuse=reuse,
             questions=questions,
             on_fit=on_fit,
         )
+        self.store = self._library.store
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
-        self._unmoved: InstantRanker | None = None
         self._everything = AllVectors(collection)
 
     @property
@@ -151,9 +149,7 @@ class InstructRetriever:
     def fitted(self, instruction: str, *, wait: bool = False) -> InstructionTransform | None:
         """The transform that answers an instruction; None where the instant query does, or nothing.
 
-        Args:
-            instruction: A plain sentence.
-            wait: Fit it now where it is not known and could rank.
+        With `wait` it is fitted now, where it is not known and could rank.
 
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
@@ -185,12 +181,8 @@ class InstructRetriever:
     ) -> None:
         """Wait until instructions are fitted, without a thread of the event loop.
 
-        Nothing is waited for where the instant query answers meanwhile.
-
-        Args:
-            asked: The instruction, or several with weights.
-            query: Text of the query that will be asked under it.
-            wait: Wait also where the instant query could answer.
+        There is nothing to wait for where the instant query answers a query text, unless `wait`
+        is set.
 
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
@@ -268,6 +260,8 @@ class InstructRetriever:
             force=self.force if force is None else force,
             own_blend=blend is None,
         )
+        if not rankers:
+            return self._generic(vector, request)
         chosen = rankers[0] if len(rankers) == 1 else compose(rankers)
         directions = self._directions(weights)
         if chosen.ranked_by == "generic" and not directions:
@@ -381,26 +375,27 @@ class InstructRetriever:
         missing = [text for text in others if known[text] is None and text in taught]
         if missing and (wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
-        rankers = []
+        rankers: dict[str, WeightedRanker] = {}
         for text, weight in weights.items():
             one = known[text]
             if one is not None and (force or one.serves):
                 blend = one.blend if own_blend else 1.0
-                rankers.append(WeightedRanker(one.transform, "fitted", blend, weight, one.reused))
+                rankers[text] = WeightedRanker(one.transform, "fitted", blend, weight, one.reused)
                 continue
             if text not in taught:
                 self._library.warn_of_request(text, instant=instant is not None)
             if instant is not None and query is not None:
                 if one is None and text in taught and self.guide is not None:
                     self._fits.start(text)
-                rankers.append(
-                    WeightedRanker(instant.ranker(query, unit, text), "instant", weight=weight)
-                )
+                ranker = instant.ranker(query, unit, text)
+                rankers[text] = WeightedRanker(ranker, "instant", weight=weight)
             elif one is not None:
-                rankers.append(WeightedRanker(one.transform, "generic", 0.0, weight, one.reused))
-            else:
-                rankers.append(WeightedRanker(self._unmoving(info), "generic", 0.0, weight))
-        return rankers
+                rankers[text] = WeightedRanker(one.transform, "generic", 0.0, weight, one.reused)
+        # Nothing ranks under the others, and with a blend of 0 every ranker is the generic one.
+        for some in list(rankers.values())[:1]:
+            for text, weight in weights.items():
+                rankers.setdefault(text, WeightedRanker(some.ranker, "generic", 0.0, weight))
+        return list(rankers.values())
 
     def _at_once(self, query: str | None) -> InstantAnswers | None:
         """What answers a query without a fit; None where its text or the space is out of reach."""
@@ -410,13 +405,6 @@ class InstructRetriever:
         """Whether a fit is waited for: not under a request where the guide compares documents."""
         return force or self.guide is None or self._library.is_worth_fitting(text)
 
-    def _unmoving(self, info: CollectionInfo) -> InstantRanker:
-        """The generic ranking, as a part of several."""
-        if self._unmoved is None or self._unmoved.collection != info:
-            nothing = np.zeros(info.dimension, dtype=np.float32)
-            self._unmoved = InstantRanker(info, measure_lengths(self.collection), nothing)
-        return self._unmoved
-
     def _directions(self, instructions: Iterable[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
         found = [one for text in instructions for one in find_constraints(text)]
@@ -424,8 +412,8 @@ class InstructRetriever:
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
 
 
-def _check_arguments(collection: object, guide: object) -> None:
-    """Refuse what is no collection of vectors, such as the store of a host, or no guide."""
+def _check_collection(collection: object) -> None:
+    """Refuse what is no collection of vectors, such as the store of a host."""
     methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
     missing = [name for name in methods if not callable(getattr(collection, name, None))]
     if missing or isinstance(collection, type):
@@ -434,24 +422,3 @@ def _check_arguments(collection: object, guide: object) -> None:
             f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
             "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
         )
-    if isinstance(guide, type):
-        raise ConfigError(
-            f"guide={guide.__name__} is a class, and a guide is wanted. Make one of it: "
-            f"guide={guide.__name__}(...)."
-        )
-    if guide is not None and not (hasattr(guide, "judge") and hasattr(guide, "key")):
-        raise ConfigError(
-            f"guide={guide!r} is not a guide: it has no judge() or no key. "
-            'Pass for example MetadataGuide("language") or LabelGuide({id: label}).'
-        )
-
-
-def _open_store(store: object) -> TransformStore | None:
-    if store is None or isinstance(store, TransformStore):
-        return store
-    if isinstance(store, str | Path):
-        return TransformStore(store)
-    raise ConfigError(
-        f"store={store!r} is neither a folder nor a TransformStore. Name the folder in which "
-        'transforms are kept: store="transforms".'
-    )

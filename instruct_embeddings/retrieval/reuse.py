@@ -61,15 +61,9 @@ class InstructionMatcher:
         self._lock = threading.Lock()
 
     def match(self, instruction: str, others: Sequence[str]) -> str | None:
-        """The instruction that means the same, if one does.
+        """Which of the first 16 others means the same and agrees best.
 
-        Args:
-            instruction: The new one.
-            others: Those that could serve; at most the first 16 are compared.
-
-        Returns:
-            The one that agrees best, None where none agrees enough or the collection has too few
-            texts to tell.
+        None where none agrees enough, or the collection has too few texts to tell.
         """
         candidates = list(others)[:_CANDIDATES]
         with self._lock:

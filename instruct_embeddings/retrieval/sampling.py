@@ -39,12 +39,9 @@ def sample_rows(
 
     Args:
         collection: Where to sample.
-        size: Rows wanted.
+        size: The most rows wanted; rows without usable vectors are left out.
         seed: Seed of the choice.
         ids: Restrict the choice to these rows (a guide knows only them); None means all rows.
-
-    Returns:
-        At most `size` rows with usable vectors.
 
     Raises:
         EmptyCollectionError: The collection is empty.
@@ -52,9 +49,11 @@ def sample_rows(
         InvalidVectorsError: No sampled vector has a direction.
     """
     rng = np.random.default_rng(seed)
-    rows = (
-        _sample_uniform(collection, size, rng) if ids is None else _pick(collection, ids, size, rng)
-    )
+    if ids is None:
+        rows = _sample_uniform(collection, size, rng)
+    else:
+        chosen = [ids[i] for i in np.sort(rng.permutation(len(ids))[:size])]
+        rows = collection.fetch(chosen, vectors=True, records=True)
     if not len(rows):
         raise _nothing_found(collection, ids)
     return _usable(rows, collection)
@@ -96,13 +95,6 @@ def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Gene
         )
     # The blocks hold a few rows too many: any of them are left out, not those of the last blocks.
     return rows.take(np.sort(rng.permutation(len(rows))[:size]))
-
-
-def _pick(
-    collection: VectorCollection, ids: Sequence[str], size: int, rng: np.random.Generator
-) -> Rows:
-    chosen = [ids[i] for i in np.sort(rng.permutation(len(ids))[:size])]
-    return collection.fetch(chosen, vectors=True, records=True)
 
 
 def read_pages(
