@@ -18,13 +18,13 @@ from instruct_embeddings.hosts.retriever import (
     check_default,
     check_query,
 )
-from instruct_embeddings.retrieval.composition import Asked
+from instruct_embeddings.retrieval.composition import Instructions
 from instruct_embeddings.retrieval.fitting import OnFit
 
 __all__ = [
     "UNSET",
-    "Asked",
     "HostRetriever",
+    "Instructions",
     "OnFit",
     "SearchOptions",
     "Unset",

@@ -15,7 +15,7 @@ from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.retrieval import Hit, InstructRetriever
-from instruct_embeddings.retrieval.composition import Asked, check_asked
+from instruct_embeddings.retrieval.composition import Instructions, check_instructions
 from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS, Relevant
 from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -52,7 +52,7 @@ class SearchOptions:
     """
 
     k: int = 4
-    instruction: Asked | None = None
+    instruction: Instructions | None = None
     where: Where | None = None
     where_document: Where | None = None
     blend: float | None = None
@@ -197,7 +197,7 @@ class HostRetriever:
         queries: Sequence[str] | Mapping[str, str],
         relevant: Relevant,
         *,
-        instruction: Asked | Sequence[Asked] | None = None,
+        instruction: Instructions | Sequence[Instructions] | None = None,
         k: int = 10,
         blends: Sequence[float] = DEFAULT_BLENDS,
         seed: int = 0,
@@ -292,14 +292,14 @@ def check_query(query: object) -> str:
     )
 
 
-def check_default(asked: Asked | None) -> str | dict[str, float] | None:
+def check_default(asked: Instructions | None) -> str | dict[str, float] | None:
     """The default instruction of a retriever: stripped, weights add up to 1.
 
     Raises:
         InstructionError: See `InstructRetriever.search`.
     """
     if isinstance(asked, Mapping):
-        return check_asked(asked)
+        return check_instructions(asked)
     return None if asked is None else check_instruction(asked)
 
 

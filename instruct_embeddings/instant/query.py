@@ -43,7 +43,7 @@ class InstantQuery:
     """
 
     def __init__(self, encoder: "InstructEncoder", head: MoveHead | Path) -> None:
-        """Put the parts together; see `from_pretrained`.
+        """See `from_pretrained`.
 
         Args:
             encoder: Reads a query with its instruction; its embeddings are not normalised.
@@ -116,15 +116,7 @@ class InstantQuery:
         return unit_rows(self._encoder.encode(texts))
 
     def moves(self, queries: Sequence[str], instruction: str, vectors: FloatArray) -> FloatArray:
-        """What the instruction adds to query vectors of its own space.
-
-        Args:
-            queries: Texts of n queries.
-            instruction: A plain sentence.
-            vectors: Their generic unit vectors, shape (n, d).
-
-        Returns:
-            Shape (n, d); the folded queries are the unit rows of `vectors + moves`.
+        """What the instruction adds to query vectors of its own space; see `CollectionMoves`.
 
         Raises:
             InstructionError: The instruction leaves no room for a text.
@@ -134,11 +126,7 @@ class InstantQuery:
         return self.head.moves(read, vectors)
 
     def fold(self, queries: Sequence[str], instruction: str) -> FloatArray:
-        """Embed queries under an instruction, in its own space.
-
-        Args:
-            queries: Texts of n queries.
-            instruction: A plain sentence.
+        """Embed n queries under an instruction, in its own space.
 
         Returns:
             Folded queries, shape (n, d), each as long as the generic vector that the model makes of
@@ -179,9 +167,6 @@ class InstantQuery:
 
     def for_collection(self, sample: Sampler) -> CollectionMoves:
         """Moves in the space of a collection; a map of the spaces is fitted where they differ.
-
-        Args:
-            sample: Reads so many rows of the collection, with vectors and texts.
 
         Raises:
             GuideError: Another model filled the collection, and it holds too few texts for a map.

@@ -62,17 +62,10 @@ class CollectionMoves:
         *,
         centred: bool = False,
     ) -> FloatArray:
-        """What the instruction adds to query vectors of the collection.
+        """What the instruction adds to query vectors of the collection, shape (n, d).
 
-        Args:
-            queries: Texts of n queries.
-            instruction: A plain sentence.
-            vectors: Generic unit vectors of the queries, from the model of the collection, (n, d).
-            centred: Take out what the instruction adds to a text that says nothing. What is left
-                says in what respect a text differs from others, not what kind of text is wanted.
-
-        Returns:
-            Shape (n, d).
+        `centred` takes out what it adds to a text that says nothing. What is left says in what
+        respect a text differs from others, not what kind of text is wanted.
         """
         own = vectors if self.bridge is None else self.mover.embed(queries)
         moved = self.mover.moves(queries, instruction, own)
@@ -123,10 +116,6 @@ class CollectionMoves:
 
 def find_space(mover: "InstantQuery", sample: Sampler) -> CollectionMoves:
     """Recognise the space of a collection by some of its rows, or fit a map to it.
-
-    Args:
-        mover: Moves in its own space.
-        sample: Reads rows of the collection.
 
     Raises:
         GuideError: The spaces differ, and there are too few texts to fit a map.

@@ -16,7 +16,7 @@ from instruct_embeddings.retrieval.ranking import RankedBy, Ranker
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
-Asked: TypeAlias = str | Mapping[str, float]
+Instructions: TypeAlias = str | Mapping[str, float]
 """One instruction, or several with positive weights."""
 _MAX_INSTRUCTIONS = 16
 
@@ -110,7 +110,7 @@ def _sum(arrays: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.sum(arrays, axis=0), dtype=np.float32)
 
 
-def check_asked(asked: Asked) -> dict[str, float]:
+def check_instructions(asked: Instructions) -> dict[str, float]:
     """Instructions with weights that add up to 1.
 
     Raises:

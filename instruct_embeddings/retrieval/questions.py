@@ -14,7 +14,7 @@ from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import at_least, normalise_instruction
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InstructionError
 from instruct_embeddings.protocols import VectorCollection
-from instruct_embeddings.retrieval.composition import Asked, check_asked
+from instruct_embeddings.retrieval.composition import Instructions, check_instructions
 from instruct_embeddings.retrieval.ranking import SearchRequest, rank_by_index
 from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.transform.quality import ndcg_at_k, recall_at_k
@@ -51,7 +51,7 @@ class Question:
 
     position: int
     grades: Mapping[str, float]
-    instruction: Asked | None = None
+    instruction: Instructions | None = None
     text: str | None = None
 
 
@@ -70,7 +70,7 @@ class Questions:
 
     queries: Queries
     relevant: Relevant
-    instruction: Asked | Sequence[Asked] | None = None
+    instruction: Instructions | Sequence[Instructions] | None = None
     embed: Embed | None = None
     items: tuple[Question, ...] = field(init=False, repr=False)
     _asked: tuple[object, ...] = field(init=False, repr=False)
@@ -78,7 +78,7 @@ class Questions:
     def __post_init__(self) -> None:
         keys, queries = _keyed(self.queries)
         judged = _aligned(keys, self.relevant)
-        asked = _instructions(self.instruction, len(keys))
+        asked = _aligned_instructions(self.instruction, len(keys))
         items: list[Question] = []
         kept: list[object] = []
         for query, entry, instruction in zip(queries, judged, asked, strict=True):
@@ -102,7 +102,7 @@ class Questions:
         """Those that are asked under an instruction, or under any."""
         wanted = normalise_instruction(instruction)
 
-        def fits(asked: Asked | None) -> bool:
+        def fits(asked: Instructions | None) -> bool:
             return asked is None or (
                 isinstance(asked, str) and normalise_instruction(asked) == wanted
             )
@@ -362,10 +362,12 @@ def _grades(entry: object) -> dict[str, float]:
     return {str(row): 1.0 for row in entry}
 
 
-def _instructions(given: Asked | Sequence[Asked] | None, count: int) -> list[Asked | None]:
+def _aligned_instructions(
+    given: Instructions | Sequence[Instructions] | None, count: int
+) -> list[Instructions | None]:
     if given is None or isinstance(given, str | Mapping):
         if given is not None:
-            check_asked(given)
+            check_instructions(given)
         return [given] * count
     if len(given) != count:
         raise ConfigError(
@@ -373,5 +375,5 @@ def _instructions(given: Asked | Sequence[Asked] | None, count: int) -> list[Ask
             "for each query."
         )
     for asked in given:
-        check_asked(asked)
+        check_instructions(asked)
     return list(given)

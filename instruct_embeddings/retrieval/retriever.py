@@ -14,7 +14,12 @@ from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.background import BackgroundFits
-from instruct_embeddings.retrieval.composition import Asked, WeightedRanker, check_asked, compose
+from instruct_embeddings.retrieval.composition import (
+    Instructions,
+    WeightedRanker,
+    check_instructions,
+    compose,
+)
 from instruct_embeddings.retrieval.constraints import (
     CANDIDATES,
     Direction,
@@ -177,7 +182,7 @@ class InstructRetriever:
         return find_drift(self.collection, self.guide, self.transform(instruction), seed=seed)
 
     async def aprepare(
-        self, asked: Asked | None, *, query: str | None = None, wait: bool = False
+        self, asked: Instructions | None, *, query: str | None = None, wait: bool = False
     ) -> None:
         """Wait until instructions are fitted, without a thread of the event loop.
 
@@ -188,7 +193,9 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None and (wait or not await asyncio.to_thread(self._at_once, query)):
-            texts = [text for text in check_asked(asked) if self._is_taught(text, self.force)]
+            texts = [
+                text for text in check_instructions(asked) if self._is_taught(text, self.force)
+            ]
             with from_here():
                 await self._fits.wait(texts)
 
@@ -197,7 +204,7 @@ class InstructRetriever:
         vector: ArrayLike,
         *,
         query: str | None = None,
-        instruction: Asked | None = None,
+        instruction: Instructions | None = None,
         k: int = 4,
         where: Where | None = None,
         where_document: Where | None = None,
@@ -246,7 +253,7 @@ class InstructRetriever:
         if instruction is None:
             return self._generic(vector, request)
         if isinstance(instruction, Mapping):
-            weights = check_asked(instruction)
+            weights = check_instructions(instruction)
         else:
             weights = {check_instruction(instruction): 1.0}
         info = self.collection.info()
@@ -287,7 +294,7 @@ class InstructRetriever:
         queries: Queries,
         relevant: Relevant,
         *,
-        instruction: Asked | Sequence[Asked] | None,
+        instruction: Instructions | Sequence[Instructions] | None,
         k: int = 10,
         blends: Sequence[float] = DEFAULT_BLENDS,
         where: Where | None = None,
@@ -328,7 +335,9 @@ class InstructRetriever:
         asked = Questions(queries, relevant, instruction, embed)
         check_instructed(asked)
         if self.guide is not None:  # several new instructions share one sample
-            texts = [text for one in asked.items for text in check_asked(one.instruction or "")]
+            texts = [
+                text for one in asked.items for text in check_instructions(one.instruction or "")
+            ]
             self._library.get(list(dict.fromkeys(texts)))
         vectors = asked.vectors
         filters = {"where": where, "where_document": where_document}

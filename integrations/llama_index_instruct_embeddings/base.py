@@ -13,8 +13,8 @@ from typing_extensions import Self
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
     UNSET,
-    Asked,
     HostRetriever,
+    Instructions,
     SearchOptions,
     check_default,
     check_query,
@@ -46,7 +46,7 @@ class NodeRetriever(HostRetriever, BaseRetriever):
         )
 
     @property
-    def instruction(self) -> Asked | None:
+    def instruction(self) -> Instructions | None:
         """Instruction of queries that carry none."""
         return self._options.instruction
 
@@ -59,7 +59,7 @@ class NodeRetriever(HostRetriever, BaseRetriever):
     def similarity_top_k(self, value: int) -> None:
         self._options = replace(self._options, k=value)
 
-    def with_instruction(self, instruction: Asked | None) -> Self:
+    def with_instruction(self, instruction: Instructions | None) -> Self:
         """A copy with another instruction that shares the engine, so nothing is fitted twice."""
         other = copy.copy(self)
         other._options = replace(self._options, instruction=check_default(instruction))

@@ -11,7 +11,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore, Metada
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import FitConfig, InstructRetriever, Questions, TransformStore
-from instruct_embeddings.hosts import Asked, OnFit, SearchOptions, check_shared, open_engine
+from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, check_shared, open_engine
 from instruct_embeddings.protocols import Guide, InstantMover
 from llama_index_instruct_embeddings.base import NodeRetriever
 from llama_index_instruct_embeddings.filters import to_where
@@ -86,7 +86,7 @@ class InstructionTransformRetriever(NodeRetriever):
         guide: Guide | None = None,
         instant: InstantMover | bool | None = True,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
-        instruction: Asked | None = None,
+        instruction: Instructions | None = None,
         filters: MetadataFilters | None = None,
         where_document: dict[str, Any] | None = None,
         blend: float | None = None,

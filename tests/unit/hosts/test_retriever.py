@@ -10,8 +10,8 @@ from instruct_embeddings import FitConfig, MetadataGuide, Questions
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InstructionError
 from instruct_embeddings.hosts import (
     UNSET,
-    Asked,
     HostRetriever,
+    Instructions,
     SearchOptions,
     check_default,
     check_query,
@@ -70,7 +70,7 @@ async def test_a_retriever_needs_no_more() -> None:
 
 
 @pytest.mark.parametrize("asked", [None, {"One?": 1.0}])
-def test_a_transform_is_fitted_for_one_instruction(asked: Asked | None) -> None:
+def test_a_transform_is_fitted_for_one_instruction(asked: Instructions | None) -> None:
     with pytest.raises(InstructionError, match="One instruction is needed, a plain sentence, got"):
         Retriever(instruction=asked).report()
 
@@ -89,7 +89,7 @@ def test_a_default_instruction_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("asked", ["", {}])
-def test_a_default_that_asks_nothing_is_refused(asked: Asked) -> None:
+def test_a_default_that_asks_nothing_is_refused(asked: Instructions) -> None:
     with pytest.raises(InstructionError):
         check_default(asked)
 

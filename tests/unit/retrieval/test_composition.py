@@ -14,7 +14,7 @@ from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.retrieval.composition import (
     Composition,
     WeightedRanker,
-    check_asked,
+    check_instructions,
 )
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.conftest import COLOUR, Toys, hand_made
@@ -33,8 +33,8 @@ def unmixed(axis: int) -> WeightedRanker:
 
 
 def test_weights_add_up_to_one() -> None:
-    assert check_asked(" One? ") == {"One?": 1.0}
-    assert check_asked({"One?": 3, " Two? ": 1}) == {"One?": 0.75, "Two?": 0.25}
+    assert check_instructions(" One? ") == {"One?": 1.0}
+    assert check_instructions({"One?": 3, " Two? ": 1}) == {"One?": 0.75, "Two?": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_weights_add_up_to_one() -> None:
 def test_weights_of_any_size_add_up_to_one(
     weights: tuple[float, float], shares: tuple[float, float]
 ) -> None:
-    found = check_asked(dict(zip(("One?", "Two?"), weights, strict=True)))
+    found = check_instructions(dict(zip(("One?", "Two?"), weights, strict=True)))
     assert tuple(found.values()) == pytest.approx(shares)
     # A default is checked when it is set, and again when it is asked.
-    assert check_asked(found) == pytest.approx(found)
+    assert check_instructions(found) == pytest.approx(found)
     assert min(found.values()) > 0
 
 
@@ -76,7 +76,7 @@ def test_weights_of_any_size_add_up_to_one(
 )
 def test_what_cannot_be_combined_is_said(asked: dict[str, float], message: str) -> None:
     with pytest.raises(InstructionError, match=message):
-        check_asked(asked)
+        check_instructions(asked)
 
 
 def test_folded_queries_are_added_up() -> None:
