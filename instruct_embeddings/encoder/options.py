@@ -117,8 +117,9 @@ class EncoderOptions:
         if self.padding_side is not None:
             one_of("padding_side", self.padding_side, ("left", "right"))
         for name in ("batch_size", "batch_tokens", "max_tokens", "truncate_dim", "truncate_layers"):
-            at_least(name, getattr(self, name), 1)
-        at_least("refine_steps", self.refine_steps, 0)
+            object.__setattr__(self, name, at_least(name, getattr(self, name), 1))
+        steps = at_least("refine_steps", self.refine_steps, 0)
+        object.__setattr__(self, "refine_steps", steps)
         if self.device is not None and self.devices:
             raise ConfigError(
                 f"device={self.device!r} and devices={self.devices!r} are both given. "

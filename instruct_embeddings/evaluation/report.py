@@ -57,7 +57,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         for name in ("k", "queries"):
-            at_least(name, getattr(self, name), 1, optional=False)
+            number = at_least(name, getattr(self, name), 1, optional=False)
+            object.__setattr__(self, name, number)
         if not 0 < self.learn < 1:
             raise ConfigError(
                 f"learn={self.learn!r} is not between 0 and 1. Use a share such as 0.5."

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +119,9 @@ def test_options_survive_json(changes: dict[str, Any]) -> None:
 def test_unknown_keys_are_named_with_those_that_are_known() -> None:
     with pytest.raises(ConfigError, match=r"\['pooling', 'prompt'\]; known are \['adapter'"):
         EncoderOptions.from_dict({"model": "a", "prompt": "b", "pooling": "mean"})
+
+
+def test_integers_of_numpy_are_kept_as_plain_ones() -> None:
+    eight: Any = np.int64(8)
+    options = EncoderOptions(truncate_dim=eight, refine_steps=eight)
+    assert (type(options.truncate_dim), type(options.refine_steps)) == (int, int)
