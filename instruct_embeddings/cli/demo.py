@@ -5,12 +5,13 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import Enum
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import Guide
-    from instruct_embeddings.retrieval.ranking import Hit
     from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.transform import InstructionTransform
+    from instruct_embeddings.transform.report import FitReport
 
+Hits: TypeAlias = list[dict[str, Any]]
+Judge: TypeAlias = Callable[[Mapping[str, object]], bool]
 _K = 10
 _MOST_ASKED = 500
 _WARM_UP = "What is it?"
@@ -62,8 +64,8 @@ class GuideName(str, Enum):
 
 
 _TAUGHT_BY = {
-    GuideName.ENCODER: "the instruction-aware encoder, which reads a sample; no labels",
-    GuideName.LABELS: "the labels in the metadata",
+    "encoder": "the instruction-aware encoder, which reads a sample; no labels",
+    "labels": "the labels in the metadata",
 }
 
 
@@ -114,104 +116,11 @@ def demo(
     LangChain and LlamaIndex wrap. A second run reuses the collection and the transforms.
     """
     require("chromadb", extra="chroma")
-    asked = read_corpus(corpus, limit, label_key or [], instruction or [])
-    teacher = _guide(guide, asked.aspects)
+    texts = read_corpus(corpus, limit, label_key or [], instruction or [])
+    teacher = _guide(guide, texts.aspects)
     with Database(path) as database:
-        result = _run(database, asked, guide, teacher)
-        finish(result.to_dict(), *_screen(result), as_json=as_json)
-
-
-class _Search(NamedTuple):
-    """A question under one instruction; hits by what ranked: generic, instant, fitted."""
-
-    question: Record
-    aspect: Aspect
-    hits: "Mapping[str, Sequence[Hit]]"
-
-
-class _Obeyed(NamedTuple):
-    """A question with a constraint; generic hits, and instant ones under it."""
-
-    asked: Constrained
-    hits: "Mapping[str, Sequence[Hit]]"
-
-    def counts(self, judge: Callable[[Mapping[str, object]], bool]) -> dict[str, int]:
-        return {side: sum(judge(hit.metadata) for hit in hits) for side, hits in self.hits.items()}
-
-
-class _Taught(NamedTuple):
-    """An instruction, whether an earlier run fitted it, and precision by what ranked."""
-
-    aspect: Aspect
-    transform: "InstructionTransform"
-    reused: bool
-    precision: Mapping[str, float] | None
-
-
-@dataclass(frozen=True)
-class _Demo:
-    """What the demo found; `seconds` are medians, and what the fits took together."""
-
-    corpus: Corpus
-    database: Database
-    model: str
-    guide: GuideName
-    added: int
-    build_seconds: float
-    asked: int
-    taught: Sequence[_Taught]
-    searches: Sequence[_Search]
-    constraints: Sequence[_Obeyed]
-    seconds: Mapping[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "corpus": str(self.corpus.source),
-            "collection": self.corpus.name,
-            "path": str(self.database),
-            "store": str(self.database.store()),
-            "model": self.model,
-            "guide": self.guide.value,
-            "rows": len(self.corpus.records),
-            "collection_reused": self.added == 0,
-            "build_seconds": self.build_seconds,
-            "k": _K,
-            "asked": self.asked,
-            "seconds": dict(self.seconds),
-            "instructions": [
-                {
-                    "instruction": one.aspect.instruction,
-                    "label_key": one.aspect.key,
-                    "key": one.transform.key,
-                    "reused": one.reused,
-                    "report": one.transform.report.to_dict(),
-                    "precision": one.precision,
-                }
-                for one in self.taught
-            ],
-            "searches": [
-                {
-                    "query": one.question.text,
-                    "instruction": one.aspect.instruction,
-                    "labels": sorted(one.aspect.labels(one.question.metadata)),
-                    **_hit_dicts(one.hits),
-                }
-                for one in self.searches
-            ],
-            "constraints": [
-                {
-                    **asdict(one.asked),
-                    "satisfied": one.counts(one.asked.satisfied),
-                    "on_topic": one.counts(one.asked.on_topic),
-                    **_hit_dicts(one.hits),
-                }
-                for one in self.constraints
-            ],
-        }
-
-
-def _hit_dicts(sides: "Mapping[str, Sequence[Hit]]") -> dict[str, list[dict[str, Any]]]:
-    return {side: [hit_dict(hit) for hit in hits] for side, hits in sides.items()}
+        document, reports = _run(database, texts, guide, teacher)
+    finish(document, *_screen(document, texts, reports), as_json=as_json)
 
 
 def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
@@ -230,7 +139,9 @@ def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
     return GuideByInstruction(guides)
 
 
-def _run(database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide") -> _Demo:
+def _run(
+    database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide"
+) -> tuple[dict[str, Any], "list[FitReport]"]:
     """Build or reuse the collection, ask at once, fit or reuse the transforms, ask and measure."""
     import numpy as np
 
@@ -246,19 +157,21 @@ def _run(database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide")
     built, added, build_seconds = _build(database, corpus, encoder)
     collection = ChromaVectors(built)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
-    pairs = [
-        (question, corpus.aspects[i % len(corpus.aspects)])
-        for i, question in enumerate(corpus.questions)
-    ]
     quick.ask(corpus.questions[0].text, _WARM_UP)  # loads the weights
     quick.seconds.clear()
-    at_once = [quick.ask(question.text, aspect.instruction) for question, aspect in pairs]
-    generic = [quick.ask(question.text) for question, _ in pairs]
+    searches: list[dict[str, Any]] = [
+        {
+            "query": question.text,
+            "instruction": aspect.instruction,
+            "labels": sorted(aspect.labels(question.metadata)),
+            "generic": quick.ask(question.text),
+            "instant": quick.ask(question.text, aspect.instruction),
+        }
+        for question, aspect in _asked(corpus)
+    ]
     seconds = {name: median(times) for name, times in quick.seconds.items()}
     constraints = [
-        _Obeyed(
-            one, {"generic": quick.ask(one.text), "instant": quick.ask(one.text, one.instruction)}
-        )
+        _constrained(one, quick.ask(one.text), quick.ask(one.text, one.instruction))
         for one in corpus.constraints
     ]
 
@@ -270,12 +183,9 @@ def _run(database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide")
     started = time.perf_counter()
     transforms = retriever.prepare([aspect.instruction for aspect in corpus.aspects])
     seconds["fits"] = time.perf_counter() - started
-    slow = _Asker(retriever, encoder)
-    fitted = [slow.ask(question.text, aspect.instruction) for question, aspect in pairs]
-    searches = [
-        _Search(*pair, dict(zip(_SIDES, sides, strict=True)))
-        for pair, *sides in zip(pairs, generic, at_once, fitted, strict=True)
-    ]
+    fitted = _Asker(retriever, encoder)
+    for search in searches:
+        search["fitted"] = fitted.ask(search["query"], search["instruction"])
 
     pages = list(read_pages(collection, vectors=True, records=True))
     vectors = unit_rows(np.concatenate([page.vectors for page in pages]))
@@ -283,7 +193,7 @@ def _run(database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide")
     metadatas = [metadata for page in pages for metadata in page.metadatas]
     asked = sorted(Random(0).sample(range(len(texts)), min(len(texts), _MOST_ASKED)))
     answers = InstantAnswers(collection, instant)
-    taught = []
+    instructions = []
     with progress(f"Asking {len(asked)} texts", len(corpus.aspects)) as advance:
         for aspect, transform in zip(corpus.aspects, transforms, strict=True):
             labels = [aspect.labels(metadata) for metadata in metadatas]
@@ -299,22 +209,54 @@ def _run(database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide")
                 "instant": np.array(moved),
                 "fitted": np.array([transform.score(vectors[[row]], vectors) for row in rows]),
             }
-            precision = label_precision(labels, rows, scores)
-            taught.append(_Taught(aspect, transform, transform.key in known, precision))
+            instructions.append(
+                {
+                    "instruction": aspect.instruction,
+                    "label_key": aspect.key,
+                    "key": transform.key,
+                    "reused": transform.key in known,
+                    "report": transform.report.to_dict(),
+                    "precision": label_precision(labels, rows, scores),
+                }
+            )
             advance(1)
-    return _Demo(
-        corpus,
-        database,
-        encoder.name,
-        guide,
-        added,
-        build_seconds,
-        len(asked),
-        taught,
-        searches,
-        constraints,
-        seconds,
-    )
+    document = {
+        "corpus": str(corpus.source),
+        "collection": corpus.name,
+        "path": str(database),
+        "store": str(database.store()),
+        "model": encoder.name,
+        "guide": guide.value,
+        "rows": len(corpus.records),
+        "collection_reused": added == 0,
+        "build_seconds": build_seconds,
+        "k": _K,
+        "asked": len(asked),
+        "seconds": seconds,
+        "instructions": instructions,
+        "searches": searches,
+        "constraints": constraints,
+    }
+    return document, [transform.report for transform in transforms]
+
+
+def _asked(corpus: Corpus) -> Iterator[tuple[Record, Aspect]]:
+    """Each question, under the instructions in turn."""
+    return zip(corpus.questions, cycle(corpus.aspects), strict=False)
+
+
+def _constrained(one: Constrained, generic: Hits, instant: Hits) -> dict[str, Any]:
+    sides = {"generic": generic, "instant": instant}
+
+    def count(judge: Judge) -> dict[str, int]:
+        return {side: sum(judge(hit["metadata"]) for hit in hits) for side, hits in sides.items()}
+
+    return {
+        **asdict(one),
+        "satisfied": count(one.satisfied),
+        "on_topic": count(one.on_topic),
+        **sides,
+    }
 
 
 def _build(
@@ -340,7 +282,7 @@ class _Asker:
         self._retriever, self._encoder = retriever, encoder
         self.seconds: dict[str, list[float]] = {}
 
-    def ask(self, text: str, instruction: str | None = None) -> "list[Hit]":
+    def ask(self, text: str, instruction: str | None = None) -> Hits:
         started = time.perf_counter()
         vector = self._encoder.encode([text])[0]
         embedded = time.perf_counter()
@@ -348,7 +290,7 @@ class _Asker:
         searched = time.perf_counter() - embedded
         self.seconds.setdefault("embedding", []).append(embedded - started)
         self.seconds.setdefault("answer" if instruction else "generic", []).append(searched)
-        return hits
+        return [hit_dict(hit) for hit in hits]
 
 
 def label_precision(
@@ -385,98 +327,106 @@ def label_precision(
     return found
 
 
-def _screen(demo: _Demo) -> "Iterator[RenderableType]":
+def _screen(
+    document: dict[str, Any], corpus: Corpus, reports: "Sequence[FitReport]"
+) -> "Iterator[RenderableType]":
     """The parts of the screen, from top to bottom, with an empty line behind each."""
     from rich.text import Text
 
-    for part in _parts(demo):
+    for part in _parts(document, corpus, reports):
         yield part
         yield ""
-    yield Text(_closing(demo.taught[0].aspect.instruction))
+    yield Text(_closing(corpus.aspects[0].instruction))
 
 
-def _parts(demo: _Demo) -> "Iterator[RenderableType]":
-    yield _opening(demo)
-    if any(one.precision for one in demo.taught):
-        yield _precision_table(demo)
-    for one in demo.taught:
-        if demo.guide is GuideName.LABELS or not one.transform.report.used:
-            yield f'"{one.aspect.instruction}" {one.transform.report}'
-    for search in demo.searches[:_QUESTIONS]:
-        yield _search_table(search)
-    if demo.constraints:
-        yield _constraint_table(demo.constraints)
-        first = demo.constraints[0]
-        title = f"{first.asked.text}\n{first.asked.instruction}"
-        judge, key = first.asked.satisfied, first.asked.named[0]
-        yield _hit_table(title, first.hits, judge, lambda hit: str(hit.metadata.get(key, "-")))
-    yield _times(demo)
+def _parts(
+    document: dict[str, Any], corpus: Corpus, reports: "Sequence[FitReport]"
+) -> "Iterator[RenderableType]":
+    yield _opening(document, corpus.source.name)
+    by_labels = document["guide"] == GuideName.LABELS.value
+    if any(one["precision"] for one in document["instructions"]):
+        yield _precision_table(document, " (fitted has seen these labels)" if by_labels else "")
+    for aspect, report in zip(corpus.aspects, reports, strict=True):
+        if by_labels or not report.used:
+            yield f'"{aspect.instruction}" {report}'
+    pairs = zip(document["searches"][:_QUESTIONS], _asked(corpus), strict=False)
+    for search, (_, aspect) in pairs:
+        yield _search_table(search, aspect)
+    if document["constraints"]:
+        yield _constraint_table(document["constraints"])
+        found, first = document["constraints"][0], corpus.constraints[0]
+        yield _hit_table(
+            f"{first.text}\n{first.instruction}",
+            {side: found[side] for side in ("generic", "instant")},
+            first.satisfied,
+            lambda metadata: str(metadata.get(first.named[0], "-")),
+        )
+    yield _times(document, sum(report.seconds for report in reports))
 
 
-def _opening(demo: _Demo) -> str:
-    rows = f"{len(demo.corpus.records):,} texts of {demo.corpus.source.name}"
-    if demo.added:
-        how = f"built now in {demo.build_seconds:.1f} s with {demo.model}"
+def _opening(document: dict[str, Any], source: str) -> str:
+    if document["collection_reused"]:
+        how = f"reused from an earlier run, nothing encoded (vectors of {document['model']})"
     else:
-        how = f"reused from an earlier run, nothing encoded (vectors of {demo.model})"
+        how = f"built now in {document['build_seconds']:.1f} s with {document['model']}"
     return (
-        f"{rows} in the Chroma collection {demo.corpus.name}\nin {demo.database}: {how}.\n"
+        f"{document['rows']:,} texts of {source} in the Chroma collection "
+        f"{document['collection']}\nin {document['path']}: {how}.\n"
         "generic: the stored vectors as they are. instant: the query moved by the instruction, at "
         "once.\n"
         "fitted: the same vectors through a transform, taught by\n"
-        f"{_TAUGHT_BY[demo.guide]}.\n"
+        f"{_TAUGHT_BY[document['guide']]}.\n"
         "✓ marks what is right by the labels, which stand there for the reader."
     )
 
 
-def _precision_table(demo: _Demo) -> "Table":
-    seen = " (fitted has seen these labels)" if demo.guide is GuideName.LABELS else ""
-    title = f"Precision@{_K}: {demo.asked} texts asked, right are those with the same label{seen}"
-    table = plain_table("instruction", "label", title=title, width=_WIDTH)
+def _precision_table(document: dict[str, Any], seen: str) -> "Table":
+    asked = f"{document['asked']} texts asked, right are those with the same label{seen}"
+    table = plain_table("instruction", "label", title=f"Precision@{_K}: {asked}", width=_WIDTH)
     for side in _SIDES:
         table.add_column(side, justify="right")
-    for one in demo.taught:
-        if one.precision is not None:
-            figures = [f"{one.precision[side]:.3f}" for side in _SIDES]
-            table.add_row(one.aspect.instruction, one.aspect.key or "", *figures)
+    for one in document["instructions"]:
+        if one["precision"] is not None:
+            figures = [f"{one['precision'][side]:.3f}" for side in _SIDES]
+            table.add_row(one["instruction"], one["label_key"] or "", *figures)
     return table
 
 
-def _search_table(search: _Search) -> "Table":
-    aspect, question = search.aspect, search.question
-    own = aspect.labels(question.metadata)
-    asked = textwrap.shorten(question.text, _WIDTH, placeholder=" ...")
-    label = f" ({', '.join(sorted(own))})" if own else ""
+def _search_table(search: dict[str, Any], aspect: Aspect) -> "Table":
+    own = set(search["labels"])
+    asked = textwrap.shorten(search["query"], _WIDTH, placeholder=" ...")
+    label = f" ({', '.join(search['labels'])})" if own else ""
     return _hit_table(
         f"{asked}\n{aspect.instruction}{label}",
-        search.hits,
+        {side: search[side] for side in _SIDES},
         lambda metadata: bool(own & aspect.labels(metadata)),
-        lambda hit: ", ".join(sorted(aspect.labels(hit.metadata))),
+        lambda metadata: ", ".join(sorted(aspect.labels(metadata))),
     )
 
 
 def _hit_table(
     title: str,
-    sides: "Mapping[str, Sequence[Hit]]",
-    judge: Callable[[Mapping[str, object]], bool],
-    label: "Callable[[Hit], str]",
+    sides: Mapping[str, Hits],
+    judge: Judge,
+    label: Callable[[Mapping[str, object]], str],
 ) -> "Table":
     """The first hits next to each other: whether each is right, its label, and how it begins."""
     table = plain_table(title=title, width=_WIDTH)
     for side in sides:
         table.add_column(side, no_wrap=True, overflow="ellipsis", ratio=1)
     shown = [hits[:_HITS] for hits in sides.values()]
-    width = max((len(label(hit)) for hits in shown for hit in hits), default=0)
+    width = max((len(label(hit["metadata"])) for hits in shown for hit in hits), default=0)
+
+    def cell(hit: dict[str, Any]) -> str:
+        mark = "✓" if judge(hit["metadata"]) else " "
+        return f"{mark} {label(hit['metadata']):<{width}} {one_line(hit['text'])}"
+
     for row in zip(*shown, strict=False):
-        marks = ["✓" if judge(hit.metadata) else " " for hit in row]
-        cells = zip(marks, row, strict=True)
-        table.add_row(
-            *(f"{mark} {label(hit):<{width}} {one_line(hit.text)}" for mark, hit in cells)
-        )
+        table.add_row(*map(cell, row))
     return table
 
 
-def _constraint_table(constraints: Sequence[_Obeyed]) -> "Table":
+def _constraint_table(constraints: Sequence[dict[str, Any]]) -> "Table":
     title = (
         f"Constraints: of {_K} hits, how many satisfy it, without and with it; and how many are on "
         "topic"
@@ -485,23 +435,23 @@ def _constraint_table(constraints: Sequence[_Obeyed]) -> "Table":
     for head in ("satisfied", "on topic"):
         table.add_column(head, justify="right")
     for one in constraints:
-        counts = [one.counts(one.asked.satisfied), one.counts(one.asked.on_topic)]
+        counts = [one["satisfied"], one["on_topic"]]
         shown = [f"{each['generic']} → {each['instant']}" for each in counts]
-        table.add_row(one.asked.text, one.asked.instruction, *shown)
+        table.add_row(one["text"], one["instruction"], *shown)
     return table
 
 
-def _times(demo: _Demo) -> str:
-    times = {name: f"{seconds * 1000:.0f} ms" for name, seconds in demo.seconds.items()}
-    reports = [one.transform.report.seconds for one in demo.taught]
-    if all(one.reused for one in demo.taught):
-        fits = f"Transforms were fitted by an earlier run, in {sum(reports):.1f} s then"
+def _times(document: dict[str, Any], fitted: float) -> str:
+    seconds = document["seconds"]
+    times = {name: f"{one * 1000:.0f} ms" for name, one in seconds.items()}
+    if all(one["reused"] for one in document["instructions"]):
+        fits = f"Transforms were fitted by an earlier run, in {fitted:.1f} s then"
     else:
-        fits = f"Fitting {len(reports)} transforms took {demo.seconds['fits']:.1f} s"
+        fits = f"Fitting {len(document['instructions'])} transforms took {seconds['fits']:.1f} s"
     return (
         f"Time of a first answer under a new instruction: {times['answer']} beside the "
         f"{times['embedding']} that embed the query\n(a generic search: {times['generic']}). "
-        f"{fits};\nretrievers do that in the background. They are kept in {demo.database.store()}."
+        f"{fits};\nretrievers do that in the background. They are kept in {document['store']}."
     )
 
 

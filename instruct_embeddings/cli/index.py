@@ -57,9 +57,8 @@ def index(
     Run it again to continue after an interruption: rows whose id is stored are skipped. Those that
     have changed since are counted, and stored anew with --update: text, vector and metadata are
     then as in the file. With --rebuild everything is embedded anew, and what is not in the files is
-    gone. What a row holds beside text and id becomes metadata; nested keys are
-    joined by dots, lists by "|".
-    Each paragraph of a text file is a row.
+    gone. What a row holds beside text and id becomes metadata; nested keys are joined by dots,
+    lists by "|". Each paragraph of a text file is a row.
     """
     reader = Reader(text_key, id_key, skip_bad)
     document = run_index(

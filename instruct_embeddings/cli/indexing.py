@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from instruct_embeddings._extras import require
 from instruct_embeddings.cli.database import Database
@@ -131,11 +131,11 @@ def fill(
         on_rows(len(batch) - len(encoded))
         if encoded:
             vectors = encoder.encode([one.text for one in encoded], on_batch=on_rows)
-            _store(target.collection(), new, vectors[: len(new)])
-            _replace(target.collection(), encoded[len(new) :], vectors[len(new) :])
+            _add(target.collection(), new, vectors[: len(new)])
+            _update_texts(target.collection(), encoded[len(new) :], vectors[len(new) :])
         counts.added += len(new)
         if update and differ:
-            _describe(target.collection(), differ, known)
+            _update_metadata(target.collection(), differ, known)
             counts.updated += len(differ)
         elif differ:
             counts.changed += len(differ)
@@ -160,50 +160,48 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]
         yield batch
 
 
-def _store(collection: "chromadb.Collection", records: list[Record], vectors: "FloatArray") -> None:
+def _add(collection: "chromadb.Collection", records: list[Record], vectors: "FloatArray") -> None:
     # Chroma takes None for "no metadata", and no empty mapping.
-    metadatas: Any = [record.metadata or None for record in records]
-    names = [record.id for record in records]
+    metadatas = [record.metadata or None for record in records]
     texts = [record.text for record in records]
-    if names:
-        with _writing(collection, names):
-            collection.add(ids=names, embeddings=vectors, documents=texts, metadatas=metadatas)
+    names = [record.id for record in records]
+    _write(collection, "add", names, embeddings=vectors, documents=texts, metadatas=metadatas)
 
 
-def _replace(
+def _update_texts(
     collection: "chromadb.Collection", records: list[Record], vectors: "FloatArray"
 ) -> None:
-    """Text and vector of stored rows."""
-    names = [record.id for record in records]
-    texts = [record.text for record in records]
-    if names:
-        with _writing(collection, names):
-            collection.update(ids=names, embeddings=vectors, documents=texts)
+    names, texts = [record.id for record in records], [record.text for record in records]
+    _write(collection, "update", names, embeddings=vectors, documents=texts)
 
 
-def _describe(
+def _update_metadata(
     collection: "chromadb.Collection",
     records: list[Record],
     stored: Mapping[str, tuple[str | None, Mapping[str, Any]]],
 ) -> None:
-    """Metadata of stored rows; Chroma keeps what is not named, and drops what is None."""
+    """Chroma keeps what is not named, and drops what is None."""
     changes: dict[str, dict[str, Any]] = {}
     for record in records:
         before = stored[record.id][1]
         if _typed(before) != _typed(record.metadata):
             changes[record.id] = dict.fromkeys(before) | dict(record.metadata)
-    if changes:
-        with _writing(collection, list(changes)):
-            collection.update(ids=list(changes), metadatas=list(changes.values()))
+    _write(collection, "update", list(changes), metadatas=list(changes.values()))
 
 
-@contextmanager
-def _writing(collection: "chromadb.Collection", names: list[str]) -> Iterator[None]:
-    """Say which rows were refused, and why."""
+def _write(
+    collection: "chromadb.Collection",
+    method: Literal["add", "update"],
+    names: list[str],
+    **columns: Any,
+) -> None:
+    """Write rows, if there are any; say which were refused, and why."""
     errors = require("chromadb.errors", extra="chroma")
+    if not names:
+        return
     try:
         with _reaching(collection, names):
-            yield
+            getattr(collection, method)(ids=names, **columns)
     except (ValueError, TypeError, errors.ChromaError) as exc:
         raise CollectionError(
             f"The collection {collection.name!r} refused {len(names)} rows, {names[0]!r} "

@@ -3,13 +3,17 @@
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.output import reported
+
+if TYPE_CHECKING:
+    from instruct_embeddings.transform.store import TransformStore
 
 PathOption: TypeAlias = Annotated[
     Path | None,
@@ -100,10 +104,8 @@ DebugOption: TypeAlias = Annotated[
 ]
 
 _DEBUG = {"debug": (DebugOption, False)}
-_DATABASE = {
-    "path": (PathOption, None),
-    "host": (HostOption, None),
-    "port": (PortOption, None),
+_PLACE = {"path": (PathOption, None), "host": (HostOption, None), "port": (PortOption, None)}
+_DATABASE = _PLACE | {
     "ssl": (SslOption, False),
     "tenant": (TenantOption, None),
     "database": (DatabaseOption, None),
@@ -112,28 +114,40 @@ _DATABASE = {
 }
 
 
+def _open_transforms(store: Path | None, **place: Any) -> "TransformStore":
+    from instruct_embeddings.transform.store import TransformStore
+
+    return TransformStore(store or Database.from_options(**place).store())
+
+
+# Parameters of commands, the options in their stead, and what makes the one of the others.
+_MADE: dict[str, tuple[dict[str, tuple[Any, Any]], Callable[..., Any]]] = {
+    "database": (_DATABASE, Database.from_options),
+    "transforms": (_PLACE | {"store": (StoreOption, None)}, _open_transforms),
+}
+
+
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function a command: its expected errors become messages, unless with --debug.
 
-    Its parameter `database`, if it has one, is given the database that the options in its stead
-    name, which is closed afterwards.
+    In the stead of its parameters `database` and `transforms` it has options that name a Chroma
+    database, which is closed afterwards, or a folder of transforms.
     """
+    given = inspect.signature(function).parameters
     parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(function).parameters.values():
-        named = parameter.name == "database"
-        parameters += _parameters(_DATABASE) if named else [parameter]
-    on_database = len(parameters) > len(inspect.signature(function).parameters)
+    for name, parameter in given.items():
+        parameters += _parameters(_MADE[name][0]) if name in _MADE else [parameter]
     parameters += _parameters(_DEBUG)
 
     @functools.wraps(function)
-    def run(*, debug: bool, **given: Any) -> None:
-        with reported(debug=debug):
-            if not on_database:
-                function(**given)
-                return
-            options = {name: given.pop(name) for name in _DATABASE}
-            with Database.from_options(**options) as database:
-                function(database=database, **given)
+    def run(*, debug: bool, **values: Any) -> None:
+        with reported(debug=debug), ExitStack() as stack:
+            for name in given.keys() & _MADE.keys():
+                options, make = _MADE[name]
+                values[name] = make(**{option: values.pop(option) for option in options})
+                if isinstance(values[name], Database):
+                    stack.enter_context(values[name])
+            function(**values)
 
     # What typer reads.
     run.__dict__["__signature__"] = inspect.Signature(parameters)

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from instruct_embeddings.cli.database import Database
-from instruct_embeddings.cli.options import (
-    HostOption,
-    JsonOption,
-    PathOption,
-    PortOption,
-    StoreOption,
-    command,
-)
+from instruct_embeddings.cli.options import JsonOption, command
 from instruct_embeddings.cli.output import finish, plain_table
 from instruct_embeddings.errors import ArtefactError
 
@@ -30,17 +22,13 @@ KeyArgument = Annotated[str, typer.Argument(help="Key of a transform, or its fir
 @transforms_app.command("list")
 @command
 def list_transforms(
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
-    store: StoreOption = None,
+    transforms: "TransformStore",
     as_json: JsonOption = False,
 ) -> None:
     """List the stored transforms, damaged ones with their problem."""
-    kept = _store(path, host, port, store)
-    summaries = kept.summaries()
-    document = {"store": str(kept.path), "transforms": [as_dict(one) for one in summaries]}
-    text = f"{len(summaries)} transforms in {kept.path}"
+    summaries = transforms.summaries()
+    document = {"store": str(transforms.path), "transforms": [as_dict(one) for one in summaries]}
+    text = f"{len(summaries)} transforms in {transforms.path}"
     finish(document, *([_table(summaries)] if summaries else []), text, as_json=as_json)
 
 
@@ -48,14 +36,11 @@ def list_transforms(
 @command
 def show(
     key: KeyArgument,
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
-    store: StoreOption = None,
+    transforms: "TransformStore",
     as_json: JsonOption = False,
 ) -> None:
     """Show one transform with its report."""
-    one = _named(_store(path, host, port, store), key)
+    one = _named(transforms, key)
     document = as_dict(one)
     lines = [f"{name}: {value}" for name, value in document.items() if name != "report" and value]
     finish(document, *lines, *([str(one.report)] if one.report else []), as_json=as_json)
@@ -65,18 +50,14 @@ def show(
 @command
 def delete(
     key: KeyArgument,
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
-    store: StoreOption = None,
+    transforms: "TransformStore",
     as_json: JsonOption = False,
 ) -> None:
     """Delete one transform; the collection is not touched."""
-    kept = _store(path, host, port, store)
-    one = _named(kept, key)
-    kept.delete(one.key)
-    document = {"deleted": one.key, "store": str(kept.path)}
-    finish(document, f"Deleted {one.key} from {kept.path}", as_json=as_json)
+    one = _named(transforms, key)
+    transforms.delete(one.key)
+    document = {"deleted": one.key, "store": str(transforms.path)}
+    finish(document, f"Deleted {one.key} from {transforms.path}", as_json=as_json)
 
 
 @transforms_app.command("export")
@@ -84,15 +65,11 @@ def delete(
 def export(
     key: KeyArgument,
     target: Annotated[Path, typer.Argument(help="Where to write the copy.")],
-    path: PathOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
-    store: StoreOption = None,
+    transforms: "TransformStore",
     as_json: JsonOption = False,
 ) -> None:
     """Copy one transform out of its store, to move it to another machine."""
-    kept = _store(path, host, port, store)
-    written = kept.export(_named(kept, key).key, target)
+    written = transforms.export(_named(transforms, key).key, target)
     finish({"exported": str(written)}, f"Exported to {written}", as_json=as_json)
 
 
@@ -110,16 +87,6 @@ def as_dict(summary: "TransformSummary") -> dict[str, Any]:
         "report": summary.report.to_dict() if summary.report else None,
         "problem": summary.problem,
     }
-
-
-def _store(
-    path: Path | None, host: str | None, port: int | None, store: Path | None
-) -> "TransformStore":
-    from instruct_embeddings.transform.store import TransformStore
-
-    if store is not None:
-        return TransformStore(store)
-    return TransformStore(Database.from_options(path, host, port).store())
 
 
 def _named(store: "TransformStore", key: str) -> "TransformSummary":
