@@ -101,7 +101,7 @@ class BatchStep:
         with self.arithmetic():
             targets = self._targets(examples, batch.answers)
         chunks = self._chunks(examples)
-        targets = _in_order(targets, torch.cat([chunk.places for chunk in chunks]))
+        targets = _in_order(targets, torch.cat([chunk.indices for chunk in chunks]))
         kept: dict[str, float] = {}
 
         def loss(outputs: Mapping[str, Tensor]) -> Tensor:

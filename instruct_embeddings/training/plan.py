@@ -12,7 +12,7 @@ from instruct_embeddings.training.data import Group, ReadingReport, TrainingData
 from instruct_embeddings.training.log import Window
 from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model
 from instruct_embeddings.training.processes import Processes
-from instruct_embeddings.training.trainer import make_parts, take_step
+from instruct_embeddings.training.trainer import make_components, take_step
 
 _FLOAT32, _HALF = 4, 2
 _ADAM_STATES = 2
@@ -194,12 +194,12 @@ def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps:
         MissingExtraError: accelerate or peft is not installed.
     """
     processes = Processes(config.run.device)
-    parts = make_parts(config, processes.device)
+    components = make_components(config, processes.device)
     window, started = Window(), 0.0
     for number in range(steps + 1):
         # A schedule knows the steps of its run only.
         step = number % config.run.steps
-        window, _ = take_step(config, parts, data.source, processes, step, window)
+        window, _ = take_step(config, components, data.source, processes, step, window)
         _wait(processes.device)
         if number == 0:
             window, started = Window(), time.perf_counter()

@@ -1,6 +1,6 @@
 """The model of a run without its weights: its configuration alone, on torch's meta device.
 
-Parameters are counted there, and so are activations: one forward pass tells autograd what to keep.
+Parameters are counted there, and so are activations: autograd says what a forward pass keeps.
 """
 
 from collections.abc import Callable, Mapping
@@ -150,9 +150,9 @@ def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
     kept: dict[int, Tensor] = {}
 
     def keep(saved: Tensor) -> Tensor:
-        place = saved.untyped_storage()._cdata
-        if place not in parameters:
-            kept[place] = saved
+        storage = saved.untyped_storage()._cdata
+        if storage not in parameters:
+            kept[storage] = saved
         return saved
 
     dropout = config.backbone.dropout > 0

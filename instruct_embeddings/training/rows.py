@@ -31,12 +31,12 @@ class Chunk:
     """Rows of one forward pass.
 
     Attributes:
-        places: Where these rows stand in the batch, shape (b,).
+        indices: Of these rows in the batch, shape (b,).
         batch: Text and instruction.
         plain: The texts alone, where asked for.
     """
 
-    places: Tensor
+    indices: Tensor
     batch: TokenBatch
     plain: TokenBatch | None = None
 
@@ -95,11 +95,11 @@ class RowMaker:
         budget = tokens or rows * max(lengths, default=0)
         return [
             Chunk(
-                torch.tensor(places),
-                self._collate([made[i] for i in places], soft),
-                self._collate([texts[i] for i in places], 0) if texts else None,
+                torch.tensor(indices),
+                self._collate([made[i] for i in indices], soft),
+                self._collate([texts[i] for i in indices], 0) if texts else None,
             )
-            for places in length_sorted_batches(lengths, budget, rows)
+            for indices in length_sorted_batches(lengths, budget, rows)
         ]
 
     def instructed(self, examples: Sequence[Example]) -> list[Ids]:
@@ -147,9 +147,9 @@ class RowMaker:
     def plain_batches(
         self, rows: Sequence[Ids], tokens: int = 4096
     ) -> Iterator[tuple[list[int], TokenBatch]]:
-        """Batches without soft prompts, with the places of their rows."""
-        for places in length_sorted_batches([len(row) for row in rows], tokens):
-            yield places, self._collate([rows[i] for i in places], 0)
+        """Batches without soft prompts, with the indices of their rows."""
+        for indices in length_sorted_batches([len(row) for row in rows], tokens):
+            yield indices, self._collate([rows[i] for i in indices], 0)
 
     def _framed(self, examples: Sequence[Example]) -> list[tuple[Frame, Ids]]:
         """What stands around each text, and its token ids."""

@@ -266,7 +266,7 @@ class DriftConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class LossConfig:
-    """What is minimised: `[loss]`. A part is on where its table is there.
+    """What is minimised: `[loss]`. Parts with a table of their own are on where it is there.
 
     Attributes:
         temperature: Divides the cosines of the contrastive loss.
@@ -275,11 +275,6 @@ class LossConfig:
         anchors: "pooled": the loss on the embedding; "both": on the final token and on the soft
             prompts apart.
         supervised: Weight of the supervised contrastive loss within the batch.
-        distillation: See `DistillationConfig`; this and all below are off when None.
-        refinement: See `RefinementConfig`.
-        gist: See `GistConfig`.
-        matryoshka: See `MatryoshkaConfig`.
-        drift: See `DriftConfig`.
     """
 
     temperature: Above0 = 0.05

@@ -161,8 +161,8 @@ def load_state(
     with torch.no_grad():
         for name, value in parameters.items():
             value.copy_(saved[name])
-    for place, part in found.items():
-        _, key, name = place.split(".", 2)
+    for label, part in found.items():
+        _, key, name = label.split(".", 2)
         value = parameters[name]
         # A step counter stays where it is; moments lie where their parameter does.
         moved = part if part.dim() == 0 else part.to(value.device)
@@ -178,8 +178,8 @@ def recover(output: Path, *names: str) -> None:
     for name in names:
         folder = output / name
         left = sorted(output.glob(f".{name}-*"))
-        old = [place for place in left if place.name.endswith("-old")]
+        old = [one for one in left if one.name.endswith("-old")]
         if old and not folder.exists():
             os.replace(old[0], folder)
-        for place in left:
-            shutil.rmtree(place, ignore_errors=True)
+        for one in left:
+            shutil.rmtree(one, ignore_errors=True)

@@ -211,7 +211,7 @@ def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
         exclude_modules=unread or None,
     )
     with warnings.catch_warnings():
-        # What peft still uses of transformers is not for our users to mend.
+        # What peft still uses of transformers our users cannot change.
         warnings.simplefilter("ignore", FutureWarning)
         try:
             return peft.get_peft_model(model, lora)
@@ -224,13 +224,13 @@ def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
             ) from exc
 
 
-def _set_dropout(model: InstEmb, share: float) -> None:
+def _set_dropout(model: InstEmb, rate: float) -> None:
     for part in model.modules():
         if isinstance(part, nn.Dropout):
-            part.p = share
+            part.p = rate
         # Attention of Llama and its kind has a number instead of a layer.
         if isinstance(getattr(part, "attention_dropout", None), float):
-            part.attention_dropout = share  # type: ignore[assignment]
+            part.attention_dropout = rate  # type: ignore[assignment]
 
 
 def _checkpoint_gradients(model: InstEmb) -> None:

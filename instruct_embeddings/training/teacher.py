@@ -93,24 +93,24 @@ class Teacher:
         answer = torch.empty(len(rows), self.width, device=backbone.device)
         whole = torch.empty_like(answer)
         with self._frozen():
-            for places, batch in self._rows.plain_batches(rows):
+            for indices, batch in self._rows.plain_batches(rows):
                 hidden = backbone(batch.ids, batch.mask)
-                own = torch.tensor([counts[i] for i in places], device=batch.last.device)
+                own = torch.tensor([counts[i] for i in indices], device=batch.last.device)
                 steps, ends = torch.arange(hidden.shape[1], device=own.device), batch.last[:, None]
                 inside = (steps <= ends) & (steps > ends - own[:, None])
-                answer[places] = _mean(hidden.float(), inside)
+                answer[indices] = _mean(hidden.float(), inside)
                 pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
-                whole[places] = self._model.generic_pooler(pooled).float()
+                whole[indices] = self._model.generic_pooler(pooled).float()
         return AnswerStates(answer, whole)
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
         rows = self._rows.generic(texts)
         out = torch.empty(len(rows), self.width, device=self._model.backbone.device)
         with self._frozen():
-            for places, batch in self._rows.plain_batches(rows):
+            for indices, batch in self._rows.plain_batches(rows):
                 hidden = self._model.backbone(batch.ids, batch.mask)
                 pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
-                out[places] = self._model.generic_pooler(pooled).float()
+                out[indices] = self._model.generic_pooler(pooled).float()
         return functional.normalize(out, dim=-1)
 
     @contextmanager
@@ -153,14 +153,14 @@ def _other(config: TrainingConfig, student: Student, name: str) -> Teacher:
     """A model of its own in memory; "" is the start of the student."""
     backbone, model = config.backbone, config.model
     revision = None if name or backbone.start else model.base_revision
-    place = name or str(backbone.start or model.base_model)
-    options = replace(backbone.options(student.device), model=place, revision=revision)
+    model_name = name or str(backbone.start or model.base_model)
+    options = replace(backbone.options(student.device), model=model_name, revision=revision)
     source = find_source(options)
     settings = replace(source.settings, soft_prompts=0, pooling="mean", adapter=False)
     if not name:
         # Its generic embeddings are those that the student has without an instruction.
         settings = replace(
-            EncoderSettings(place),
+            EncoderSettings(model_name),
             generic_pooling=model.generic_pooling,
             max_tokens=model.max_tokens,
             generic_max_tokens=model.generic_max_tokens,

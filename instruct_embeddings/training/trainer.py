@@ -68,7 +68,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class RunParts:
+class Components:
     """What a run works with.
 
     Attributes:
@@ -84,7 +84,7 @@ class RunParts:
     optimiser: torch.optim.Optimizer
 
 
-def make_parts(config: TrainingConfig, device: str) -> RunParts:
+def make_components(config: TrainingConfig, device: str) -> Components:
     """Load what a run works with.
 
     Raises:
@@ -98,12 +98,12 @@ def make_parts(config: TrainingConfig, device: str) -> RunParts:
     optimiser = make_optimiser(
         named, config.optimiser, lambda name: soft if name == "soft_prompts" else 1.0
     )
-    return RunParts(student, step, named, optimiser)
+    return Components(student, step, named, optimiser)
 
 
 def take_step(
     config: TrainingConfig,
-    parts: RunParts,
+    components: Components,
     source: BatchSource,
     processes: Processes,
     step: int,
@@ -123,11 +123,11 @@ def take_step(
     torch.manual_seed(seed_of(run.seed, step, processes.index))
     for part in range(run.accumulate):
         batch = source.batch(step * run.accumulate + part, processes.index)
-        found = parts.step.backward(batch)
+        found = components.step.backward(batch)
         window = window.batch(found.parts, found.examples * processes.count)
         dropped += found.dropped
-    processes.average(parts.named.values())
-    update(parts.optimiser, parts.named, config.optimiser, step, run.steps)
+    processes.average(components.named.values())
+    update(components.optimiser, components.named, config.optimiser, step, run.steps)
     return window, dropped
 
 
@@ -144,9 +144,9 @@ class _Run:
         self.progress, self.on_event = progress, on_event
         self.output = Path(config.run.output)
         self.log = RunLog(self.output, resume_at=progress.step) if processes.main else None
-        self.parts = make_parts(config, processes.device)
+        self.components = make_components(config, processes.device)
         if progress.step:
-            load_state(self.output, self.parts.named, self.parts.optimiser)
+            load_state(self.output, self.components.named, self.components.optimiser)
 
     def go(self) -> TrainResult:
         stopped = self._loop()
@@ -154,7 +154,7 @@ class _Run:
         folder = self.output / CHECKPOINT
         if self.log is not None:
             if self.progress.best is None:
-                self.parts.student.save(folder)
+                self.components.student.save(folder)
             self.log.plot()
         self.processes.wait()
         done = self.progress
@@ -185,7 +185,7 @@ class _Run:
     def _one_step(self) -> None:
         done, started = self.progress, time.perf_counter()
         window, dropped = take_step(
-            self.config, self.parts, self.data.source, self.processes, done.step, done.window
+            self.config, self.components, self.data.source, self.processes, done.step, done.window
         )
         seconds = time.perf_counter() - started
         self.progress = replace(
@@ -211,7 +211,7 @@ class _Run:
         score = found[SCORE]
         gained = done.best is None or score > done.best
         if gained and self.processes.main:
-            self.parts.student.save(self.output / CHECKPOINT)
+            self.components.student.save(self.output / CHECKPOINT)
         self.progress = replace(
             done,
             best=score if gained else done.best,
@@ -222,7 +222,7 @@ class _Run:
         return found
 
     def _validate(self) -> dict[str, float]:
-        step = self.parts.step
+        step = self.components.step
         with step.arithmetic():
             return validate(step.passes, step.rows, step.teacher, self.data.validation)
 
@@ -235,8 +235,8 @@ class _Run:
 
     def _save(self) -> None:
         if self.processes.main:
-            save_state(self.output, self.progress, self.parts.named, self.parts.optimiser)
-        self.parts.step.forget()
+            save_state(self.output, self.progress, self.components.named, self.components.optimiser)
+        self.components.step.forget()
         self.processes.wait()
 
 

@@ -49,7 +49,7 @@ def validate(
 
 
 def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) -> float | None:
-    """Share of the k nearest others that have a row's label, over rows whose label others have.
+    """Fraction of the k nearest others that have a row's label, over rows whose label others have.
 
     Args:
         vectors: Shape (n, d), of unit length.
@@ -69,14 +69,14 @@ def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) ->
     scores.fill_diagonal_(-torch.inf)
     best = scores.topk(min(k, len(vectors) - 1), dim=1).indices
     hits = same.gather(1, best)
-    places = torch.arange(1, hits.shape[1] + 1)
-    inside = places <= wanted[:, None]
+    ranks = torch.arange(1, hits.shape[1] + 1)
+    inside = ranks <= wanted[:, None]
     precision = (hits & inside).sum(1) / inside.sum(1).clamp(min=1)
     return float(precision[counted].mean())
 
 
 def answer_accuracy(vectors: Tensor, answers: Tensor, embedded: Tensor) -> float:
-    """Share of the rows whose own answer is the nearest of all.
+    """Fraction of the rows whose own answer is the nearest of all.
 
     Args:
         vectors: Shape (n, d), of unit length.
@@ -95,13 +95,13 @@ def _task(
         return None
     vectors = _embed(passes, rows, kept)
     groups: dict[str, list[int]] = {}
-    for place, example in enumerate(kept):
-        groups.setdefault(example.group, []).append(place)
+    for index, example in enumerate(kept):
+        groups.setdefault(example.group, []).append(index)
     total, counted = 0.0, 0
-    for places in groups.values():
-        value = _group(vectors[places], [kept[i].answer for i in places], teacher)
+    for indices in groups.values():
+        value = _group(vectors[indices], [kept[i].answer for i in indices], teacher)
         if value is not None:
-            total, counted = total + value * len(places), counted + len(places)
+            total, counted = total + value * len(indices), counted + len(indices)
     return total / counted if counted else None
 
 
@@ -125,5 +125,5 @@ def _embed(passes: Passes, rows: RowMaker, examples: Sequence[Example]) -> Tenso
     chunks = rows.chunks(examples, _ROWS, _TOKENS)
     found = torch.cat([passes.embed(chunk.batch).cpu() for chunk in chunks])
     out = torch.empty_like(found)
-    out[torch.cat([chunk.places for chunk in chunks])] = found
+    out[torch.cat([chunk.indices for chunk in chunks])] = found
     return functional.normalize(out, dim=-1)

@@ -15,7 +15,7 @@ from instruct_embeddings.training.data.examples import (
     answer_key,
     parse_row,
 )
-from instruct_embeddings.training.data.index import ExampleIndex, Place
+from instruct_embeddings.training.data.index import ExampleIndex, RowLocation
 from instruct_embeddings.training.data.instructions import Aspect, InstructionTable
 
 # With fewer rows an answer on average, a group is open: a question with answers of its own.
@@ -61,9 +61,9 @@ class GroupReader:
     mixed: bool = False
     competing: tuple[Aspect, ...] = ()
 
-    def example(self, place: Place, wording: float) -> Example:
+    def example(self, location: RowLocation, wording: float) -> Example:
         """The example of a row; `wording` in [0, 1) chooses among the wordings."""
-        row = self._row(place)
+        row = self._row(location)
         wordings = (
             self.aspect.instructions if self.aspect else self.table.wordings(row.instruction or "")
         )
@@ -77,16 +77,16 @@ class GroupReader:
         wrong = tuple(other for other in others if answer_key(other) != answer_key(answer))
         return Example(row.text, instruction, answer, row.negatives + wrong, self.name)
 
-    def answer(self, place: Place) -> str:
+    def answer(self, location: RowLocation) -> str:
         """The answer of a row."""
-        return self._answer(self._row(place))
+        return self._answer(self._row(location))
 
-    def instruction(self, place: Place) -> str:
+    def instruction(self, location: RowLocation) -> str:
         """The instruction that a row brings."""
-        return self._row(place).instruction or ""
+        return self._row(location).instruction or ""
 
-    def _row(self, place: Place) -> Row:
-        line = self.file.read(place.place, place.length)
+    def _row(self, location: RowLocation) -> Row:
+        line = self.file.read(location.offset, location.length)
         return parse_row(line, max_characters=self.max_characters)
 
     def _answer(self, row: Row) -> str:
@@ -185,7 +185,9 @@ class BatchSource:
             answers = tuple(reader.answer(row) for row in others)
         return Batch(examples, reader.name, answers)
 
-    def _draw(self, drawn: DrawnGroup, rng: np.random.Generator) -> tuple[list[Place], list[Place]]:
+    def _draw(
+        self, drawn: DrawnGroup, rng: np.random.Generator
+    ) -> tuple[list[RowLocation], list[RowLocation]]:
         """Rows of the batch, and one row of each of some answers that are not in it."""
         group, size = drawn.group, self._batch_size
         most = min(group.answers, 2 * size + self._extra_answers)
@@ -202,20 +204,20 @@ class BatchSource:
         chosen = [candidates[i][j] for i, j in taken]
         in_batch = {i for i, _ in taken}
         others = [rows[0] for i, rows in enumerate(candidates) if i not in in_batch]
-        places = np.resize(rng.permutation(len(chosen)), size)
-        return [chosen[place] for place in places], others[: self._extra_answers]
+        order = np.resize(rng.permutation(len(chosen)), size)
+        return [chosen[i] for i in order], others[: self._extra_answers]
 
     def _candidates(
         self, answers: Sequence[tuple[int, int]], quotas: Sequence[int], rng: np.random.Generator
-    ) -> list[list[Place]]:
+    ) -> list[list[RowLocation]]:
         """For each answer some of its rows, more than its quota where it has more."""
         numbers: list[int] = []
         lengths: list[int] = []
         single = rng.random(len(answers)).tolist()
-        for (first, count), quota, place in zip(answers, quotas, single, strict=True):
+        for (first, count), quota, at in zip(answers, quotas, single, strict=True):
             few = min(count, quota + _SPARE_ROWS)
             drawn = rng.choice(count, few, replace=False) if quota and count > 1 else ()
-            numbers += [first + int(i) for i in drawn] or [first + int(place * count)]
+            numbers += [first + int(i) for i in drawn] or [first + int(at * count)]
             lengths.append(max(1, len(drawn)))
         found = iter(self._index.rows(numbers))
         return [[next(found) for _ in range(length)] for length in lengths]

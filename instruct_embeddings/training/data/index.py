@@ -20,7 +20,7 @@ class Entry(NamedTuple):
         key: That instruction, or the number of the aspect.
         answer: The answer.
         text: The text.
-        place: Byte offset of the row in its file.
+        offset: Byte offset of the row in its file.
         length: Bytes of the row.
     """
 
@@ -29,15 +29,15 @@ class Entry(NamedTuple):
     key: int
     answer: int
     text: int
-    place: int
+    offset: int
     length: int
 
 
-class Place(NamedTuple):
+class RowLocation(NamedTuple):
     """Where a row stands in its file, and the hash of its text."""
 
     text: int
-    place: int
+    offset: int
     length: int
 
 
@@ -81,11 +81,11 @@ class ExampleIndex:
     def divide(self, *, least: int) -> None:
         """Divide what was staged by aspect and instruction.
 
-        Instructions of fewer than `least` rows, or of one answer, where nothing could be told
-        apart, are mixed.
+        Instructions of fewer than `least` rows, or of one answer, where the answers do not
+        differ, are mixed.
         """
         table = np.frombuffer(self._staged, dtype=np.int64).reshape(-1, len(Entry._fields)).T
-        # (source, own, key, answer, text, place): sorted by the first, then the second, ...
+        # (source, own, key, answer, text, offset): sorted by the first, then the second, ...
         self._rows = table[:, np.lexsort(table[:6][::-1])]
         self._staged = array("q")
         self._bounds = _bounds(self._rows[:3])
@@ -115,7 +115,7 @@ class ExampleIndex:
         """How many rows have a label for the aspect."""
         return int(self._aspect(source, aspect).shape[1])
 
-    def pick_aspect(self, source: int, aspect: int, most: int) -> list[Place]:
+    def pick_aspect(self, source: int, aspect: int, most: int) -> list[RowLocation]:
         """At most `most` rows of an aspect, balanced over its labels; never trained on.
 
         The first text of each label, then the second of each, of so many labels that each has
@@ -125,15 +125,17 @@ class ExampleIndex:
         label, turn = _numbered(rows[3:4])
         order = np.lexsort((label, turn))
         order = order[label[order] < max(2, most // 4)][:most]
-        found = _places(rows[4:, order])
-        self._withheld.setdefault(source, set()).update(place.text for place in found)
+        found = _locations(rows[4:, order])
+        self._withheld.setdefault(source, set()).update(one.text for one in found)
         return found
 
-    def pick_own(self, source: int, most: int, *, group_rows: int) -> list[tuple[Place, bool]]:
+    def pick_own(
+        self, source: int, most: int, *, group_rows: int
+    ) -> list[tuple[RowLocation, bool]]:
         """At most `most` rows of the held-out instructions of a source, balanced over answers.
 
         Returns:
-            Places, and whether the row belongs to the mixed group. As many instructions as have
+            Locations, and whether the row belongs to the mixed group. As many instructions as have
             room with `group_rows` rows each; with more rows each where there is room for all.
         """
         chosen = self._held & (self._own == 1) & (self._source == source)
@@ -147,7 +149,7 @@ class ExampleIndex:
         groups = int(number[-1]) + 1 if len(number) else 1
         order = order[nth < max(group_rows, most // groups)][:most]
         mixed = kind[order] < 0
-        return list(zip(_places(rows[4:, order]), mixed.tolist(), strict=True))
+        return list(zip(_locations(rows[4:, order]), mixed.tolist(), strict=True))
 
     def finish(self) -> list[IndexGroup]:
         """Order what is left for drawing; nothing can be held out any more."""
@@ -160,7 +162,7 @@ class ExampleIndex:
         # Mixed instructions of a source stand in front of its others.
         order = np.lexsort((rows[5], rows[4], rows[3], kind, rows[1], rows[0]))
         rows, kind = rows[:, order], kind[order]
-        self._places = rows[4:]
+        self._columns = rows[4:]
         answers = _bounds((rows[0], rows[1], kind, rows[3]))
         self._answers = np.stack([answers[:-1], np.diff(answers)], axis=1)
         groups = _bounds((rows[0], rows[1], kind))
@@ -183,9 +185,9 @@ class ExampleIndex:
         """The number of the first row of each answer, and how many rows it has."""
         return [(first, count) for first, count in self._answers[list(numbers)].tolist()]
 
-    def rows(self, numbers: Sequence[int]) -> list[Place]:
+    def rows(self, numbers: Sequence[int]) -> list[RowLocation]:
         """Where rows stand."""
-        return _places(self._places[:, list(numbers)])
+        return _locations(self._columns[:, list(numbers)])
 
     def _part(self) -> IntArray:
         """The aspect or instruction of each row, by its number."""
@@ -222,5 +224,5 @@ def _numbered(columns: _Columns) -> tuple[IntArray, IntArray]:
     return kind, np.arange(len(kind)) - bounds[kind]
 
 
-def _places(columns: IntArray) -> list[Place]:
-    return [Place(*row) for row in columns.T.tolist()]
+def _locations(columns: IntArray) -> list[RowLocation]:
+    return [RowLocation(*row) for row in columns.T.tolist()]

@@ -118,8 +118,9 @@ def load_instructions(path: Path | None) -> InstructionTable:
         return InstructionTable()
     aspects: dict[str, Aspect] = {}
     rewrites: dict[str, tuple[str, ...]] = {}
+    tables = read_toml(path)
     try:
-        for source, table in read_toml(path).items():
+        for source, table in tables.items():
             if source == _REWRITES:
                 rewrites = _read_rewrites(table)
                 continue

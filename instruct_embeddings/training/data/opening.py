@@ -146,7 +146,7 @@ class _Opening:
     def _entries(self, number: int, name: str, file: SourceFile) -> Iterator[Entry]:
         """The examples of a file."""
         empty, skipped = True, self.log.skipped
-        for line_number, place, line in file.lines():
+        for line_number, offset, line in file.lines():
             try:
                 row = parse_row(line, max_characters=self.config.max_characters)
             except ValueError as exc:
@@ -156,7 +156,7 @@ class _Opening:
             text = stable_hash(self.seed, row.text)
             for own, key, answer in self._asked(name, row):
                 empty = False
-                yield Entry(number, own, key, answer, text, place, len(line))
+                yield Entry(number, own, key, answer, text, offset, len(line))
         if empty:
             raise DataError(
                 f"The data file {file.path} holds nothing to learn: {self.log.skipped - skipped} "
@@ -211,19 +211,19 @@ class _Opening:
             return None
         measured = replace(aspect, instructions=wordings[:1])
         reader = self._reader(number, aspect.name, aspect=measured)
-        places = self.index.pick_aspect(number, key, most)
+        found = self.index.pick_aspect(number, key, most)
         left = tuple(text for text in aspect.instructions if text not in wordings)
         self.aspects[key] = replace(aspect, instructions=left)
-        return ValidationTask(aspect.name, kind, tuple(reader.example(p, 0.0) for p in places))
+        return ValidationTask(aspect.name, kind, tuple(reader.example(one, 0.0) for one in found))
 
     def _own_task(self, number: int, kind: Kind, most: int) -> ValidationTask | None:
         """Rows of the held-out instructions that a file brings."""
         source = self.config.sources[number].name
         reader = self._reader(number, f"{source}/mixed")
         examples = []
-        for place, mixed in self.index.pick_own(number, most, group_rows=_VALIDATION_GROUP_ROWS):
-            example = reader.example(place, 0.0)
-            own = reader.name if mixed else _own_name(source, reader.instruction(place))
+        for location, mixed in self.index.pick_own(number, most, group_rows=_VALIDATION_GROUP_ROWS):
+            example = reader.example(location, 0.0)
+            own = reader.name if mixed else _own_name(source, reader.instruction(location))
             examples.append(replace(example, group=own))
         return ValidationTask(source, kind, tuple(examples)) if len(examples) > 1 else None
 
@@ -258,8 +258,8 @@ class _Opening:
             return False
         raise DataError(
             f"All {group.rows} rows of {self.aspects[group.key].name!r} that are left to train on "
-            "have one answer, so that nothing is told apart. Add rows with other labels, or write "
-            f"skip = true under that aspect in {self.table.origin}."
+            "have one answer, so that there is nothing to learn. Add rows with other labels, or "
+            f"write skip = true under that aspect in {self.table.origin}."
         )
 
     def _group_reader(self, group: IndexGroup) -> tuple[GroupReader, str]:

@@ -34,8 +34,8 @@ class InstantConfig:
             which halves the time of a step.
         groups: Groups of queries in a step; each is of one set.
         rows: Queries of a group.
-        kinds: Share of each kind of group.
-        shares: Share of each retrieval set.
+        kinds: Fraction of each kind of group.
+        shares: Fraction of each retrieval set.
         kind_weights: What the ranking loss of each kind counts.
         most_texts: Texts of a labelled set.
         most_answers: Texts of an instruction whose answers recur.
@@ -43,13 +43,13 @@ class InstantConfig:
         text_tokens: Longest query texts; each step takes one of them.
         text_shares: How often each is taken.
         temperature: Divides the cosines of queries and documents.
-        all_relevant: Share of the loss over all texts of a label, beside that over the nearest.
+        all_relevant: Fraction of the loss over all texts of a label, beside that over the nearest.
         keep: Weight of the divergence from the generic ranking where nothing is asked for.
         named: Weight of the names of labels.
         named_temperature: Divides the cosines of moves and names.
         length: Weight of the squared length of moves.
-        strength: Share of each move that the checkpoint makes: a whole move gains more where it is
-            right, and costs more where it is not.
+        strength: Fraction of each move that the checkpoint makes: a whole move gains more where it
+            is right, and costs more where it is not.
         longest_move: Longest move; a query vector has length 1.
         hidden: Width of the trust.
         head_rate: The head learns so many times as fast as the encoder.

@@ -13,7 +13,7 @@ from instruct_embeddings.training.instant.sets import Aspect, LabelledSet, Query
 
 Kind: TypeAlias = Literal["only", "prefer", "no", "both"]
 
-_BALANCED = 0.7  # share of rows drawn by label, not by text
+_BALANCED = 0.7  # fraction of rows drawn by label, not by text
 _TOPIC_IN_WORDS = 0.4
 _NEAR = (40, 80, 150)  # neighbours that count as on the topic of a query
 _CONSTRAINTS: dict[Kind, float] = {"only": 0.38, "no": 0.38, "prefer": 0.12, "both": 0.12}
@@ -112,8 +112,8 @@ class Draws:
         relations: Retrieval sets under relations.
         plain: Retrieval sets whose queries want nothing but what any search gives.
         words: Makes instructions.
-        kinds: Share of each kind of group: `labels`, `relations`, `constraints`, `plain`, `keep`.
-        shares: Share of each retrieval set by name.
+        kinds: Fraction of each kind of group; see `KINDS` of the configuration.
+        shares: Fraction of each retrieval set by name.
     """
 
     labelled: Sequence[LabelledSet]

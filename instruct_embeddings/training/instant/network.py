@@ -59,7 +59,7 @@ class MoveNetwork(nn.Module):
         self.direction.bias.copy_(-(read.mean(0) @ self.direction.weight.T))
 
     def to_head(self, space: str, strength: float = 1.0) -> MoveHead:
-        """The same in numpy, for the space of a model, with so large a share of each move."""
+        """The same in numpy, for the space of a model, with this fraction of each move."""
 
         def array(value: Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
             return value.detach().cpu().float().numpy()
@@ -88,9 +88,9 @@ class InstantStudent:
         ids = self.student.template.tokenise([text[: 8 * text_tokens] for text in texts])
         frames = [self._frame(text) for text in instructions]
         rows = [frame.row(row[:text_tokens]) for frame, row in zip(frames, ids, strict=True)]
-        order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         parts = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
-        read = torch.cat([self._read([rows[place] for place in part]) for part in parts])
+        read = torch.cat([self._read([rows[i] for i in part]) for part in parts])
         return read[np.argsort(order)]
 
     def _read(self, rows: Sequence[Sequence[int]]) -> Tensor:

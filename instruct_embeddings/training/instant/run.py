@@ -223,8 +223,8 @@ def losses(config: InstantConfig, drawn: Drawn, moves: Tensor) -> dict[str, Tens
         relevant = _tensor(drawn.relevant, device)
         ranked = loss.any_relevant(scores, relevant)
         if drawn.kind == "labels":
-            share = config.all_relevant
-            ranked = (1 - share) * ranked + share * loss.all_relevant(scores, relevant)
+            every = config.all_relevant
+            ranked = (1 - every) * ranked + every * loss.all_relevant(scores, relevant)
         judged = relevant.any(1)
         if judged.any():
             found["ranked"] = config.kind_weights.get(drawn.kind, 1.0) * ranked[judged].mean()

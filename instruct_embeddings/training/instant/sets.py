@@ -166,16 +166,16 @@ def read_retrieval(folder: Path, embed: Embed) -> RetrievalSet:
         DataError: A file is missing or cannot be read.
     """
     documents = {row["id"]: row["text"] for row in _rows(folder / "corpus.jsonl", "id", "text")}
-    places = {name: place for place, name in enumerate(documents)}
-    by_text = {text: place for place, text in enumerate(documents.values())}
+    rows_of = {name: row for row, name in enumerate(documents)}
+    by_text = {text: row for row, text in enumerate(documents.values())}
     relevant: dict[str, list[int]] = defaultdict(list)
     for row in _rows(folder / "qrels.tsv"):
         query, document, grade = row.values()
-        if float(grade) > 0 and document in places:
-            relevant[query].append(places[document])
+        if float(grade) > 0 and document in rows_of:
+            relevant[query].append(rows_of[document])
     rows = [row for row in _rows(folder / "queries.jsonl", "id", "text") if relevant[row["id"]]]
     texts = list(dict.fromkeys(row["text"] for row in rows))
-    vector = {text: place for place, text in enumerate(texts)}
+    vector = {text: row for row, text in enumerate(texts)}
     queries: dict[str, list[Query]] = defaultdict(list)
     for row in rows:
         text, right = row["text"], tuple(relevant[row["id"]])

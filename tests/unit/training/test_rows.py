@@ -111,7 +111,7 @@ def test_what_is_kept_of_instructions_has_a_bound(monkeypatch: pytest.MonkeyPatc
 def test_passes_hold_each_row_once_longest_first() -> None:
     texts = ["a", "a red ball", "a red", "ball"]
     chunks = maker(soft_prompts=1).chunks([example(text) for text in texts], 2, None)
-    assert [chunk.places.tolist() for chunk in chunks] == [[1, 2], [0, 3]]
+    assert [chunk.indices.tolist() for chunk in chunks] == [[1, 2], [0, 3]]
     # Nine and seven tokens, padded to multiples of eight.
     assert [chunk.batch.ids.shape for chunk in chunks] == [(2, 16), (2, 8)]
     assert [chunk.batch.mask.sum(1).tolist() for chunk in chunks] == [[9, 8], [7, 7]]
@@ -120,7 +120,7 @@ def test_passes_hold_each_row_once_longest_first() -> None:
 
 def test_passes_are_bounded_by_padded_tokens_too() -> None:
     examples = [example("a red ball") for _ in range(5)]
-    sizes = [len(chunk.places) for chunk in maker().chunks(examples, 4, 24)]
+    sizes = [len(chunk.indices) for chunk in maker().chunks(examples, 4, 24)]
     assert sizes == [3, 2]
 
 

@@ -206,7 +206,7 @@ def test_where_nothing_can_be_measured_the_last_weights_are_saved(
 
 
 def test_soft_prompts_learn_faster_and_do_not_decay(folder: Path) -> None:
-    parts = trainer.make_parts(tiny_config(folder), "cpu")
+    parts = trainer.make_components(tiny_config(folder), "cpu")
     rates = {
         name: (group["lr"], group["weight_decay"])
         for group in parts.optimiser.param_groups

@@ -1,6 +1,6 @@
 import pytest
 
-from instruct_embeddings.training.data.index import Entry, ExampleIndex, IndexGroup, Place
+from instruct_embeddings.training.data.index import Entry, ExampleIndex, IndexGroup, RowLocation
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_rows_of_an_answer_stand_together(index: ExampleIndex) -> None:
     (group,) = index.finish()
     assert group == IndexGroup(0, False, 0, first=0, answers=2, rows=5)
     assert index.answers([1, 0]) == [(3, 2), (0, 3)]
-    assert index.rows([4, 0]) == [Place(103, 30, 9), Place(100, 0, 9)]
+    assert index.rows([4, 0]) == [RowLocation(103, 30, 9), RowLocation(100, 0, 9)]
 
 
 def test_few_rows_of_an_instruction_are_mixed_with_others(index: ExampleIndex) -> None:
@@ -57,7 +57,7 @@ def test_picked_texts_are_never_trained_on(index: ExampleIndex) -> None:
     index.divide(least=4)
     picked = index.pick_aspect(0, 0, 4)
     # Two of each of the two labels, at even and at odd places.
-    assert sorted(place.place for place in picked) == [0, 10, 20, 30]
+    assert sorted(place.offset for place in picked) == [0, 10, 20, 30]
     # Nor under the other aspect.
     assert [group.rows for group in index.finish()] == [8, 8]
     assert {row.text for row in index.rows(range(16))} == set(range(104, 112))
@@ -66,7 +66,7 @@ def test_picked_texts_are_never_trained_on(index: ExampleIndex) -> None:
 def test_labels_of_a_measurement_have_several_rows_each(index: ExampleIndex) -> None:
     index.stage(labelled(1000, answers=100))
     index.divide(least=4)
-    picked = [place.place // 10 % 100 for place in index.pick_aspect(0, 0, 40)]
+    picked = [place.offset // 10 % 100 for place in index.pick_aspect(0, 0, 40)]
     assert sorted(picked) == sorted([*range(10)] * 4)
 
 
