@@ -136,9 +136,11 @@ class _OnMeta(TorchFunctionMode):
             return True
         if self._fused and func is functional.scaled_dot_product_attention:
             return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args[:3])[0]
-        if self._fused and func is functional.dropout and args[1:2] != (0.0,):
-            return torch.native_dropout(args[0], 0.5, True)[0]
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if self._fused and func is functional.dropout:
+            rate = args[1] if args[1:] else given.get("p", 0.5)
+            return torch.native_dropout(args[0], 0.5, True)[0] if rate else args[0]
+        return func(*args, **given)
 
 
 def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
