@@ -37,8 +37,8 @@ class LLMGuide:
     gives each text one category or none. With categories of your own it only labels.
 
     Rows that the model refuses, that no category fits, or whose replies cannot be read stay
-    unjudged and are counted in `last_report`. Texts are data: they stand between marks that they
-    cannot forge, and only numbers of known categories are accepted as answers.
+    unjudged and are counted in `last_report`. Texts are data: they are quoted between marks that
+    they cannot forge, and only numbers of known categories are accepted as answers.
 
     Instantiate:
         ```python

@@ -38,14 +38,14 @@ _SUMMARY_TOKENS = 25
 _NAMES_TOKENS = 100
 _MERGED_TOKENS = 1000
 _CHOICE_TOKENS = 6
-# Stand for what is not there yet in an estimate; as long as such things usually are.
+# Examples of usual length, for an estimate.
 _SUMMARY = "a summary of about twelve words, as the model is asked for it"
 _CATEGORY = "name of the category: one sentence on what belongs to this category and what does not"
 _CATEGORIES = 15
 
 _MIN_SUMMARIES = 4
 _MOST_CLUSTERS = 30
-# Members that stand for a cluster: nearest to its centre, and drawn from the rest.
+# Members that represent a cluster: nearest to its centre, and drawn from the rest.
 _NEAREST = 6
 _OTHERS = 4
 # A model that fails on more batches than these will fail on single texts too.
@@ -211,10 +211,10 @@ def split(texts: Sequence[str], size: int) -> list[Sequence[str]]:
 
 
 def cluster_count(rows: int) -> int:
-    """Clusters for a number of summaries: the square root, at least 2 and at most 30.
+    """Clusters for a number of summaries: the square root, from 2 to 30.
 
-    More than there are categories, since duplicates are merged afterwards and a category that
-    shares its cluster with a larger one may be overlooked.
+    More than there are categories: duplicates are merged, and a category that is in one cluster
+    with a larger one may be overlooked.
     """
     return max(2, min(_MOST_CLUSTERS, round(math.sqrt(rows))))
 
@@ -242,7 +242,7 @@ def pick_members(members: list[str], *, nearest: int, others: int, seed: int) ->
 
 
 def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]]:
-    """Members that stand for each cluster, the largest cluster first."""
+    """Members that represent each cluster, the largest cluster first."""
     different = list(dict.fromkeys(summaries))
     vectors = dict(zip(different, _embed_summaries(embed, different), strict=True))
     rows = np.stack([vectors[summary] for summary in summaries])
