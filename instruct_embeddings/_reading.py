@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, AnyStr, Literal, Union, get_args, get_origin, get_type_hints
 
 LONGEST_LINE = 8 * 1024 * 1024
-MOST_PARTS = 1_000_000
+MAX_VALUES = 1_000_000
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 _SHOWN = 200
 # Opening a pipe would wait for somebody to write to it.
@@ -76,14 +76,14 @@ def parse_json(
         parse_constant: Called for NaN and the infinities, which are no JSON.
 
     Raises:
-        ValueError: It is no JSON in UTF-8, is nested too deeply, holds more than a million parts,
+        ValueError: It is no JSON in UTF-8, is nested too deeply, holds more than a million values,
             or half of a surrogate pair, which nobody could print or store.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
-    # A part of two characters becomes an object of some dozens of bytes.
-    if sum(map(text.count, ",:[{")) > MOST_PARTS:
-        raise ValueError(f"the JSON holds more than {MOST_PARTS:,} parts")
+    # A value of two characters becomes an object of some dozens of bytes.
+    if sum(map(text.count, ",:[{")) > MAX_VALUES:
+        raise ValueError(f"the JSON holds more than {MAX_VALUES:,} values")
     try:
         found = json.loads(text, parse_constant=parse_constant)
         if not halves and "\\u" in text:

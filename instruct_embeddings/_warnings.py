@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 # Whose lines say nothing to a user: ours, and those of hosts that call us.
 _BETWEEN = (
@@ -38,26 +37,19 @@ _INSTALLED = tuple(
 )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A line of code."""
+# File, line, module and registry, as `warnings.warn_explicit` takes them.
+_Line: TypeAlias = tuple[str, int, str, dict[Any, Any]]
 
-    file: str
-    line: int
-    module: str
-    registry: dict[Any, Any]
-
-
-_called_from: ContextVar[_Place | None] = ContextVar("called_from", default=None)
+_called_from: ContextVar[_Line | None] = ContextVar("called_from", default=None)
 
 
 @contextmanager
 def from_here() -> Iterator[None]:
     """Keep the caller's line for warnings of work that goes on in other threads.
 
-    Threads are given it with the context, as `asyncio.to_thread` and `copy_context` do.
+    Threads get it with the context, as `asyncio.to_thread` and `copy_context` do.
     """
-    token = _called_from.set(_nearest(_is_users) or _called_from.get())
+    token = _called_from.set(_nearest(_is_user_code) or _called_from.get())
     try:
         yield
     finally:
@@ -70,35 +62,32 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     Where none is on the stack, at the line that `from_here` has kept, else at the nearest line that
     belongs to no host.
     """
-    place = _nearest(_is_users) or _called_from.get() or _nearest(_is_none_between)
-    if place is None:
+    line = _nearest(_is_user_code) or _called_from.get() or _nearest(_is_outside)
+    if line is None:
         warnings.warn(message, category, stacklevel=2)
-        return
-    warnings.warn_explicit(message, category, place.file, place.line, place.module, place.registry)
+    else:
+        warnings.warn_explicit(message, category, *line)
 
 
-def _nearest(wanted: Callable[[FrameType], bool]) -> _Place | None:
+def _nearest(wanted: Callable[[FrameType], bool]) -> _Line | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not wanted(frame):
         frame = frame.f_back
     if frame is None:
         return None
-    known = frame.f_globals
-    registry = known.setdefault("__warningregistry__", {})
-    return _Place(frame.f_code.co_filename, frame.f_lineno, _module(frame), registry)
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    return frame.f_code.co_filename, frame.f_lineno, _module(frame), registry
 
 
-def _is_users(frame: FrameType) -> bool:
-    return _is_none_between(frame) and not frame.f_code.co_filename.startswith(_INSTALLED)
+def _is_user_code(frame: FrameType) -> bool:
+    return _is_outside(frame) and not frame.f_code.co_filename.startswith(_INSTALLED)
 
 
-def _is_none_between(frame: FrameType) -> bool:
+def _is_outside(frame: FrameType) -> bool:
+    """Neither ours, nor of a host, nor of the standard library."""
     first = _module(frame).partition(".")[0]
-    return not (first in _BETWEEN or first in sys.stdlib_module_names or _is_frozen(frame))
-
-
-def _is_frozen(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith("<frozen")
+    frozen = frame.f_code.co_filename.startswith("<frozen")
+    return not (first in _BETWEEN or first in sys.stdlib_module_names or frozen)
 
 
 def _module(frame: FrameType) -> str:

@@ -57,7 +57,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("[" * 100_000, "nested too deeply"),
-        ("[" + "0," * 1_000_001 + "0]", "more than 1,000,000 parts"),
+        ("[" + "0," * 1_000_001 + "0]", "more than 1,000,000 values"),
         ('"\\ud800"', "surrogates not allowed"),
         ("{", "Expecting"),
         ("9" * 5000, "limit"),

@@ -257,7 +257,7 @@ def test_a_header_that_says_it_is_huge_is_not_read() -> None:
 @pytest.mark.parametrize("text", ["[" * 100_000, "[" + "0," * 1_100_000 + "0]"])
 def test_a_header_that_would_fill_the_memory_is_not_decoded(text: str) -> None:
     header = json.dumps({"__metadata__": {"instruct_embeddings": text}}).encode()
-    with pytest.raises(ArtefactError, match=r"nested too deeply|more than 1,000,000 parts"):
+    with pytest.raises(ArtefactError, match=r"nested too deeply|more than 1,000,000 values"):
         read_description(len(header).to_bytes(8, "little") + header)
 
 
