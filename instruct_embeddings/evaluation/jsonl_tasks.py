@@ -39,7 +39,7 @@ class RetrievalData:
 
     Attributes:
         corpus: Documents with `id`, `title` and `text`.
-        queries: With `id` and `text`; with `instruction` where any query has one.
+        queries: With `id` and `text`; also `instruction` if any query has one.
         relevant: Scores above 0 by query and document.
         top_ranked: Candidates by query; None to rank the corpus.
         changed: By query, documents that are relevant to `<query>-og`, not to `<query>-changed`.

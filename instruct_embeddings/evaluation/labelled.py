@@ -189,11 +189,8 @@ def _methods(
 ) -> tuple[Scored, ...]:
     """Precision of the queries and V-measure of the rows, with intervals, by method.
 
-    Args:
-        names: Labels of the rows as numbers, shape (m,).
-        spaces: What is clustered, shape (m, any).
-        scores: Of all rows for each query, shape (q, m); the queries are the first rows.
-        config: How it is measured.
+    Labels of shape (m,), what is clustered of shape (m, any), scores of shape (q, m); the queries
+    are the first rows.
     """
     queries = names[: config.queries]
     relevant = queries[:, None] == names[None]

@@ -56,7 +56,7 @@ def categorise(
     Args:
         transform: The transform.
         generic: Unit generic vectors, the sample first, shape (n, d).
-        adapted: The same rows as `adapted_view` gives them, shape (n, p).
+        adapted: The same rows from `adapted_view`, shape (n, p).
         texts: Texts of the sample, at most n.
         seed: Seed of clusters.
     """

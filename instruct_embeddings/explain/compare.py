@@ -119,16 +119,7 @@ def _with_fit(
     weight: float,
     seed: int,
 ) -> Explanation:
-    """Add what a fitted transform knows.
-
-    Args:
-        explanation: The explanation without it.
-        transform: The transform.
-        rows: The sample.
-        generic: Unit vectors of sample, results and query, shape (n, d).
-        weight: Of the transform in scores, from 0 to 1.
-        seed: Seed of clusters.
-    """
+    """Add what a fitted transform knows; `generic`: sample, results and query, shape (n, d)."""
     first = len(rows)
     scores = transform.score(generic[-1:], generic[first:-1], weight)
     adapted = adapted_view(transform, generic)
