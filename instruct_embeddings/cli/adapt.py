@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings._records import read_records, row_errors
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.options import CollectionOption, JsonOption, StoreOption, command
 from instruct_embeddings.cli.output import finish, fitting, note, one_line
@@ -151,7 +151,7 @@ def _guide(
         return guides.LabelGuide(read_labels(labels))
     if metadata_key is not None:
         return guides.MetadataGuide(metadata_key, separator=separator)
-    model = encoders.load_instructed(encoder)
+    model = models.load_instructed(encoder)
     if names is not None:
         return guides.LabelNamesGuide([name.strip() for name in names.split(",")], model)
     return guides.EncoderGuide(model)

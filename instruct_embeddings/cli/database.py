@@ -210,27 +210,26 @@ class Database:
             CollectionError: There is none of that name; the message lists those that exist. Or its
                 index is damaged.
         """
-        client = self.client()
-        with self.reached():
-            names = sorted(collection.name for collection in client.list_collections())
-        if name not in names:
-            held = f"It holds: {', '.join(names)}. Name one of them with --collection."
-            make = f"It holds none. Make one with: instruct-embeddings index FILE {self.flags}"
-            raise CollectionError(
-                f"There is no collection {name!r} in {self}. "
-                f"{held if names else f'{make} --collection {shlex.quote(name)}'}"
-            )
-        with self.reached():
-            # Vectors are always given, so the recorded embedding function need not be built.
-            found = client.get_collection(name, embedding_function=None)
+        found = self.find(name)
+        if found is None:
+            raise CollectionError(f"There is no collection {name!r} in {self}. {self._held(name)}")
         self.check_index(found)
         return found
+
+    def _held(self, missing: str) -> str:
+        with self.reached():
+            names = sorted(collection.name for collection in self.client().list_collections())
+        if names:
+            return f"It holds: {', '.join(names)}. Name one of them with --collection."
+        make = f"instruct-embeddings index FILE {self.flags} --collection {shlex.quote(missing)}"
+        return f"It holds none. Make one with: {make}"
 
     def find(self, name: str) -> "Collection | None":
         """A collection, if there is one of that name; its index is not looked at."""
         client, errors = self.client(), require("chromadb.errors", extra="chroma")
         with self.reached():
             try:
+                # Vectors are always given, so the recorded embedding function need not be built.
                 return client.get_collection(name, embedding_function=None)
             except errors.NotFoundError:
                 return None

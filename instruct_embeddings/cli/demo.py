@@ -6,7 +6,6 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from enum import Enum
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -16,10 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.cli.database import Database, check_model
-from instruct_embeddings.cli.demo_corpus import Aspect, Constrained, Corpus, read_corpus
-from instruct_embeddings.cli.indexing import Target, fill
+from instruct_embeddings.cli.demo_corpus import (
+    Aspect,
+    Constrained,
+    Corpus,
+    GuideName,
+    guide_of,
+    label_precision,
+    read_corpus,
+)
+from instruct_embeddings.cli.index import Target, fill
 from instruct_embeddings.cli.options import JsonOption, command
 from instruct_embeddings.cli.output import (
     finish,
@@ -31,14 +38,12 @@ from instruct_embeddings.cli.output import (
 )
 from instruct_embeddings.cli.records import Record
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
     from chromadb import Collection
     from rich.console import RenderableType
     from rich.table import Table
 
-    from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import Guide
     from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -54,13 +59,6 @@ _PATIENCE = 600.0
 _SIDES = ("generic", "instant", "fitted")
 _QUESTIONS, _HITS = 3, 5
 _WIDTH = 100
-
-
-class GuideName(str, Enum):
-    """What teaches the demo's instructions."""
-
-    ENCODER = "encoder"
-    LABELS = "labels"
 
 
 _TAUGHT_BY = {
@@ -117,26 +115,10 @@ def demo(
     """
     require("chromadb", extra="chroma")
     texts = read_corpus(corpus, limit, label_key or [], instruction or [])
-    teacher = _guide(guide, texts.aspects)
+    teacher = guide_of(guide, texts.aspects)
     with Database(path) as database:
         document, reports = _run(database, texts, guide, teacher)
     finish(document, *_screen(document, texts, reports), as_json=as_json)
-
-
-def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
-    from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, MetadataGuide
-
-    if name is GuideName.ENCODER:
-        return EncoderGuide(encoders.load_instructed())
-    guides = {}
-    for aspect in aspects:
-        if aspect.key is None:
-            raise ConfigError(
-                "--guide labels needs labels, and an --instruction names none. Leave out "
-                "--instruction, or take --guide encoder."
-            )
-        guides[aspect.instruction] = MetadataGuide(aspect.key, separator=aspect.separator)
-    return GuideByInstruction(guides)
 
 
 def _run(
@@ -153,7 +135,7 @@ def _run(
     from instruct_embeddings.transform.vectors import unit_rows
 
     note("Loading the sentence encoder ...")
-    encoder, instant = encoders.load_encoder(), encoders.load_instant()
+    encoder, instant = models.load_encoder(), models.load_instant()
     built, added, build_seconds = _build(database, corpus, encoder)
     collection = ChromaVectors(built)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
@@ -216,7 +198,7 @@ def _run(
                     "key": transform.key,
                     "reused": transform.key in known,
                     "report": transform.report.to_dict(),
-                    "precision": label_precision(labels, rows, scores),
+                    "precision": label_precision(labels, rows, scores, _K),
                 }
             )
             advance(1)
@@ -291,40 +273,6 @@ class _Asker:
         self.seconds.setdefault("embedding", []).append(embedded - started)
         self.seconds.setdefault("answer" if instruction else "generic", []).append(searched)
         return [hit_dict(hit) for hit in hits]
-
-
-def label_precision(
-    labels: Sequence[frozenset[str]], asked: Sequence[int], scores: "Mapping[str, FloatArray]"
-) -> dict[str, float] | None:
-    """Share of the ten closest other rows that share a label with the row asked, by what ranks.
-
-    Args:
-        labels: Of each row, n of them.
-        asked: The rows that are asked, a of them.
-        scores: Their similarity to all rows, shape (a, n), by what ranks.
-
-    Returns:
-        None where none of them shares a label with another row.
-    """
-    import numpy as np
-
-    from instruct_embeddings.transform.quality import precision_at_k
-
-    names = {name: column for column, name in enumerate(sorted(frozenset().union(*labels)))}
-    carried = np.zeros((len(labels), len(names)), dtype=np.float32)
-    for row, own in enumerate(labels):
-        carried[row, [names[name] for name in own]] = 1
-    rows = np.arange(len(asked))
-    relevant = carried[list(asked)] @ carried.T > 0
-    relevant[rows, asked] = False
-    if not relevant.any():
-        return None
-    found = {}
-    for side, similar in scores.items():
-        others = similar.copy()
-        others[rows, asked] = -np.inf
-        found[side] = float(precision_at_k(others, relevant, _K).mean())
-    return found
 
 
 def _screen(

@@ -1,18 +1,25 @@
-"""The texts of the demo, what is asked of them and in which respects."""
+"""The texts of the demo, what is asked of them and in which respects, and how that is judged."""
 
 import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
+from instruct_embeddings.cli import models
 from instruct_embeddings.cli.records import SEPARATOR, Reader, Record
 from instruct_embeddings.config import check_instruction
-from instruct_embeddings.errors import DataError
+from instruct_embeddings.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from instruct_embeddings._types import FloatArray
+    from instruct_embeddings.protocols import Guide
 
 _ASPECTS = 3
 _MOST_LABELS = 50
@@ -25,6 +32,13 @@ _INSTRUCTIONS = {
     "tone": "How does the customer sound?",
     "urgency": "How soon is an answer needed?",
 }
+
+
+class GuideName(str, Enum):
+    """What teaches the demo's instructions."""
+
+    ENCODER = "encoder"
+    LABELS = "labels"
 
 
 @dataclass(frozen=True)
@@ -189,6 +203,65 @@ def read_corpus(
     records = [record for record in records if record.id not in names]
     questions = [replace(one, text=_shortened(one.text)) for one in held_out]
     return Corpus(_name(source, records), source, records, aspects, questions)
+
+
+def guide_of(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
+    """What teaches some aspects.
+
+    Raises:
+        ConfigError: Labels shall teach, and an aspect has none.
+    """
+    from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, MetadataGuide
+
+    if name is GuideName.ENCODER:
+        return EncoderGuide(models.load_instructed())
+    guides = {}
+    for aspect in aspects:
+        if aspect.key is None:
+            raise ConfigError(
+                "--guide labels needs labels, and an --instruction names none. Leave out "
+                "--instruction, or take --guide encoder."
+            )
+        guides[aspect.instruction] = MetadataGuide(aspect.key, separator=aspect.separator)
+    return GuideByInstruction(guides)
+
+
+def label_precision(
+    labels: Sequence[frozenset[str]],
+    asked: Sequence[int],
+    scores: "Mapping[str, FloatArray]",
+    k: int,
+) -> dict[str, float] | None:
+    """Precision at k: the share of the closest other rows that have a label of the row asked.
+
+    Args:
+        labels: Of each row, n of them.
+        asked: The rows that are asked, a of them.
+        scores: Their similarity to all rows, shape (a, n), by what ranks.
+        k: How many rows are looked at.
+
+    Returns:
+        By what ranks; None where none of them shares a label with another row.
+    """
+    import numpy as np
+
+    from instruct_embeddings.transform.quality import precision_at_k
+
+    names = {name: column for column, name in enumerate(sorted(frozenset().union(*labels)))}
+    carried = np.zeros((len(labels), len(names)), dtype=np.float32)
+    for row, own in enumerate(labels):
+        carried[row, [names[name] for name in own]] = 1
+    rows = np.arange(len(asked))
+    relevant = carried[list(asked)] @ carried.T > 0
+    relevant[rows, asked] = False
+    if not relevant.any():
+        return None
+    found = {}
+    for side, similar in scores.items():
+        others = similar.copy()
+        others[rows, asked] = -np.inf
+        found[side] = float(precision_at_k(others, relevant, k).mean())
+    return found
 
 
 def _default_keys(records: Sequence[Record], source: Path) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
     CollectionOption,
     ExactOption,
@@ -19,7 +20,6 @@ from instruct_embeddings.cli.options import (
     command,
 )
 from instruct_embeddings.cli.output import finish
-from instruct_embeddings.cli.retriever import open_retriever, read_filter
 from instruct_embeddings.errors import DataError
 
 _LINE = '{"query": "it ate my photos", "relevant": ["ticket-17", "ticket-3"]}'

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
     BlendOption,
     CollectionOption,
@@ -18,7 +19,6 @@ from instruct_embeddings.cli.options import (
     command,
 )
 from instruct_embeddings.cli.output import finish, note
-from instruct_embeddings.cli.retriever import open_retriever, read_filter
 
 
 @command

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
     BlendOption,
     CollectionOption,
@@ -19,7 +20,6 @@ from instruct_embeddings.cli.options import (
     command,
 )
 from instruct_embeddings.cli.output import finish, hit_dict, one_line, plain_table
-from instruct_embeddings.cli.retriever import open_retriever, read_filter
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,7 +14,7 @@ from typer.main import get_group
 from typer.testing import CliRunner
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.testing import TinyEncoder
 from instruct_embeddings.training.tables import PARSER
@@ -49,9 +49,9 @@ def workplace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("FOLDER").mkdir()
     train = [json.dumps(example) for example in EXAMPLES]
     (Path("FOLDER") / "train.jsonl").write_text("\n".join(train), encoding="utf-8")
-    monkeypatch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder())
+    monkeypatch.setattr(models, "load_encoder", lambda model=None: TinyEncoder())
     with InstructEncoder.from_pretrained(tiny_checkpoint()) as checkpoint:
-        monkeypatch.setattr(encoders, "load_instructed", lambda model=None: checkpoint)
+        monkeypatch.setattr(models, "load_instructed", lambda model=None: checkpoint)
         yield folder
 
 

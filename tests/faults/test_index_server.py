@@ -11,7 +11,7 @@ import pytest
 
 from chroma_instruct_embeddings import ChromaVectors
 from chroma_instruct_embeddings.client import http_client
-from instruct_embeddings.cli import encoders, indexing
+from instruct_embeddings.cli import index, models
 from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.index import run_index
 from instruct_embeddings.cli.records import Reader
@@ -54,8 +54,8 @@ def proxy(server: ChromaServer) -> Iterator[Proxy]:
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of five batches."""
-    monkeypatch.setattr(indexing, "_BATCH", BATCH)
-    monkeypatch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder())
+    monkeypatch.setattr(index, "_BATCH", BATCH)
+    monkeypatch.setattr(models, "load_encoder", lambda model=None: TinyEncoder())
     file = tmp_path / "rows.jsonl"
     lines = [json.dumps({"id": f"r{i}", "text": f"text {i}", "n": i}) for i in range(ROWS)]
     file.write_text("\n".join(lines), encoding="utf-8")

@@ -10,16 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.testing import TinyEncoder
 from tests.models import tiny_checkpoint
 from tests.movers import TinyInstant
 
 _REAL, _REAL_INSTRUCTED, _REAL_INSTANT = (
-    encoders.load_encoder,
-    encoders.load_instructed,
-    encoders.load_instant,
+    models.load_encoder,
+    models.load_instructed,
+    models.load_instant,
 )
 ANIMALS = ("cat", "dog", "horse")
 MOODS = ("happy", "sad")
@@ -44,9 +44,9 @@ Run: TypeAlias = Callable[..., Ran]
 @pytest.fixture(scope="session", autouse=True)
 def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "load_encoder", lambda model=None: TinyEncoder(model or "tiny"))
-        patch.setattr(encoders, "load_instructed", _instructed)
-        patch.setattr(encoders, "load_instant", TinyInstant)
+        patch.setattr(models, "load_encoder", lambda model=None: TinyEncoder(model or "tiny"))
+        patch.setattr(models, "load_instructed", _instructed)
+        patch.setattr(models, "load_instant", TinyInstant)
         yield
 
 
@@ -56,9 +56,9 @@ def _instructed(model: str | None = None) -> InstructEncoder:
 
 @pytest.fixture
 def real_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "load_encoder", _REAL)
-    monkeypatch.setattr(encoders, "load_instructed", _REAL_INSTRUCTED)
-    monkeypatch.setattr(encoders, "load_instant", _REAL_INSTANT)
+    monkeypatch.setattr(models, "load_encoder", _REAL)
+    monkeypatch.setattr(models, "load_instructed", _REAL_INSTRUCTED)
+    monkeypatch.setattr(models, "load_instant", _REAL_INSTANT)
 
 
 @pytest.fixture(scope="session")

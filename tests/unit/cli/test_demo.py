@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli.demo import label_precision
-from instruct_embeddings.cli.demo_corpus import TICKET_CONSTRAINTS, Constrained, read_corpus
+from instruct_embeddings.cli.demo_corpus import (
+    TICKET_CONSTRAINTS,
+    Constrained,
+    label_precision,
+    read_corpus,
+)
 from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.cli.conftest import Run
@@ -81,7 +85,7 @@ def test_precision_counts_the_ten_closest_other_rows() -> None:
     doggish = np.tile(vectors @ vectors[-1], (23, 1))
     similar = vectors[:23] @ vectors.T
     found = label_precision(
-        labels, range(23), {"generic": similar, "instant": doggish, "fitted": similar}
+        labels, range(23), {"generic": similar, "instant": doggish, "fitted": similar}, 10
     )
     assert found is not None
     assert found["generic"] == found["fitted"]

@@ -6,7 +6,7 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import encoders, indexing
+from instruct_embeddings.cli import index, models
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -58,10 +58,10 @@ def test_an_interrupted_run_is_continued_without_encoding_twice(
                 raise KeyboardInterrupt
             return super().encode(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(indexing, "_BATCH", 4)
+    monkeypatch.setattr(index, "_BATCH", 4)
     file = rows(tmp_path, 10)
     with monkeypatch.context() as patch:
-        patch.setattr(encoders, "load_encoder", lambda model=None: Interrupted("tiny"))
+        patch.setattr(models, "load_encoder", lambda model=None: Interrupted("tiny"))
         stopped = run("index", file, *at(tmp_path / "db"))
     assert (stopped.code, stored(tmp_path / "db").count()) == (130, 4)
     assert "What was stored so far is kept" in stopped.stderr
@@ -72,7 +72,7 @@ def test_an_interrupted_run_is_continued_without_encoding_twice(
 def test_a_bad_line_stops_before_its_batch_is_written(
     tmp_path: Path, run: Run, at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_BATCH", 4)
+    monkeypatch.setattr(index, "_BATCH", 4)
     ran = run("index", rows(tmp_path, 10, bad=6), *at(tmp_path / "db"))
     assert (ran.code, ran.stdout) == (1, "")
     assert "rows.jsonl:7: not JSON" in ran.stderr

@@ -9,7 +9,7 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -84,7 +84,7 @@ def test_only_texts_that_changed_are_encoded(
         file, CAT | {"mood": "wild"}, DOG | {"text": "the dog digs"}, {"id": "owl", "text": "hoo"}
     )
     encoder = TinyEncoder("tiny")
-    monkeypatch.setattr(encoders, "load_encoder", lambda model=None: encoder)
+    monkeypatch.setattr(models, "load_encoder", lambda model=None: encoder)
     assert counts(run("index", file, *at(db), "--update", "--json").json) == (1, 2, 0, 0, 3)
     assert encoder.encoded == 2
 

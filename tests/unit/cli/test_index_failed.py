@@ -7,7 +7,7 @@ from pathlib import Path
 import chromadb
 import pytest
 
-from instruct_embeddings.cli import encoders
+from instruct_embeddings.cli import models
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -52,7 +52,7 @@ def test_an_encoder_that_fails(
 
     file = tmp_path / "rows.jsonl"
     file.write_text('{"id": "a", "text": "x"}', encoding="utf-8")
-    monkeypatch.setattr(encoders, "load_encoder", lambda model=None: Failing("tiny"))
+    monkeypatch.setattr(models, "load_encoder", lambda model=None: Failing("tiny"))
     with suppress(MemoryError):
         assert run("index", file, *at(tmp_path / "db")).code != 0
     assert names(tmp_path / "db") == []

@@ -11,7 +11,7 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import damage, encoders
+from instruct_embeddings.cli import damage, models
 from instruct_embeddings.cli.damage import is_damaged
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
@@ -125,7 +125,7 @@ def test_a_rebuild_that_is_interrupted_keeps_the_old_collection_and_goes_on(
     fill(database)
     rebuild = ["index", file, "--rebuild", *at(database)]
     with monkeypatch.context() as patch:
-        patch.setattr(encoders, "load_encoder", lambda model=None: Interrupted("tiny"))
+        patch.setattr(models, "load_encoder", lambda model=None: Interrupted("tiny"))
         assert run(*rebuild).code == 130
     check(database, ROWS)
     ran = run(*rebuild, "--json")

@@ -1,4 +1,4 @@
-"""What `query`, `explain` and `evaluate` share: a retriever of a collection, and filters."""
+"""The encoders and retrievers that the commands use, and filters."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,39 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.cli import encoders
 from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.output import note
 from instruct_embeddings.errors import GuideError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
-    from instruct_embeddings.protocols import CollectionInfo
+    from instruct_embeddings.protocols import CollectionInfo, InstantMover
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
+
+
+def load_encoder(model: str | None = None) -> "InstructEncoder":
+    """Load the encoder of generic vectors; all-MiniLM-L6-v2 unless another is named."""
+    from instruct_embeddings.encoder import BASE_MODEL
+
+    return load_instructed(model or BASE_MODEL)
+
+
+def load_instant() -> "InstantMover":
+    """What answers where nothing is fitted; weights are loaded at its first use."""
+    from instruct_embeddings.instant import InstantQuery
+
+    return InstantQuery.from_pretrained()
+
+
+def load_instructed(model: str | None = None) -> "InstructEncoder":
+    """Load the encoder that guides; the one in the package unless another is named."""
+    from instruct_embeddings.encoder import InstructEncoder
+
+    encoder = InstructEncoder.from_pretrained(model)
+    # Looked for now, so that a model that is not there stops a command before it starts.
+    _ = encoder.name
+    return encoder
 
 
 def open_retriever(
@@ -55,10 +78,10 @@ def open_retriever(
     for instruction in instructions:
         if instruction is not None and fitted:
             _check_stored(kept, folder, instruction, info, database)
-    encoder = encoders.load_encoder(model)
+    encoder = load_encoder(model)
     if not check_model(opened.metadata, collection, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
-    instant = None if fitted else encoders.load_instant()
+    instant = None if fitted else load_instant()
     return InstructRetriever(vectors, store=kept, instant=instant, force=fitted), encoder
 
 
