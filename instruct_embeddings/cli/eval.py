@@ -123,7 +123,7 @@ def read_instructions(file: Path | None) -> dict[str, str]:
     try:
         found = parse_json(file.read_bytes())
     except ValueError as exc:
-        raise DataError(f"{file} is not JSON ({exc}). Mend the file.") from exc
+        raise DataError(f"{file} is not JSON ({exc}). Correct the file.") from exc
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise DataError(
             f"{file} holds no instructions by task. It should look like "
