@@ -1,12 +1,9 @@
 """`demo`: the whole product on a small corpus, or on one of the user's own."""
 
-import shutil
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import cycle
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -34,9 +31,9 @@ from instruct_embeddings.cli.output import (
     note,
     one_line,
     plain_table,
+    program_name,
     progress,
 )
-from instruct_embeddings.cli.records import Record
 from instruct_embeddings.config import FitConfig
 
 if TYPE_CHECKING:
@@ -149,7 +146,7 @@ def _run(
             "generic": quick.ask(question.text),
             "instant": quick.ask(question.text, aspect.instruction),
         }
-        for question, aspect in _asked(corpus)
+        for question, aspect in corpus.pairs()
     ]
     seconds = {name: median(times) for name, times in quick.seconds.items()}
     constraints = [
@@ -222,11 +219,6 @@ def _run(
     return document, [transform.report for transform in transforms]
 
 
-def _asked(corpus: Corpus) -> Iterator[tuple[Record, Aspect]]:
-    """Each question, under the instructions in turn."""
-    return zip(corpus.questions, cycle(corpus.aspects), strict=False)
-
-
 def _constrained(one: Constrained, generic: Hits, instant: Hits) -> dict[str, Any]:
     sides = {"generic": generic, "instant": instant}
 
@@ -297,7 +289,7 @@ def _parts(
     for aspect, report in zip(corpus.aspects, reports, strict=True):
         if by_labels or not report.used:
             yield f'"{aspect.instruction}" {report}'
-    pairs = zip(document["searches"][:_QUESTIONS], _asked(corpus), strict=False)
+    pairs = zip(document["searches"][:_QUESTIONS], corpus.pairs(), strict=False)
     for search, (_, aspect) in pairs:
         yield _search_table(search, aspect)
     if document["constraints"]:
@@ -404,7 +396,7 @@ def _times(document: dict[str, Any], fitted: float) -> str:
 
 
 def _closing(instruction: str) -> str:
-    name, where = _program(), "--path FOLDER --collection NAME"
+    name, where = program_name(), "--path FOLDER --collection NAME"
     return (
         "The same on a collection of your own, in Python with LangChain:\n\n"
         "  retriever = InstructionTransformRetriever(vectorstore=your_chroma)\n"
@@ -413,13 +405,3 @@ def _closing(instruction: str) -> str:
         f'  {name} adapt "{instruction}" {where}\n'
         f'  {name} query "your query" {where} --instruction "{instruction}"'
     )
-
-
-def _program() -> str:
-    """How this user calls the command: by its name where it is on the path."""
-    name = "instruct-embeddings"
-    called = Path(sys.argv[0])
-    if shutil.which(name) or called.name != name:
-        return name
-    here = Path.cwd()
-    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)

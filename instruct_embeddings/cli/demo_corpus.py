@@ -3,11 +3,11 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -109,6 +109,10 @@ class Corpus:
     aspects: Sequence[Aspect]
     questions: Sequence[Record]
     constraints: Sequence[Constrained] = ()
+
+    def pairs(self) -> Iterator[tuple[Record, Aspect]]:
+        """Each question with an aspect to ask for, which take turns."""
+        return zip(self.questions, cycle(self.aspects), strict=False)
 
 
 def _ticket(text: str, area: str, problem: str, tone: str, urgency: str) -> Record:

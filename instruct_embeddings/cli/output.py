@@ -1,10 +1,13 @@
 """What the user sees: results on stdout, messages, progress and errors on stderr."""
 
 import json
+import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -118,6 +121,16 @@ def hit_dict(hit: "Hit") -> dict[str, Any]:
 def one_line(text: str | None) -> str:
     """A text without its line breaks."""
     return " ".join((text or "(no text)").split())
+
+
+def program_name() -> str:
+    """How this user calls the command: by its name where it is on the path."""
+    name = "instruct-embeddings"
+    called = Path(sys.argv[0])
+    if shutil.which(name) or called.name != name:
+        return name
+    here = Path.cwd()
+    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)
 
 
 @contextmanager
