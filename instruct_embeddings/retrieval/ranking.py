@@ -195,21 +195,25 @@ class Ranking:
 
 
 def rank_generic(
-    collection: VectorCollection, query: NDArray[np.float64], request: SearchRequest
+    collection: VectorCollection,
+    query: NDArray[np.float64],
+    request: SearchRequest,
+    info: CollectionInfo | None = None,
 ) -> Ranking:
     """The plain search for a generic vector as it was given, shape (d,).
 
     Raises:
         InvalidVectorsError: The query has no direction, or a length that the index cannot compare.
     """
-    row = index_query(query, lambda: collection.info().space)
+    row = index_query(query, lambda: (info or collection.info()).space)
     found = collection.search(
         row, k=request.k, where=request.where, where_document=request.where_document
     )
     if not found.ids:
         return Ranking((), found.scores)
     length = float(np.linalg.norm(row))
-    return Ranking(found.ids, _cosines(found.scores, collection.info().space, length))
+    space = (info or collection.info()).space
+    return Ranking(found.ids, _cosines(found.scores, space, length))
 
 
 def rank_by_index(

@@ -268,11 +268,11 @@ class InstructRetriever:
             own_blend=blend is None,
         )
         if not rankers:
-            return self._generic(vector, request)
+            return self._generic(vector, request, info)
         chosen = rankers[0] if len(rankers) == 1 else compose(rankers)
         directions = self._directions(weights)
         if chosen.ranked_by == "generic" and not directions:
-            return self._generic(vector, request)
+            return self._generic(vector, request, info)
         wanted = request.widened(CANDIDATES) if directions else request
         if chosen.blend != 1.0:
             wanted = replace(wanted, blend=request.blend * chosen.blend)
@@ -361,8 +361,10 @@ class InstructRetriever:
         """Forget the in-memory copy of exact searches; the next one reads the collection again."""
         self._everything.forget()
 
-    def _generic(self, vector: ArrayLike, request: SearchRequest) -> list[Hit]:
-        ranking = rank_generic(self.collection, query_numbers(vector), request)
+    def _generic(
+        self, vector: ArrayLike, request: SearchRequest, info: CollectionInfo | None = None
+    ) -> list[Hit]:
+        ranking = rank_generic(self.collection, query_numbers(vector), request, info)
         return ranking.hits(self.collection, "generic")
 
     def _rankers(
