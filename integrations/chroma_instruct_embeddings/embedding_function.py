@@ -29,18 +29,24 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     """Embedding function of Chroma, with an instruction for documents and one for queries.
 
     The collection stores the model, both instructions and all that shapes the embeddings, so that
-    it can be opened without the function wherever `chroma_instruct_embeddings` is imported. It does
-    not store what belongs to a machine (devices, batch sizes, caches, network) nor
-    `trust_remote_code`: to set these, pass the function when you open the collection.
+    it can be opened without the function. It does not store what belongs to a machine (devices,
+    batch sizes, caches, network) nor `trust_remote_code`: for these pass the function again.
 
-    Usage:
-        Weights are loaded at the first text and shared in the process. Chroma compares functions by
-        name alone; `open_collection` and `check_collection` compare model and instruction too.
+    Setup:
+        `pip install "instruct-embeddings[chroma,offline]"`
 
+    Instantiate:
         ```python
         from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
+        ```
+
+    Usage:
+        Chroma compares functions by name alone; `open_collection` and `check_collection` compare
+        model and instruction too.
+
+        ```python
         collection = open_collection(client, "papers", function)
         collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time
         collection.query(query_texts=["contrastive learning"])
@@ -49,9 +55,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     Args:
         model: Hub id or folder; None means instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
-        query_instruction: What queries get instead, None included. Where documents have none, the
-            default model moves the generic vector of the query among those of the documents.
-        document_instruction: What documents get instead, None included.
+        query_instruction, document_instruction: What each gets instead, None included. Where only
+            queries have one, the default model moves their generic vectors.
         show_progress: Show a bar on stderr while documents are embedded.
         options: Every further field of `EncoderOptions`; ConfigError where one is out of range.
     """
@@ -69,9 +74,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         self.query_instruction = _chosen(query_instruction, instruction)
         self.document_instruction = _chosen(document_instruction, instruction)
         self.show_progress = show_progress
-        chosen = EncoderOptions(model=None if model is None else str(model), **options)
-        self._options = chosen
-        self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(chosen))
+        self._options = EncoderOptions(model=None if model is None else str(model), **options)
+        self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(self._options))
         # Of a function that Chroma made: what the collection says its folders hold.
         self._contents: dict[str, str] | None = None
 
@@ -80,8 +84,6 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
         Raises:
             TypeError: `input` is a bare string, or holds something that is not a string.
-            TextError: A text holds a lone surrogate.
-            ValueError: `input` is empty, which Chroma does not allow.
         """
         return self._rows(self._encode_documents(input))
 
@@ -128,7 +130,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """What a collection stores: plain data that names the model and all that shapes vectors."""
         contents = contents_of(self._options) if self._contents is None else self._contents
-        return self._described(contents)
+        instructions = (self.query_instruction, self.document_instruction)
+        return to_config(self._options, *instructions, contents)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
@@ -154,13 +157,10 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         return False
 
     def __repr__(self) -> str:
-        model, *settings = self._described({}).items()
+        instructions = (self.query_instruction, self.document_instruction)
+        model, *settings = to_config(self._options, *instructions, {}).items()
         listed = [repr(model[1]), *(f"{name}={value!r}" for name, value in settings)]
         return f"{type(self).__name__}({', '.join(listed)})"
-
-    def _described(self, contents: dict[str, str]) -> dict[str, Any]:
-        instructions = (self.query_instruction, self.document_instruction)
-        return to_config(self._options, *instructions, contents)
 
     def _under(self, query: str | None, documents: str | None) -> Self:
         twin = copy.copy(self)

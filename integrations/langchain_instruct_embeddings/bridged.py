@@ -2,7 +2,7 @@
 
 from langchain_core.embeddings import Embeddings
 
-from instruct_embeddings.transform.bridge import QueryBridge
+from instruct_embeddings import QueryBridge
 
 
 class BridgedEmbeddings(Embeddings):

@@ -38,18 +38,34 @@ class InstructEmbeddings(TwoSided, EmbeddingFields, Embeddings):
 
         Fields are frozen: `model_copy(update={...})` makes a checked copy with others.
 
-    Usage:
+    Instantiate:
         ```python
         from langchain_instruct_embeddings import InstructEmbeddings
 
         embeddings = InstructEmbeddings(query_instruction="Which passages answer the question?")
+        ```
+
+    Embed single text:
+        ```python
         vector = embeddings.embed_query("why is the sky blue?")
+        ```
+
+    Embed multiple text:
+        ```python
         vectors = embeddings.embed_documents(["Air scatters blue light.", "Grass is green."])
+        ```
+
+    Async:
+        ```python
         vector = await embeddings.aembed_query("why is the sky blue?")
-        # Another instruction, the same weights; `close()` frees them with the last copy.
-        by_tone = embeddings.with_instruction(
-            "What is the tone?", document_instruction="What is the tone?"
-        )
+        ```
+
+    Usage:
+        Another instruction, the same weights; `close()` frees them with the last copy:
+
+        ```python
+        tone = "What is the tone?"
+        by_tone = embeddings.with_instruction(tone, document_instruction=tone)
         ```
 
         A collection that remembers what filled it, and a cache whose entries are never mixed up

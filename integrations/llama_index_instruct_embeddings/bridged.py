@@ -5,7 +5,7 @@ from typing import Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, SerializeAsAny
 
-from instruct_embeddings.transform.bridge import QueryBridge
+from instruct_embeddings import QueryBridge
 
 
 class BridgedEmbedding(BaseEmbedding):

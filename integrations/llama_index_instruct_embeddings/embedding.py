@@ -21,6 +21,9 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     one, embeddings are those of the backbone itself. Arguments cannot be changed later, as vectors
     of before and after would not belong together; `with_instruction` makes a copy.
 
+    Setup:
+        `pip install "instruct-embeddings[llama-index,offline]"`
+
     Key init args:
         model_name: Hub id, folder of a Hugging Face model or of a saved encoder. By default
             instruct-minilm-l6-v1, which comes with this package.
@@ -35,7 +38,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
             `instruct_embeddings.encoder.EncoderOptions`. "int8" gives whole numbers, "binary" 1.0
             and -1.0: compare both by cosine.
 
-    Usage:
+    Instantiate:
         ```python
         from llama_index.core import Settings
         from llama_index_instruct_embeddings import InstructEmbedding
@@ -44,6 +47,10 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
             document_instruction="What is this ticket about?",
             query_instruction="What is this ticket about?",
         )
+        ```
+
+    Usage:
+        ```python
         index = VectorStoreIndex.from_documents(documents)
         vector = Settings.embed_model.get_query_embedding("it ate my photos")
         by_tone = Settings.embed_model.with_instruction("How does the customer sound?")

@@ -285,7 +285,7 @@ async def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
     }
     page = inspect.getdoc(InstructEmbeddings) or ""
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 6
     for example in examples:
         named = f"InstructEmbeddings(model={str(tiny_checkpoint())!r}, query"
         code = textwrap.dedent(example).replace("InstructEmbeddings(query", named)

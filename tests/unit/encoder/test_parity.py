@@ -123,7 +123,7 @@ def with_pooling(model: InstEmb, pooling: str) -> InstEmb:
     """The same backbone and soft prompts."""
     other = InstEmb(model.backbone, model.settings)
     other.soft_prompts = model.soft_prompts
-    other.pooler = make_pooler(pooling, hidden_size=32, layers=2, latents=4, heads=2)
+    other.pooler = make_pooler(pooling, hidden_size=32, latents=4, heads=2)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in other.pooler.parameters():
