@@ -82,7 +82,7 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 @pytest.mark.parametrize("size", ["hidden_size", "latents", "heads"])
 def test_sizes_below_one_are_refused(size: str) -> None:
     sizes = {"hidden_size": 8, "latents": 4, "heads": 2} | {size: 0}
-    with pytest.raises(ConfigError, match=f"{size}=0"):
+    with pytest.raises(ConfigError, match=f"{size} must be an integer >= 1, got 0"):
         make_pooler("latent_attention", **sizes)
 
 

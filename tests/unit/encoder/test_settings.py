@@ -115,7 +115,8 @@ def test_values_of_a_wrong_type_or_range_are_named(name: str, value: object) -> 
     with pytest.raises(CheckpointError) as caught:
         EncoderSettings.from_dict(written(**{name: value}), origin="here.json")
     assert str(caught.value).startswith("here.json holds settings that cannot be used: ")
-    assert f"{name.replace('__', '.')}={value!r}" in str(caught.value)
+    assert name.replace("__", ".") in str(caught.value)
+    assert repr(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["template", "refinement"])
