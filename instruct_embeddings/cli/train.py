@@ -139,7 +139,7 @@ def _load(name: str, data: Path | None, changes: list[tuple[str, Any]]) -> "Trai
 
 
 def _parsed(changes: list[str]) -> list[tuple[str, Any]]:
-    from instruct_embeddings.training import parse_value
+    from instruct_embeddings.training.tables import parse_value
 
     pairs = [change.partition("=") for change in changes]
     for (key, equals, _), change in zip(pairs, changes, strict=True):

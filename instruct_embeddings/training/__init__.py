@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from instruct_embeddings.training.config import TrainingConfig, load_config
     from instruct_embeddings.training.log import TrainEvent, TrainResult
     from instruct_embeddings.training.plan import Plan, plan_training
-    from instruct_embeddings.training.tables import parse_value
     from instruct_embeddings.training.trainer import train
 
 _EXPORTS = {
@@ -20,7 +19,6 @@ _EXPORTS = {
     "TrainResult": "log",
     "TrainingConfig": "config",
     "load_config": "config",
-    "parse_value": "tables",
     "plan_training": "plan",
     "train": "trainer",
 }
@@ -31,7 +29,6 @@ __all__ = [
     "TrainResult",
     "TrainingConfig",
     "load_config",
-    "parse_value",
     "plan_training",
     "train",
 ]

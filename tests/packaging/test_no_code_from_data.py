@@ -12,9 +12,9 @@ ATTRIBUTES = {
     *("os.popen", "importlib.import_module", "import_module"),
 }
 # Writes a pickle to find out whether an object can be pickled; reads none.
-ALLOWED = {("integrations/llama_index_instruct_embeddings/embedding.py", "import pickle")}
-# These import by name what this project itself names: optional dependencies and lazy exports.
-BY_NAME = {"_extras.py", "__init__.py"}
+ALLOWED = {("integrations/llama_index_instruct_embeddings/arguments.py", "import pickle")}
+# Imports by name what this project itself names: optional dependencies and lazy exports.
+BY_NAME = {"_extras.py"}
 
 
 def suspicious(file: Path) -> Iterator[str]:
