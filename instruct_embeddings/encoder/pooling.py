@@ -227,7 +227,7 @@ class LatentAttention(Pooler):
         """Build it with parameters that depend on the seed alone."""
         super().__init__(hidden_size)
         for name, value in (("latents", latents), ("heads", heads)):
-            at_least(name, value, 1)
+            at_least(name, value, 1, optional=False)
         if hidden_size % heads:
             raise ConfigError(
                 f"heads={heads} does not divide hidden_size={hidden_size}. "
@@ -290,7 +290,7 @@ def make_pooler(
     Raises:
         ConfigError: An unknown name, a size below 1, or heads that do not divide `hidden_size`.
     """
-    at_least("hidden_size", hidden_size, 1)
+    at_least("hidden_size", hidden_size, 1, optional=False)
     if pooling == "latent_attention":
         return LatentAttention(hidden_size, latents, heads, seed)
     if pooling == "dual_anchor_gate":
