@@ -5,15 +5,12 @@ from typing import Annotated
 import typer
 
 from instruct_embeddings._version import __version__
-from instruct_embeddings.cli.adapt import adapt
 from instruct_embeddings.cli.demo import demo
-from instruct_embeddings.cli.eval import evaluate as evaluate_tasks
-from instruct_embeddings.cli.evaluate import evaluate
-from instruct_embeddings.cli.explain import explain
+from instruct_embeddings.cli.evaluate import evaluate, evaluate_tasks
 from instruct_embeddings.cli.index import index
-from instruct_embeddings.cli.query import query
+from instruct_embeddings.cli.query import explain, query
 from instruct_embeddings.cli.train import train
-from instruct_embeddings.cli.transforms import transforms_app
+from instruct_embeddings.cli.transforms import adapt, transforms_app
 
 app = typer.Typer(
     name="instruct-embeddings",

@@ -2,9 +2,11 @@
 
 import os
 import shlex
+import sqlite3
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,6 @@ from urllib.parse import quote
 import typer
 
 from instruct_embeddings._extras import require
-from instruct_embeddings.cli.damage import is_damaged
 from instruct_embeddings.errors import (
     CollectionError,
     CollectionMismatchError,
@@ -27,21 +28,19 @@ if TYPE_CHECKING:
 
 MODEL_KEY = "instruct_embeddings:model"
 _DEFAULT_PORT = 8000
+# The last file of an index to be written: where another one is newer, writing was cut off.
+_LAST = "index_metadata.pickle"
+_END_OF_PICKLE = b"."
+# Seconds in which a process that is still writing shows it.
+_PATIENCE = 1.0
 
 
 @dataclass
 class Database:
-    """A Chroma database; a context manager, which closes its connections.
+    """A Chroma database, in a folder (`path`) or on a server (`host`).
 
-    Attributes:
-        path: Folder of a persistent database, or None for a server.
-        host: Host of a server.
-        port: Port of that server.
-        ssl: Whether it is reached by https.
-        tenant: Tenant of the database; None for Chroma's default.
-        name: Database of the tenant; None for Chroma's default.
-        headers: Names and values for the server; never shown, since they may hold secrets.
-        timeout: Most seconds to wait for an answer of the server; None for the default.
+    A context manager, which closes its connections. None stands for Chroma's defaults. `headers`
+    are never shown, since they may hold secrets.
     """
 
     path: Path | None = None
@@ -67,12 +66,7 @@ class Database:
         header: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> "Database":
-        """The database that the options of a command name.
-
-        Raises:
-            typer.BadParameter: Not exactly one of a folder and a host is named, an option goes with
-                the other of the two, or a header has no name or no value.
-        """
+        """The database that the options of a command name; a usage error where they do not."""
         if (path is None) == (host is None):
             raise typer.BadParameter(
                 "name the Chroma database: either --path FOLDER or --host HOST [--port PORT]."
@@ -128,14 +122,7 @@ class Database:
         self._client = None
 
     def client(self, *, create: bool = False) -> "ClientAPI":
-        """Connect, if that was not done yet.
-
-        Args:
-            create: Make a folder that does not hold a database yet into one.
-
-        Raises:
-            CollectionError: There is no database there, or no server answers.
-        """
+        """The connection, made at the first call; `create` makes a folder into a database."""
         if self._client is None:
             settings = require("chromadb.config", extra="chroma").Settings(
                 anonymized_telemetry=False
@@ -204,12 +191,7 @@ class Database:
         return found
 
     def collection(self, name: str) -> "Collection":
-        """Open an existing collection.
-
-        Raises:
-            CollectionError: There is none of that name; the message lists those that exist. Or its
-                index is damaged.
-        """
+        """Open a collection that exists and whose index is not damaged."""
         found = self.find(name)
         if found is None:
             raise CollectionError(f"There is no collection {name!r} in {self}. {self._held(name)}")
@@ -237,14 +219,7 @@ class Database:
     def create(self, name: str, model: str, *, like: "Collection | None" = None) -> "Collection":
         """Create a collection that records its model, or open it where there is one.
 
-        Args:
-            name: Its name.
-            model: Name of the model that will fill it.
-            like: A collection whose distance and metadata it shall have; by default it is for
-                cosine similarity.
-
-        Raises:
-            CollectionError: The name is not one that Chroma accepts.
+        It gets the distance and the metadata of the collection `like`; cosine without one.
         """
         client, errors = self.client(), require("chromadb.errors", extra="chroma")
         space = "cosine"
@@ -273,14 +248,7 @@ class Database:
             self.client().delete_collection(name)
 
     def check_index(self, collection: "Collection") -> None:
-        """Stop before Chroma loads an index that would end this process.
-
-        Args:
-            collection: Nothing was asked of it yet, not even its number of rows.
-
-        Raises:
-            CollectionError: The index is damaged; the message says how it is made again.
-        """
+        """Stop before Chroma loads an index that would end this process."""
         if self.path is not None and is_damaged(self.path, collection):
             raise CollectionError(
                 f"The index of the collection {collection.name!r} in {str(self.path)!r} is damaged:"
@@ -291,19 +259,7 @@ class Database:
 
 
 def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str) -> bool:
-    """Refuse a collection that another model filled.
-
-    Args:
-        metadata: Metadata of the collection.
-        collection: Its name.
-        model: Name of the model about to be used.
-
-    Returns:
-        Whether the collection records its model at all.
-
-    Raises:
-        CollectionMismatchError: Another model is recorded; the message names both.
-    """
+    """Refuse a collection that another model filled; whether it records its model at all."""
     recorded = (metadata or {}).get(MODEL_KEY)
     if recorded is not None and recorded != model:
         raise CollectionMismatchError(
@@ -328,3 +284,54 @@ def _cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def is_damaged(folder: Path, collection: "Collection") -> bool:
+    """Whether a process was killed while Chroma wrote the index of a collection.
+
+    Chroma keeps records and the newest vectors in a database, safe from that, and writes its index
+    of older vectors in place, file by file. Cut off in the middle, these files contradict each
+    other: loading them ends the process, or fills the disk (chroma-core/chroma issue 7510). Even
+    counting rows loads them; renaming and deleting the collection does not.
+    """
+    index = _index(folder, collection)
+    if index is None or not _looks_torn(index):
+        return False
+    before = _newest(index)
+    time.sleep(_PATIENCE)
+    return _looks_torn(index) and _newest(index) == before
+
+
+def _index(folder: Path, collection: "Collection") -> Path | None:
+    """The folder of a collection's index; None where Chroma keeps it in another way."""
+    database = folder / "chroma.sqlite3"
+    if not database.is_file():
+        return None
+    wanted = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as found:
+            row = found.execute(wanted, [str(collection.id)]).fetchone()
+    except sqlite3.Error:
+        return None
+    return folder / str(row[0]) if row else None
+
+
+def _looks_torn(index: Path) -> bool:
+    last = index / _LAST
+    if not last.is_file():
+        return False  # nothing was written to its end yet: all vectors are in the database
+    return _newest(index) > last.stat().st_mtime_ns or not _is_complete(last)
+
+
+def _newest(index: Path) -> int:
+    """When any of the files that are not the last was written."""
+    return max((file.stat().st_mtime_ns for file in index.glob("*.bin")), default=0)
+
+
+def _is_complete(last: Path) -> bool:
+    """Whether a pickle, which is not read, ends as they do."""
+    if not last.stat().st_size:
+        return False
+    with last.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == _END_OF_PICKLE

@@ -27,7 +27,6 @@ from instruct_embeddings.errors import (
 if TYPE_CHECKING:
     from chromadb import Collection
 
-    from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
 
 _BATCH = 512
@@ -101,13 +100,7 @@ def run_index(
     update: bool = False,
     rebuild: bool = False,
 ) -> dict[str, Any]:
-    """Index files; what happened, as plain data.
-
-    Raises:
-        DataError: A file or a line cannot be read.
-        CollectionMismatchError: The collection was filled by another model.
-        UnreachableCollectionError: The server does not answer, or no longer.
-    """
+    """Index files; what happened, as plain data."""
     total = reader.count(files)
     note("Loading the sentence encoder ...")
     encoder = models.load_encoder(model)
@@ -187,40 +180,20 @@ def _summary(document: dict[str, Any]) -> str:
 
 @dataclass
 class Counts:
-    """What happened to the records.
-
-    Attributes:
-        added: Stored now.
-        updated: Stored under their id with another text or other metadata, and stored anew.
-        changed: Stored so too, and left as they were.
-        skipped: Not written, because their id was stored, the changed ones among them.
-        examples: Ids of some that were changed and left.
-    """
+    """What happened to the records."""
 
     added: int = 0
-    updated: int = 0
-    changed: int = 0
-    skipped: int = 0
-    examples: list[str] = field(default_factory=list)
+    updated: int = 0  # stored with another text or metadata, and stored anew
+    changed: int = 0  # the same, but left as they were
+    skipped: int = 0  # not written, because their id was stored; the changed ones are among them
+    examples: list[str] = field(default_factory=list)  # ids of some that changed and were left
 
 
 class Target:
-    """A collection that is created with its first rows: what fails before leaves no empty one.
-
-    Args:
-        database: Where it is, or will be.
-        name: Its name.
-        model: Name of the model that fills it.
-        like: A collection whose distance and metadata a new one has.
-    """
+    """A collection that is created with its first rows: what fails before leaves no empty one."""
 
     def __init__(
-        self,
-        database: Database,
-        name: str,
-        model: str,
-        *,
-        like: "Collection | None" = None,
+        self, database: Database, name: str, model: str, *, like: "Collection | None" = None
     ) -> None:
         self.found = database.find(name)
         if self.found is not None:
@@ -235,11 +208,7 @@ class Target:
         return self.found
 
     def replace(self, old: "Collection | None", name: str) -> None:
-        """Give the collection its final name; the old one of that name is deleted.
-
-        Raises:
-            DataError: No row was stored; the old one is kept.
-        """
+        """Give the collection its final name; the old one is deleted, unless no row was stored."""
         if self.found is None:
             raise DataError("The files hold no row to store. The collection was left as it is.")
         with self._database.reached():
@@ -270,35 +239,32 @@ def fill(
     """Encode and store the records that are not stored yet, and find those that have changed.
 
     Texts and metadata themselves are compared, so that it does not matter who stored them and when.
-
-    Args:
-        target: Where to.
-        records: What to store; read lazily, batch by batch.
-        encoder: Encodes the texts.
-        largest_batch: Most rows that the client writes at once.
-        on_rows: Called with the number of rows done.
-        update: Store changed records anew: text, vector and metadata are then as in the record.
-            Where the text is the same, nothing is encoded.
-
-    Raises:
-        CollectionError: The store refused a batch.
-        UnreachableCollectionError: The server was lost on the way.
+    With `update` changed records are stored anew: text, vector and metadata are then as in the
+    record; where the text is the same, nothing is encoded.
     """
     counts = Counts()
     for batch in _batches(records, min(_BATCH, largest_batch)):
         known = target.stored(list(batch))
         new = [record for name, record in batch.items() if name not in known]
         differ = [batch[name] for name, row in known.items() if _differs(batch[name], *row)]
-        edited = [record for record in differ if known[record.id][0] != record.text]
-        encoded = [*new, *edited] if update else new
-        on_rows(len(batch) - len(encoded))
-        if encoded:
-            vectors = encoder.encode([one.text for one in encoded], on_batch=on_rows)
-            _add(target.collection(), new, vectors[: len(new)])
-            _update_texts(target.collection(), encoded[len(new) :], vectors[len(new) :])
+        edited = [one for one in differ if update and known[one.id][0] != one.text]
+        on_rows(len(batch) - len(new) - len(edited))
+        if new or edited:
+            texts = [one.text for one in [*new, *edited]]
+            vectors = encoder.encode(texts, on_batch=on_rows)
+            cut = len(new)
+            # Chroma takes None for "no metadata", and no empty mapping.
+            metadatas = [one.metadata or None for one in new]
+            first = {"embeddings": vectors[:cut], "documents": texts[:cut], "metadatas": metadatas}
+            _write(target.collection(), "add", new, **first)
+            changes = {"embeddings": vectors[cut:], "documents": texts[cut:]}
+            _write(target.collection(), "update", edited, **changes)
         counts.added += len(new)
         if update and differ:
-            _update_metadata(target.collection(), differ, known)
+            relabelled = [one for one in differ if _typed(known[one.id][1]) != _typed(one.metadata)]
+            # Chroma keeps what is not named, and drops what is None.
+            columns = [dict.fromkeys(known[one.id][1]) | dict(one.metadata) for one in relabelled]
+            _write(target.collection(), "update", relabelled, metadatas=columns)
             counts.updated += len(differ)
         elif differ:
             counts.changed += len(differ)
@@ -323,43 +289,17 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]
         yield batch
 
 
-def _add(collection: "Collection", records: list[Record], vectors: "FloatArray") -> None:
-    # Chroma takes None for "no metadata", and no empty mapping.
-    metadatas = [record.metadata or None for record in records]
-    texts = [record.text for record in records]
-    names = [record.id for record in records]
-    _write(collection, "add", names, embeddings=vectors, documents=texts, metadatas=metadatas)
-
-
-def _update_texts(collection: "Collection", records: list[Record], vectors: "FloatArray") -> None:
-    names, texts = [record.id for record in records], [record.text for record in records]
-    _write(collection, "update", names, embeddings=vectors, documents=texts)
-
-
-def _update_metadata(
-    collection: "Collection",
-    records: list[Record],
-    stored: Mapping[str, tuple[str | None, Mapping[str, Any]]],
-) -> None:
-    """Chroma keeps what is not named, and drops what is None."""
-    changes: dict[str, dict[str, Any]] = {}
-    for record in records:
-        before = stored[record.id][1]
-        if _typed(before) != _typed(record.metadata):
-            changes[record.id] = dict.fromkeys(before) | dict(record.metadata)
-    _write(collection, "update", list(changes), metadatas=list(changes.values()))
-
-
 def _write(
     collection: "Collection",
     method: Literal["add", "update"],
-    names: list[str],
+    records: Sequence[Record],
     **columns: Any,
 ) -> None:
     """Write rows, if there are any; say which were refused, and why."""
-    errors = require("chromadb.errors", extra="chroma")
-    if not names:
+    if not records:
         return
+    names = [record.id for record in records]
+    errors = require("chromadb.errors", extra="chroma")
     try:
         with _reaching(collection, names):
             getattr(collection, method)(ids=names, **columns)

@@ -1,18 +1,179 @@
-"""`transforms`: list, show, delete and export what was fitted."""
+"""`adapt` fits the transform of an instruction; `transforms` manages those that are stored."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from instruct_embeddings.cli.options import JsonOption, command
-from instruct_embeddings.cli.output import finish, plain_table
+from instruct_embeddings._records import read_records, row_errors
+from instruct_embeddings.cli import models
+from instruct_embeddings.cli.database import Database
+from instruct_embeddings.cli.options import CollectionOption, JsonOption, StoreOption, command
+from instruct_embeddings.cli.output import finish, fitting, note, one_line, plain_table
 from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.transform.guide_check import GuideCheck
     from instruct_embeddings.transform.store import TransformStore, TransformSummary
+
+_LABEL_LINE = 'Each line is like {"id": "7", "label": "billing"}'
+
+
+@command
+def adapt(
+    instruction: Annotated[str, typer.Argument(help="A plain sentence, such as a question.")],
+    collection: CollectionOption,
+    database: Database,
+    metadata_key: Annotated[
+        str | None, typer.Option(help="Learn from this key of the stored metadata.")
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help='What separates several values of that key, such as "|".')
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Learn from a JSONL or CSV: id, label."),
+    ] = None,
+    label_names: Annotated[
+        str | None,
+        typer.Option(help='Name the classes, such as "perl,c,python"; the encoder assigns them.'),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Model that teaches where there are no labels.", show_default=False),
+    ] = None,
+    store: StoreOption = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit even if one is stored.")] = False,
+    sample_size: Annotated[int, typer.Option(help="Rows to learn from.", min=4)] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the sample and of the fit.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn an instruction, and keep the transform for `query` and the retrievers.
+
+    Not needed to ask: the instant query answers any instruction. A transform is better where texts
+    are compared in one respect, as in "How does the customer sound?".
+
+    Without labels the encoder of the package reads a sample under the instruction. The collection
+    is not changed.
+    """
+    from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings.config import FitConfig
+    from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
+    from instruct_embeddings.retrieval.retriever import InstructRetriever
+    from instruct_embeddings.transform.store import TransformStore
+
+    given = [one for one in (metadata_key, labels, label_names) if one is not None]
+    if len(given) > 1 or (given and encoder and label_names is None):
+        raise typer.BadParameter(
+            "name one source of labels: --metadata-key, --labels or --label-names; --encoder goes "
+            "with the last, or alone."
+        )
+    guide = _guide(metadata_key, separator, labels, label_names, encoder)
+    folder = database.store(store)
+    transforms = TransformStore(folder)
+    vectors = ChromaVectors(database.collection(collection))
+    if compares_documents(guide.key) and kind_of(instruction) == "request":
+        note(better_form(instruction, instant=True, override="query --fitted"))
+    try:
+        known = None if refit else transforms.find(instruction, guide.key, vectors.info())
+    except ArtefactError as exc:
+        known = None
+        note(f"The stored transform is replaced: {exc}")
+    if known is None:
+        note(f"Fitting on a sample of at most {sample_size:,} rows ...")
+    config = FitConfig(sample_size=sample_size, seed=seed)
+    with fitting() as on_fit:
+        retriever = InstructRetriever(vectors, guide, store=transforms, fit=config, on_fit=on_fit)
+        transform = retriever.refit(instruction) if refit else retriever.transform(instruction)
+    document = {
+        "key": transform.key,
+        "instruction": transform.instruction,
+        "guide": transform.guide,
+        "collection": collection,
+        "place": str(database),
+        "store": str(folder),
+        "reused": known is not None,
+        "gains": transform.report.gains,
+        "used": retriever.uses(transform, instruction),
+        "blend": transform.report.blend,
+        "report": transform.report.to_dict(),
+        "alike": _read_pairs(vectors, transform.report.guide_check),
+    }
+    finish(document, *_screen(document, str(transform.report)), as_json=as_json)
+
+
+def _read_pairs(
+    collection: "ChromaVectors", check: "GuideCheck | None"
+) -> list[list[dict[str, str]]]:
+    """The texts that the guide finds alike and the stored vectors do not, for a reader to judge."""
+    pairs = check.pairs if check else ()
+    rows = collection.fetch([row for pair in pairs for row in pair], records=True)
+    texts = dict(zip(rows.ids, rows.texts, strict=True))
+    return [[{"id": row, "text": texts.get(row) or ""} for row in pair] for pair in pairs]
+
+
+def read_labels(file: Path) -> Mapping[str, str | list[str]]:
+    """Labels by id from a JSONL or CSV file with `id` and `label` (one, or a list).
+
+    Raises:
+        DataError: A line cannot be read, or names an id twice.
+    """
+    labels: dict[str, str | list[str]] = {}
+    for row, values in read_records(file, text_key="label", form=_LABEL_LINE):
+        with row_errors(row, _LABEL_LINE):
+            name = str(_present(values, "id"))
+            if name in labels:
+                raise ValueError(f"the id {name!r} was labelled before")
+            label = _present(values, "label")
+            labels[name] = [str(part) for part in label] if isinstance(label, list) else str(label)
+    return labels
+
+
+def _present(row: Mapping[str, object], key: str) -> object:
+    value = row.get(key)
+    if value is None or value == "" or isinstance(value, dict):
+        raise ValueError(f"no {key!r} (keys: {sorted(row)})")
+    return value
+
+
+def _guide(
+    metadata_key: str | None,
+    separator: str | None,
+    labels: Path | None,
+    names: str | None,
+    encoder: str | None,
+) -> "Guide":
+    from instruct_embeddings import guides
+
+    if labels is not None:
+        return guides.LabelGuide(read_labels(labels))
+    if metadata_key is not None:
+        return guides.MetadataGuide(metadata_key, separator=separator)
+    model = models.load_instructed(encoder)
+    if names is not None:
+        return guides.LabelNamesGuide([name.strip() for name in names.split(",")], model)
+    return guides.EncoderGuide(model)
+
+
+def _screen(document: Mapping[str, Any], report: str) -> list[str]:
+    found = "was stored already (--refit fits it again)" if document["reused"] else "is stored"
+    lines = [f'"{document["instruction"]}" by {document["guide"]}', "", report, ""]
+    if not document["used"]:
+        why = "It compares texts, and" if document["gains"] else "Its gain may be chance, so"
+        what = "the instruction asks for something: the" if document["gains"] else "the"
+        lines.append(f"{why} {what} instant query answers instead; `query --fitted` uses it.")
+    lines.append(f"The transform {found}: {document['key']} in {document['store']}")
+    if document["alike"]:
+        lines += ["", "Are these alike under the instruction? If not, the guide misreads it:"]
+    for pair in document["alike"]:
+        lines += ["", *(f"{row['id']}: {one_line(row['text'])}" for row in pair)]
+    return lines
+
 
 transforms_app = typer.Typer(help="List, show, delete and export fitted transforms.")
 

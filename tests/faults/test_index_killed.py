@@ -98,6 +98,7 @@ def check(fault: Fault, database: Path) -> None:
         fault.count(wrong=text != wanted)
 
 
+@pytest.mark.timeout(240)  # four processes, each of which loads everything
 def test_an_index_that_is_killed_goes_on_without_a_double_or_a_loss(
     database: Path, inject: Inject
 ) -> None:

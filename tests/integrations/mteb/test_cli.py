@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from instruct_embeddings.cli.eval import evaluate
+from instruct_embeddings.cli.evaluate import evaluate_tasks
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 from tests.models import tiny_checkpoint
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 def run() -> Run:
     """`eval` with tiny models in place of real weights."""
     app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(evaluate)
+    app.command("eval")(evaluate_tasks)
     tiny = str(tiny_checkpoint())
 
     def call(*arguments: object) -> Any:

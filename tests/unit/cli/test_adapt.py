@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.cli.adapt import read_labels
+from instruct_embeddings.cli.transforms import read_labels
 from instruct_embeddings.errors import DataError, TransformWarning
 from tests.unit.cli.conftest import Run
 

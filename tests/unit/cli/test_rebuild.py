@@ -11,8 +11,9 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import damage, models
-from instruct_embeddings.cli.damage import is_damaged
+from instruct_embeddings.cli import database as databases
+from instruct_embeddings.cli import models
+from instruct_embeddings.cli.database import is_damaged
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -57,7 +58,7 @@ def cut_pickle(database: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(damage, "_PATIENCE", 0.01)
+    monkeypatch.setattr(databases, "_PATIENCE", 0.01)
 
 
 @pytest.fixture
@@ -161,5 +162,5 @@ def test_an_index_that_is_being_written_is_not_a_damaged_one(
     vectors = tear(database) / "data_level0.bin"
     collection = chromadb.PersistentClient(str(database)).get_collection("zoo")
     assert is_damaged(database, collection)
-    monkeypatch.setattr(damage.time, "sleep", lambda seconds: vectors.touch())
+    monkeypatch.setattr(databases.time, "sleep", lambda seconds: vectors.touch())
     assert not is_damaged(database, collection)
