@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray
-from instruct_embeddings.transform.significance import (
+from instruct_embeddings.transform.quality import (
     ROUNDS,
     Difference,
     Statistic,

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.encoder_quality_report import Section, show
 from benchmarks.retrieval_contestants import GENERIC
-from instruct_embeddings.transform.significance import signed
+from instruct_embeddings.transform.quality import signed
 
 Row = Mapping[str, Any]
 KINDS = {

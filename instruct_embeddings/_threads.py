@@ -1,4 +1,4 @@
-"""Daemon threads, and the limit of fits to one thread.
+"""Daemon threads, the limit of fits to one thread, and a cache that threads share.
 
 No process waits for a daemon thread at its exit, and a forked process starts without. The pools of
 the standard library are joined at exit, however long their work still takes: a fit that its caller
@@ -10,11 +10,11 @@ import ctypes
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 T = TypeVar("T")
@@ -25,6 +25,9 @@ _LAST_SECONDS = 1.0
 
 _threads: WeakSet[threading.Thread] = WeakSet()
 _leaving = False
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class MadeAnew(Protocol):
@@ -183,3 +186,46 @@ def one_thread() -> Iterator[None]:
             _limited -= 1
             if _limited == 0:
                 _limits.restore_original_limits()
+
+
+class Recent(Generic[K, V]):
+    """The values that were put or got last, at most `most`. Threads may use one together."""
+
+    def __init__(self, most: int) -> None:
+        """Nothing is kept yet."""
+        self._most = most
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self.make_anew()
+        make_anew_after_fork(self)
+
+    def make_anew(self) -> None:
+        """A lock of its own, after a fork; what is kept stays."""
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value of a key, which is then the last one used; None where it is not kept."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def put(self, key: K, value: V) -> V:
+        """Keep a value, and drop the least recently used where there are too many."""
+        with self._lock:
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return value
+
+    def values(self) -> list[V]:
+        """All that is kept; none of it counts as used."""
+        with self._lock:
+            return list(self._kept.values())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -15,7 +15,7 @@ from instruct_embeddings.evaluation.instruction_following import (
 )
 from instruct_embeddings.evaluation.labelled import evaluate, evaluate_collection
 from instruct_embeddings.evaluation.report import Evaluation, EvaluationConfig, Scored
-from instruct_embeddings.transform.significance import (
+from instruct_embeddings.transform.quality import (
     Difference,
     Estimate,
     bootstrap,

@@ -36,7 +36,7 @@ from instruct_embeddings.evaluation.metrics import (
 )
 from instruct_embeddings.evaluation.report import new_table
 from instruct_embeddings.explain.tables import as_text
-from instruct_embeddings.transform.significance import (
+from instruct_embeddings.transform.quality import (
     ROUNDS,
     Statistic,
     paired_bootstrap,

@@ -19,16 +19,16 @@ from instruct_embeddings.evaluation.report import (
     EvaluationConfig,
     Scored,
 )
-from instruct_embeddings.guides.labels import LabelGuide, MetadataGuide
+from instruct_embeddings.guides.annotations import LabelGuide, MetadataGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows
-from instruct_embeddings.transform.quality import precision_at_k
-from instruct_embeddings.transform.significance import (
+from instruct_embeddings.transform.quality import (
     Statistic,
     bootstrap,
     mean_of,
     paired_bootstrap,
+    precision_at_k,
 )
 from instruct_embeddings.transform.vectors import unit_rows
 

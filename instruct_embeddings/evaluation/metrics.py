@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray, IntArray
-from instruct_embeddings.transform.significance import Statistic, mean_of
+from instruct_embeddings.transform.quality import Statistic, mean_of
 
 _RESTARTS = 3
 

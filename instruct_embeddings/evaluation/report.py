@@ -19,8 +19,8 @@ from instruct_embeddings.explain.figures import (
     save_figure,
 )
 from instruct_embeddings.explain.tables import as_text
+from instruct_embeddings.transform.quality import LEVEL, ROUNDS, Difference, Estimate
 from instruct_embeddings.transform.report import FitReport
-from instruct_embeddings.transform.significance import LEVEL, ROUNDS, Difference, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,9 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.explain.explanation import Category
-from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.problems import MIN_ROWS_PER_LABEL
 from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import nearest_centre, spherical_k_means, unit_rows
 
 MAX_CLUSTERS = 9
 _ROWS_PER_CLUSTER = 10

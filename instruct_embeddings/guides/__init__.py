@@ -1,9 +1,13 @@
 """Guides: where the supervision of a transform comes from."""
 
-from instruct_embeddings.guides.by_instruction import GuideByInstruction
+from instruct_embeddings.guides.annotations import (
+    Judgement,
+    JudgementGuide,
+    LabelGuide,
+    MetadataGuide,
+)
+from instruct_embeddings.guides.base import GuideByInstruction
 from instruct_embeddings.guides.encoder import EncoderGuide, LabelNamesGuide
-from instruct_embeddings.guides.judgements import Judgement, JudgementGuide
-from instruct_embeddings.guides.labels import LabelGuide, MetadataGuide
 from instruct_embeddings.guides.llm import Categories, LabellingReport, LLMGuide
 
 __all__ = [

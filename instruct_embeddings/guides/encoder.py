@@ -8,7 +8,7 @@ import numpy as np
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides._common import digest
+from instruct_embeddings.guides.base import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.transform import softmax

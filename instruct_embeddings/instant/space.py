@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from instruct_embeddings._recent import Recent
+from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import Rows
-from instruct_embeddings.transform.bridge import QueryBridge
-from instruct_embeddings.transform.bridge_fit import MIN_TEXTS, fit_bridge
+from instruct_embeddings.transform.bridge import MIN_TEXTS, QueryBridge, fit_bridge
 from instruct_embeddings.transform.vectors import unit_rows
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from instruct_embeddings._recent import Recent
-from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
+from instruct_embeddings._threads import DaemonPool, Recent, make_anew_after_fork
 from instruct_embeddings.config import normal_form
 
 _FITS_AT_ONCE = 4

@@ -9,8 +9,8 @@ import numpy as np
 from instruct_embeddings._printable import printed
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError, TransformMismatchError
-from instruct_embeddings.guides.by_instruction import chosen_guide
-from instruct_embeddings.guides.judgements import JudgementGuide
+from instruct_embeddings.guides.annotations import JudgementGuide
+from instruct_embeddings.guides.base import chosen_guide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.supervision import Labels, Supervision, Targets

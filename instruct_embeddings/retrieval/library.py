@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from instruct_embeddings._recent import Recent
-from instruct_embeddings._threads import make_anew_after_fork
+from instruct_embeddings._threads import Recent, make_anew_after_fork
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import FitConfig, normal_form
 from instruct_embeddings.errors import (
@@ -22,8 +21,8 @@ from instruct_embeddings.errors import (
     TransformMismatchError,
     TransformWarning,
 )
-from instruct_embeddings.guides.by_instruction import chosen_guide
-from instruct_embeddings.guides.judgements import JudgementGuide
+from instruct_embeddings.guides.annotations import JudgementGuide
+from instruct_embeddings.guides.base import chosen_guide
 from instruct_embeddings.protocols import CollectionInfo, Guide, VectorCollection
 from instruct_embeddings.retrieval.fitting import OnFit, Progress, fit_all
 from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of

@@ -17,9 +17,14 @@ from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.retrieval.composition import Instructions, check_instructions
 from instruct_embeddings.retrieval.ranking import SearchRequest, rank_by_index
 from instruct_embeddings.retrieval.sampling import read_pages
-from instruct_embeddings.transform.quality import ndcg_at_k, recall_at_k
+from instruct_embeddings.transform.quality import (
+    Difference,
+    mean_of,
+    ndcg_at_k,
+    paired_bootstrap,
+    recall_at_k,
+)
 from instruct_embeddings.transform.report import BlendFigures, QuestionReport
-from instruct_embeddings.transform.significance import Difference, mean_of, paired_bootstrap
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_row
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from instruct_embeddings._recent import Recent
+from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError

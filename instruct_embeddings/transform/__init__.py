@@ -1,7 +1,6 @@
 """Transforms of stored vectors: fitted from supervision, kept in a store, applied with numpy."""
 
-from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge
-from instruct_embeddings.transform.bridge_fit import fit_bridge
+from instruct_embeddings.transform.bridge import BridgeReport, QueryBridge, fit_bridge
 from instruct_embeddings.transform.fit import fit_transform
 from instruct_embeddings.transform.judgements import refine
 from instruct_embeddings.transform.report import (

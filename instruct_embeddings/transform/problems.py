@@ -20,7 +20,6 @@ from typing_extensions import Self
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
-from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
 from instruct_embeddings.transform.quality import Scorer, depth, label_matches, ranking_quality
 from instruct_embeddings.transform.regression import (
     fit_classifier,
@@ -35,7 +34,7 @@ from instruct_embeddings.transform.transform import (
     SpaceTransform,
     VectorEncoder,
 )
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import nearest_centre, spherical_k_means, unit_rows
 
 MIN_ROWS_PER_LABEL = 2
 # Each label is a row of weights, and whoever fills the metadata decides how many there are.

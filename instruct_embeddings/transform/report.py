@@ -7,8 +7,7 @@ from typing import Any, Literal, TypeAlias, cast
 from instruct_embeddings._printable import printed
 from instruct_embeddings._reading import read_plain
 from instruct_embeddings.transform.guide_check import GuideCheck
-from instruct_embeddings.transform.quality import exceeds_chance
-from instruct_embeddings.transform.significance import Difference, signed
+from instruct_embeddings.transform.quality import Difference, exceeds_chance, signed
 
 Stopped: TypeAlias = Literal["enough", "budget", "size"]
 """What ended the sample of a guide that encodes: agreement on held-out rows no longer rose, the

@@ -18,7 +18,7 @@ from chromadb.config import Settings
 from chromadb.errors import NotFoundError
 
 from chroma_instruct_embeddings.errors import is_of_the_connection, malformed, reason
-from instruct_embeddings._redaction import redact
+from instruct_embeddings._printable import redact
 from instruct_embeddings._threads import within
 from instruct_embeddings.config import seconds
 from instruct_embeddings.errors import UnreachableCollectionError

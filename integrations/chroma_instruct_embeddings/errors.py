@@ -10,7 +10,7 @@ from chromadb import Collection
 from chromadb.api.base_http_client import BaseHTTPClient
 from chromadb.errors import ChromaError, NotFoundError
 
-from instruct_embeddings._redaction import hide_secrets, redact
+from instruct_embeddings._printable import hide_secrets, redact
 from instruct_embeddings.errors import (
     CollectionMismatchError,
     ConfigError,

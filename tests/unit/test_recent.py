@@ -1,6 +1,6 @@
 import threading
 
-from instruct_embeddings._recent import Recent
+from instruct_embeddings._threads import Recent
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from instruct_embeddings._redaction import hide_secrets, redact, safe_message
+from instruct_embeddings._printable import hide_secrets, redact, safe_message
 
 
 @pytest.mark.parametrize(

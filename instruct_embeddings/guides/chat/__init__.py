@@ -1,8 +1,7 @@
 """Calling chat models: any model, in parallel, with retries, cached, within a budget."""
 
-from instruct_embeddings.guides.chat.budget import Cost, estimate
 from instruct_embeddings.guides.chat.client import Answer, ChatClient
-from instruct_embeddings.guides.chat.models import ChatModel, Prompt, as_model
+from instruct_embeddings.guides.chat.models import ChatModel, Cost, Prompt, as_model, estimate
 from instruct_embeddings.guides.chat.replies import (
     ReplyError,
     json_array,

@@ -13,9 +13,8 @@ from typing import Generic, TypeVar
 from instruct_embeddings._threads import DaemonPool
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.chat.budget import REPLY_TOKENS, Budget, estimate
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
-from instruct_embeddings.guides.chat.models import Prompt, as_model
+from instruct_embeddings.guides.chat.models import REPLY_TOKENS, Budget, Prompt, as_model, estimate
 from instruct_embeddings.guides.chat.replies import ReplyError, without_thoughts
 from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
 

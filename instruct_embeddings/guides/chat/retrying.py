@@ -26,11 +26,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from instruct_embeddings._redaction import safe_message
+from instruct_embeddings._printable import safe_message
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.chat.budget import Budget, Cost, count_tokens, estimate
-from instruct_embeddings.guides.chat.models import ChatModel, Prompt
+from instruct_embeddings.guides.chat.models import (
+    Budget,
+    ChatModel,
+    Cost,
+    Prompt,
+    count_tokens,
+    estimate,
+)
 
 LONGEST_WAIT = 120.0
 FAILED_PROMPTS = 5

@@ -11,12 +11,14 @@ from instruct_embeddings._printable import printed
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.guides._common import digest
+from instruct_embeddings.guides.base import digest
 from instruct_embeddings.guides.chat import Cost
-from instruct_embeddings.guides.llm.prompts import one_line
+from instruct_embeddings.guides.llm.prompts import (
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    one_line,
+)
 
-MAX_NAME_CHARACTERS = 80
-MAX_DESCRIPTION_CHARACTERS = 300
 MAX_CATEGORIES = 100
 MAX_FILE_BYTES = 1024 * 1024
 FORMAT_VERSION = 1

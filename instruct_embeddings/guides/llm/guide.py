@@ -12,7 +12,7 @@ import numpy as np
 
 from instruct_embeddings.config import at_least, check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides._common import Embed
+from instruct_embeddings.guides.base import Embed
 from instruct_embeddings.guides.chat import ChatClient, Cost, as_model
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories, LabellingReport

@@ -16,11 +16,11 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides._common import Embed, embed_all
+from instruct_embeddings.guides.base import Embed, embed_all
 from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, Prompt, estimate
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories
-from instruct_embeddings.guides.llm.parsing import (
+from instruct_embeddings.guides.llm.prompts import (
     Candidate,
     declined,
     read_choices,
@@ -28,8 +28,12 @@ from instruct_embeddings.guides.llm.parsing import (
     read_names,
     read_summaries,
 )
-from instruct_embeddings.transform.clusters import nearest_centre, spherical_k_means
-from instruct_embeddings.transform.vectors import has_direction, unit_rows
+from instruct_embeddings.transform.vectors import (
+    has_direction,
+    nearest_centre,
+    spherical_k_means,
+    unit_rows,
+)
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings.guides.chat import Prompt, ReplyError
 from instruct_embeddings.guides.chat.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
-from instruct_embeddings.guides.llm.parsing import (
+from instruct_embeddings.guides.llm.prompts import (
     Candidate,
     declined,
     read_choices,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides import LabelGuide
-from instruct_embeddings.guides.judgements import Judgement, JudgementGuide
+from instruct_embeddings.guides.annotations import Judgement, JudgementGuide
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Pairs
 from instruct_embeddings.transform import InstructionTransform

@@ -5,7 +5,7 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides import LabelGuide, MetadataGuide
-from instruct_embeddings.guides.labels import MOST_LABELS, labels_of
+from instruct_embeddings.guides.annotations import MOST_LABELS, labels_of
 from instruct_embeddings.protocols import Guide, Rows
 
 GUIDE = LabelGuide({"b": "red", "a": ["red", "round"]})

@@ -24,8 +24,13 @@ from instruct_embeddings.errors import (
 from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.transform import TransformStore
-from instruct_embeddings.transform.bridge import QueryBridge, from_bytes, to_bytes
-from instruct_embeddings.transform.bridge_fit import agreement, fit_bridge
+from instruct_embeddings.transform.bridge import (
+    QueryBridge,
+    agreement,
+    fit_bridge,
+    from_bytes,
+    to_bytes,
+)
 from instruct_embeddings.transform.store import to_bytes as transform_to_bytes
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.conftest import Toys, hand_made

@@ -3,8 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.transform.clusters import move_centres, nearest_centre, spherical_k_means
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import (
+    move_centres,
+    nearest_centre,
+    spherical_k_means,
+    unit_rows,
+)
 from tests.unit.conftest import small_rows
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from instruct_embeddings.transform import BlendFigures, FitReport, QuestionReport
+from instruct_embeddings.transform.quality import Difference
 from instruct_embeddings.transform.report import JudgementReport, Stopped
-from instruct_embeddings.transform.significance import Difference
 from tests.unit.conftest import hand_made
 
 REPORT: FitReport = hand_made().report

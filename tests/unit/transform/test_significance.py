@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings._types import IntArray
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.transform.significance import (
+from instruct_embeddings.transform.quality import (
     Difference,
     Estimate,
     bootstrap,

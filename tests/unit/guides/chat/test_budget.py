@@ -4,7 +4,7 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides.chat import Cost, Prompt, estimate
-from instruct_embeddings.guides.chat.budget import Budget, count_tokens
+from instruct_embeddings.guides.chat.models import Budget, count_tokens
 
 
 def test_an_estimate_above_a_cap_is_refused_with_both() -> None:

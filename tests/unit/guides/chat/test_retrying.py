@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from instruct_embeddings._redaction import safe_message
+from instruct_embeddings._printable import safe_message
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat import ChatModel, Cost, Prompt
-from instruct_embeddings.guides.chat.budget import Budget
+from instruct_embeddings.guides.chat.models import Budget
 from instruct_embeddings.guides.chat.retrying import Caller, Kind, Outcome, Stopped, understand
 
 PROMPT = Prompt("", "a")

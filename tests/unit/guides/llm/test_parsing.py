@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings.guides.chat import ReplyError
-from instruct_embeddings.guides.llm.parsing import (
+from instruct_embeddings.guides.llm.prompts import (
     Candidate,
     declined,
     read_choices,

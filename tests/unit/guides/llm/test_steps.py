@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides._common import Embed
+from instruct_embeddings.guides.base import Embed
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.steps import (
     Unlabelled,
