@@ -11,15 +11,8 @@ from instruct_embeddings.errors import MissingExtraError
 def require(module: str, *, extra: str | None = None) -> ModuleType:
     """Import an optional dependency, or one that an incomplete installation may lack.
 
-    Args:
-        module: Import name, dotted names included.
-        extra: The extra of this distribution that installs it; None where it comes with all.
-
-    Returns:
-        The imported module.
-
     Raises:
-        MissingExtraError: The module is not installed; the message says how to install it.
+        MissingExtraError: It is not installed; the message names the extra that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -42,11 +35,7 @@ def lazy_exports(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose names are loaded when they are first used.
 
-    Args:
-        package: The package, `__name__`.
-        exports: The module of each name; or the module, and what it needs beside `needs`.
-        needs: Optional dependencies of all names.
-        extra: The extra that installs them.
+    `exports` gives the module of each name; or the module, and what it needs beside `needs`.
     """
 
     def load(name: str) -> object:

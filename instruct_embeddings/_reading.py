@@ -24,11 +24,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class TooLargeError(ValueError):
-    """A file is larger than any that is meant.
-
-    Attributes:
-        size: Its bytes.
-    """
+    """A file is larger than any that is meant."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"it has {size:,} bytes; at most {limit:,} are read")
@@ -38,12 +34,8 @@ class TooLargeError(ValueError):
 def read_limited(file: Path, limit: int) -> bytes:
     """The bytes of a regular file.
 
-    Args:
-        file: Where it is.
-        limit: Most bytes that are read.
-
     Raises:
-        TooLargeError: It has more; none of them was read.
+        TooLargeError: It has more than `limit`; none of them was read.
         OSError: It cannot be read, or it is a folder, a pipe or a device.
     """
     handle = os.open(file, _FLAGS)
@@ -68,16 +60,11 @@ def parse_json(
     halves: bool = False,
     parse_constant: Callable[[str], object] | None = None,
 ) -> Any:
-    """What JSON says.
-
-    Args:
-        text: The JSON.
-        halves: Let halves of surrogate pairs pass, for a reader that says where they stand.
-        parse_constant: Called for NaN and the infinities, which are no JSON.
+    """What JSON says; `parse_constant` is called for NaN and the infinities, which are no JSON.
 
     Raises:
         ValueError: It is no JSON in UTF-8, is nested too deeply, holds more than a million values,
-            or half of a surrogate pair, which nobody could print or store.
+            or, unless `halves` may pass, half of a surrogate pair, which nobody could store.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
@@ -96,11 +83,8 @@ def parse_json(
 def read_plain(kind: Any, data: Any) -> Any:
     """A value of a type from plain data, as `dataclasses.asdict` and JSON leave it.
 
-    Args:
-        kind: A dataclass, str, bool, int, float, a literal, a tuple or mapping of such, or one of
-            them `| None`.
-        data: The data. Values of properties of a dataclass may be among its fields; they are
-            passed over.
+    The type is a dataclass, str, bool, int, float, a literal, a tuple or mapping of such, or one of
+    them `| None`. Values of properties of a dataclass may be among its fields: they are left out.
 
     Raises:
         TypeError, ValueError, KeyError, AttributeError, OverflowError: It is of another type, or a

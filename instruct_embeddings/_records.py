@@ -25,17 +25,12 @@ Parse: TypeAlias = Callable[[], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a file, not parsed yet, so that one bad row does not spoil the others.
-
-    Attributes:
-        file: The file.
-        line: Line on which the row starts, from 1.
-        parse: Its values by key or column. Raises a `ValueError` that says what is wrong; no value
-            holds half of a surrogate pair, which nobody could store or tokenize.
-    """
+    """A row of a file, not parsed yet, so that one bad row does not spoil the others."""
 
     file: Path
-    line: int
+    line: int  # on which the row starts, from 1
+    # Its values by key or column, or a `ValueError` that says what is wrong. No value holds half of
+    # a surrogate pair, which nobody could store or tokenize.
     parse: Parse
 
     def __str__(self) -> str:
@@ -46,10 +41,9 @@ class Row:
 def read_rows(file: Path, text_key: str = "text") -> Iterator[Row]:
     """The rows of a JSONL, CSV or text file, by its ending.
 
-    Args:
-        file: .jsonl and .ndjson hold an object a line; .csv and .tsv a header and rows, whose empty
-            cells are left out; a paragraph of .txt and .md is a row.
-        text_key: Column that decides between delimiters of CSV, and key of a paragraph.
+    .jsonl and .ndjson hold an object a line; .csv and .tsv a header and rows, whose empty cells are
+    left out; a paragraph of .txt and .md is a row. `text_key` is the column that decides between
+    delimiters of CSV, and the key of a paragraph.
 
     Raises:
         DataError: The file cannot be read, has another ending, or a row is longer than 8 MiB.
@@ -69,11 +63,7 @@ def read_records(
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
     """The rows of a file with their values; the first bad one is an error.
 
-    Args:
-        file: As for `read_rows`.
-        required: Keys that each row must have.
-        text_key: As for `read_rows`.
-        form: What a row looks like, for the error.
+    Each row must have the `required` keys; `form` says in errors what a row looks like.
 
     Raises:
         DataError: The file or a row of it cannot be read; the message names the line.
@@ -119,11 +109,7 @@ def json_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """The JSON object of a line.
-
-    Raises:
-        ValueError: It is no JSON object, or not UTF-8; the message says what is wrong.
-    """
+    """The JSON object of a line; a `ValueError` that says what is wrong if it holds none."""
     try:
         found = parse_json(
             line.removeprefix(_BYTE_ORDER_MARK).decode(), parse_constant=_refuse_constant

@@ -115,12 +115,7 @@ class DaemonPool:
 
 
 def within(seconds: float | None, call: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call, abandoned after some seconds; it cannot be ended and runs on.
-
-    Raises:
-        TimeoutError: It took longer.
-        Exception: What the call raised.
-    """
+    """The result of a call, abandoned with a `TimeoutError` after some seconds; it runs on."""
     if seconds is None:
         return call(*arguments)
     done = DaemonPool(1, "instruct-timed").submit(call, *arguments)

@@ -103,21 +103,13 @@ def normal_form(instruction: str) -> str:
 
 
 def seconds(name: str, value: object) -> None:
-    """Check a length of time.
-
-    Raises:
-        ConfigError: It is not a positive number.
-    """
+    """A `ConfigError` for a length of time that is not a positive number."""
     if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0:
         raise ConfigError(f"{name} must be a positive number of seconds, got {value!r:.60}.")
 
 
 def check_filter(name: str, value: object) -> None:
-    """Check a filter on rows, which may be None.
-
-    Raises:
-        ConfigError: It is something else than a mapping.
-    """
+    """A `ConfigError` for a filter on rows that is neither a mapping nor None."""
     if not isinstance(value, Mapping | None):
         raise ConfigError(
             f'{name} must be a mapping such as {{"area": "billing"}}, or None, got {value!r:.60}.'

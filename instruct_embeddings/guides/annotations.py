@@ -71,11 +71,7 @@ class LabelGuide:
         return sorted(self._labels)
 
     def judge(self, instruction: str, sample: Rows) -> Labels:
-        """Look up each row.
-
-        Raises:
-            GuideError: No sampled row has a label.
-        """
+        """Look up each row; a `GuideError` if no sampled row has a label."""
         del instruction
         labels = Labels(tuple(self._labels.get(row, frozenset()) for row in sample.ids))
         if not labels.judged.any():
@@ -306,9 +302,7 @@ class JudgementGuide:
     def judge(self, instruction: str, sample: Rows) -> Pairs:
         """The judgements about rows of the sample as pairs of vectors, in the order given.
 
-        Args:
-            instruction: Not read: judgements are about one respect of the texts already.
-            sample: Rows with vectors.
+        The instruction is not read: judgements are about one respect of the texts already.
 
         Raises:
             GuideError: No row of the sample was judged, or the queries' vectors have another

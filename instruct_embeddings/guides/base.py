@@ -67,10 +67,7 @@ class GuideByInstruction:
     """
 
     def __init__(self, guides: Mapping[str, Guide]) -> None:
-        """Keep the guides under their instructions.
-
-        Args:
-            guides: Instruction to guide. Case, spacing and end marks of instructions do not count.
+        """Keep guides by instruction, whose case, spacing and end marks do not count.
 
         Raises:
             GuideError: It is no mapping, or an empty one.
@@ -126,9 +123,5 @@ class GuideByInstruction:
 
 
 def chosen_guide(guide: Guide, instruction: str) -> Guide:
-    """The guide given, or the one that a `GuideByInstruction` chooses.
-
-    Raises:
-        GuideError: There are guides by instruction, and none for this one.
-    """
+    """The guide given, or the one that a `GuideByInstruction` chooses."""
     return guide.choose(instruction) if isinstance(guide, GuideByInstruction) else guide

@@ -246,7 +246,7 @@ def centred(vectors: FloatArray) -> FloatArray:
 
 
 def adjust(answers: FloatArray, texts: FloatArray) -> FloatArray:
-    """Move each answer halfway to the mean of the texts, weighted by how likely it answers them.
+    """Move answers halfway to the mean of the texts, weighted by how likely they answer them.
 
     Centred unit rows of shapes (c, p) and (n, p) to unit rows of shape (c, p).
     """

@@ -1,8 +1,8 @@
 """Query drift: a collection embedded by an older model, queries by a newer one.
 
-Embeddings of two models of the same texts are close to a linear map of each other. A rotation
-(Schoenemann, 1966) has the fewest free parameters and keeps all angles; ridge regression may also
-stretch and drop directions, and needs more texts for it. Held-out texts decide between them.
+Embeddings of two models of the same texts are close to a linear map of each other: a rotation
+(Schoenemann, 1966), or ridge regression, which may also stretch and drop directions and needs more
+texts. Held-out texts decide.
 """
 
 import logging
@@ -56,7 +56,6 @@ _FOLDS = 3
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 _BLOCK = 512
 
-_Map: TypeAlias = tuple[FloatArray, FloatArray]
 _Setting: TypeAlias = tuple[str, float | None]
 _IDENTITY: _Setting = ("identity", None)
 
@@ -67,9 +66,8 @@ _log = logging.getLogger(__name__)
 class BridgeReport:
     """How well mapped queries find what queries of the old model found.
 
-    Each text of the sample was a query once, mapped by a bridge that was fitted without it, and
-    ranked all other texts by their old vectors. Agreement is the share of the best `k` that the
-    query's own old vector ranks there too: 1 where nothing is lost.
+    Each text was a query once, mapped by a bridge that was fitted without it. Agreement is the
+    share of the best `k` other texts that the query's own old vector ranks there too.
 
     Attributes:
         rows: Texts of the sample that were used.
@@ -79,8 +77,7 @@ class BridgeReport:
         agreement: Mean agreement.
         agreement_error: Its standard error.
         cosine: Mean cosine of mapped queries and their old vectors.
-        unbridged: Mean agreement of the new vectors as they are; None where the models differ in
-            dimension, so that a query without a bridge finds nothing at all.
+        unbridged: Mean agreement of the new vectors as they are; None where dimensions differ.
         unbridged_cosine: Their mean cosine with the old vectors, or None.
         gain_error: Standard error of `agreement - unbridged`; 0 where there is none.
         tried: Mean agreement of each map that was tried.
@@ -129,8 +126,7 @@ class BridgeReport:
             f"agreement@{self.k} with the ranking of the old model on held-out texts: "
             f"{self.agreement:.3f} (standard error {self.agreement_error:.3f}), {without}\n"
             f"lost: {self.lost:.1%} of the results; mean cosine with the old vectors "
-            f"{self.cosine:.3f}\n"
-            f"{learned}; map: {self.method}{strength}"
+            f"{self.cosine:.3f}\n{learned}; map: {self.method}{strength}"
         )
 
 
@@ -138,8 +134,7 @@ class BridgeReport:
 class QueryBridge:
     """Maps query vectors of a new model to where the old model would have put them.
 
-    The collection stays as the old model filled it, and transforms that were fitted on it go on to
-    serve. Made by `fit_bridge`.
+    The collection stays as the old model filled it, and its transforms serve on.
 
         bridge = QueryBridge.load("bridge.safetensors")
         retriever.search(bridge.query(new_model.embed_query(text)), instruction=...)
@@ -169,13 +164,7 @@ class QueryBridge:
         return int(self.weights.shape[1])
 
     def map(self, vectors: ArrayLike) -> FloatArray:
-        """Queries in the old space.
-
-        Args:
-            vectors: Vectors of the new model, shape (n, d_new).
-
-        Returns:
-            Unit rows, shape (n, d_old).
+        """Queries in the old space, shape (n, d_new) to unit rows of shape (n, d_old).
 
         Raises:
             CollectionMismatchError: The vectors do not have the dimension of the new model.
@@ -202,7 +191,7 @@ class QueryBridge:
         return found
 
     def save(self, path: str | Path) -> Path:
-        """Write the bridge as one file: safetensors, with its description as JSON in the header.
+        """Write one file: safetensors, with a description as JSON in the header.
 
         Raises:
             ConfigError: The path is a folder.
@@ -240,11 +229,7 @@ def to_bytes(bridge: QueryBridge) -> bytes:
 
 
 def from_bytes(data: bytes) -> QueryBridge:
-    """The reverse of `to_bytes`.
-
-    Raises:
-        ArtefactError: The bytes are damaged, of another kind, or written by a newer version.
-    """
+    """The reverse of `to_bytes`; an `ArtefactError` for bytes that are no bridge of ours."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -292,8 +277,8 @@ def fit_bridge(
             vectors it made of the sample.
         new: Embeds as the model of the queries, to shape (n, d_new); or its vectors.
         sample: At least 24 different texts; repeated ones count once.
-        old_model: Name of the old model, kept for the reader.
-        new_model: Name of the new model, likewise.
+        old_model: Name of the old model, kept with the bridge.
+        new_model: Name of the new model.
         seed: Seed of the folds.
 
     Raises:
@@ -321,10 +306,9 @@ def fit_bridge(
             f"models; at least {MIN_TEXTS} are needed. Look for zeros, NaN and infinite numbers."
         )
     if not usable.all():
-        without = len(usable) - usable.sum()
         _log.warning(
             "%d of %d texts have no direction in one of the models and are left out",
-            without,
+            (~usable).sum(),
             len(usable),
         )
     x, y = unit_rows(x[usable]), unit_rows(y[usable])
@@ -342,7 +326,10 @@ def fit_bridge(
         unbridged=None if plain is None else mean_quality(plain),
         unbridged_cosine=None if plain is None else mean_quality(cosines[_IDENTITY]),
         gain_error=0.0 if plain is None else standard_error(honest - np.concatenate(plain)),
-        tried={_name(one): mean_quality(folds) for one, folds in agreements.items()},
+        tried={
+            method if strength is None else f"{method} {strength:g}": mean_quality(folds)
+            for (method, strength), folds in agreements.items()
+        },
         seconds=time.perf_counter() - started,
     )
     weights, bias = _fit(chosen, x, y)
@@ -350,15 +337,10 @@ def fit_bridge(
 
 
 def agreement(mapped: FloatArray, y: FloatArray, own: IntArray) -> FloatArray:
-    """Share of the old model's best rows that mapped queries find.
+    """Share of the best `depth(n)` rows of the old model that mapped queries find, shape (q,).
 
-    Args:
-        mapped: Unit rows in the old space, shape (q, d).
-        y: Unit rows of the old model, shape (n, d).
-        own: Row of each query, which it cannot find, shape (q,).
-
-    Returns:
-        Shape (q,), for as many best rows as `depth(n)` says.
+    Unit rows `mapped`, shape (q, d), and `y`, shape (n, d); `own` holds the row of each query,
+    which it cannot find, shape (q,).
     """
     k = depth(len(y))
     found = []
@@ -408,12 +390,7 @@ def _held_out(
     return agreements, cosines
 
 
-def _name(setting: _Setting) -> str:
-    method, strength = setting
-    return method if strength is None else f"{method} {strength:g}"
-
-
-def _fit(setting: _Setting, x: FloatArray, y: FloatArray) -> _Map:
+def _fit(setting: _Setting, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Weights (d_old, d_new) and bias from unit rows x (n, d_new) and y (n, d_old)."""
     method, strength = setting
     if method == "identity":
@@ -424,7 +401,7 @@ def _fit(setting: _Setting, x: FloatArray, y: FloatArray) -> _Map:
     return weights, bias + y.mean(0)
 
 
-def _rotate(x: FloatArray, y: FloatArray) -> _Map:
+def _rotate(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Orthogonal Procrustes of centred rows with one scale; semi-orthogonal for a rectangle."""
     mean_x, mean_y = x.mean(0), y.mean(0)
     centred_x, centred_y = (x - mean_x).astype(np.float64), (y - mean_y).astype(np.float64)

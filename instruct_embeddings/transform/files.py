@@ -43,14 +43,9 @@ def pack(tensors: Mapping[str, FloatArray], header: str, about: Mapping[str, Any
 def describe(
     data: bytes, header: str, versions: Sequence[int], *, what: str, remedy: str
 ) -> dict[str, Any]:
-    """The description in the header of an artefact, without building any array.
+    """The description under a key of the header of an artefact, without building any array.
 
-    Args:
-        data: The whole file.
-        header: Key of the description.
-        versions: Values of `format_version` that are readable.
-        what: What the file should be, for messages.
-        remedy: What to do with one that is not.
+    `versions` of the format are readable; messages say what the file should be, and a remedy.
 
     Raises:
         ArtefactError: There is none, it is too long, or its `format_version` is not known.
@@ -72,11 +67,7 @@ def describe(
 
 
 def check_tensors(tensors: Mapping[str, FloatArray]) -> None:
-    """Refuse arrays that no search could use.
-
-    Raises:
-        ValueError: One is not float32, not finite, or too large.
-    """
+    """A `ValueError` for arrays that are not float32, not finite, or too large."""
     for array in tensors.values():
         if array.dtype != np.float32:
             raise ValueError(f"its maps are {array.dtype}, not float32")
@@ -93,12 +84,7 @@ def check_number(value: FloatArray | float) -> None:
 
 
 def read_limited(file: Path) -> bytes:
-    """The bytes of an artefact.
-
-    Raises:
-        ArtefactError: It is larger than any artefact; nothing is read.
-        OSError: It cannot be read, or it is a folder, a pipe or a device.
-    """
+    """The bytes of an artefact; see `_reading.read_limited`."""
     try:
         return _reading.read_limited(file, MAX_BYTES)
     except _reading.TooLargeError as exc:

@@ -29,21 +29,13 @@ _PAIRS = 3
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """Precision@10 by one metadata key: how often near rows have a value of it in common.
-
-    Attributes:
-        key: The metadata key.
-        rows: Rows that have it.
-        generic: With neighbours by the stored vectors.
-        guide: With neighbours by the guide.
-        error: Standard error of `guide - generic`.
-    """
+    """Precision@10 by one metadata key: how often near rows have a value of it in common."""
 
     key: str
-    rows: int
-    generic: float
-    guide: float
-    error: float
+    rows: int  # that have the key
+    generic: float  # with neighbours by the stored vectors
+    guide: float  # with neighbours by the guide
+    error: float  # standard error of `guide - generic`
 
     @property
     def gains(self) -> bool:
@@ -96,9 +88,7 @@ class GuideCheck:
 def check_guide(rows: Rows, targets: Targets) -> GuideCheck:
     """Compare the targets of a guide with metadata, and find what they say that vectors do not.
 
-    Args:
-        rows: Rows with vectors and metadata; the first 1,000 that were judged are looked at.
-        targets: What the guide says of them, aligned.
+    Of rows with vectors and metadata the first 1,000 that were judged are looked at.
     """
     judged = np.flatnonzero(targets.judged)[:_MAX_ROWS]
     if len(judged) <= _NEIGHBOURS:

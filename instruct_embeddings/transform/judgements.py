@@ -88,14 +88,10 @@ class Metric:
 
     where D holds the directions of the folded query and l is the typical length of D x. It is
     linear in a stored vector, so that an index can compute what is learned with it.
-
-    Attributes:
-        directions: `D`, shape (c, d).
-        square: `l^2`; 0 where the directions say nothing, and then <x, y> is x^T y.
     """
 
-    directions: FloatArray
-    square: float
+    directions: FloatArray  # `D`, (c, d)
+    square: float  # `l^2`; 0 where the directions say nothing, and then <x, y> is x^T y
 
     @classmethod
     def of(cls, directions: FloatArray, documents: FloatArray) -> "Metric":
@@ -240,10 +236,8 @@ def pair_kernel(pairs: Pairs, metric: Metric, everywhere: bool) -> Doubles:
 
     Near a judged query, queries are compared by `nearness`. With `everywhere` they are compared by
     the metric too, however far they are, and sides may be swapped, since what a query has in common
-    with a document the document has in common with the query.
-
-    Returns:
-        Symmetric and positive semi-definite, shape (m, m).
+    with a document the document has in common with the query. It is symmetric and positive
+    semi-definite, shape (m, m).
     """
     documents = metric.lift(pairs.documents) @ pairs.documents.T
     kernel = nearness(pairs.queries, pairs.queries) * documents
@@ -260,15 +254,9 @@ def ridge_inverse(kernel: Doubles) -> Doubles:
 
 
 def predict_left_out(inverse: Doubles, values: Doubles, rows: IntArray) -> Doubles:
-    """What a regression on all other pairs predicts for some pairs.
+    """What a regression of values, shape (m,), on all other pairs predicts for some pairs.
 
-    Args:
-        inverse: Of `ridge_inverse`, shape (m, m).
-        values: What the regression is on, shape (m,).
-        rows: Pairs that are left out together, shape (..., b).
-
-    Returns:
-        Shape (..., b).
+    `inverse` is that of `ridge_inverse`; `rows` are left out together, shape (..., b) in and out.
     """
     own = inverse[rows[..., :, None], rows[..., None, :]]  # (..., b, b)
     missing = np.linalg.solve(own, (inverse @ values)[rows][..., None])[..., 0]
@@ -290,15 +278,9 @@ def predict_for_new_queries(
 
 
 def low_rank(form: FloatArray, rank: int) -> tuple[FloatArray, FloatArray]:
-    """The symmetric form of low rank that is nearest to a symmetric one (Eckart and Young, 1936).
+    """The form of low rank nearest to a symmetric one, shape (d, d) (Eckart and Young, 1936).
 
-    Args:
-        form: Shape (d, d).
-        rank: Largest rank.
-
-    Returns:
-        Unit axes, shape (r, d), and weights, shape (r,), of `sum_r w_r a_r a_r^T`; r is smaller
-        than `rank` where fewer axes suffice.
+    Unit axes, shape (r, d), and weights, shape (r,), of `sum_r w_r a_r a_r^T` with r <= rank.
     """
     if not form.any():
         return np.empty((0, len(form)), dtype=np.float32), np.empty(0, dtype=np.float32)

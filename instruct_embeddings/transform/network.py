@@ -13,41 +13,25 @@ from instruct_embeddings.transform.transform import VectorEncoder
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """How the encoder-decoder is trained.
+    """How the encoder-decoder is trained."""
 
-    Attributes:
-        width: Hidden units of encoder and decoder.
-        size: Dimensions of the new space.
-        temperature: Temperature of the contrastive loss.
-        reconstruction: Weight of the reconstruction loss.
-        noise: Standard deviation of Gaussian noise added to each input number. A sample of a
-            thousand vectors is small: without noise the encoder memorises it and ranks held-out
-            rows worse (`make bench-transform` shows both).
-        batch: Rows in one step.
-        steps: Optimiser steps.
-        rate: Highest learning rate; it falls to zero along a cosine.
-    """
-
-    width: int = 128
-    size: int = 64
-    temperature: float = 0.1
-    reconstruction: float = 1.0
+    width: int = 128  # hidden units of encoder and decoder
+    size: int = 64  # dimensions of the new space
+    temperature: float = 0.1  # of the contrastive loss
+    reconstruction: float = 1.0  # weight of the reconstruction loss
+    # Standard deviation of Gaussian noise added to the input. A sample of a thousand vectors is
+    # small: without noise the encoder memorises it and ranks held-out rows worse
+    # (`make bench-transform` shows both).
     noise: float = 0.03
     batch: int = 256
     steps: int = 40
-    rate: float = 8e-3
+    rate: float = 8e-3  # highest learning rate; it falls to zero along a cosine
 
 
 def contrastive_loss(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
-    """Supervised contrastive loss (Khosla et al., 2020, equation 2).
+    """Supervised contrastive loss (Khosla et al., 2020, equation 2) of unit rows, shape (b, p).
 
-    Args:
-        embeddings: Unit rows, shape (b, p).
-        positive: Whether two rows belong together, shape (b, b); the diagonal is ignored.
-        temperature: Divides the similarities.
-
-    Returns:
-        Mean over the rows that have a positive; 0 where none has.
+    The mean over the rows that have a positive, shape (b, b), besides themselves; 0 where none has.
     """
     itself = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
     positive = positive & ~itself
@@ -62,16 +46,9 @@ def contrastive_loss(embeddings: Tensor, positive: Tensor, temperature: float) -
 def fit_encoder(
     vectors: FloatArray, positive: BoolArray, config: NetworkConfig, seed: int
 ) -> VectorEncoder:
-    """Train encoder and decoder and keep the encoder.
+    """Train encoder and decoder, and keep the encoder, for use without torch.
 
-    Args:
-        vectors: Unit rows, shape (n, d).
-        positive: Whether two rows belong together, shape (n, n).
-        config: How to train.
-        seed: Seed of weights, batches and noise.
-
-    Returns:
-        The encoder, for use without torch.
+    On unit rows, shape (n, d), and whether two of them belong together, shape (n, n).
     """
     generator = torch.Generator().manual_seed(seed)
     x, same = torch.from_numpy(vectors), torch.from_numpy(positive)

@@ -46,17 +46,12 @@ _DIRECTION_STRENGTH = 10.0
 
 
 class Problem(ABC):
-    """A judged sample that can be split, fitted and judged again.
+    """A judged sample that can be split, fitted and judged again, with settings to try."""
 
-    Attributes:
-        strengths: Inverse penalties to try: the most likely, a larger one, a smaller one.
-        residuals: Weights of the generic vector in the folded query to try.
-        weights: Weights of the classifier in the space to try.
-    """
-
+    # Inverse penalties: the most likely, a larger one, a smaller one.
     strengths: ClassVar[Sequence[float]]
-    residuals: ClassVar[Sequence[float]]
-    weights: ClassVar[Sequence[float]] = (0.0,)
+    residuals: ClassVar[Sequence[float]]  # weights of the generic vector in the folded query
+    weights: ClassVar[Sequence[float]] = (0.0,)  # of the classifier in the space
 
     @property
     @abstractmethod
@@ -95,15 +90,10 @@ class Problem(ABC):
 
 @dataclass(frozen=True)
 class _RowProblem(Problem):
-    """Rows judged by the fraction of the best k that belong to the same label or cluster.
+    """Rows judged by the fraction of the best k that belong to the same label or cluster."""
 
-    Attributes:
-        vectors: Unit rows, shape (n, d).
-        targets: Label distribution, or target vector, of each row, shape (n, p).
-    """
-
-    vectors: FloatArray
-    targets: FloatArray
+    vectors: FloatArray  # unit rows, (n, d)
+    targets: FloatArray  # label distribution, or target vector, of each row, (n, p)
 
     @property
     def groups(self) -> IntArray:
@@ -127,11 +117,7 @@ class LabelProblem(_RowProblem):
 
     @classmethod
     def of(cls, vectors: FloatArray, labels: Labels) -> "LabelProblem":
-        """Keep the judged rows, and the labels that have at least two of them: the most frequent.
-
-        Raises:
-            GuideError: Fewer than two such labels remain.
-        """
+        """Keep the judged rows, and the most frequent labels, which have at least two of them."""
         counts = labels.counts()
         frequent = [label for label, n in counts.items() if n >= MIN_ROWS_PER_LABEL]
         kept = sorted(frequent[:_MAX_LABELS])
@@ -192,11 +178,7 @@ class TargetProblem(_RowProblem):
 
     @classmethod
     def of(cls, vectors: FloatArray, targets: Targets) -> "TargetProblem":
-        """Keep the judged rows.
-
-        Raises:
-            GuideError: Fewer than four rows have a target.
-        """
+        """Keep the judged rows, of which there must be four."""
         judged = targets.judged
         if judged.sum() < _MIN_TARGETS:
             raise GuideError(
@@ -242,11 +224,7 @@ class TargetProblem(_RowProblem):
 
 @dataclass(frozen=True)
 class PairProblem(Problem):
-    """Judged pairs; judged again by the area under the ROC curve of their scores.
-
-    Attributes:
-        pairs: Unit vectors of both sides, and whether they belong together.
-    """
+    """Judged pairs of unit vectors; judged again by the area under the ROC curve."""
 
     pairs: Pairs
 
@@ -256,11 +234,7 @@ class PairProblem(Problem):
 
     @classmethod
     def of(cls, pairs: Pairs) -> "PairProblem":
-        """Scale both sides to unit length.
-
-        Raises:
-            GuideError: There are not at least two relevant and two irrelevant pairs.
-        """
+        """Scale both sides of at least two relevant and two irrelevant pairs to unit length."""
         positives = int(pairs.relevant.sum())
         if min(positives, len(pairs.relevant) - positives) < 2:
             raise GuideError(
@@ -330,12 +304,7 @@ def problem_of(vectors: FloatArray, supervision: Supervision) -> Problem:
 def held_out_agreement(vectors: FloatArray, targets: Targets) -> float:
     """How well targets can be predicted from stored vectors: mean cosine on the third held out.
 
-    Args:
-        vectors: Stored vectors of the sample in random order, shape (n, d).
-        targets: Of the same rows.
-
-    Returns:
-        In [-1, 1]; 0 where too few rows have a target.
+    Rows are in random order, shape (n, d); 0 where too few have a target.
     """
     rows = np.flatnonzero(targets.judged)
     if len(rows) < 2 * _MIN_TARGETS:

@@ -28,16 +28,9 @@ Statistic: TypeAlias = Callable[[IntArray], float]
 
 
 def precision_at_k(scores: FloatArray, relevant: BoolArray, k: int) -> FloatArray:
-    """Share of relevant rows among the best `k` of each query.
+    """Share of relevant rows among the best `k` <= n of each query, (q, n), (q, n) to (q,).
 
-    Args:
-        scores: Higher is better, shape (q, n). A score of minus infinity excludes a row, as for
-            the query itself.
-        relevant: Whether row j answers query i, shape (q, n).
-        k: Rows looked at; at most n.
-
-    Returns:
-        Precision of each query, shape (q,).
+    A score of minus infinity excludes a row, as for the query itself.
     """
     best = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
     found = np.take_along_axis(relevant, best, axis=1)
@@ -53,12 +46,9 @@ def depth(rows: int) -> int:
 
 
 def ranking_quality(score: Scorer, vectors: FloatArray, relevant: BoolArray) -> FloatArray:
-    """Precision@k of each row as a query over the others; rows without a relevant one are left out.
+    """Precision@k of each unit row, shape (n, d), as a query over the others.
 
-    Args:
-        score: The scorer.
-        vectors: Unit rows, shape (n, d).
-        relevant: Whether row j answers query i, shape (n, n).
+    Whether row j answers query i has shape (n, n); rows without a relevant one are left out.
     """
     answerable = relevant.any(axis=1)
     if not answerable.any():
@@ -82,33 +72,23 @@ def leave_self_out(scores: FloatArray) -> FloatArray:
 
 
 def ndcg_at_k(found: Sequence[str], grades: Mapping[str, float], k: int) -> float:
-    """Discounted gain of a ranking, as a share of the best one: 1 where nothing could be better.
+    """Discounted gain of ids, best first, as a share of the best one.
 
-    The gain of a row is its grade, divided by `log2(1 + rank)`. Rows are taken as they were
-    ranked, equal scores included; a row that is found twice counts where it comes first.
+    The gain of a row is its grade, above zero, divided by `log2(1 + rank)`; one that is found twice
+    counts where it comes first.
 
         >>> round(ndcg_at_k(["b", "a"], {"a": 1.0}, k=10), 3)  # 1 / log2(3)
         0.631
-
-    Args:
-        found: Ids, best first.
-        grades: How relevant each relevant row is, above zero; at least one.
-        k: Rows looked at.
     """
     gains = [grades.get(row, 0.0) for row in list(dict.fromkeys(found))[:k]]
     return _discounted(gains) / _discounted(sorted(grades.values(), reverse=True)[:k])
 
 
 def recall_at_k(found: Sequence[str], grades: Mapping[str, float], k: int) -> float:
-    """Share of the relevant rows among the best `k`, whatever their grades.
+    """Share of the relevant rows among the best `k` ids, best first, whatever their grades.
 
-        >>> recall_at_k(["b", "a"], {"a": 1.0, "c": 1.0}, k=10)
-        0.5
-
-    Args:
-        found: Ids, best first.
-        grades: The relevant rows; at least one.
-        k: Rows looked at.
+    >>> recall_at_k(["b", "a"], {"a": 1.0, "c": 1.0}, k=10)
+    0.5
     """
     return len(set(list(dict.fromkeys(found))[:k]) & set(grades)) / len(grades)
 
@@ -129,12 +109,8 @@ def choose(
     of each fold are those of the setting that is preferred on the *other* folds (nested
     cross-validation without any further fit).
 
-    Args:
-        figures: For each setting the quality of each held-out unit, one array a fold.
-        prefer: Picks a setting from the mean quality of each.
-
-    Returns:
-        The setting preferred on all folds, and the figures, shape (units,).
+    `figures` holds for each setting the quality of each held-out unit, one array a fold; the
+    figures that come out have shape (units,).
     """
     folds = range(len(next(iter(figures.values()))))
     honest = []

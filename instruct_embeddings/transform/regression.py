@@ -19,15 +19,9 @@ _SMOOTHNESS = 0.05
 def fit_ridge_map(
     vectors: FloatArray, targets: FloatArray, strength: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Ridge regression of centred targets on centred vectors, in closed form.
+    """Ridge regression of centred targets (n, p) on centred vectors (n, d), in closed form.
 
-    Args:
-        vectors: Shape (n, d).
-        targets: Shape (n, p).
-        strength: Inverse penalty: larger fits the sample more closely.
-
-    Returns:
-        Weights, shape (p, d), and bias, shape (p,): the centred target is `W v + b`.
+    The centred target is `W v + b`, shapes (p, d) and (p,); `strength` is the inverse penalty.
     """
     mean = vectors.mean(0)
     x = (vectors - mean).astype(np.float64)
@@ -41,14 +35,8 @@ def fit_smooth_map(vectors: FloatArray, targets: FloatArray) -> VectorEncoder:
     """Ridge regression of targets on GELU units, one at each of at most 512 sampled rows.
 
     A unit answers to vectors like its own row, more than in proportion: between a linear map,
-    which cannot bend, and a kernel regression, which has little to say far from the sample.
-
-    Args:
-        vectors: Unit rows, shape (n, d).
-        targets: Centred unit rows, shape (n, p).
-
-    Returns:
-        Its weights have shapes (u, d) and (p, u) for u units.
+    which cannot bend, and a kernel regression, which has little to say far from the sample. Unit
+    rows (n, d) and centred unit rows (n, p) give weights (u, d) and (p, u) of u units.
     """
     mean = vectors.mean(0)
     chosen = np.unique(np.linspace(0, len(vectors) - 1, _MAX_UNITS).astype(np.int64))
@@ -65,11 +53,8 @@ def fit_classifier(
 ) -> Classifier:
     """Multinomial logistic regression: cross-entropy plus an L2 penalty.
 
-    Args:
-        vectors: Unit rows, shape (n, d).
-        targets: Label distribution of each row, shape (n, c), rows summing to 1.
-        strength: Inverse penalty (`C` of scikit-learn): larger fits the sample more closely.
-        start: Where to start from; a fit of a neighbouring strength saves steps.
+    Of label distributions (n, c) on unit rows (n, d). `strength` is the inverse penalty (`C` of
+    scikit-learn); a `start` that was fitted with a neighbouring one saves steps.
     """
     from scipy.optimize import minimize
 
@@ -96,15 +81,9 @@ def fit_classifier(
 
 
 def fit_pair_map(pairs: Pairs, strength: float, seed: int = 0) -> FloatArray:
-    """Logistic regression of relevance on `t (q^T x + q^T A^T A x) + c`.
+    """`A`, shape (32, d), of a logistic regression of relevance on `t (q^T x + q^T A^T A x) + c`.
 
-    Args:
-        pairs: Judged pairs of unit vectors.
-        strength: Inverse penalty on `A`.
-        seed: Seed of the start.
-
-    Returns:
-        `A`, shape (32, d).
+    `strength` is the inverse penalty on `A`, `seed` that of the start.
     """
     from scipy.optimize import minimize
 

@@ -213,11 +213,7 @@ def to_bytes(transform: InstructionTransform) -> bytes:
 
 
 def from_bytes(data: bytes) -> InstructionTransform:
-    """The reverse of `to_bytes`.
-
-    Raises:
-        ArtefactError: The bytes are damaged, of another kind, or written by a newer version.
-    """
+    """The reverse of `to_bytes`; an `ArtefactError` for bytes that are no transform of ours."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -235,20 +231,12 @@ def from_bytes(data: bytes) -> InstructionTransform:
 
 
 def read_description(data: bytes) -> dict[str, Any]:
-    """The JSON description in the header, without building any array.
-
-    Raises:
-        ArtefactError: There is none, it is too long, or its `format_version` is not known.
-    """
+    """The JSON description in the header; see `describe`."""
     return describe(data, _HEADER, _READABLE, what="transform", remedy=_REMEDY)
 
 
 def _summarise(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked instruction, guide, created, collection and report of a description.
-
-    Raises:
-        ArtefactError: A field is missing or has the wrong form.
-    """
+    """Checked instruction, guide, created, collection and report of a description."""
     try:
         found = {name: read_plain(kind, about[name]) for name, kind in _DESCRIPTION.items()}
         found["report"] = FitReport.from_dict(about["report"])

@@ -29,18 +29,12 @@ class Correction:
         move(v) = sum_i exp(4 (q_i^T v - 1)) m_i + sum_r w_r (a_r^T v) a_r.
 
     The move is added to a query vector, so that an index of the stored vectors needs no change.
-
-    Attributes:
-        queries: Judged queries `q_i`, unit rows, shape (u, d).
-        moves: Their moves `m_i`, shape (u, d).
-        axes: `a_r`, unit rows, shape (r, d).
-        weights: `w_r`, shape (r,).
     """
 
-    queries: FloatArray
-    moves: FloatArray
-    axes: FloatArray
-    weights: FloatArray
+    queries: FloatArray  # judged queries `q_i`, unit rows, (u, d)
+    moves: FloatArray  # their moves `m_i`, (u, d)
+    axes: FloatArray  # `a_r`, unit rows, (r, d)
+    weights: FloatArray  # `w_r`, (r,)
 
     def move(self, vectors: FloatArray) -> FloatArray:
         """What is added to unit generic queries, shape (n, d) to (n, d)."""
@@ -92,15 +86,7 @@ class QueryTransform:
         return int(self.gates.shape[1])
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
-        """Folded queries.
-
-        Args:
-            vectors: Unit generic vectors of queries, shape (n, d).
-            blend: 0 gives the generic vectors back, 1 the adapted ones.
-
-        Returns:
-            Unit rows, shape (n, d).
-        """
+        """Folded queries, unit rows (n, d) to unit rows (n, d); `blend=0` gives them back."""
         gated = vectors @ self.gates.T + self.bias
         if self.gate == "softmax":
             gated = softmax(gated)
@@ -112,15 +98,9 @@ class QueryTransform:
         return unit_rows((1.0 - blend) * vectors + blend * adapted)
 
     def correct(self, scores: FloatArray, queries: FloatArray, documents: FloatArray) -> FloatArray:
-        """Scores of a rescoring space with the correction that folded queries have.
+        """Scores (q, n) of a rescoring space with the correction that folded queries have.
 
-        Args:
-            scores: Of the space, shape (q, n).
-            queries: Unit generic vectors, shape (q, d).
-            documents: Unit generic vectors, shape (n, d).
-
-        Returns:
-            Similarities in [-1, 1], shape (q, n); the same scores where there is no correction.
+        Unit generic queries (q, d) and documents (n, d); similarities in [-1, 1].
         """
         if self.correction is None:
             return scores
@@ -147,8 +127,7 @@ def softmax(logits: FloatArray) -> FloatArray:
 class VectorEncoder:
     """The encoder `f` of GSTransform: a map of vectors with at most one hidden layer.
 
-    Attributes:
-        layers: One or two pairs of weights, shape (out, in), and bias, shape (out,).
+    One or two layers of weights, shape (out, in), and bias, shape (out,).
     """
 
     layers: tuple[tuple[FloatArray, FloatArray], ...]
@@ -164,12 +143,7 @@ class VectorEncoder:
 
 @dataclass(frozen=True)
 class Classifier:
-    """Label probabilities `softmax(W v + b)`.
-
-    Attributes:
-        weights: `W`, shape (c, d).
-        bias: `b`, shape (c,).
-    """
+    """Label probabilities `softmax(W v + b)`, shapes (c, d) and (c,)."""
 
     weights: FloatArray
     bias: FloatArray
@@ -218,15 +192,10 @@ def gelu(values: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Norms:
-    """Lengths of the stored vectors, measured on the sample.
-
-    Attributes:
-        mean: Mean length.
-        spread: Standard deviation divided by the mean.
-    """
+    """Lengths of the stored vectors, measured on the sample."""
 
     mean: float
-    spread: float
+    spread: float  # standard deviation divided by the mean
 
     @classmethod
     def of(cls, vectors: FloatArray) -> "Norms":
@@ -295,16 +264,13 @@ class InstructionTransform:
         *,
         folded: FloatArray | None = None,
     ) -> FloatArray:
-        """Final scores of candidates.
+        """Final scores of candidates: similarities in [-1, 1], shape (n,).
 
         Args:
             query: Unit generic vector of the query, shape (1, d).
             documents: Unit generic vectors of candidates, shape (n, d).
             blend: 0 gives the generic cosine, 1 the adapted score.
             folded: `fold(query, blend)`, where that is known.
-
-        Returns:
-            Similarities in [-1, 1], shape (n,).
         """
         folded = self.fold(query, blend) if folded is None else folded
         scores = (folded @ documents.T)[0]

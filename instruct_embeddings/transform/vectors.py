@@ -49,11 +49,7 @@ def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
 
 
 def query_numbers(vector: ArrayLike) -> NDArray[np.float64]:
-    """One query vector as float64, shape (d,): float32 may be too small for the numbers given.
-
-    Raises:
-        InvalidVectorsError: It is a text, or holds something that is not a number.
-    """
+    """One query vector as float64, shape (d,): float32 may be too small for the numbers given."""
     try:
         found = np.asarray(vector, dtype=np.float64)
         if not found.ndim:
@@ -86,12 +82,9 @@ def query_row(vector: ArrayLike, dimension: int) -> FloatArray:
 def index_query(vector: NDArray[np.float64], space: Callable[[], Space]) -> FloatArray:
     """A query vector as an index takes it: float32, shape (d,).
 
-    Args:
-        vector: Numbers of a query.
-        space: Returns the distance of the index; called only for lengths float32 cannot square.
-
     Raises:
-        InvalidVectorsError: It has no direction, or such a length where the index weighs lengths.
+        InvalidVectorsError: It has no direction, or a length that float32 cannot square where the
+            index weighs lengths; only then `space` is called.
     """
     _check_direction(vector)
     largest = float(np.abs(vector).max())
@@ -118,15 +111,10 @@ def _check_direction(vector: NDArray[np.floating[Any]]) -> None:
 
 
 def spherical_k_means(rows: FloatArray, count: int, seed: int) -> FloatArray:
-    """Centres that maximise the sum of cosines, the best of 3 starts drawn as in k-means++.
+    """Spherical k-means (Dhillon and Modha, 2001): centres that maximise the sum of cosines.
 
-    Args:
-        rows: Unit rows, shape (n, d).
-        count: Number of centres, at most n.
-        seed: Seed of the starts.
-
-    Returns:
-        Unit rows, shape (count, d).
+    Unit rows (n, d) to unit rows (count, d), count <= n: the best of 3 starts drawn as in
+    k-means++.
     """
     rng = np.random.default_rng(seed)
     found = [move_centres(rows, _plus_plus(rows, count, rng)) for _ in range(_RESTARTS)]

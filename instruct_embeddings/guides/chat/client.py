@@ -27,23 +27,15 @@ _MOST_QUOTED_CHARACTERS = 4000
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """The outcome of one prompt.
+    """The outcome of one prompt."""
 
-    Attributes:
-        value: The parsed reply; None where there is none.
-        raw: The last reply as the model gave it, empty where it gave none.
-        calls: Calls made for it, failed ones included.
-        cached: Whether it was answered without a call of its own.
-        problem: Why there is no value, or None.
-        refused: Whether the model gave no reply: it refused the prompt, or failed on it to the
-            end. Otherwise a problem means that its reply could not be read.
-    """
-
-    value: T | None
-    raw: str
-    calls: int
-    cached: bool
-    problem: str | None
+    value: T | None  # the parsed reply
+    raw: str  # the last reply as the model gave it, empty where it gave none
+    calls: int  # made for it, failed ones included
+    cached: bool  # answered without a call of its own
+    problem: str | None  # why there is no value
+    # The model gave no reply: it refused the prompt, or failed on it to the end. Otherwise a
+    # problem means that its reply could not be read.
     refused: bool = False
 
 
@@ -64,13 +56,7 @@ class ChatClient:
         max_tokens: Most tokens, of prompts and replies together, estimated.
         on_progress: Called with the numbers of prompts done and planned.
         planned: Prompts to expect; grows where there are more.
-        sleep: Waits some seconds before a further try; for tests.
-
-    Attributes:
-        model: The model under its name.
-        budget: The cost so far, and its caps.
-        calls: Calls made, failed ones included.
-        cached: Prompts answered without a call.
+        sleep: Waits before a further try.
     """
 
     def __init__(
@@ -87,8 +73,8 @@ class ChatClient:
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.model = as_model(model)
-        self.calls = 0
-        self.cached = 0
+        self.calls = 0  # failed ones included
+        self.cached = 0  # prompts answered without a call
         self._cache = None if cache is None else AnswerCache(cache)
         self._concurrency = at_least("concurrency", concurrency, 1, optional=False)
         self.budget = Budget(max_calls, max_tokens)
@@ -246,11 +232,8 @@ class _Batch(Generic[T]):
 
 
 def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
-    """The same question, with the bad reply and what is wrong with it.
-
-    The reply may repeat texts of a collection, so it is quoted as one JSON string and cut. Thoughts
-    are left out where something follows them.
-    """
+    """The same question, with the bad reply and what is wrong with it."""
+    # It may repeat texts of a collection. Thoughts are left out where something follows them.
     cut = (without_thoughts(reply).strip() or reply)[:_MOST_QUOTED_CHARACTERS]
     return Prompt(
         prompt.system,

@@ -26,28 +26,18 @@ REPLY_TOKENS = 100
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question to a model.
+    """One question to a model."""
 
-    Attributes:
-        system: The task; written by us.
-        user: The input; may quote texts of a collection.
-    """
-
-    system: str
-    user: str
+    system: str  # the task, written by us
+    user: str  # the input, which may quote texts of a collection
 
 
 @dataclass(frozen=True)
 class ChatModel:
-    """A model under a name.
-
-    Attributes:
-        name: Part of keys and caches: two models of one name share answers.
-        ask: Sends one prompt and returns the reply; called from several threads.
-    """
+    """A model under a name, which is part of keys and caches: models of one name share answers."""
 
     name: str
-    ask: Callable[[Prompt], str] = field(repr=False)
+    ask: Callable[[Prompt], str] = field(repr=False)  # called from several threads
 
 
 def as_model(model: object) -> ChatModel:
@@ -159,11 +149,6 @@ class Cost:
     Tokens are estimates: about one for every four bytes of UTF-8, which is four characters of
     English, two of Cyrillic and more than one of Chinese. The model's own count may differ by a
     third.
-
-    Attributes:
-        calls: Number of calls.
-        input_tokens: Tokens of the prompts.
-        output_tokens: Tokens of the replies.
     """
 
     calls: int = 0
@@ -205,24 +190,16 @@ def count_tokens(text: str) -> int:
 
 
 class Budget:
-    """Counts the cost so far and refuses calls beyond a cap; safe for threads.
-
-    Attributes:
-        spent: Cost so far; running calls are counted at their estimate.
-    """
+    """Counts the cost so far and refuses calls beyond a cap; safe for threads."""
 
     def __init__(self, max_calls: int | None, max_tokens: int | None) -> None:
         self._max_calls = at_least("max_calls", max_calls, 0)
         self._max_tokens = at_least("max_tokens", max_tokens, 0)
         self._lock = Lock()
-        self.spent = Cost()
+        self.spent = Cost()  # running calls are counted at their estimate
 
     def check(self, estimated: Cost) -> None:
-        """Refuse a number of calls before the first one is made.
-
-        Raises:
-            GuideError: Together with the cost so far they exceed a cap.
-        """
+        """A `GuideError` if further calls exceed a cap, before the first one is made."""
         cap = self._exceeded(self.spent + estimated)
         if cap is not None:
             spent = f" after {self.spent} spent" if self.spent.calls else ""
@@ -232,11 +209,7 @@ class Budget:
             )
 
     def reserve(self, cost: Cost) -> None:
-        """Count a call before it is made.
-
-        Raises:
-            GuideError: A cap is reached.
-        """
+        """Count a call before it is made; a `GuideError` if a cap is reached."""
         with self._lock:
             cap = self._exceeded(self.spent + cost)
             if cap is not None:

@@ -93,13 +93,10 @@ def without_thoughts(reply: str) -> str:
 
 
 def json_object(reply: str, read: Callable[[dict[str, Any]], Any] = dict) -> Any:
-    """What is read from the JSON object of a reply.
+    """What is read from the JSON object of a reply, bare, in a fenced block or amid prose.
 
-    Args:
-        reply: JSON, bare or in a fenced block, with or without prose around it. The thoughts of a
-            model that thinks aloud do not count. Of several objects the last one that `read` takes
-            counts.
-        read: Makes something of an object; raises `ReplyError` where it does not fit.
+    `read` makes something of an object, or raises `ReplyError` where it does not fit: of several
+    objects the last one that it takes counts. The thoughts of a model that thinks aloud do not.
 
     Raises:
         ReplyError: There is none that fits, it is an array, cut off, too long or too deep, has a

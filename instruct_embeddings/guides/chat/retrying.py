@@ -92,11 +92,7 @@ class Outcome(NamedTuple):
 
 
 class Caller:
-    """Calls a model with retries, within a budget.
-
-    Attributes:
-        answered: Whether this model is known to answer.
-    """
+    """Calls a model with retries, within a budget."""
 
     def __init__(
         self,
@@ -106,7 +102,7 @@ class Caller:
         retries: int,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self.answered = False
+        self.answered = False  # whether this model is known to answer
         self._model = model
         self._budget = budget
         self._retries = at_least("retries", retries, 0, optional=False)
@@ -115,12 +111,7 @@ class Caller:
         self._failed_prompts = 0
 
     def call(self, prompt: Prompt, *, output_tokens: int, stop: threading.Event) -> Outcome:
-        """Call until there is a reply or no further try is of use.
-
-        Raises:
-            GuideError: A cap is reached, or no call of this model can succeed.
-            Stopped: `stop` is set.
-        """
+        """Call until there is a reply, no further try is of use, or `stop` is set."""
         retrying = Retrying(
             retry=retry_if_result(_may_pass),
             stop=stop_after_attempt(self._retries + 1),

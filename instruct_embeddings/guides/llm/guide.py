@@ -69,9 +69,6 @@ class LLMGuide:
         seed: Seed of the choice of texts, of clusters and of the marks around texts.
         on_progress: Called with the questions answered and planned.
 
-    Attributes:
-        last_report: Counts of the last `judge`, or None.
-
     Raises:
         ConfigError: An argument is out of its range, or the model is of no known kind.
     """
@@ -109,6 +106,7 @@ class LLMGuide:
         self._client()  # checks the options now, not at the first search
         self._sessions: dict[str, _Session] = {}
         self.last_report: LabellingReport | None = None
+        """Counts of the last `judge`, or None."""
 
     def __repr__(self) -> str:
         """The model, and the categories where they were given."""

@@ -126,10 +126,7 @@ def _system(instruction: str, task: str, form: str, key: str) -> str:
 
 
 def clean(text: str, characters: int = TEXT_CHARACTERS) -> str:
-    """A text as it is shown to a model, cut to a length.
-
-    Without control characters, tokens that switch roles, and marks of thoughts.
-    """
+    """A text cut to a length, without control characters, role tokens and marks of thoughts."""
     shown = text if len(text) <= characters else text[:characters] + _CUT
     shown = _ROLE_TOKENS.sub(r"\g<0> ", _UNPRINTABLE.sub(" ", shown))
     return _THOUGHTS.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", shown).strip()
@@ -141,10 +138,7 @@ def one_line(text: str) -> str:
 
 
 def make_key(texts: Sequence[str], seed: int) -> str:
-    """A word that is in none of the texts of a prompt and that their authors cannot foresee.
-
-    The same texts and seed give the same key, so that an answer is found again in the cache.
-    """
+    """A word that is in none of the texts, the same for the same texts and seed."""
     material = "\x1f".join([str(seed), *texts])
     while True:
         key = sha256(material.encode("utf-8", "replace")).hexdigest()[:8]

@@ -71,27 +71,15 @@ Verdict: TypeAlias = str | Unlabelled
 
 @dataclass(frozen=True)
 class Labelling:
-    """Finds categories and labels texts under one instruction.
-
-    Attributes:
-        client: Calls the model.
-        instruction: The instruction.
-        per_call: Texts in one call.
-        seed: Seed of the marks around texts, of clusters and of the choice of their members.
-    """
+    """Finds categories and labels texts under one instruction."""
 
     client: ChatClient
     instruction: str
-    per_call: int
-    seed: int
+    per_call: int  # texts in one call
+    seed: int  # of the marks around texts, of clusters and of the choice of their members
 
     def find_categories(self, texts: Sequence[str], embed: Embed) -> Categories:
-        """The categories by which different texts answer the instruction.
-
-        Raises:
-            GuideError: Fewer than four texts say anything about the instruction, or there are
-                fewer than two categories.
-        """
+        """The categories by which different texts answer the instruction."""
         _embed_summaries(embed, [self.instruction])  # fails before the first call, if it does
         summaries = self._summarise(texts)
         merged = self._merge(self._name(_groups(summaries, embed, self.seed)))
