@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainValidator
-from pydantic.dataclasses import dataclass
 
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,
@@ -25,7 +24,7 @@ from instruct_embeddings.training.settings import (
     RunConfig,
     ValidationConfig,
 )
-from instruct_embeddings.training.tables import STRICT, build, read_toml, unknown_keys
+from instruct_embeddings.training.tables import build, read_toml, settings, unknown_keys
 
 # Where a run is kept, how often it reports and where it runs: another value, the same result.
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
@@ -59,7 +58,7 @@ def _known(table: object, keys: Sequence[str], where: str) -> dict[str, Any]:
     return dict(table)
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class TrainingConfig:
     """Everything that a run needs to know.
 

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, PlainValidator, StrictBool, StrictStr
-from pydantic.dataclasses import dataclass
 
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.training.tables import (
-    STRICT,
     Above0,
     Count,
     FilePath,
@@ -20,6 +18,7 @@ from instruct_embeddings.training.tables import (
     Text,
     Weight,
     different,
+    settings,
 )
 
 View: TypeAlias = Literal["answer", "dropout", "teacher"]
@@ -36,7 +35,7 @@ def _targets(value: object) -> Targets:
     return different(tuple(value))  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class BackboneConfig:
     """What of the backbone is trained: `[backbone]`.
 
@@ -98,7 +97,7 @@ class BackboneConfig:
         )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class SourceConfig:
     """One JSONL file of examples: `[[data.sources]]`.
 
@@ -133,7 +132,7 @@ class SourceConfig:
             )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class DataConfig:
     """What is trained on, and how batches are drawn: `[data]`.
 
@@ -171,7 +170,7 @@ class DataConfig:
             )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class ValidationConfig:
     """What is held out, and when it is measured: `[validation]`.
 
@@ -190,7 +189,7 @@ class ValidationConfig:
     patience: Count = 5
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class DistillationConfig:
     """Representation distillation of the soft prompts (InstEmb): `[loss.distillation]`.
 
@@ -210,7 +209,7 @@ class DistillationConfig:
     teacher: StrictStr = ""
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class RefinementConfig:
     """Iterative contrastive refinement (GIRCSE): `[loss.refinement]`.
 
@@ -221,7 +220,7 @@ class RefinementConfig:
     weight: Weight = 1.0
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class GistConfig:
     """Guided false-negative filtering (GISTEmbed): `[loss.gist]`.
 
@@ -233,7 +232,7 @@ class GistConfig:
     margin: Weight = 0.0
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class MatryoshkaConfig:
     """The loss on the first dimensions too (Matryoshka): `[loss.matryoshka]`.
 
@@ -253,7 +252,7 @@ class MatryoshkaConfig:
             )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class DriftConfig:
     """Keeping the generic space (Query Drift Compensation): `[loss.drift]`.
 
@@ -264,7 +263,7 @@ class DriftConfig:
     weight: Weight = 1.0
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class LossConfig:
     """What is minimised: `[loss]`. Parts with a table of their own are on where it is there.
 
@@ -296,7 +295,7 @@ class LossConfig:
             )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class OptimiserConfig:
     """AdamW and its schedule: `[optimiser]`.
 
@@ -317,7 +316,7 @@ class OptimiserConfig:
     clip: Weight = 1.0
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class RunConfig:
     """How long, where and how exactly: `[run]`.
 

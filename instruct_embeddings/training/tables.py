@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -16,6 +17,8 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic.dataclasses import dataclass
+from typing_extensions import dataclass_transform
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._reading import TooLargeError, cut, read_limited, shown
@@ -26,7 +29,6 @@ _MOST_SHOWN = 3
 _LISTS = ("data.sources", "rewrites")
 _SIGNS = {"greater than or equal to": ">=", "greater than": ">", "less than": "<"}
 
-STRICT = ConfigDict(extra="forbid")
 MAX_TOML_BYTES = 16 * 1024 * 1024
 # Python 3.10 has no parser of its own; tomli is the same one.
 PARSER = "tomllib" if sys.version_info >= (3, 11) else "tomli"
@@ -56,13 +58,25 @@ Sizes = Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(diff
 FilePath = Annotated[Path, BeforeValidator(_filled_path)]
 
 
-def build(kind: type[T], table: object, where: str = "") -> T:
-    """Make settings of a table.
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def settings(kind: type[T]) -> type[T]:
+    """Make a class a frozen dataclass of pydantic that raises ConfigError for what it refuses."""
+    made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid"))(kind)
+    checked = made.__init__
 
-    Args:
-        kind: A dataclass of pydantic.
-        table: What stands in the file.
-        where: Name of the table, such as "loss.gist"; empty for a whole file.
+    @wraps(checked)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            checked(self, *args, **kwargs)
+        except ValidationError as exc:
+            raise _refused(made, exc, whole=made.__name__) from exc
+
+    made.__init__ = init
+    return made  # type: ignore[no-any-return]
+
+
+def build(kind: type[T], table: object, where: str = "") -> T:
+    """Make settings of a table; `where` is its name, such as "loss.gist", empty for a whole file.
 
     Raises:
         ConfigError: A key is unknown or missing, or a value is out of its range. The message names
@@ -71,10 +85,7 @@ def build(kind: type[T], table: object, where: str = "") -> T:
     try:
         return TypeAdapter(kind).validate_python(table)
     except ValidationError as exc:
-        found = dict.fromkeys(
-            _explained(kind, error, where) for error in exc.errors()[:_MOST_SHOWN]
-        )
-        raise ConfigError(" ".join(found)) from exc
+        raise _refused(kind, exc, where) from exc
 
 
 def unknown_keys(given: Collection[str], known: Collection[str], where: str) -> str:
@@ -89,13 +100,22 @@ def unknown_keys(given: Collection[str], known: Collection[str], where: str) -> 
     return f"{where} has {what} {named}; known are {sorted(known)}.{hint} Correct or remove it."
 
 
-def _explained(kind: Any, error: Any, where: str) -> str:
-    """An error of pydantic in the words of the file."""
+def _refused(
+    kind: Any, exc: ValidationError, where: str = "", whole: str = "The file"
+) -> ConfigError:
+    """An error of pydantic in the words of the file, or of the class where there is none."""
+    errors = exc.errors()[:_MOST_SHOWN]
+    return ConfigError(
+        " ".join(dict.fromkeys(_explained(kind, error, where, whole) for error in errors))
+    )
+
+
+def _explained(kind: Any, error: Any, where: str, root: str) -> str:
     path, value = list(error["loc"]), error["input"]
-    whole = _header(where, path)  # where the value is a table itself
+    whole = _header(where, path, root)  # where the value is a table itself
     # The number of an entry of a list belongs to the list; that of a source names the source.
     *tables, key = path[:-1] if path and isinstance(path[-1], int) else path or ("",)
-    header = _header(where, tables)
+    header = _header(where, tables, root)
     if error["type"] == "unexpected_keyword_argument":
         return unknown_keys([key], _keys(kind, tables), header)
     if error["type"] == "missing":
@@ -103,11 +123,11 @@ def _explained(kind: Any, error: Any, where: str) -> str:
     if error["type"] == "dataclass_type":
         return f"{whole} is {shown(value)}, not a table. Write {whole} on a line of its own."
     said = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error" and isinstance(value, Mapping):
-        # A check of a whole table says itself what it is about.
-        return str(said) if said.startswith("[") else f"{whole} {said}"
     if said.startswith("["):
+        # A check of a whole table says itself what it is about.
         return str(said)
+    if error["type"] == "value_error" and (isinstance(value, Mapping) or not path):
+        return f"{whole} {said}"
     for words, sign in _SIGNS.items():
         said = said.replace(words, sign)
     must = said.removeprefix("Input should be ")
@@ -115,10 +135,10 @@ def _explained(kind: Any, error: Any, where: str) -> str:
     return f"{header} {cut(str(key))}={shown(value)}{said.rstrip('.')}."
 
 
-def _header(where: str, path: Sequence[Any]) -> str:
+def _header(where: str, path: Sequence[Any], root: str) -> str:
     names = [*filter(None, [where]), *(name for name in path if isinstance(name, str))]
     if not names:
-        return "The file"
+        return root
     number = next((f" {one + 1}:" for one in path if isinstance(one, int)), "")
     table = cut(".".join(names))
     return f"[[{table}]]{number}" if table in _LISTS else f"[{table}]"

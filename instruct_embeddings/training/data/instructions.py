@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, StrictBool, StrictStr
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from instruct_embeddings._reading import cut, shown
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.tables import STRICT, Text, build, read_toml
+from instruct_embeddings.training.tables import Text, build, read_toml, settings
 
 _REWRITES = "rewrites"
 
@@ -146,7 +145,7 @@ def _wordings(values: tuple[str, ...]) -> tuple[str, ...]:
 _Wordings = Annotated[tuple[StrictStr, ...], AfterValidator(_wordings)]
 
 
-@pydantic_dataclass(frozen=True, config=STRICT)
+@settings
 class _AspectTable:
     instructions: _Wordings = ()
     answers: dict[str, Text] = field(default_factory=dict)
@@ -157,7 +156,7 @@ class _AspectTable:
             raise ValueError("lacks the key 'instructions'. Write instructions = [\"What ...?\"].")
 
 
-@pydantic_dataclass(frozen=True, config=STRICT)
+@settings
 class _Rewrite:
     instruction: Text
     instructions: _Wordings

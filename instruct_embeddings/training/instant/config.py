@@ -5,11 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic.dataclasses import dataclass
-
 from instruct_embeddings.training.settings import OptimiserConfig, RunConfig
 from instruct_embeddings.training.tables import (
-    STRICT,
     Above0,
     Fraction,
     Names,
@@ -18,13 +15,14 @@ from instruct_embeddings.training.tables import (
     Weight,
     build,
     read_toml,
+    settings,
     unknown_keys,
 )
 
 KINDS = ("labels", "relations", "constraints", "plain", "keep")
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class InstantConfig:
     """What is drawn, and what the losses weigh: `[instant]`.
 
@@ -91,7 +89,7 @@ class InstantConfig:
             )
 
 
-@dataclass(frozen=True, config=STRICT)
+@settings
 class InstantTraining:
     """The whole run.
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,14 @@ def test_the_backbone_says_how_the_encoder_finds_it() -> None:
     options = BackboneConfig(dtype="auto", attention="sdpa", cache_folder="c").options("cpu")
     assert (options.device, options.dtype, options.attn_implementation) == ("cpu", "auto", "sdpa")
     assert options.cache_folder == "c"
+
+
+def test_settings_that_are_made_directly_are_refused_alike() -> None:
+    with pytest.raises(ConfigError, match=r"^RunConfig steps=0 must be >= 1\.$"):
+        RunConfig(steps=0)
+    with pytest.raises(ConfigError, match=r"^RunConfig seed=-1 must be >= 0\.$"):
+        replace(RunConfig(), seed=-1)
+    with pytest.raises(ConfigError, match=r"RunConfig has the unknown key 'stesp'.*'steps'"):
+        RunConfig(stesp=1)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^\[loss\] views=\[\] leaves nothing"):
+        LossConfig(views=())

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.losses import iterative_refinement
-from instruct_embeddings.training.losses.refinement import FLOOR
+from instruct_embeddings.training.losses import _FLOOR, iterative_refinement
 from tests.unit.training.losses.conftest import close, gradient
 
 
@@ -29,7 +28,7 @@ LOSSES = st.lists(st.floats(0, 20, width=32), min_size=1, max_size=6)
 @given(losses=LOSSES, weight=st.floats(0, 3))
 def test_refinement_equals_a_loop(losses: list[float], weight: float) -> None:
     pairs = list(itertools.pairwise(losses))
-    changes = [math.log(max(new, FLOOR)) - math.log(max(old, FLOOR)) for old, new in pairs]
+    changes = [math.log(max(new, _FLOOR)) - math.log(max(old, _FLOOR)) for old, new in pairs]
     penalty = sum(max(change, 0) for change in changes) / max(len(pairs), 1)
     expected = sum(losses) / len(losses) + weight * penalty
     close(iterative_refinement(torch.tensor(losses), weight=weight), expected, 1e-4)
