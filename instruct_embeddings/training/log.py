@@ -55,18 +55,12 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class Window:
-    """What happened since the last event.
-
-    Attributes:
-        batches: How many there were.
-        examples: Examples in them.
-        seconds: Time they took.
-        parts: Sums of the parts of their losses, by name.
-    """
+    """What happened since the last event."""
 
     batches: int = 0
     examples: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # time they took
+    # Sums of the parts of their losses, by name.
     parts: dict[str, float] = field(default_factory=dict)
 
     def batch(self, parts: Mapping[str, float], examples: int) -> "Window":
@@ -90,15 +84,7 @@ class RunLog:
     """Appends events to `log.jsonl`."""
 
     def __init__(self, output: Path, *, resume_at: int) -> None:
-        """Open the log of a run; lines after the step that is resumed from are dropped.
-
-        Args:
-            output: Folder of the run.
-            resume_at: The step a run goes on from; 0 for a new one.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed, which the plot at the end needs.
-        """
+        """Open the log of a run; lines after the step that is resumed from are dropped."""
         require("matplotlib", extra="train")
         self._file, self._plot = output / LOG, output / PLOT
         output.mkdir(parents=True, exist_ok=True)

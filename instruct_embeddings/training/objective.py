@@ -28,22 +28,16 @@ Loss: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch is pulled to; no gradient flows into it.
+    """What a batch is pulled to; no gradient flows into it."""
 
-    Attributes:
-        answers: Number of each row's answer, shape (b,).
-        candidates: Embeddings of the answers of the rows, then of further ones, shape (n, e).
-        candidate_answers: Number of the answer of each candidate, shape (n,).
-        answer_states: The teacher's states over the answer, shape (b, e), where asked for.
-        whole: The teacher's embedding of text, instruction and answer, shape (b, e), likewise.
-        generic: The frozen generic embeddings of the texts, shape (b, e), likewise.
-    """
-
-    answers: Tensor
-    candidates: Tensor
-    candidate_answers: Tensor
+    answers: Tensor  # number of each row's answer, shape (b,)
+    candidates: Tensor  # embeddings of the answers of the rows, then of further ones, shape (n, e)
+    candidate_answers: Tensor  # number of the answer of each candidate, shape (n,)
+    # The teacher's states over the answer, shape (b, e), where asked for.
     answer_states: Tensor | None = None
+    # The teacher's embedding of text, instruction and answer, shape (b, e), likewise.
     whole: Tensor | None = None
+    # The frozen generic embeddings of the texts, shape (b, e), likewise.
     generic: Tensor | None = None
 
 

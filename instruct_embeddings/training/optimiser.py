@@ -1,14 +1,18 @@
-"""AdamW, its schedule and the seeds of steps, as every training run takes them."""
+"""Steps of the optimiser: AdamW, its schedule, seeds, gradients averaged over processes."""
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
+from instruct_embeddings._extras import require
+from instruct_embeddings.encoder.loading import choose_device
 from instruct_embeddings.training.settings import OptimiserConfig
+
+T = TypeVar("T")
 
 
 def seed_of(*numbers: int) -> int:
@@ -18,14 +22,10 @@ def seed_of(*numbers: int) -> int:
 
 
 def rate_factor(step: int, steps: int, config: OptimiserConfig) -> float:
-    """What the highest learning rate is multiplied by: above 0, at most 1.
+    """By how much of the full rate a step (from 0) learns.
 
-    It rises over the warm-up, and falls to zero at the end of the run unless it is constant.
-
-    Args:
-        step: Steps done before this one, from 0.
-        steps: Steps of the run.
-        config: Warm-up and shape.
+    It rises linearly over the warm-up, and falls to zero at the end of the run unless it is
+    constant.
     """
     warm = round(config.warmup * steps)
     if step < warm:
@@ -43,10 +43,7 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """AdamW over parameters; neither soft prompts nor biases and norms decay.
 
-    Args:
-        named: The parameters by name.
-        config: Learning rate and weight decay.
-        faster: By name, how many times as fast a parameter learns.
+    `faster` says by name how many times as fast a parameter learns.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, value in named.items():
@@ -75,3 +72,44 @@ def update(
         nn.utils.clip_grad_norm_(list(named.values()), config.clip)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+class Processes:
+    """The processes that train one model, most often one; `accelerate launch` starts several.
+
+    Each has the whole model and batches of its own; `main` is the one that writes files and
+    measures. Gradients are averaged once a step, whatever they came from: accumulated batches,
+    chunks, the projections of the objective.
+    """
+
+    def __init__(self, device: str | None) -> None:
+        """Join the others; of several GPUs each process takes its own."""
+        accelerate: Any = require("accelerate", extra="train")
+        self._state = accelerate.PartialState(cpu=device == "cpu")
+        self.count: int = self._state.num_processes
+        self.index: int = self._state.process_index
+        self.main: bool = self._state.is_main_process
+        own = device == "cpu" or self.count == 1
+        self.device = choose_device(device) if own else str(self._state.device)
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give every process the mean of the gradients of all."""
+        if self.count == 1:
+            return
+        gradients = [value.grad for value in parameters if value.grad is not None]
+        under_way = [distributed.all_reduce(one, async_op=True) for one in gradients]
+        for work, gradient in zip(under_way, gradients, strict=True):
+            work.wait()
+            gradient /= self.count
+
+    def broadcast(self, value: T) -> T:
+        """What the main process passes, in all of them."""
+        if self.count == 1:
+            return value
+        held = [value]
+        distributed.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def wait(self) -> None:
+        """Go on when all are here."""
+        self._state.wait_for_everyone()

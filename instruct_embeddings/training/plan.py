@@ -10,8 +10,8 @@ from instruct_embeddings.config import at_least
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import Group, ReadingReport, TrainingData, open_data
 from instruct_embeddings.training.log import Window
+from instruct_embeddings.training.optimiser import Processes
 from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model
-from instruct_embeddings.training.processes import Processes
 from instruct_embeddings.training.trainer import make_components, take_step
 
 _FLOAT32, _HALF = 4, 2
@@ -20,51 +20,31 @@ _ADAM_STATES = 2
 
 @dataclass(frozen=True)
 class MemoryLine:
-    """One part of the estimate.
+    """One part of the estimate."""
 
-    Attributes:
-        name: What takes the memory.
-        bytes: How much.
-        how: Where the number comes from.
-    """
-
-    name: str
+    name: str  # what takes the memory
     bytes: int
-    how: str
+    how: str  # where the number comes from
 
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """One file of a run.
-
-    Attributes:
-        name: Of the set.
-        groups: What batches of one instruction are drawn from.
-        rows: Examples to train on in all groups; a row with two labels counts in two.
-        share: Chance that a batch is drawn from it; 0 where the whole set is held out.
-        epochs: How often the run reads each of its examples, on average.
-    """
+    """One file of a run."""
 
     name: str
-    groups: tuple[Group, ...]
-    rows: int
-    share: float
-    epochs: float
+    groups: tuple[Group, ...]  # what batches of one instruction are drawn from
+    rows: int  # examples to train on in all groups; a row with two labels counts in two
+    share: float  # chance that a batch is drawn from it; 0 where the whole set is held out
+    epochs: float  # how often the run reads each of its examples, on average
 
 
 @dataclass(frozen=True)
 class DataPlan:
-    """The data of a run.
-
-    Attributes:
-        sources: The files.
-        held_out: Examples of each validation task, by name.
-        reading: Rows read and bad lines.
-    """
+    """The data of a run."""
 
     sources: tuple[SourcePlan, ...]
-    held_out: dict[str, int]
-    reading: ReadingReport
+    held_out: dict[str, int]  # examples of each validation task, by name
+    reading: ReadingReport  # rows read and bad lines
 
 
 @dataclass(frozen=True)
@@ -186,12 +166,6 @@ def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps:
     """Take the first steps of a run and forget them; no file is written.
 
     One more step goes before and is not timed: the first of a process is slow.
-
-    Raises:
-        ConfigError: Settings do not fit the model; the loss is no finite number.
-        DataError: A file changed; no text of a batch fits into its rows.
-        ModelNotFoundError, CheckpointError: The weights of a model are not in reach.
-        MissingExtraError: accelerate or peft is not installed.
     """
     processes = Processes(config.run.device)
     components = make_components(config, processes.device)

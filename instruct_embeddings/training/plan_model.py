@@ -31,23 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """How many parameters there are.
+    """How many parameters there are."""
 
-    Attributes:
-        frozen: Of the backbone, not trained.
-        embeddings: Of the matrix of token embeddings.
-        backbone: Of the backbone itself, trained.
-        lora: Of LoRA layers.
-        own: Of soft prompts and pooler.
-        teacher: Of a teacher that is not the student's own backbone.
-    """
-
-    frozen: int
-    embeddings: int
-    backbone: int
-    lora: int
-    own: int
-    teacher: int = 0
+    frozen: int  # of the backbone, not trained
+    embeddings: int  # of the matrix of token embeddings
+    backbone: int  # of the backbone itself, trained
+    lora: int  # of LoRA layers
+    own: int  # of soft prompts and pooler
+    teacher: int = 0  # of a teacher that is not the student's own backbone
 
     @property
     def trained(self) -> int:
@@ -57,34 +48,20 @@ class ParameterCounts:
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """What is known of a model before it is loaded.
+    """What is known of a model before it is loaded."""
 
-    Attributes:
-        found: Where its configuration was found.
-        counts: Its parameters.
-        half_weights: Whether frozen weights have 2 bytes each.
-        dimension: Length of an embedding.
-        activations: Bytes that are kept for the backward pass of rows of the full length; None for
-            a model that does not run on the meta device.
-        recomputed: Bytes of the layer that gradient checkpointing computes again.
-    """
-
-    found: str
+    found: str  # where its configuration was found
     counts: ParameterCounts
-    half_weights: bool
-    dimension: int
+    half_weights: bool  # whether frozen weights have 2 bytes each
+    dimension: int  # of an embedding
+    # Bytes that are kept for the backward pass of rows of the full length; None for a model that
+    # does not run on the meta device.
     activations: int | None
-    recomputed: int = 0
+    recomputed: int = 0  # bytes of the layer that gradient checkpointing computes again
 
 
 def plan_model(config: TrainingConfig) -> PlannedModel:
-    """Build the encoder without weights, count its parameters and its activations.
-
-    Raises:
-        ModelNotFoundError: Its configuration is nowhere, and the file gives none.
-        CheckpointError: It is no model that embeddings can be made of.
-        ConfigError: Settings that do not fit the model.
-    """
+    """Build the encoder without weights, count its parameters and its activations."""
     backbone = config.backbone
     name = str(backbone.start) if backbone.start else config.model.base_model
     revision = None if backbone.start else config.model.base_revision

@@ -28,21 +28,15 @@ _MULTIPLE = 8
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of one forward pass.
+    """Rows of one forward pass."""
 
-    Attributes:
-        indices: Of these rows in the batch, shape (b,).
-        batch: Text and instruction.
-        plain: The texts alone, where asked for.
-    """
-
-    indices: Tensor
-    batch: TokenBatch
-    plain: TokenBatch | None = None
+    indices: Tensor  # of these rows in the batch, shape (b,)
+    batch: TokenBatch  # text and instruction
+    plain: TokenBatch | None = None  # the texts alone, where asked for
 
 
 class RowMaker:
-    """Tokenises examples for a student or a teacher."""
+    """Tokenises examples for a student or a teacher; `limits` are tokens of a text by set."""
 
     def __init__(
         self,
@@ -53,15 +47,6 @@ class RowMaker:
         causal: bool,
         limits: Mapping[str, int] | None = None,
     ) -> None:
-        """Keep what shapes a row.
-
-        Args:
-            template: Of the encoder.
-            settings: Soft prompts, maximum row length, refinement.
-            device: Where batches go.
-            causal: Pads at the left, as generation wants it.
-            limits: Maximum text length in tokens, by set.
-        """
         self._template, self._settings, self._device = template, settings, device
         self._side: Side = "left" if causal else "right"
         # Some backbones have no positions for padding behind the longest row.
@@ -79,11 +64,8 @@ class RowMaker:
     ) -> list[Chunk]:
         """Cut a batch into forward passes of rows of similar length.
 
-        Args:
-            examples: The batch.
-            rows: Most rows of a pass.
-            tokens: Most tokens of a pass, padded to its longest row; None has no such bound.
-            plain: Make rows without instruction too.
+        A pass has at most so many rows and padded tokens; None sets no bound on the tokens. `plain`
+        makes rows without instruction too.
 
         Raises:
             InstructionError: An instruction leaves no room for a text.
@@ -103,11 +85,7 @@ class RowMaker:
         ]
 
     def instructed(self, examples: Sequence[Example]) -> list[Ids]:
-        """Token ids of text and instruction.
-
-        Raises:
-            InstructionError: An instruction leaves no room for a text.
-        """
+        """Token ids of text and instruction."""
         return [frame.row(text) for frame, text in self._framed(examples)]
 
     def generic(self, texts: Sequence[str]) -> list[Ids]:
@@ -122,17 +100,8 @@ class RowMaker:
     def answered(self, examples: Sequence[Example], most: int) -> tuple[list[Ids], list[int]]:
         """Token ids of text, instruction and answer, for a teacher that may see the answer.
 
-        Rows are no longer than others: the text is cut, so that the answer has room.
-
-        Args:
-            examples: What to read.
-            most: Most tokens of an answer.
-
-        Returns:
-            Rows, and how many tokens at the end of each are the answer's.
-
-        Raises:
-            InstructionError: An instruction leaves no room for a text.
+        Rows are no longer than others: the text is cut, so that the answer has room for `most`
+        tokens. Beside the rows stands how many tokens at the end of each are the answer's.
         """
         answers = self._template.tokenise([f" {example.answer}" for example in examples])
         rows, counts = [], []

@@ -23,31 +23,18 @@ _MAX_PROGRESS_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """How far a run is."""
 
-    Attributes:
-        digest: Of the configuration; another one cannot go on from here.
-        data: Digest of what batches are drawn from, likewise.
-        step: Steps done.
-        best: The best validation measure so far.
-        best_step: Where it was measured.
-        waited: Measurements since then.
-        seconds: Time spent so far.
-        examples: Examples seen so far.
-        dropped: Examples left out, as their instruction leaves no room for a text.
-        window: What the next line of the log counts already.
-    """
-
-    digest: str
-    data: str = ""
+    digest: str  # of the configuration; another one cannot go on from here
+    data: str = ""  # digest of what batches are drawn from, likewise
     step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    waited: int = 0
-    seconds: float = 0.0
+    best: float | None = None  # the best validation measure so far
+    best_step: int = 0  # where it was measured
+    waited: int = 0  # measurements since then
+    seconds: float = 0.0  # time spent so far
     examples: int = 0
-    dropped: int = 0
-    window: Window = field(default_factory=Window)
+    dropped: int = 0  # examples left out, as their instruction leaves no room for a text
+    window: Window = field(default_factory=Window)  # what the next line of the log counts already
 
     def __post_init__(self) -> None:
         for name in ("step", "best_step", "waited", "examples", "dropped"):
@@ -102,11 +89,6 @@ def read_progress(output: Path) -> Progress | None:
 
 def resumed(output: Path, digest: str, *, resume: bool) -> Progress:
     """Where the run in a folder is; at the start where there is none.
-
-    Args:
-        output: Folder of the run.
-        digest: Of the configuration.
-        resume: Whether to go on with what lies there.
 
     Raises:
         CheckpointError: A run lies there, and it is not to be resumed or has another configuration.

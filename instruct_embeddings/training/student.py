@@ -27,21 +27,13 @@ AGAIN = "again_"
 
 @dataclass(frozen=True)
 class Student:
-    """An encoder that is being trained.
+    """An encoder that is being trained."""
 
-    Attributes:
-        model: Backbone with its trainable layers, soft prompts, pooler.
-        source: What it was made of.
-        template: Tokenises for it.
-        device: Where it is.
-        full: The backbone itself is trained, so that a checkpoint must hold it.
-    """
-
-    model: InstEmb
-    source: ModelSource
-    template: Template
+    model: InstEmb  # backbone with its trainable layers, soft prompts, pooler
+    source: ModelSource  # what it was made of
+    template: Template  # tokenises for it
     device: str
-    full: bool
+    full: bool  # the backbone itself is trained, so that a checkpoint must hold it
 
     def save(self, folder: Path) -> Path:
         """Write a checkpoint that `InstructEncoder.from_pretrained` loads."""
@@ -60,11 +52,8 @@ def make_student(
 ) -> Student:
     """Load a backbone, or the checkpoint to continue from, and choose what is trained.
 
-    Args:
-        settings: Of the encoder; a checkpoint to continue from must have the same shapes.
-        backbone: Which layers are trained, and how the frozen ones are held.
-        device: A torch device.
-        seed: Of soft prompts, poolers and LoRA layers.
+    The seed is that of soft prompts, poolers and LoRA layers. A checkpoint to continue from must
+    have the shapes of the settings.
 
     Raises:
         ConfigError, ModelNotFoundError, CheckpointError: As for an encoder.
@@ -90,11 +79,7 @@ def make_student(
 
 
 def prepare(model: InstEmb, config: BackboneConfig) -> None:
-    """Choose what of a model is trained, and how; the model may lie on the meta device.
-
-    Raises:
-        ConfigError: The backbone has no layer of the names that LoRA layers are for.
-    """
+    """Choose what of a model is trained, and how; the model may lie on the meta device."""
     model.requires_grad_(False)
     _open_backbone(model, config)
     model.soft_prompts.requires_grad_(True)
@@ -105,24 +90,17 @@ def prepare(model: InstEmb, config: BackboneConfig) -> None:
 
 
 class Passes(nn.Module):
-    """What the losses need of one forward pass of the student."""
+    """What the losses need of one forward pass of the student.
+
+    With `again` each row is read a second time under another dropout (SimCSE).
+    """
 
     def __init__(self, model: InstEmb, *, again: bool = False) -> None:
-        """Choose what is computed.
-
-        Args:
-            model: The encoder.
-            again: Read each row a second time under another dropout (SimCSE).
-        """
         super().__init__()
         self.model, self.again = model, again
 
     def forward(self, batch: TokenBatch, plain: TokenBatch | None = None) -> dict[str, Tensor]:
-        """Read rows.
-
-        Args:
-            batch: Rows with their instruction.
-            plain: The same texts without one, where the generic space is to be kept.
+        """Read rows with their instruction, and `plain` ones where the generic space is to be kept.
 
         Returns:
             "pooled", shape (s, b, D): embeddings after each of s steps of refinement, 1 without;

@@ -25,15 +25,10 @@ _ANSWER_TOKENS = 64
 
 @dataclass(frozen=True)
 class AnswerStates:
-    """What the teacher makes of text, instruction and answer.
+    """What the teacher makes of text, instruction and answer."""
 
-    Attributes:
-        answer: Mean of the states over the tokens of the answer, shape (b, e).
-        whole: The whole row, pooled as the teacher pools a text, shape (b, e).
-    """
-
-    answer: Tensor
-    whole: Tensor
+    answer: Tensor  # mean of the states over the tokens of the answer, shape (b, e)
+    whole: Tensor  # the whole row, pooled as the teacher pools a text, shape (b, e)
 
 
 class Teacher:
@@ -59,11 +54,7 @@ class Teacher:
         return self._rows.fits(example)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Its generic embeddings, of unit length; they are remembered, as answers come back.
-
-        Returns:
-            Shape (n, e), float32.
-        """
+        """Its generic embeddings, shape (n, e), float32, of unit length; they are remembered."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
         if missing:
             self._known.update(zip(missing, self._embed(missing).unbind(), strict=True))
@@ -83,11 +74,7 @@ class Teacher:
         self._known.clear()
 
     def read(self, examples: Sequence[Example]) -> AnswerStates:
-        """Read text, instruction and answer.
-
-        Raises:
-            InstructionError: An instruction leaves no room for a text.
-        """
+        """Read text, instruction and answer; InstructionError where there is no room for a text."""
         rows, counts = self._rows.answered(examples, _ANSWER_TOKENS)
         backbone = self._model.backbone
         answer = torch.empty(len(rows), self.width, device=backbone.device)
@@ -134,9 +121,6 @@ def make_teacher(config: TrainingConfig, student: Student, rows: RowMaker) -> Te
     """The teacher that a configuration names: another model, or the start of the student.
 
     A student whose backbone stays as it is teaches itself; `rows` tokenises for the student.
-
-    Raises:
-        ModelNotFoundError, CheckpointError: The model cannot be loaded.
     """
     name = config.loss.distillation.teacher if config.loss.distillation else ""
     return _other(config, student, name) if name else make_start(config, student, rows)

@@ -22,8 +22,7 @@ from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import BatchSource, TrainingData, open_data
 from instruct_embeddings.training.log import SCORE, RunLog, TrainEvent, TrainResult, Window
-from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
-from instruct_embeddings.training.processes import Processes
+from instruct_embeddings.training.optimiser import Processes, make_optimiser, seed_of, update
 from instruct_embeddings.training.state import (
     CHECKPOINT,
     STATE,
@@ -69,28 +68,16 @@ def train(
 
 @dataclass(frozen=True)
 class Components:
-    """What a run works with.
-
-    Attributes:
-        student: What is trained.
-        step: Computes its gradients.
-        named: The parameters that are trained, by name.
-        optimiser: Of these parameters.
-    """
+    """What a run works with."""
 
     student: Student
     step: BatchStep
-    named: dict[str, nn.Parameter]
+    named: dict[str, nn.Parameter]  # the parameters that are trained
     optimiser: torch.optim.Optimizer
 
 
 def make_components(config: TrainingConfig, device: str) -> Components:
-    """Load what a run works with.
-
-    Raises:
-        ConfigError: Settings do not fit the model.
-        ModelNotFoundError, CheckpointError: A model cannot be used.
-    """
+    """Load what a run works with."""
     student = make_student(config.model, config.backbone, device=device, seed=config.run.seed)
     step = BatchStep(config, student)
     named = student.trainable() | step.own_parameters()
@@ -109,15 +96,7 @@ def take_step(
     step: int,
     window: Window,
 ) -> tuple[Window, int]:
-    """One step of the optimiser.
-
-    Returns:
-        The window with the batches of this step, and the examples that were left out.
-
-    Raises:
-        ConfigError: The loss is no finite number any more.
-        DataError: A file changed; no text of a batch fits into its rows.
-    """
+    """One step of the optimiser: the window with its batches, and the examples left out."""
     run, dropped = config.run, 0
     # Dropout of a step does not depend on the steps before.
     torch.manual_seed(seed_of(run.seed, step, processes.index))
@@ -241,11 +220,7 @@ class _Run:
 
 
 def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progress:
-    """Where the run in the output folder is.
-
-    Raises:
-        CheckpointError: Another run, or something else, lies there.
-    """
+    """Where the run in the output folder is; CheckpointError where something else lies there."""
     output = Path(config.run.output)
     if processes.main:
         recover(output, STATE, CHECKPOINT)
@@ -260,11 +235,7 @@ def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progre
 
 
 def _check_data(config: TrainingConfig, data: TrainingData, progress: Progress) -> Progress:
-    """The progress, with a digest of what batches are drawn from.
-
-    Raises:
-        DataError: A resumed run would draw others.
-    """
+    """The progress, with a digest of what batches are drawn from, which must stay the same."""
     drawn = [(g.name, g.rows, g.answers, g.probability) for g in data.groups]
     digest = hashlib.sha256(repr(drawn).encode()).hexdigest()
     if progress.data not in ("", digest):

@@ -22,21 +22,11 @@ _ROWS, _TOKENS = 64, 4096
 def validate(
     passes: Passes, rows: RowMaker, teacher: Teacher, tasks: Sequence[ValidationTask]
 ) -> dict[str, float]:
-    """Measure every task.
+    """Measure every task by its name, and "score", their mean; empty where nothing can be measured.
 
     Texts that share answers are measured by precision@k of nearest neighbours under the
     instruction, open questions by how often a text's own answer is the nearest. Rows are compared
     within their group only; a task is the mean over its rows.
-
-    Args:
-        passes: The student; put into evaluation mode while it is measured.
-        rows: Tokenises for it.
-        teacher: Embeds answers.
-        tasks: What was held out.
-
-    Returns:
-        The measure of each task by name, and "score", their mean; empty where nothing can be
-        measured.
     """
     training = passes.training
     passes.eval()
@@ -51,13 +41,8 @@ def validate(
 def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) -> float | None:
     """Fraction of the k nearest others that have a row's label, over rows whose label others have.
 
-    Args:
-        vectors: Shape (n, d), of unit length.
-        labels: Number of each row's, shape (n,).
-        k: Neighbours; only as many as there are others with the label, where it is rarer.
-
-    Returns:
-        From 0 to 1; None where no two rows have a label in common.
+    Of a label that fewer others have, only as many neighbours count. Unit vectors, shape (n, d),
+    and labels, shape (n,); None where no two rows have a label in common.
     """
     same = labels[:, None] == labels
     same.fill_diagonal_(False)
@@ -78,10 +63,8 @@ def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) ->
 def answer_accuracy(vectors: Tensor, answers: Tensor, embedded: Tensor) -> float:
     """Fraction of the rows whose own answer is the nearest of all.
 
-    Args:
-        vectors: Shape (n, d), of unit length.
-        answers: Number of each row's, shape (n,).
-        embedded: Embeddings of the answers in the order of their numbers, shape (m, d).
+    Unit vectors, shape (n, d); numbers of answers, shape (n,); embeddings of the answers in the
+    order of their numbers, shape (m, d).
     """
     nearest = (vectors @ embedded.T).argmax(1)
     return float((nearest == answers).float().mean())

@@ -26,40 +26,25 @@ _SPARE_ROWS = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples that share an instruction, but for mixed groups.
+    """Examples that share an instruction, but for mixed groups."""
 
-    Attributes:
-        examples: As many as the batch size says.
-        group: Name of the group that they were drawn from.
-        answers: Further answers of the group, which no example of the batch has.
-    """
-
-    examples: tuple[Example, ...]
-    group: str
-    answers: tuple[str, ...] = ()
+    examples: tuple[Example, ...]  # as many as the batch size says
+    group: str  # name of the group that they were drawn from
+    answers: tuple[str, ...] = ()  # further answers of the group, which no example of the batch has
 
 
 @dataclass(frozen=True)
 class GroupReader:
-    """Makes examples of the rows of one group.
-
-    Attributes:
-        name: Of the group.
-        file: Where its rows stand.
-        table: Other wordings of the instructions that rows bring.
-        max_characters: Longer texts are cut there.
-        aspect: What is asked about labelled rows; None where rows bring their instructions.
-        mixed: Whether rows bring different instructions.
-        competing: Other aspects whose answers are wrong answers here.
-    """
+    """Makes examples of the rows of one group."""
 
     name: str
-    file: SourceFile
-    table: InstructionTable
-    max_characters: int
+    file: SourceFile  # where its rows stand
+    table: InstructionTable  # other wordings of the instructions that rows bring
+    max_characters: int  # longer texts are cut there
+    # What is asked about labelled rows; None where rows bring their instructions.
     aspect: Aspect | None = None
-    mixed: bool = False
-    competing: tuple[Aspect, ...] = ()
+    mixed: bool = False  # whether rows bring different instructions
+    competing: tuple[Aspect, ...] = ()  # other aspects whose answers are wrong answers here
 
     def example(self, location: RowLocation, wording: float) -> Example:
         """The example of a row; `wording` in [0, 1) chooses among the wordings."""
@@ -97,24 +82,16 @@ class GroupReader:
 
 @dataclass(frozen=True)
 class Group:
-    """What batches of one instruction are drawn from.
+    """What batches of one instruction are drawn from."""
 
-    Attributes:
-        name: Set and aspect, "clinc150/intent"; a set and the digest of the instruction that its
-            rows bring, "natinst/1f0c4b2a"; or "natinst/mixed".
-        source: The set.
-        rows: Examples to train on.
-        answers: Different answers among them.
-        probability: How often it is drawn; the sum over all groups is 1.
-        instruction: The instruction that its rows bring; empty for labels and mixed groups.
-    """
-
+    # Set and aspect, "clinc150/intent"; a set and the digest of the instruction that its rows
+    # bring, "natinst/1f0c4b2a"; or "natinst/mixed".
     name: str
     source: str
-    rows: int
-    answers: int
-    probability: float
-    instruction: str = ""
+    rows: int  # examples to train on
+    answers: int  # different answers among them
+    probability: float  # how often it is drawn; the sum over all groups is 1
+    instruction: str = ""  # the instruction that its rows bring; empty for labels and mixed groups
 
 
 @dataclass(frozen=True)
@@ -127,15 +104,7 @@ class DrawnGroup:
 
 
 class BatchSource:
-    """Draws batches.
-
-    Args:
-        index: Rows by group and answer.
-        groups: The groups; their probabilities add up to 1.
-        batch_size: Examples in a batch.
-        extra_answers: Most further answers.
-        seed: Seed of all draws.
-    """
+    """Draws batches from groups whose probabilities add up to 1."""
 
     def __init__(
         self,
@@ -152,19 +121,12 @@ class BatchSource:
         self._lock = Lock()
 
     def batch(self, step: int, rank: int = 0) -> Batch:
-        """The batch of a step: the same whenever it is asked for.
+        """The batch of a step from 0 on: the same whenever it is asked for.
 
         The answers are drawn first: half as many as examples, or all where a group has fewer, so
         that each has several texts; all different in open groups. Then texts of each in equal
-        numbers, none twice unless the group has too few.
-
-        Args:
-            step: From 0 on.
-            rank: Of the process. All ranks draw from one group under one instruction.
-
-        Raises:
-            ConfigError: A negative step or rank.
-            DataError: A file changed, or the data was closed.
+        numbers, none twice unless the group has too few. The processes of all ranks draw from one
+        group under one instruction.
         """
         if step < 0 or rank < 0:
             raise ConfigError(f"step and rank must be integers >= 0, got {step} and {rank}")
@@ -240,16 +202,11 @@ def spread(counts: Sequence[int], total: int) -> list[int]:
 def choose(
     texts: Sequence[Sequence[int]], quotas: Sequence[int], size: int
 ) -> list[tuple[int, int]]:
-    """Choose rows of different texts.
+    """Choose `size` rows of different texts: (answer, candidate) of each.
 
-    Args:
-        texts: For each answer the texts of its candidates.
-        quotas: Rows wanted of each answer.
-        size: Rows wanted in all. What quotas leave open is filled with answers without a quota,
-            then with further candidates of the others, at last with texts that are chosen already.
-
-    Returns:
-        (answer, candidate) of at most `size` rows.
+    `texts` are those of the candidates of each answer, `quotas` the rows wanted of it. What quotas
+    leave open is filled with answers without a quota, then with further candidates of the others,
+    at last with texts that are chosen already.
     """
     seen: set[int] = set()
     chosen: list[tuple[int, int]] = []
@@ -280,22 +237,13 @@ def group_probabilities(
     temperature: float,
     max_rows: int,
 ) -> NDArray[np.float64]:
-    """Chance of each group to give a batch.
+    """Chance of each of g groups to give a batch, shape (g,).
 
     A set is drawn in proportion to its weight times its size to the power of `temperature`, and
     its chance is divided among its groups in the same way: a set of 119 instructions is not drawn
     119 times as often as one of a single instruction. Temperature 0 draws all sets of one weight
-    equally often, 1 draws all rows of one weight equally often.
-
-    Args:
-        rows: Rows of each of g groups, at least 1.
-        sources: The set of each group, as an index of `weights`.
-        weights: Weight of each set.
-        temperature: At least 0.
-        max_rows: Further rows of a group do not count.
-
-    Returns:
-        Shape (g,); the sum is 1.
+    equally often, 1 draws all rows of one weight equally often. Rows of a group beyond `max_rows`
+    do not count; `sources` are indices of `weights`.
     """
     capped = np.minimum(np.asarray(rows, dtype=np.float64), max_rows)
     owner = np.asarray(sources, dtype=np.int64)

@@ -14,21 +14,14 @@ _MESSAGES_KEPT = 10
 
 @dataclass(frozen=True)
 class Example:
-    """What a training run learns from: a text, an instruction, the answer to give.
-
-    Attributes:
-        text: What is embedded.
-        instruction: What is asked about it.
-        answer: The right answer.
-        negatives: Wrong answers given with the row.
-        group: Where it was drawn from, such as "clinc150/intent"; answers can be compared within a
-            group only.
-    """
+    """What a training run learns from: a text, an instruction, the answer to give."""
 
     text: str
-    instruction: str
+    instruction: str  # what is asked about it
     answer: str
-    negatives: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()  # wrong answers given with the row
+    # Where it was drawn from, such as "clinc150/intent"; answers can be compared within a group
+    # only.
     group: str = ""
 
 
@@ -52,11 +45,7 @@ class Row(NamedTuple):
 
 
 def parse_row(line: bytes, *, max_characters: int) -> Row:
-    """Read a line, one JSON object in UTF-8; a text is cut after `max_characters`.
-
-    Raises:
-        ValueError: The line is not a row; the message says why.
-    """
+    """Read a line, one JSON object in UTF-8; a ValueError says why it is no row."""
     data = parse_object(line)
     text = _text(data, "text")[:max_characters]
     if not text.strip():
@@ -105,17 +94,11 @@ def _labels(data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class ReadingReport:
-    """What came of reading the files.
-
-    Attributes:
-        read: Rows read.
-        skipped: Bad lines left out.
-        problems: What was wrong with the first of them, by file and line.
-    """
+    """What came of reading the files."""
 
     read: int
-    skipped: int
-    problems: tuple[str, ...] = ()
+    skipped: int  # bad lines left out
+    problems: tuple[str, ...] = ()  # what was wrong with the first of them, by file and line
 
 
 @dataclass
@@ -128,11 +111,7 @@ class ReadingLog:
     problems: list[str] = field(default_factory=list)
 
     def skip(self, problem: str) -> None:
-        """Note a bad line.
-
-        Raises:
-            DataError: Reading is strict.
-        """
+        """Note a bad line; DataError where reading is strict."""
         if self.strict:
             raise DataError(f"{problem}. Correct the line, or skip it with strict = false.")
         self.skipped += 1
@@ -145,11 +124,7 @@ class ReadingLog:
 
 
 class SourceFile:
-    """A file of rows that is read line by line, then back by byte offsets; it must not change.
-
-    Raises:
-        DataError: It cannot be opened.
-    """
+    """A file of rows that is read line by line, then back by byte offsets; it must not change."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -163,20 +138,12 @@ class SourceFile:
         self._stamp = self._state()
 
     def lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Line number (from 1), byte offset and bytes of each line that is not blank.
-
-        Raises:
-            DataError: A line is longer than 8 MiB, or the file changed meanwhile.
-        """
+        """Line number (from 1), byte offset and bytes of each line that is not blank."""
         yield from json_lines(self.path)
         self.check()
 
     def read(self, offset: int, length: int) -> bytes:
-        """The bytes of a line.
-
-        Raises:
-            DataError: The file was closed, or ends before them.
-        """
+        """The bytes of a line."""
         if self._file.closed:
             raise DataError(
                 "The training data was closed, and a batch was asked for. Draw batches inside "

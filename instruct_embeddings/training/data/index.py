@@ -12,25 +12,15 @@ _Columns: TypeAlias = Sequence[IntArray] | IntArray
 
 
 class Entry(NamedTuple):
-    """An example as it is staged; numbers are hashes where nothing else is said.
+    """An example as it is staged; numbers are hashes where nothing else is said."""
 
-    Attributes:
-        source: Number of its file.
-        own: Whether the row brings an instruction of its own.
-        key: That instruction, or the number of the aspect.
-        answer: The answer.
-        text: The text.
-        offset: Byte offset of the row in its file.
-        length: Bytes of the row.
-    """
-
-    source: int
-    own: bool
-    key: int
+    source: int  # number of its file
+    own: bool  # whether the row brings an instruction of its own
+    key: int  # that instruction, or the number of the aspect
     answer: int
     text: int
-    offset: int
-    length: int
+    offset: int  # byte offset of the row in its file
+    length: int  # bytes of the row
 
 
 class RowLocation(NamedTuple):
@@ -42,22 +32,13 @@ class RowLocation(NamedTuple):
 
 
 class IndexGroup(NamedTuple):
-    """A group as the index knows it; its answers have the numbers from `first` on.
+    """A group as the index knows it; its answers have the numbers from `first` on."""
 
-    Attributes:
-        source: Number of its file.
-        own: Whether its rows bring their instructions.
-        key: The instruction or the aspect; None where several instructions are mixed.
-        first: Number of its first answer.
-        answers: How many different answers it has.
-        rows: How many rows.
-    """
-
-    source: int
-    own: bool
-    key: int | None
-    first: int
-    answers: int
+    source: int  # number of its file
+    own: bool  # whether its rows bring their instructions
+    key: int | None  # the instruction or the aspect; None where several instructions are mixed
+    first: int  # number of its first answer
+    answers: int  # how many different answers it has
     rows: int
 
 
@@ -134,9 +115,8 @@ class ExampleIndex:
     ) -> list[tuple[RowLocation, bool]]:
         """At most `most` rows of the held-out instructions of a source, balanced over answers.
 
-        Returns:
-            Locations, and whether the row belongs to the mixed group. As many instructions as have
-            room with `group_rows` rows each; with more rows each where there is room for all.
+        As many instructions as have room with `group_rows` rows each; with more rows each where
+        there is room for all. Beside each location: whether the row belongs to the mixed group.
         """
         chosen = self._held & (self._own == 1) & (self._source == source)
         rows, kind = self._rows[:, chosen[self._part()]], self._kind()[chosen[self._part()]]

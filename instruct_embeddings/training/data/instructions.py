@@ -17,16 +17,12 @@ _REWRITES = "rewrites"
 
 @dataclass(frozen=True)
 class Aspect:
-    """How one aspect of a set is asked for and answered.
+    """How one aspect of a set is asked for and answered."""
 
-    Attributes:
-        name: Set and aspect, "clinc150/intent".
-        instructions: Wordings of one instruction; none where the aspect is left out.
-        answers: Answers of labels whose own wording would not do.
-    """
-
-    name: str
+    name: str  # set and aspect, "clinc150/intent"
+    # Wordings of one instruction; none where the aspect is left out.
     instructions: tuple[str, ...] = ()
+    # Answers of labels whose own wording would not do.
     answers: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -44,24 +40,16 @@ class Aspect:
 
 @dataclass(frozen=True)
 class InstructionTable:
-    """Instructions by set and aspect, and other wordings of rows' own instructions.
+    """Instructions by set and aspect, and other wordings of rows' own instructions."""
 
-    Attributes:
-        origin: Named in errors.
-        aspects: By name; empty instructions mean that the aspect is left out.
-        rewrites: Wordings to use instead of an instruction that stands in a row.
-    """
-
-    origin: str = ""
+    origin: str = ""  # named in errors
+    # By name; empty instructions mean that the aspect is left out.
     aspects: Mapping[str, Aspect] = field(default_factory=dict)
+    # Wordings to use instead of an instruction that stands in a row.
     rewrites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def aspect(self, source: str, name: str) -> Aspect:
-        """How an aspect of a set is asked for.
-
-        Raises:
-            ConfigError: The table does not say; the message names set, aspect and file.
-        """
+        """How an aspect of a set is asked for; ConfigError where the table does not say."""
         found = self.aspects.get(f"{source}/{name}")
         if found is None:
             table = (
@@ -75,11 +63,7 @@ class InstructionTable:
         return found
 
     def check_competing(self, source: str, names: Sequence[str]) -> None:
-        """Make sure that the aspects of a set that are said to compete are known.
-
-        Raises:
-            ConfigError: One is not; the message names set, aspect and file.
-        """
+        """Raise ConfigError unless the competing aspects of a set are known."""
         known = sorted(a.label for key, a in self.aspects.items() if key.startswith(f"{source}/"))
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(

@@ -39,35 +39,24 @@ _HASHES_KEPT = 1024
 
 @dataclass(frozen=True)
 class ValidationTask:
-    """Examples that are never trained on.
+    """Examples that are never trained on."""
 
-    Attributes:
-        name: Set and aspect, "nlupp/domain", or the set alone where rows bring instructions.
-        kind: "set": the whole set is held out; "instruction": the set is trained on, but never
-            under these instructions (and, where rows have labels, never on these texts).
-        examples: At most as many as asked for. Answers of one `group` can be compared.
-    """
-
-    name: str
+    name: str  # set and aspect, "nlupp/domain", or the set alone where rows bring instructions
+    # "set": the whole set is held out; "instruction": the set is trained on, but never under these
+    # instructions (and, where rows have labels, never on these texts).
     kind: Kind
+    # At most as many as asked for. Answers of one `group` can be compared.
     examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and is measured on; a context manager.
-
-    Attributes:
-        source: Draws the batches.
-        validation: What is held out.
-        report: How reading went.
-        groups: What batches are drawn from.
-    """
+    """What a run learns from and is measured on; a context manager."""
 
     source: BatchSource
     validation: tuple[ValidationTask, ...]
-    report: ReadingReport
-    groups: tuple[Group, ...]
+    report: ReadingReport  # how reading went
+    groups: tuple[Group, ...]  # what batches are drawn from
     _close: Callable[[], None]
 
     def close(self) -> None:
@@ -92,11 +81,6 @@ def open_data(
     """Read the files once, hold out what is measured on, and make the source of batches.
 
     Of a row its offset and some hashes are kept in memory; texts are read back when they are drawn.
-
-    Args:
-        config: Files, and how batches are drawn.
-        validation: What is held out; None holds nothing out.
-        seed: Seed of all draws and of what is held out.
 
     Raises:
         ConfigError: Instructions of an aspect are missing, or an aspect that is said to compete
@@ -305,16 +289,10 @@ def held_out_count(total: int, fraction: float) -> int:
 def held_out_wordings(
     wordings: Mapping[str, tuple[str, ...]], fraction: float, *, seed: int
 ) -> dict[str, tuple[str, ...]]:
-    """Choose wordings that are never trained on.
+    """Choose wordings that are never trained on, by aspect.
 
-    Args:
-        wordings: By aspect.
-        fraction: Of all wordings together, so that aspects of few wordings have their turn too.
-        seed: Seed of the choice.
-
-    Returns:
-        The held-out wordings of each aspect that has some. An aspect keeps at least one, and a
-        wording is held out in all aspects that have it, or in none.
+    The fraction is of all wordings together, so that aspects of few wordings have their turn too.
+    An aspect keeps at least one, and a wording is held out in all aspects that have it, or in none.
     """
     texts = sorted({text for texts in wordings.values() for text in texts})
     wanted = held_out_count(len(texts), fraction)

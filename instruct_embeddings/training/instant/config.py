@@ -91,13 +91,7 @@ class InstantConfig:
 
 @settings
 class InstantTraining:
-    """The whole run.
-
-    Attributes:
-        instant: What is drawn and weighed.
-        optimiser: AdamW and its schedule.
-        run: How long, where and how exactly.
-    """
+    """The whole run."""
 
     instant: InstantConfig
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
@@ -111,16 +105,7 @@ class InstantTraining:
 
 
 def read_config(file: Path, *, output: Path | None = None, **changes: Any) -> InstantTraining:
-    """Read a TOML file.
-
-    Args:
-        file: The file.
-        output: Folder of the run, instead of that of the file.
-        changes: Settings of `[run]` to replace, where they are not None.
-
-    Raises:
-        ConfigError: The file cannot be read, or a setting is unknown or out of its range.
-    """
+    """Read a TOML file; `output` and `changes` that are not None replace settings of `[run]`."""
     config = build(InstantTraining, read_toml(file))
     given = {name: value for name, value in changes.items() if value is not None}
     if output is not None:

@@ -76,52 +76,33 @@ class Words:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Some queries of one set.
+    """Some queries of one set."""
 
-    Attributes:
-        kind: How it was drawn; the loss weighs by it.
-        texts: b queries.
-        instructions: One for each.
-        vectors: Generic vectors of the queries, shape (b, d).
-        documents: Frozen vectors of the candidates, shape (n, d).
-        allowed: Candidates of each query, shape (b, n): not itself, nothing unjudged.
-        relevant: The right ones, shape (b, n); None where nothing is asked for.
-        keep: Whether the ranking must stay that of the generic vectors.
-        words: Vectors of the names of the labels, shape (c, d), where labels are asked for.
-        word: Label of each query, shape (b,).
-    """
-
-    kind: str
+    kind: str  # how it was drawn; the loss weighs by it
     texts: list[str]
-    instructions: list[str]
-    vectors: FloatArray
-    documents: FloatArray
-    allowed: BoolArray
+    instructions: list[str]  # one for each
+    vectors: FloatArray  # generic vectors of the queries, shape (b, d)
+    documents: FloatArray  # frozen vectors of the candidates, shape (n, d)
+    allowed: BoolArray  # candidates of each query, shape (b, n): not itself, nothing unjudged
+    # The right ones, shape (b, n); None where nothing is asked for.
     relevant: BoolArray | None = None
-    keep: bool = False
+    keep: bool = False  # whether the ranking must stay that of the generic vectors
+    # Vectors of the names of the labels, shape (c, d), where labels are asked for.
     words: FloatArray | None = None
-    word: IntArray | None = None
+    word: IntArray | None = None  # label of each query, shape (b,)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws groups.
-
-    Attributes:
-        labelled: Sets of labelled texts.
-        relations: Retrieval sets under relations.
-        plain: Retrieval sets whose queries want nothing but what any search gives.
-        words: Makes instructions.
-        kinds: Fraction of each kind of group; see `KINDS` of the configuration.
-        shares: Fraction of each retrieval set by name.
-    """
+    """Draws groups."""
 
     labelled: Sequence[LabelledSet]
-    relations: Sequence[RetrievalSet]
+    relations: Sequence[RetrievalSet]  # retrieval sets under relations
+    # Retrieval sets whose queries want nothing but what any search gives.
     plain: Sequence[RetrievalSet]
     words: Words
-    kinds: Mapping[str, float]
-    shares: Mapping[str, float]
+    kinds: Mapping[str, float]  # fraction of each kind of group; see `KINDS` of the configuration
+    shares: Mapping[str, float]  # fraction of each retrieval set by name
 
     def group(self, rng: random.Random, rows: int) -> Drawn:
         """One group of `rows` queries."""

@@ -23,17 +23,9 @@ _TOGETHER = 20
 
 
 class MoveNetwork(nn.Module):
-    """`MoveHead` in torch; see there for the formula."""
+    """`MoveHead` in torch; see there for the formula. It starts with moves along what is read."""
 
     def __init__(self, read: int, dimension: int, *, hidden: int, longest: float) -> None:
-        """Start with moves that go along with what is read.
-
-        Args:
-            read: Length e of the encoder's embeddings.
-            dimension: Length d of the vectors that are moved.
-            hidden: Width of the trust.
-            longest: Longest move.
-        """
         super().__init__()
         self.longest = longest
         self.direction = nn.Linear(read, dimension)
@@ -142,16 +134,9 @@ def folded(vectors: Tensor, moves: Tensor) -> Tensor:
 
 
 def logits(queries: Tensor, documents: Tensor, allowed: Tensor, temperature: float) -> Tensor:
-    """Cosines by the temperature; minus infinity, nearly, where a document is not allowed.
+    """Cosines of unit rows by the temperature, shapes (b, d) and (n, d) to (b, n).
 
-    Args:
-        queries: Unit rows, shape (b, d).
-        documents: Unit rows, shape (n, d).
-        allowed: bool, shape (b, n).
-        temperature: Divides the cosines.
-
-    Returns:
-        Shape (b, n).
+    Minus infinity, nearly, where a document is not allowed, bool, shape (b, n).
     """
     return (queries @ documents.T / temperature).masked_fill(~allowed, -1e9)
 
@@ -175,9 +160,7 @@ def all_relevant(scores: Tensor, relevant: Tensor) -> Tensor:
 def kept(scores: Tensor, generic: Tensor) -> Tensor:
     """Divergence of the ranking from the generic one, KL(generic || moved), shape (b, n) to (b,).
 
-    Args:
-        scores: Of the folded queries.
-        generic: Of the generic queries, at the same temperature.
+    Scores of the folded and of the generic queries, at the same temperature.
     """
     wanted = generic.softmax(1)
     apart = wanted * (generic.log_softmax(1) - scores.log_softmax(1))
@@ -185,16 +168,10 @@ def kept(scores: Tensor, generic: Tensor) -> Tensor:
 
 
 def named(moves: Tensor, words: Tensor, word: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of the label that a move points to, shape (b,).
+    """Cross entropy of the label that a move points to, shapes (b, d), (c, d) and (b,) to (b,).
 
     The names of labels, as the generic model embeds them, are what lets a move generalise to
     aspects that were never trained: what they share is taken out.
-
-    Args:
-        moves: Shape (b, d).
-        words: Generic vectors of the names, shape (c, d).
-        word: Label of each query, shape (b,).
-        temperature: Divides the cosines.
     """
     apart = functional.normalize(words - words.mean(0), dim=1)
     cosines = functional.normalize(moves, dim=1) @ apart.T

@@ -19,71 +19,44 @@ FEWEST_OF_A_LABEL = 3
 
 @dataclass(frozen=True, eq=False)
 class Aspect:
-    """One question about the texts of a set, and its answers.
+    """One question about the texts of a set, and its answers."""
 
-    Attributes:
-        labels: Label of each text, -1 where it has none, shape (n,).
-        rows: Texts with each label that at least two have.
-        words: How the labels are called, in the order of their numbers.
-        word_vectors: Their generic vectors, shape (labels, d).
-        instructions: Wordings of the question.
-    """
-
-    labels: IntArray
-    rows: dict[int, IntArray]
-    words: tuple[str, ...]
-    word_vectors: FloatArray
-    instructions: tuple[str, ...]
+    labels: IntArray  # label of each text, -1 where it has none, shape (n,)
+    rows: dict[int, IntArray]  # texts with each label that at least two have
+    words: tuple[str, ...]  # how the labels are called, in the order of their numbers
+    word_vectors: FloatArray  # their generic vectors, shape (labels, d)
+    instructions: tuple[str, ...]  # wordings of the question
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSet:
-    """Texts with labels.
-
-    Attributes:
-        name: Of its file.
-        texts: n texts.
-        vectors: Their generic vectors, shape (n, d).
-        aspects: By name.
-    """
+    """Texts with labels."""
 
     name: str
     texts: tuple[str, ...]
-    vectors: FloatArray
-    aspects: dict[str, Aspect]
+    vectors: FloatArray  # their generic vectors, shape (n, d)
+    aspects: dict[str, Aspect]  # by name
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query of a retrieval set.
-
-    Attributes:
-        text: The text.
-        vector: Row of its vector.
-        relevant: Rows of the right documents.
-        own: Row of the document with the same text, which is no answer; None where there is none.
-    """
+    """A query of a retrieval set."""
 
     text: str
-    vector: int
-    relevant: tuple[int, ...]
+    vector: int  # row of its vector
+    relevant: tuple[int, ...]  # rows of the right documents
+    # Row of the document with the same text, which is no answer; None where there is none.
     own: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalSet:
-    """Queries with the right documents.
-
-    Attributes:
-        name: Of its folder.
-        documents: Generic vectors, shape (n, d).
-        query_vectors: Generic vectors of the different query texts, shape (q, d).
-        queries: By aspect, or by the kind of query where the set is plain.
-    """
+    """Queries with the right documents."""
 
     name: str
-    documents: FloatArray
-    query_vectors: FloatArray
+    documents: FloatArray  # generic vectors, shape (n, d)
+    query_vectors: FloatArray  # generic vectors of the different query texts, shape (q, d)
+    # By aspect, or by the kind of query where the set is plain.
     queries: dict[str, tuple[Query, ...]]
 
 
@@ -92,16 +65,9 @@ def read_labelled(
 ) -> LabelledSet | None:
     """Some texts of a labelled file, each once; None where no aspect can be asked for.
 
-    Args:
-        file: JSON lines with `text` and `labels`, as `scripts/prepare_training_data.py` writes.
-        table: The table of instructions of the set: wordings and names of labels by aspect.
-        embed: Gives the vectors.
-        most: Texts at the most.
-        longest: Characters of a text at the most.
-        seed: Seed of the choice.
-
-    Raises:
-        DataError: A line cannot be read.
+    The file has JSON lines with `text` and `labels`, as `scripts/prepare_training_data.py` writes;
+    the table of instructions of the set has wordings and names of labels by aspect. At most `most`
+    texts, of fewer than `longest` characters.
     """
     labelled: dict[str, dict[str, str]] = {}
     for row in _rows(file, "text"):
@@ -129,15 +95,8 @@ def read_answered(
 ) -> list[LabelledSet]:
     """Texts whose answers under an instruction recur: those with the same answer are alike.
 
-    Args:
-        file: JSON lines with `text`, `instruction` and `answer`.
-        wordings: Ways to say each instruction.
-        embed: Gives the vectors.
-        most: Texts of an instruction at the most.
-        longest: Characters of a text at the most.
-
-    Raises:
-        DataError: A line cannot be read.
+    The file has JSON lines with `text`, `instruction` and `answer`. At most `most` texts of an
+    instruction, of fewer than `longest` characters.
     """
     by_instruction: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in _rows(file, "text", "instruction", "answer"):
@@ -160,11 +119,7 @@ def read_answered(
 
 
 def read_retrieval(folder: Path, embed: Embed) -> RetrievalSet:
-    """A folder of `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`.
-
-    Raises:
-        DataError: A file is missing or cannot be read.
-    """
+    """A folder of `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`."""
     documents = {row["id"]: row["text"] for row in _rows(folder / "corpus.jsonl", "id", "text")}
     rows_of = {name: row for row, name in enumerate(documents)}
     by_text = {text: row for row, text in enumerate(documents.values())}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.grad_cache import cached_backward
+from instruct_embeddings.training.batch_step import cached_backward
 from instruct_embeddings.training.losses import info_nce, iterative_refinement
 
 STEPS = ("steps",)

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training import processes as processes_module
+from instruct_embeddings.training import optimiser
 from instruct_embeddings.training.data.batches import Batch, BatchSource
-from instruct_embeddings.training.processes import Processes
+from instruct_embeddings.training.optimiser import Processes
 from instruct_embeddings.training.trainer import train
 from tests.models import build_model, new_folder
 from tests.training import tiny_config, write_things
@@ -57,7 +57,7 @@ def test_gradients_of_all_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
         gradient += 10
         return Done()
 
-    monkeypatch.setattr(processes_module.distributed, "all_reduce", add_the_other)
+    monkeypatch.setattr(optimiser.distributed, "all_reduce", add_the_other)
     one = Processes("cpu")
     one.count = 2
     values = [nn.Parameter(torch.ones(1)) for _ in range(2)]
