@@ -63,7 +63,8 @@ def make(client: ClientAPI) -> MakeCollection:
 @pytest.fixture(scope="session")
 def many(client: ClientAPI) -> chromadb.Collection:
     """More rows than SQL takes variables; the first number of a vector is its position."""
-    collection = client.create_collection("many", embedding_function=None)
+    # Parameters may take turns, so that this is made twice on one server.
+    collection = client.get_or_create_collection("many", embedding_function=None)
     vectors = np.zeros((MANY, 2), dtype=np.float32)
     vectors[:, 0] = np.arange(MANY)
     for start in range(0, MANY, 5000):
