@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.compat.probing import Positions, count_positions
+from instruct_embeddings.encoder.probing import Positions, count_positions
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:

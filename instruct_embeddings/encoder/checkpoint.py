@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instruct_embeddings.encoder.compat.sentence_transformers import files_of
 from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.model_cache import LoadedModel
 from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.sentence_transformers import files_of
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import (
     SETTINGS_FILE,

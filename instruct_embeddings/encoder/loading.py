@@ -13,10 +13,10 @@ from instruct_embeddings._extras import require
 from instruct_embeddings._reading import brief
 from instruct_embeddings.encoder import limits
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.compat.probing import check_reading
 from instruct_embeddings.encoder.files import read_json, require_safetensors
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.probing import check_reading
 from instruct_embeddings.encoder.source import WEIGHTS_FILE, ModelSource
 from instruct_embeddings.encoder.template import Template
 from instruct_embeddings.errors import CheckpointError, ConfigError, InstructEmbeddingsError

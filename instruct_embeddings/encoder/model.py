@@ -12,30 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.compat.layers import load_layers
-from instruct_embeddings.encoder.compat.sentence_transformers import Folder
-from instruct_embeddings.encoder.pooling import PoolInputs, make_pooler
-from instruct_embeddings.encoder.refinement import (
-    continue_cached,
-    generate,
-    pad_left,
-    refinement_pool,
-)
-from instruct_embeddings.encoder.settings import EncoderSettings
+from instruct_embeddings.encoder.pooling import PoolInputs, load_layers, make_pooler
+from instruct_embeddings.encoder.sentence_transformers import Folder
+from instruct_embeddings.encoder.settings import EncoderSettings, RefinementSettings
 from instruct_embeddings.encoder.template import TokenBatch
 
 
 class InstEmb(nn.Module):
     """Embeddings of token batches.
 
-    Attributes:
-        backbone: The transformer.
-        soft_prompts: Learned input vectors, shape (p, d), float32.
-        pooler: Makes an embedding under an instruction of hidden states.
-        settings: What a checkpoint says about all of them; never longer rows than the backbone has
-            positions.
-        folder: What the folder of the backbone says of its own embeddings.
-        layers: Those behind the pooling of the backbone's own embeddings.
+    `soft_prompts`, shape (p, d), are float32; `settings` never say longer rows than the backbone
+    has positions; `folder` and `layers`, behind the pooling, belong to the backbone's own
+    embeddings.
     """
 
     def __init__(
@@ -46,13 +34,7 @@ class InstEmb(nn.Module):
         seed: int = 0,
         folder: Folder | None = None,
     ) -> None:
-        """Put an encoder together; soft prompts and learned poolers start from a seed.
-
-        Soft prompts start as token embeddings drawn at random.
-
-        Raises:
-            CheckpointError: Layers behind the pooling do not fit.
-        """
+        """Put an encoder together; soft prompts start as token embeddings drawn by the seed."""
         super().__init__()
         self.backbone = backbone
         self.settings = settings = settings.within(backbone.positions)
@@ -97,14 +79,8 @@ class InstEmb(nn.Module):
     def forward(self, batch: TokenBatch, *, refine_steps: int = 0, prompt: int = 0) -> Tensor:
         """Embeddings under the instruction that the rows carry, not normalised.
 
-        Args:
-            batch: Rows with instruction and positions for soft prompts.
-            refine_steps: Number s of soft tokens to generate; 0 pools the input instead.
-            prompt: Number of the first positions that are not pooled.
-
-        Returns:
-            Shape (max(s, 1), b, dimension): the embedding after each step of refinement; the last
-            entry is the result.
+        With `refine_steps` s, shape (max(s, 1), b, dimension): the embedding after each step, the
+        last entry the result; 0 pools the input. The first `prompt` positions are not pooled.
         """
         if refine_steps:
             refinement = self.settings.refinement
@@ -139,12 +115,8 @@ class SharedTexts:
     """Embeddings of a batch of texts under every instruction, from one pass over the texts.
 
     The text stands in front of the instruction, so its keys and values are the same under all
-    instructions: they are computed once, extended by each instruction and cut back.
-
-    Attributes:
-        model: An encoder with a causal backbone.
-        tails: Token ids behind the text, one sequence an instruction.
-        refine_steps: Soft tokens to generate under each.
+    instructions: they are computed once, extended by each instruction and cut back. `tails` are the
+    token ids behind the text, one sequence an instruction; the backbone is causal.
     """
 
     model: InstEmb
@@ -189,6 +161,106 @@ class SharedTexts:
         last = torch.full((len(mask),), mask.shape[1] - soft_prompts - 1, device=mask.device)
         hidden = torch.cat([text, tail], dim=1)
         return self.model.pool(PoolInputs(hidden, mask, last, soft_prompts))
+
+
+def generate(
+    backbone: Backbone,
+    embeds: Tensor,
+    mask: Tensor,
+    steps: int,
+    settings: RefinementSettings,
+) -> Tensor:
+    """Generate soft tokens after rows and read their hidden states (GIRCSE, section 3).
+
+    A causal backbone keeps the keys and values of what it has read; a bidirectional one, and one
+    under gradient checkpointing, reads the whole row again at each step. Input embeddings (b, t, d)
+    with soft prompts, and their mask (b, t), to last hidden states of s generated positions,
+    (b, s, d).
+    """
+    if backbone.can_cache:
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        embeds, mask = pad_left(embeds, mask)
+        final = backbone(embeds, mask, cache=cache)[:, -1]
+        return continue_cached(backbone, cache, mask, final, steps, settings)
+    generated = []
+    for step in range(steps + 1):
+        final = _final(backbone(embeds, mask), mask)
+        if step:
+            generated.append(final)
+        if step < steps:
+            token = backbone.soft_token(final, settings.temperature)
+            embeds, mask = _append(embeds, mask, token)
+    return torch.stack(generated, dim=1)
+
+
+def continue_cached(
+    backbone: Backbone,
+    cache: object,
+    mask: Tensor,
+    final: Tensor,
+    steps: int,
+    settings: RefinementSettings,
+) -> Tensor:
+    """The same from where the cache of a causal backbone ends, which grows by `steps` positions.
+
+    `mask`, shape (b, t), has its padding at the left; `final`, shape (b, d), is the hidden state of
+    each row's final position.
+    """
+    generated = []
+    for _ in range(steps):
+        token = backbone.soft_token(final, settings.temperature)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        final = backbone(token[:, None], mask, cache=cache)[:, -1]
+        generated.append(final)
+    return torch.stack(generated, dim=1)
+
+
+def pad_left(inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate each row, ids or input embeddings and their mask, until its padding is at the left.
+
+    What is appended then follows the row without a gap, which sliding windows would count.
+    """
+    rows, steps = torch.arange(len(mask), device=mask.device)[:, None], mask.shape[1]
+    positions = torch.arange(steps, device=mask.device)
+    order = (positions + _last_real(mask)[:, None] + 1) % steps
+    return inputs[rows, order], mask[rows, order]
+
+
+def refinement_pool(generated: Tensor, how: str) -> Tensor:
+    """Embeddings after each step: the "mean" of the positions so far, or the "last" one.
+
+    Shape (b, s, d) to (s, b, d), float32; the last entry is the embedding.
+    """
+    states = generated.float().transpose(0, 1)
+    if how == "last":
+        return states
+    counts = torch.arange(1, len(states) + 1, device=states.device)
+    return states.cumsum(0) / counts[:, None, None]
+
+
+def _final(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Hidden state of the last real position of each row, shape (b, d)."""
+    return hidden[torch.arange(len(mask), device=mask.device), _last_real(mask)]
+
+
+def _last_real(mask: Tensor) -> Tensor:
+    """Index of the last real position of each row, shape (b,)."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask.bool(), positions, -1).amax(1)
+
+
+def _append(embeds: Tensor, mask: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Put one more position behind the last real one of each row.
+
+    Bidirectional models that count positions themselves need it there, not at the end.
+    """
+    rows, after = torch.arange(len(mask), device=mask.device), _last_real(mask) + 1
+    embeds = torch.cat([embeds, torch.zeros_like(embeds[:, :1])], dim=1)
+    mask = torch.cat([mask, torch.zeros_like(mask[:, :1])], dim=1)
+    embeds = embeds.index_put((rows, after), token.to(embeds.dtype))
+    return embeds, mask.index_put((rows, after), mask.new_ones(()))
 
 
 def _initial_soft_prompts(backbone: Backbone, settings: EncoderSettings, seed: int) -> Tensor:

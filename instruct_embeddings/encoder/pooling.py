@@ -1,4 +1,4 @@
-"""From hidden states to one vector a row: the maths as functions, and poolers by name.
+"""From hidden states to one vector a row: the maths as functions, poolers by name, layers behind.
 
 A row of a batch is `[padding?] [text] [instruction] [soft prompts] [padding?]` without gaps.
 Shapes: b batch, t tokens, d hidden, p soft prompts, r trainable latents. `last` is the position of
@@ -7,7 +7,7 @@ prompts included. Nothing depends on the side or the content of the padding, no 
 and half precision is widened to float32 before anything is summed. Results are not normalised.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.encoder.limits import read_tensors, shapes_of
+from instruct_embeddings.encoder.sentence_transformers import Layer, refuse
+from instruct_embeddings.errors import CheckpointError, ConfigError
 
 
 def last_token_pool(hidden: Tensor, last: Tensor) -> Tensor:
@@ -43,13 +45,8 @@ def mean_sqrt_len_pool(hidden: Tensor, mask: Tensor) -> Tensor:
 def weighted_mean_pool(hidden: Tensor, mask: Tensor, read: Tensor) -> Tensor:
     """Mean over the real positions, weighted by the position in the row (SGPT).
 
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-        read: 1 at every position that was read, shape (b, t); positions are counted over these.
-
-    Returns:
-        Shape (b, d); zeros for a row that has no real position.
+    Shapes (b, t, d), (b, t) to (b, d); zeros for a row that has no real position. Positions are
+    counted over `read`, shape (b, t), 1 at every position that was read.
     """
     real = mask.bool()
     weights = (read.bool().cumsum(1) * real).to(_wide_type(hidden))
@@ -112,18 +109,8 @@ def latent_attention_pool(
     network of two linear layers; the mean over the real tokens follows. The tokens themselves are
     added as a residual, so that with `down` at zero the result is the plain mean.
 
-    Args:
-        hidden: Shape (b, t, d).
-        mask: Shape (b, t).
-        latents: Shape (r, d).
-        up: Weights of the first layer, shape (h, d).
-        up_bias: Shape (h,).
-        down: Weights of the second layer, shape (d, h).
-        down_bias: Shape (d,).
-        heads: Attention heads; divides d.
-
-    Returns:
-        Shape (b, d).
+    Shapes: `latents` (r, d), `up` (h, d), `up_bias` (h,), `down` (d, h), `down_bias` (d,); `heads`
+    divides d. Returns (b, d).
     """
     # Padding may hold NaN, and NaN * 0 would spoil the gradient of the weights.
     tokens = _wide(_real_only(hidden, mask.bool()))
@@ -144,8 +131,7 @@ class PoolInputs:
         mask: 1 at real positions, soft prompts included, shape (b, t).
         last: Position of the final input token before the soft prompts, shape (b,).
         soft_prompts: Number p of soft prompts.
-        prompt: Number of the first positions of each row that "mean", "cls" and their like leave
-            out: those of a prompt that only the model is to read.
+        prompt: First positions of each row that "mean", "cls" and their like leave out.
     """
 
     hidden: Tensor
@@ -167,11 +153,7 @@ class PoolInputs:
 
 
 class Pooler(nn.Module):
-    """Makes one float32 vector of the hidden states of a row, whatever their type.
-
-    Attributes:
-        dimension: Length of the result.
-    """
+    """Makes one float32 vector, of length `dimension`, of the hidden states of a row."""
 
     def __init__(self, hidden_size: int) -> None:
         """Build a pooler of hidden states of a length."""
@@ -179,11 +161,7 @@ class Pooler(nn.Module):
         self.dimension = hidden_size
 
     def forward(self, inputs: PoolInputs) -> Tensor:
-        """Embeddings, shape (b, dimension).
-
-        Raises:
-            ConfigError: There are no soft prompts, and it pools them.
-        """
+        """Embeddings, shape (b, dimension)."""
         raise NotImplementedError
 
 
@@ -201,10 +179,7 @@ class PlainPooler(Pooler):
 
 
 class DualAnchorGate(Pooler):
-    """A learned mixture of the anchors, at first their average.
-
-    The parameter `gate`, shape (d,), holds logits.
-    """
+    """A learned mixture of the anchors, at first their average; `gate`, (d,), holds logits."""
 
     def __init__(self, hidden_size: int) -> None:
         """Build it with a gate of 0.5."""
@@ -278,17 +253,9 @@ _PLAIN: Mapping[str, Callable[[PoolInputs], Tensor]] = {
 def make_pooler(
     pooling: str, *, hidden_size: int, latents: int = 64, heads: int = 4, seed: int = 0
 ) -> Pooler:
-    """The pooler of a name, untrained.
+    """The untrained pooler of a name of `settings.Pooling`; ConfigError where sizes do not fit.
 
-    Args:
-        pooling: One of `settings.Pooling`.
-        hidden_size: Length d of a hidden state.
-        latents: Latents of "latent_attention".
-        heads: Its attention heads; divides `hidden_size`.
-        seed: Seed of its initial parameters.
-
-    Raises:
-        ConfigError: An unknown name, a size below 1, or heads that do not divide `hidden_size`.
+    `latents`, `heads` and `seed` are those of "latent_attention".
     """
     at_least("hidden_size", hidden_size, 1, optional=False)
     if pooling == "latent_attention":
@@ -299,6 +266,75 @@ def make_pooler(
         known = [*_PLAIN, "dual_anchor_gate", "latent_attention"]
         raise ConfigError(f"pooling={pooling!r} is not known. Use one of {known}.")
     return PlainPooler(hidden_size, pooling)
+
+
+class Normalize(nn.Module):
+    """Rows of unit length."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Shape (..., d) to the same."""
+        return functional.normalize(rows, dim=-1)
+
+
+class Dense(nn.Module):
+    """A linear layer, an activation, and what came in where asked for."""
+
+    def __init__(self, sizes: tuple[int, int], layer: Layer, *, bias: bool) -> None:
+        """Build it empty, of the lengths of what it gets and gives."""
+        super().__init__()
+        self.linear = nn.Linear(*sizes, bias=bias)
+        self.activation: nn.Module = getattr(nn, layer.activation)()
+        self.adds = layer.residual
+        if self.adds and sizes[0] != sizes[1]:
+            self.residual = nn.Linear(*sizes, bias=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Shape (..., in) to (..., out)."""
+        out: Tensor = self.activation(self.linear(rows))
+        if not self.adds:
+            return out
+        kept: Tensor = self.residual(rows) if hasattr(self, "residual") else rows
+        return out + kept
+
+
+def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
+    """Load layers in their order, from the length of what is pooled.
+
+    Raises:
+        CheckpointError: Weights are missing, damaged, no safetensors, or do not fit.
+    """
+    made: list[nn.Module] = []
+    for layer in layers:
+        made.append(_load(layer, width))
+        width = layer.width or width
+    return nn.Sequential(*made).float()
+
+
+def _load(layer: Layer, width: int) -> nn.Module:
+    if layer.kind == "normalize":
+        return Normalize()
+    file, out = layer.path / "model.safetensors", layer.width or width
+    if not file.is_file():
+        others = sorted(one.name for one in layer.path.glob("*.bin"))
+        raise CheckpointError(
+            f"The layer behind the pooling in {str(layer.path)!r} has no {file.name}, but "
+            f"{others}. Only safetensors are read: save it again with safe_serialization."
+        )
+    if layer.kind == "layer_norm":
+        if out != width:
+            refuse(layer.path, "a LayerNorm of the dimension", out, width)
+        found = read_tensors(file, {"norm.weight": (width,), "norm.bias": (width,)})
+        norm = nn.LayerNorm(width)
+        norm.load_state_dict({name.removeprefix("norm."): value for name, value in found.items()})
+        return norm
+    wanted: dict[str, tuple[int, ...]] = {"linear.weight": (out, width)}
+    if "linear.bias" in shapes_of(file):
+        wanted["linear.bias"] = (out,)
+    if layer.residual and out != width:
+        wanted["residual.weight"] = (out, width)
+    dense = Dense((width, out), layer, bias="linear.bias" in wanted)
+    dense.load_state_dict(read_tensors(file, wanted))
+    return dense
 
 
 def _rows(hidden: Tensor) -> Tensor:

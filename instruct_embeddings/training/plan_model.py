@@ -16,9 +16,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from instruct_embeddings.encoder.backbone import Backbone
-from instruct_embeddings.encoder.compat.transformers import is_causal
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.source import find_source
+from instruct_embeddings.encoder.source import find_source, is_causal
 from instruct_embeddings.encoder.template import TokenBatch
 from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig

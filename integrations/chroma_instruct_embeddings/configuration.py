@@ -23,10 +23,15 @@ _STORED = (
     "precision",
     "refine_steps",
 )
-_INSTRUCTIONS = ("query_instruction", "document_instruction")
-_KNOWN = {"model", "contents", *_INSTRUCTIONS, *_STORED}
+INSTRUCTIONS = ("query_instruction", "document_instruction")
+_KNOWN = {"model", "contents", *INSTRUCTIONS, *_STORED}
 # Stored vectors can still be compared with new ones when these change.
 _FREE = {"contents", "dtype", "max_tokens", "query_instruction"}
+
+
+def instruction_of(given: str | None) -> str | None:
+    """A checked instruction; None for generic embeddings."""
+    return None if given is None else check_instruction(given)
 
 
 def portable(options: EncoderOptions) -> EncoderOptions:
@@ -46,9 +51,13 @@ def to_config(
     options: EncoderOptions,
     query_instruction: str | None,
     document_instruction: str | None,
-    contents: Mapping[str, str],
+    contents: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Plain data from which another process makes the same embeddings: no defaults."""
+    """Plain data from which another process makes the same embeddings: no defaults.
+
+    `contents` of None are read from the folders.
+    """
+    contents = contents_of(options) if contents is None else contents
     default, given = asdict(EncoderOptions()), asdict(portable(options))
     config = {"model": given["model"]}
     config |= {name: given[name] for name in _STORED if given[name] != default[name]}
@@ -66,16 +75,15 @@ def check_config(config: Mapping[str, Any]) -> EncoderOptions:
     Raises:
         ConfigError: A setting is missing, unknown to this version, or out of its range.
     """
-    unknown, missing = set(config) - _KNOWN, {"model", *_INSTRUCTIONS} - set(config)
+    unknown, missing = set(config) - _KNOWN, {"model", *INSTRUCTIONS} - set(config)
     if unknown or missing:
         raise ConfigError(
             f"The stored configuration has unknown settings {sorted(unknown)} and lacks "
             f"{sorted(missing)}; known are {sorted(_KNOWN)}. Upgrade the package, or pass "
             "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
         )
-    for name in _INSTRUCTIONS:
-        if config[name] is not None:
-            check_instruction(config[name])
+    for name in INSTRUCTIONS:
+        instruction_of(config[name])
     chosen = {name: config[name] for name in _STORED if name in config}
     return EncoderOptions(model=config["model"], **chosen)
 

@@ -9,18 +9,11 @@ from chromadb.api.types import Space
 from chromadb.utils.embedding_functions import register_embedding_function
 from typing_extensions import Self, Unpack
 
-from chroma_instruct_embeddings.configuration import (
-    check_config,
-    check_update,
-    contents_of,
-    portable,
-    to_config,
-)
+from chroma_instruct_embeddings import configuration
 from chroma_instruct_embeddings.encoders import encoders
-from instruct_embeddings._types import UNSET, Unset, given
-from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import Embeddings as Rows
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
+from instruct_embeddings.hosts import UNSET, Unset
 from instruct_embeddings.instant import SharedEncoder, TwoSided, TwoSidedEncoder
 
 
@@ -28,25 +21,15 @@ from instruct_embeddings.instant import SharedEncoder, TwoSided, TwoSidedEncoder
 class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     """Embedding function of Chroma, with an instruction for documents and one for queries.
 
-    The collection stores the model, both instructions and all that shapes the embeddings, so that
-    it can be opened without the function. It does not store what belongs to a machine (devices,
-    batch sizes, caches, network) nor `trust_remote_code`: for these pass the function again.
+    The collection stores all that shapes the embeddings, but neither what belongs to a machine
+    (devices, batch sizes, caches) nor `trust_remote_code`: for these pass the function again.
 
-    Setup:
-        `pip install "instruct-embeddings[chroma,offline]"`
-
-    Instantiate:
+    Usage:
         ```python
         from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
-        ```
-
-    Usage:
-        Chroma compares functions by name alone; `open_collection` and `check_collection` compare
-        model and instruction too.
-
-        ```python
+        # Chroma compares functions by name alone; this compares model and instruction too.
         collection = open_collection(client, "papers", function)
         collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time
         collection.query(query_texts=["contrastive learning"])
@@ -71,20 +54,17 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         show_progress: bool = False,
         **options: Unpack[EncoderArguments],
     ) -> None:
-        self.query_instruction = _chosen(query_instruction, instruction)
-        self.document_instruction = _chosen(document_instruction, instruction)
+        query = instruction if query_instruction is UNSET else query_instruction
+        documents = instruction if document_instruction is UNSET else document_instruction
+        self.query_instruction = configuration.instruction_of(query)
+        self.document_instruction = configuration.instruction_of(documents)
         self.show_progress = show_progress
         self._options = EncoderOptions(model=None if model is None else str(model), **options)
         self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(self._options))
-        # Of a function that Chroma made: what the collection says its folders hold.
-        self._contents: dict[str, str] | None = None
+        self._contents: dict[str, str] | None = None  # stored with the collection
 
     def __call__(self, input: Documents) -> Embeddings:
-        """Embed documents: n float32 rows; whole numbers of "int8", 1 and -1 of "binary".
-
-        Raises:
-            TypeError: `input` is a bare string, or holds something that is not a string.
-        """
+        """Embed documents: n float32 rows; integers of "int8", 1 and -1 of "binary"."""
         return self._rows(self._encode_documents(input))
 
     def embed_query(self, input: Documents) -> Embeddings:
@@ -94,9 +74,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     @property
     def encoder(self) -> TwoSidedEncoder:
         """The encoder behind; a closed function has none (ClosedEncoderError)."""
-        if self._own is not None:
-            return self._own.encoder
-        return encoders.get(self._options, self.get_config())
+        return self._own.encoder if self._own else encoders.get(self._options, self.get_config())
 
     def close(self) -> None:
         """Give the memory back, unless others use the same model; then refuse to work.
@@ -105,7 +83,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         """
         if self._own is not None:
             self._own.close()
-        encoders.close(portable(self._options))
+        encoders.close(configuration.portable(self._options))
 
     @staticmethod
     def name() -> str:
@@ -114,35 +92,28 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> "InstructEmbeddingFunction":
-        """The function that a collection stored; called by Chroma, often.
-
-        Such functions share an encoder for each model, which stays loaded until `close()` of one.
-        """
-        options = check_config(config)
-        built = InstructEmbeddingFunction(
-            query_instruction=config["query_instruction"],
-            document_instruction=config["document_instruction"],
-        )
-        built._options, built._own = portable(options), None
+        """The function that a collection stored; those of one model share an encoder."""
+        options = configuration.check_config(config)
+        instructions = {name: config[name] for name in configuration.INSTRUCTIONS}
+        built = InstructEmbeddingFunction(**instructions)
+        built._options, built._own = configuration.portable(options), None
         built._contents = dict(config.get("contents") or {})
         return built
 
     def get_config(self) -> dict[str, Any]:
         """What a collection stores: plain data that names the model and all that shapes vectors."""
-        contents = contents_of(self._options) if self._contents is None else self._contents
-        instructions = (self.query_instruction, self.document_instruction)
-        return to_config(self._options, *instructions, contents)
+        return self._config(self._contents)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
         """Refuse a configuration with missing, unknown or wrong settings (ConfigError)."""
-        check_config(config)
+        configuration.check_config(config)
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
         """Refuse an update under which vectors cannot be compared (CollectionMismatchError)."""
-        check_update(old_config, new_config)
+        configuration.check_update(old_config, new_config)
 
     def default_space(self) -> Space:
         """Cosine."""
@@ -157,23 +128,21 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         return False
 
     def __repr__(self) -> str:
-        instructions = (self.query_instruction, self.document_instruction)
-        model, *settings = to_config(self._options, *instructions, {}).items()
+        model, *settings = self._config({}).items()
         listed = [repr(model[1]), *(f"{name}={value!r}" for name, value in settings)]
         return f"{type(self).__name__}({', '.join(listed)})"
 
+    def _config(self, contents: dict[str, str] | None) -> dict[str, Any]:
+        instructions = (self.query_instruction, self.document_instruction)
+        return configuration.to_config(self._options, *instructions, contents)
+
     def _under(self, query: str | None, documents: str | None) -> Self:
         twin = copy.copy(self)
-        twin.query_instruction = _chosen(query, None)
-        twin.document_instruction = _chosen(documents, None)
+        twin.query_instruction = configuration.instruction_of(query)
+        twin.document_instruction = configuration.instruction_of(documents)
         if self._own is not None:
             twin._own = self._own.for_copy(SharedEncoder(TwoSidedEncoder(self._options)))
         return twin
 
     def _rows(self, encoded: Rows) -> Embeddings:
         return cast(Embeddings, list(self.encoder.floats(encoded)))
-
-
-def _chosen(own: str | Unset | None, common: str | None) -> str | None:
-    chosen = given(own, common)
-    return None if chosen is None else check_instruction(chosen)

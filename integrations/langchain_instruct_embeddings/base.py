@@ -1,5 +1,8 @@
-"""How LangChain searches: fields that a call may override, and the calls."""
+"""How LangChain searches: fields that a call may override, the calls, and hits as documents."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -14,6 +17,7 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables.config import RunnableConfig
 from pydantic import AfterValidator, ConfigDict, Field
 
+from instruct_embeddings import Hit
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
     UNSET,
@@ -21,11 +25,14 @@ from instruct_embeddings.hosts import (
     SearchOptions,
     check_default,
     check_query,
+    warn,
 )
-from langchain_instruct_embeddings.documents import collected_scores, to_documents
 
 # Fields that are options of a search by the same name.
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
+_LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
+
+_scores: ContextVar[list[float] | None] = ContextVar("scores", default=None)
 
 
 class DocumentRetriever(HostRetriever, BaseRetriever):
@@ -50,17 +57,7 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
     def invoke_with_scores(
         self, input: str, config: RunnableConfig | None = None, **arguments: Any
     ) -> list[tuple[Document, float]]:
-        """`invoke` with the score of each document beside it, as vector stores give it.
-
-        Args:
-            input: The query.
-            config: Callbacks, tags, metadata of the run.
-            arguments: Those of a call, such as `instruction` and `k`.
-
-        Returns:
-            Documents, best first, each with a similarity in [-1, 1] where higher is closer: the
-            adapted cosine, or the generic similarity in a search without an instruction.
-        """
+        """`invoke` with scores in [-1, 1]: the adapted cosine, or generic without instruction."""
         with collected_scores() as scores:
             documents = self.invoke(input, config, **arguments)
         return list(zip(documents, scores, strict=True))
@@ -110,3 +107,42 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         params["ls_vector_store_provider"] = type(self.vectorstore).__name__
         params["ls_embedding_provider"] = type(self._embeddings).__name__
         return params
+
+
+def to_documents(hits: Sequence[Hit], score_key: str | None) -> list[Document]:
+    """Documents in the order of the hits, as they are stored; rows without a text are left out.
+
+    Scores are no part of them, except under `score_key`: LangChain takes two documents for the same
+    where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
+    """
+    shown = [hit for hit in hits if hit.text is not None]
+    if (scores := _scores.get()) is not None:
+        scores[:] = [float(hit.score) for hit in shown]
+    return [_to_document(hit, score_key) for hit in shown]
+
+
+@contextmanager
+def collected_scores() -> Iterator[list[float]]:
+    """The scores of the documents that a search within makes, in their order."""
+    found: list[float] = []
+    token = _scores.set(found)
+    try:
+        yield found
+    finally:
+        _scores.reset(token)
+
+
+def _to_document(hit: Hit, score_key: str | None) -> Document:
+    # What LlamaIndex stores to rebuild its nodes is of no use here.
+    hidden = _LLAMA_INDEX_KEYS if "_node_content" in hit.metadata else ()
+    metadata = {key: value for key, value in hit.metadata.items() if key not in hidden}
+    if score_key is not None:
+        if score_key in metadata:
+            warn(
+                f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
+                "replaces it in the returned document. Pass another score_key, or score_key=None."
+            )
+        metadata[score_key] = float(hit.score)
+        if hit.reused:
+            metadata["reused_instruction"] = ", ".join(hit.reused)
+    return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)

@@ -10,9 +10,8 @@ from instruct_embeddings._extras import lazy_exports
 
 if TYPE_CHECKING:
     from llama_index_instruct_embeddings.bridged import BridgedEmbedding
-    from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
     from llama_index_instruct_embeddings.embedding import InstructEmbedding
-    from llama_index_instruct_embeddings.filters import to_where
+    from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
     from llama_index_instruct_embeddings.retriever import InstructionTransformRetriever
 
 __all__ = [
@@ -30,9 +29,9 @@ __getattr__, __dir__ = lazy_exports(
     {
         "BridgedEmbedding": "bridged",
         "InstructEmbedding": "embedding",
-        "InstructionQueryBundle": ("bundle", _CHROMA),
+        "InstructionQueryBundle": ("query", _CHROMA),
         "InstructionTransformRetriever": ("retriever", _CHROMA),
-        "to_where": ("filters", _CHROMA),
+        "to_where": ("query", _CHROMA),
     },
     needs=["llama_index.core"],
     extra="llama-index",

@@ -19,10 +19,8 @@ from instruct_embeddings.hosts import (
     check_default,
     check_query,
 )
-from llama_index_instruct_embeddings.bundle import InstructionQueryBundle
-from llama_index_instruct_embeddings.filters import to_where
-from llama_index_instruct_embeddings.nodes import to_nodes
-from llama_index_instruct_embeddings.source import Source
+from llama_index_instruct_embeddings.index import Source, to_nodes
+from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
 
 
 class NodeRetriever(HostRetriever, BaseRetriever):

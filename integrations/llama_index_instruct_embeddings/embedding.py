@@ -18,8 +18,8 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     """Embeddings under an instruction, with any Hugging Face backbone.
 
     An instruction is a plain sentence that says in what respect texts should be similar. Without
-    one, embeddings are those of the backbone itself. Arguments cannot be changed later, as vectors
-    of before and after would not belong together; `with_instruction` makes a copy.
+    one, embeddings are those of the backbone itself. Arguments cannot be changed later;
+    `with_instruction` makes a copy.
 
     Setup:
         `pip install "instruct-embeddings[llama-index,offline]"`
@@ -27,12 +27,10 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     Key init args:
         model_name: Hub id, folder of a Hugging Face model or of a saved encoder. By default
             instruct-minilm-l6-v1, which comes with this package.
-        query_instruction, document_instruction: Sentences; `None` is the generic embedding. Neither
-            stands in for the other. With one for queries alone, the default model moves the generic
-            vector of the query among those of the documents.
+        query_instruction, document_instruction: Sentences; `None` is the generic embedding. With
+            one for queries alone, the default model moves the generic vector of the query.
         show_progress: A bar on stderr for documents, never for a query.
-        embed_batch_size: Texts that LlamaIndex passes on at once, by default its upper limit;
-            memory is limited by `batch_tokens` and `batch_size`.
+        embed_batch_size: Texts of one call of LlamaIndex; `batch_tokens` limits memory.
         embeddings_cache: Key-value store, in which models, instructions and roles are kept apart.
         device, dtype, truncate_dim, precision and so on: All of
             `instruct_embeddings.encoder.EncoderOptions`. "int8" gives whole numbers, "binary" 1.0
@@ -56,8 +54,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         by_tone = Settings.embed_model.with_instruction("How does the customer sound?")
         ```
 
-        Weights are loaded at the first use and shared in the process; nothing blocks an event loop.
-        A pickle loads them again. `close()` frees the memory.
+        Weights are loaded at the first use and shared; `close()` frees the memory.
     """
 
     _shared: SharedEncoder = PrivateAttr()
@@ -73,7 +70,7 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         return "InstructEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
-        """What events tell about this instance."""
+        """What LlamaIndex's events say of this instance."""
         names = ("model_name", "embed_batch_size", "query_instruction", "document_instruction")
         return {"class_name": self.class_name()} | {name: getattr(self, name) for name in names}
 
@@ -81,15 +78,14 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Vector]:
         """As LlamaIndex's; a bare string is an error and not a list of letters."""
-        texts = check_texts(texts)
-        return super().get_text_embedding_batch(texts, show_progress, **kwargs)
+        return super().get_text_embedding_batch(check_texts(texts), show_progress, **kwargs)
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Vector]:
         """As `get_text_embedding_batch`, without blocking the event loop."""
-        texts = check_texts(texts)
-        return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        found = super().aget_text_embedding_batch(check_texts(texts), show_progress, **kwargs)
+        return await found
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other arguments, checked as at construction, and a `close()` of its own.

@@ -14,8 +14,8 @@ from instruct_embeddings import FitConfig, InstructRetriever, Questions, Transfo
 from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, check_shared, open_engine
 from instruct_embeddings.protocols import Guide, InstantMover
 from llama_index_instruct_embeddings.base import NodeRetriever
-from llama_index_instruct_embeddings.filters import to_where
-from llama_index_instruct_embeddings.source import find_source
+from llama_index_instruct_embeddings.index import find_source
+from llama_index_instruct_embeddings.query import to_where
 
 
 class InstructionTransformRetriever(NodeRetriever):

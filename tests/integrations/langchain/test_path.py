@@ -8,7 +8,6 @@ from tests.integrations.tickets import KIND
 
 # What makes documents of hits, and stands in for a model.
 NOT_OF_THE_SEARCH = {
-    "integrations/langchain_instruct_embeddings/documents.py",
     "instruct_embeddings/testing.py",
 }
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.backbone import Backbone
+from instruct_embeddings.encoder.model import generate, pad_left, refinement_pool
 from instruct_embeddings.encoder.options import Side
-from instruct_embeddings.encoder.refinement import generate, pad_left, refinement_pool
 from instruct_embeddings.encoder.settings import RefinementSettings
 from instruct_embeddings.errors import ConfigError
 from tests.models import INSTRUCTION

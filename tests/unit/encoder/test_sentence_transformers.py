@@ -12,7 +12,7 @@ import torch
 from transformers import BertTokenizerFast
 
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder.compat.sentence_transformers import Folder, read_folder
+from instruct_embeddings.encoder.sentence_transformers import Folder, read_folder
 from instruct_embeddings.errors import CheckpointError, TruncationWarning
 from tests.models import SPECIAL, WORDS, tiny
 

@@ -1,7 +1,10 @@
-"""LlamaIndex metadata filters as a Chroma `where`."""
+"""What a query carries beside its text: arguments of its own, and filters on metadata."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
+from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     FilterOperator,
@@ -10,6 +13,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.hosts import UNSET, Unset
 
 _SINGLE = {
     FilterOperator.EQ: "$eq",
@@ -26,20 +30,62 @@ _EXPANDED = {FilterOperator.ANY: "$or", FilterOperator.ALL: "$and"}
 _CONDITIONS = {FilterCondition.AND: "$and", FilterCondition.OR: "$or"}
 
 
+@dataclass
+class InstructionQueryBundle(QueryBundle):
+    """Query with arguments of its own, for one call of `InstructionTransformRetriever`.
+
+    It can be passed wherever LlamaIndex takes a query. Query transforms such as HyDE make plain
+    bundles and so lose the arguments; use `InstructionTransformRetriever.with_instruction` there.
+
+    Usage:
+        ```python
+        from llama_index_instruct_embeddings import InstructionQueryBundle
+
+        engine.query(InstructionQueryBundle("image viewer", instruction="What is it for?"))
+        ```
+
+        Where several users ask one retriever, each with what they may see:
+
+        ```python
+        from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
+
+        own = MetadataFilters(filters=[MetadataFilter(key="team", value="support")])
+        asked = InstructionQueryBundle("image viewer", filters=own, similarity_top_k=3)
+        ```
+
+    Attributes that are left out are those of the retriever.
+
+    Attributes:
+        instruction: The plain sentence to search under, or several with weights; `None` asks for
+            the generic search.
+        filters: Metadata filters, in place of the retriever's; `None` lifts them.
+        similarity_top_k: Number of nodes wanted.
+        where_document: Chroma's filter on texts; `None` lifts the retriever's.
+        blend: Weight of the adapted score, from 0 (generic) to 1 (adapted).
+        prefetch: Candidates that are rescored; `None` chooses.
+        similarity_cutoff: Least score of a node; `None` shows all.
+        mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone).
+    """
+
+    instruction: str | Mapping[str, float] | Unset | None = UNSET
+    filters: MetadataFilters | Unset | None = UNSET
+    similarity_top_k: int | Unset = UNSET
+    where_document: dict[str, Any] | Unset | None = UNSET
+    blend: float | Unset = UNSET
+    prefetch: int | Unset | None = UNSET
+    similarity_cutoff: float | Unset | None = UNSET
+    mmr_threshold: float | Unset | None = UNSET
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that it carries, by name."""
+        own = {one.name for one in fields(self)} - {one.name for one in fields(QueryBundle)}
+        return {name: getattr(self, name) for name in own}
+
+
 def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
-    """Translate metadata filters.
+    """Metadata filters, nested to any depth, as a Chroma `where`; `None` where nothing is filtered.
 
-    `any` and `all` look for values in a metadata list, as `contains` does.
-
-    Args:
-        filters: Filters, nested to any depth under `and` and `or`.
-
-    Returns:
-        A Chroma `where`; `None` where nothing is filtered.
-
-    Raises:
-        ConfigError: An operator, a condition or a value that Chroma cannot express; or something
-            else than filters.
+    `any` and `all` look for values in a list, as `contains`; others are a `ConfigError`.
     """
     if filters is None:
         return None
