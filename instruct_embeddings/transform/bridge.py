@@ -16,23 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._printable import printed
-from instruct_embeddings._reading import brief, read_plain
+from instruct_embeddings._reading import read_plain
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings._version import __version__
-from instruct_embeddings.errors import (
-    ArtefactError,
-    CollectionMismatchError,
-    ConfigError,
-    InvalidVectorsError,
-)
-from instruct_embeddings.transform.files import (
-    MALFORMED,
-    check_tensors,
-    describe,
-    pack,
-    read_limited,
-    write_whole,
-)
+from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InvalidVectorsError
+from instruct_embeddings.transform.files import describe, pack, read_limited, unpack, write_whole
 from instruct_embeddings.transform.quality import (
     choose,
     depth,
@@ -230,28 +218,17 @@ def to_bytes(bridge: QueryBridge) -> bytes:
 
 def from_bytes(data: bytes) -> QueryBridge:
     """The reverse of `to_bytes`; an `ArtefactError` for bytes that are no bridge of ours."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     about = describe(data, _HEADER, (FORMAT_VERSION,), what="query bridge", remedy=_REMEDY)
-    try:
-        tensors = load(data)
-        bridge = QueryBridge(
-            weights=tensors["weights"],
-            bias=tensors["bias"],
-            report=read_plain(BridgeReport, about["report"]),
-            old_model=read_plain(str, about["old_model"]),
-            new_model=read_plain(str, about["new_model"]),
-        )
-        check_tensors(tensors)
-        weights, bias = bridge.weights, bridge.bias
+
+    def build(tensors: Mapping[str, FloatArray]) -> QueryBridge:
+        weights, bias = tensors["weights"], tensors["bias"]
         if weights.ndim != 2 or bias.shape != weights.shape[:1] or not weights.size:
             raise ValueError(f"shapes {weights.shape} and {bias.shape} do not fit together")
-    except (SafetensorError, *MALFORMED) as exc:
-        raise ArtefactError(
-            f"The bridge is damaged or incomplete ({brief(exc)}). Fit it again with fit_bridge()."
-        ) from exc
-    return bridge
+        report = read_plain(BridgeReport, about["report"])
+        names = [read_plain(str, about[name]) for name in ("old_model", "new_model")]
+        return QueryBridge(weights, bias, report, *names)
+
+    return unpack(data, build, what="bridge", remedy=_REMEDY)
 
 
 def fit_bridge(

@@ -7,9 +7,9 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from instruct_embeddings import _reading
 from instruct_embeddings._reading import brief, parse_json, safetensors_header
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
-from instruct_embeddings.errors import ArtefactError
+from instruct_embeddings.errors import ArtefactError, InstructEmbeddingsError
+
+T = TypeVar("T")
 
 MAX_BYTES = 256 * 1024 * 1024
 # Of any axis of a map: small files with longer ones would ask for large arrays at every search.
@@ -66,7 +68,23 @@ def describe(
     return dict(about)
 
 
-def check_tensors(tensors: Mapping[str, FloatArray]) -> None:
+def unpack(
+    data: bytes, build: Callable[[Mapping[str, FloatArray]], T], *, what: str, remedy: str
+) -> T:
+    """What is built of the arrays of an artefact; an `ArtefactError` if they do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(data)
+        _check_tensors(tensors)
+        return build(tensors)
+    except (SafetensorError, InstructEmbeddingsError, *MALFORMED) as exc:
+        problem = f"The {what} is damaged or incomplete ({brief(exc)}). {remedy}"
+        raise ArtefactError(problem) from exc
+
+
+def _check_tensors(tensors: Mapping[str, FloatArray]) -> None:
     """A `ValueError` for arrays that are not float32, not finite, or too large."""
     for array in tensors.values():
         if array.dtype != np.float32:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ from instruct_embeddings._reading import brief, read_plain
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._version import __version__
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.errors import ArtefactError, ConfigError, InstructEmbeddingsError
+from instruct_embeddings.errors import ArtefactError, ConfigError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.transform.files import (
     LONGEST_AXIS,
     MALFORMED,
     check_number,
-    check_tensors,
     describe,
     pack,
     read_limited,
+    unpack,
     write_whole,
 )
 from instruct_embeddings.transform.report import FitReport
@@ -214,20 +215,9 @@ def to_bytes(transform: InstructionTransform) -> bytes:
 
 def from_bytes(data: bytes) -> InstructionTransform:
     """The reverse of `to_bytes`; an `ArtefactError` for bytes that are no transform of ours."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     about = read_description(data)
-    try:
-        tensors = load(data)
-        transform = _build(about, tensors)
-        check_tensors(tensors)
-        _check(transform)
-    except (SafetensorError, InstructEmbeddingsError, *MALFORMED) as exc:
-        raise ArtefactError(
-            f"The artefact is damaged or incomplete ({brief(exc)}). {_REMEDY}"
-        ) from exc
-    return transform
+    build = partial(_build, about, _summarise(about))
+    return unpack(data, build, what="artefact", remedy=_REMEDY)
 
 
 def read_description(data: bytes) -> dict[str, Any]:
@@ -251,7 +241,9 @@ def _summarise(about: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> InstructionTransform:
+def _build(
+    about: Mapping[str, Any], summary: Mapping[str, Any], tensors: Mapping[str, FloatArray]
+) -> InstructionTransform:
     correction = classifier = None
     if any(name.startswith("correction.") for name in tensors):
         correction = Correction(**{name: tensors[f"correction.{name}"] for name in _CORRECTION})
@@ -261,8 +253,8 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
         (tensors[f"space.{index}.weights"], tensors[f"space.{index}.bias"])
         for index in range(read_plain(int, about["space"]["layers"]))
     )
-    return InstructionTransform(
-        **_summarise(about),
+    transform = InstructionTransform(
+        **summary,
         query=QueryTransform(
             residual=read_plain(float, about["query"]["residual"]),
             gates=tensors["query.gates"],
@@ -278,6 +270,8 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, FloatArray]) -> Instr
         norms=read_plain(Norms, about["norms"]),
         config=FitConfig.from_dict(about["config"]),
     )
+    _check(transform)
+    return transform
 
 
 def _check(transform: InstructionTransform) -> None:
