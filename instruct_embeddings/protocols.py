@@ -207,15 +207,7 @@ class EncodingGuide(Guide, Protocol):
     """
 
     def judge_grid(self, instructions: Sequence[str], sample: Rows) -> list[Targets]:
-        """Targets of the rows under each instruction.
-
-        Args:
-            instructions: What to judge under.
-            sample: Rows with vectors, texts and metadata.
-
-        Raises:
-            GuideError: Nothing can be learned; the message says why and what to do.
-        """
+        """Targets of the rows under each instruction; see `judge`."""
         ...
 
 
@@ -230,16 +222,10 @@ class CollectionMoves(Protocol):
         *,
         centred: bool = False,
     ) -> FloatArray:
-        """What an instruction adds to query vectors, nothing fitted for it.
+        """What an instruction adds to generic unit vectors of n queries, (n, d) to (n, d).
 
-        Args:
-            queries: Texts of n queries.
-            instruction: A plain sentence.
-            vectors: Their generic unit vectors, from the model of the collection, shape (n, d).
-            centred: Take out what it adds to a text that says nothing.
-
-        Returns:
-            Shape (n, d); folded queries are the unit rows of `vectors + moves`.
+        Folded queries are the unit rows of `vectors + moves`. `centred` takes out what is added to
+        a text that says nothing.
         """
         ...
 
@@ -265,10 +251,7 @@ class InstantMover(Protocol):
         ...
 
     def for_collection(self, sample: Callable[[int], Rows]) -> CollectionMoves:
-        """Moves in the space of a collection.
-
-        Args:
-            sample: Reads about so many rows of the collection, with vectors and texts.
+        """Moves in the space of a collection, of which `sample` reads about so many rows.
 
         Raises:
             GuideError: The space cannot be reached from the rows that are there.

@@ -121,9 +121,13 @@ class ChatClient:
             if self._cache is not None:
                 self._cache.prepare()
             self._run(missing, batch, arrived)
+        refused = [answer.problem for answer in answers.values() if answer.refused]
         # A model that answered before may decline all of a small step.
-        if answers and not self._caller.answered:
-            _raise_if_all_refused(self.model.name, list(answers.values()))
+        if refused and len(refused) == len(answers) and not self._caller.answered:
+            raise GuideError(
+                f"The model {self.model.name} answered none of {len(refused):,} prompts; of the "
+                f"first it said: {refused[0]}. Try it on one prompt by hand."
+            )
         self.calls += sum(answer.calls for answer in answers.values())
         self.cached += sum(answer.cached for answer in answers.values())
         return [answers[answer_key(self.model.name, prompt)] for prompt in prompts]
@@ -242,11 +246,3 @@ def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
         f"What is wrong with it: {problem}\nAnswer again, in the form that was asked for and with "
         "nothing else.",
     )
-
-
-def _raise_if_all_refused(model: str, answers: Sequence[Answer[T]]) -> None:
-    if all(answer.refused for answer in answers):
-        raise GuideError(
-            f"The model {model} answered none of {len(answers):,} prompts; of the first it said: "
-            f"{answers[0].problem}. Try it on one prompt by hand."
-        )

@@ -79,10 +79,7 @@ class ReplyError(ValueError):
 
 
 def without_thoughts(reply: str) -> str:
-    """A reply from the end of the model's thoughts on; all of it where it shows none.
-
-    Thoughts that begin within what is left are marked by `OPENING`.
-    """
+    """A reply from the end of the model's thoughts on; all of it where it shows none."""
     closed = [mark.end() for mark in CLOSING.finditer(reply)]
     for begin, end in _IN_WORDS:
         if begin.match(reply):

@@ -148,7 +148,7 @@ def make_key(texts: Sequence[str], seed: int) -> str:
 
 
 def quote(texts: Sequence[str], key: str) -> str:
-    """Numbered texts that went through `clean`, each between marks that carry the key."""
+    """Numbered, cleaned texts, each between marks that carry the key."""
     return "\n".join(
         quote_block(f"text {number}", text, key) for number, text in enumerate(texts, start=1)
     )
@@ -215,7 +215,14 @@ def read_merged(count: int) -> Callable[[str], list[Candidate]]:
 
     def read(entries: Sequence[Any]) -> list[Candidate]:
         found = _candidates(entries, MERGED_CATEGORIES)
-        _check_each_once([n for entry in entries for n in _numbers(entry, count)], count)
+        numbers = Counter(n for entry in entries for n in _numbers(entry, count))
+        twice = sorted(number for number, times in numbers.items() if times > 1)
+        missing = sorted(set(range(1, count + 1)) - set(numbers))
+        if twice or missing:
+            raise ReplyError(
+                f"Each number goes to exactly one category: missing {missing[:10]}, twice "
+                f"{twice[:10]}."
+            )
         if len({one.name.casefold() for one in found}) < len(found):
             raise ReplyError("Two categories have the same name. Merge them or rename one.")
         return _without_leftovers(found)
@@ -272,15 +279,6 @@ def _numbers(entry: Mapping[str, Any], count: int) -> list[int]:
     if not numbers or not good:
         raise ReplyError(f'"numbers" has to be a list of numbers from 1 to {count}.')
     return list(numbers)
-
-
-def _check_each_once(numbers: Sequence[int], count: int) -> None:
-    twice = sorted(number for number, times in Counter(numbers).items() if times > 1)
-    missing = sorted(set(range(1, count + 1)) - set(numbers))
-    if twice or missing:
-        raise ReplyError(
-            f"Each number goes to exactly one category: missing {missing[:10]}, twice {twice[:10]}."
-        )
 
 
 def _is_number(value: Any, low: int, high: int) -> bool:

@@ -205,8 +205,7 @@ def split(texts: Sequence[str], size: int) -> list[Sequence[str]]:
 def cluster_count(rows: int) -> int:
     """Clusters for a number of summaries: the square root, from 2 to 30.
 
-    More than there are categories: duplicates are merged, and a category that is in one cluster
-    with a larger one may be overlooked.
+    More than there are categories: one in a cluster with a larger one may be overlooked.
     """
     return max(2, min(_MOST_CLUSTERS, round(math.sqrt(rows))))
 
