@@ -1,8 +1,9 @@
-"""The losses of training: pure functions on tensors, from tensors to a scalar.
+"""The losses of training: pure functions on tensors; each loss is a scalar, float32.
 
 Shapes: b rows of a batch, n candidates, d and e dimensions, s steps. All compute in float32,
 whatever they are given and whatever autocast says: at a temperature of 0.05 the steps of bfloat16
-around a cosine of 1 would move a logit by 0.08.
+around a cosine of 1 would move a logit by 0.08. What does not fit, shapes, weights or a temperature
+that is not positive, raises ConfigError.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,12 +43,6 @@ def info_nce(
         temperature: Divides the cosines.
         excluded: Candidates that are no negatives of a row, bool, shape (b, n). The own candidate
             always stays. A row without any negative has a loss and a gradient of 0.
-
-    Returns:
-        A scalar, float32.
-
-    Raises:
-        ConfigError: The temperature is not positive, or shapes do not fit.
     """
     _check_temperature(temperature)
     _check_shape("positive", positive, (len(anchors),))
@@ -59,14 +54,9 @@ def info_nce(
 
 
 def same_answer_mask(answers: Tensor, candidates: Tensor) -> Tensor:
-    """Candidates that answer like a row, and so are no negatives of it.
+    """Candidates that answer like a row, and so are no negatives of it, shape (b, n).
 
-    Args:
-        answers: Number of each row's answer, shape (b,).
-        candidates: Number of each candidate's answer, shape (n,).
-
-    Returns:
-        True where the answers are equal, shape (b, n).
+    Numbers of the answers of rows, shape (b,), and of candidates, shape (n,).
     """
     return answers[:, None] == candidates
 
@@ -93,9 +83,6 @@ def guided_exclusions(
 
     Returns:
         True where a candidate is excluded, never at the own one; shape (b, n).
-
-    Raises:
-        ConfigError: Shapes do not fit.
     """
     _check_shape("positive", positive, (len(guide_anchors),))
     scores = _cosines(guide_anchors, guide_candidates)  # (b, n)
@@ -115,9 +102,6 @@ def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: floa
 
     Returns:
         Mean over the rows that have a positive, a scalar, float32; 0 where none has.
-
-    Raises:
-        ConfigError: The temperature is not positive, or shapes do not fit.
     """
     _check_temperature(temperature)
     _check_shape("labels", labels, (len(anchors),))
@@ -136,12 +120,6 @@ def iterative_refinement(step_losses: Tensor, *, weight: float = 1.0) -> Tensor:
     Args:
         step_losses: Loss after each step, shape (s,), none of them negative.
         weight: Factor of the second part.
-
-    Returns:
-        A scalar, float32.
-
-    Raises:
-        ConfigError: There is no step.
     """
     if step_losses.dim() != 1 or not len(step_losses):
         raise ConfigError(
@@ -169,12 +147,6 @@ def matryoshka(
         dimensions: Widths to which they are cut, from the front; d itself is one where wanted.
         weights: Of the widths; None weighs all alike. They are divided by their sum: the size of
             the loss does not depend on how many there are.
-
-    Returns:
-        The weighted mean, a scalar.
-
-    Raises:
-        ConfigError: No width, one out of range, or weights that do not fit.
     """
     width = embeddings.shape[-1]
     if not dimensions or not 1 <= min(dimensions) <= max(dimensions) <= width:
@@ -206,12 +178,6 @@ def representation_distillation(
         kind: "cosine", one minus the cosine of each row, or "smooth_l1", quadratic below a
             difference of 1 and linear above, averaged over rows and dimensions.
         projection: From d to e dimensions; needed where they differ.
-
-    Returns:
-        A scalar, float32.
-
-    Raises:
-        ConfigError: Unknown kind, or shapes do not fit.
     """
     if projection is not None:
         with _full_precision(student):
@@ -239,12 +205,6 @@ def drift(student: Tensor, frozen: Tensor) -> Tensor:
     Args:
         student: Embeddings without an instruction, shape (b, d).
         frozen: Those of the model before training, shape (b, d); no gradient flows into them.
-
-    Returns:
-        A scalar from 0 to 2, float32.
-
-    Raises:
-        ConfigError: The shapes differ.
     """
     return representation_distillation(student, frozen)
 
@@ -253,12 +213,7 @@ def drift(student: Tensor, frozen: Tensor) -> Tensor:
 def drift_vector(old: Tensor, new: Tensor) -> Tensor:
     """The mean way, shape (d,), that unit embeddings of the same texts went during training.
 
-    Args:
-        old: Embeddings before training, shape (n, d).
-        new: Embeddings after it, shape (n, d).
-
-    Raises:
-        ConfigError: The shapes differ.
+    Embeddings before training and after it, shape (n, d).
     """
     _check_shape("new", new, tuple(old.shape))
     return (_unit(new) - _unit(old)).mean(0)
@@ -266,14 +221,9 @@ def drift_vector(old: Tensor, new: Tensor) -> Tensor:
 
 @torch.no_grad()
 def compensate(new: Tensor, vector: Tensor) -> Tensor:
-    """Queries of the trained model, moved back to where the stored vectors are.
+    """Queries of the trained model, shape (b, d), moved back to where the stored vectors are.
 
-    Args:
-        new: Embeddings of the trained model, shape (b, d).
-        vector: What `drift_vector` returned, shape (d,).
-
-    Returns:
-        Unit rows, shape (b, d), float32.
+    `vector` is what `drift_vector` returned, shape (d,); the rows returned have unit length.
     """
     return _unit(_unit(new) - vector.float())
 

@@ -66,9 +66,6 @@ class RowMaker:
 
         A pass has at most so many rows and padded tokens; None sets no bound on the tokens. `plain`
         makes rows without instruction too.
-
-        Raises:
-            InstructionError: An instruction leaves no room for a text.
         """
         made = self.instructed(examples)
         texts = self.generic([example.text for example in examples]) if plain else None

@@ -69,11 +69,7 @@ def save_state(
 
 
 def read_progress(output: Path) -> Progress | None:
-    """The progress of the run in a folder; None where none was saved.
-
-    Raises:
-        CheckpointError: It is damaged.
-    """
+    """The progress of the run in a folder; None where none was saved."""
     file = output / STATE / _PROGRESS
     if not file.is_file():
         return None

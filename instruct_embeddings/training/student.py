@@ -54,9 +54,6 @@ def make_student(
 
     The seed is that of soft prompts, poolers and LoRA layers. A checkpoint to continue from must
     have the shapes of the settings.
-
-    Raises:
-        ConfigError, ModelNotFoundError, CheckpointError: As for an encoder.
     """
     start = backbone.start
     options = replace(

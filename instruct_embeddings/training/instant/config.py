@@ -24,59 +24,40 @@ KINDS = ("labels", "relations", "constraints", "plain", "keep")
 
 @settings
 class InstantConfig:
-    """What is drawn, and what the losses weigh: `[instant]`.
+    """What is drawn, and what the losses weigh: `[instant]`."""
 
-    Attributes:
-        start: Checkpoint of an encoder to start from: a folder, or one that comes with the package.
-        layers: Layers of the encoder that are trained, the last ones; the others stay as they are,
-            which halves the time of a step.
-        groups: Groups of queries in a step; each is of one set.
-        rows: Queries of a group.
-        kinds: Fraction of each kind of group.
-        shares: Fraction of each retrieval set.
-        kind_weights: What the ranking loss of each kind counts.
-        most_texts: Texts of a labelled set.
-        most_answers: Texts of an instruction whose answers recur.
-        longest: Characters of a labelled text.
-        text_tokens: Longest query texts; each step takes one of them.
-        text_shares: How often each is taken.
-        temperature: Divides the cosines of queries and documents.
-        all_relevant: Fraction of the loss over all texts of a label, beside that over the nearest.
-        keep: Weight of the divergence from the generic ranking where nothing is asked for.
-        named: Weight of the names of labels.
-        named_temperature: Divides the cosines of moves and names.
-        length: Weight of the squared length of moves.
-        strength: Fraction of each move that the checkpoint makes: a whole move gains more where it
-            is right, and costs more where it is not.
-        longest_move: Longest move; a query vector has length 1.
-        hidden: Width of the trust.
-        head_rate: The head learns so many times as fast as the encoder.
-        held_out: Sets that are left out, to measure on them.
-    """
-
+    # Checkpoint of an encoder to start from: a folder, or one that comes with the package.
     start: Text = "instruct-minilm-l6-v1"
+    # Layers of the encoder that are trained, the last ones; the others stay as they are, which
+    # halves the time of a step.
     layers: Positive = 3
-    groups: Positive = 5
-    rows: Positive = 12
-    kinds: dict[str, Weight] = field(default_factory=dict)
-    shares: dict[str, Weight] = field(default_factory=dict)
+    groups: Positive = 5  # groups of queries in a step; each is of one set
+    rows: Positive = 12  # queries of a group
+    kinds: dict[str, Weight] = field(default_factory=dict)  # fraction of each kind of group
+    shares: dict[str, Weight] = field(default_factory=dict)  # fraction of each retrieval set
+    # What the ranking loss of each kind counts.
     kind_weights: dict[str, Weight] = field(default_factory=dict)
-    most_texts: Positive = 2200
-    most_answers: Positive = 140
-    longest: Positive = 900
+    most_texts: Positive = 2200  # texts of a labelled set
+    most_answers: Positive = 140  # texts of an instruction whose answers recur
+    longest: Positive = 900  # characters of a labelled text
+    # Longest query texts; each step takes one of them.
     text_tokens: tuple[Positive, ...] = (32, 48, 96)
-    text_shares: tuple[Weight, ...] = (0.5, 0.35, 0.15)
-    temperature: Above0 = 0.05
+    text_shares: tuple[Weight, ...] = (0.5, 0.35, 0.15)  # how often each is taken
+    temperature: Above0 = 0.05  # divides the cosines of queries and documents
+    # Fraction of the loss over all texts of a label, beside that over the nearest.
     all_relevant: Fraction = 0.3
+    # Weight of the divergence from the generic ranking where nothing is asked for.
     keep: Weight = 2.0
-    named: Weight = 0.2
-    named_temperature: Above0 = 0.1
-    length: Weight = 0.05
-    longest_move: Above0 = 1.0
+    named: Weight = 0.2  # weight of the names of labels
+    named_temperature: Above0 = 0.1  # divides the cosines of moves and names
+    length: Weight = 0.05  # weight of the squared length of moves
+    longest_move: Above0 = 1.0  # longest move; a query vector has length 1
+    # Fraction of each move that the checkpoint makes: a whole move gains more where it is right,
+    # and costs more where it is not.
     strength: Above0 = 1.0
-    hidden: Positive = 96
-    head_rate: Above0 = 3.0
-    held_out: Names = ()
+    hidden: Positive = 96  # width of the trust
+    head_rate: Above0 = 3.0  # the head learns so many times as fast as the encoder
+    held_out: Names = ()  # sets that are left out, to measure on them
 
     def __post_init__(self) -> None:
         for name in ("kinds", "kind_weights"):

@@ -3,7 +3,7 @@
 Losses are pure functions. Shapes: b queries, n documents, c names of labels, d dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
 from instruct_embeddings.training.student import Student
 from instruct_embeddings.transform.files import write_whole
 
-_KEPT_FRAMES = 20_000
 _START = 0.5
 _TOGETHER = 20
 
@@ -69,16 +68,16 @@ class MoveNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class InstantStudent:
-    """The encoder with its trainable layers, its head, and frames of instructions it has read."""
+    """The encoder with its trainable layers, its head, and what frames texts under instructions."""
 
     student: Student
     network: MoveNetwork
-    frames: dict[str, Frame]
+    frame: Callable[[str], Frame]
 
     def read(self, texts: Sequence[str], instructions: Sequence[str], text_tokens: int) -> Tensor:
         """Embeddings of queries under their own instructions, not normalised, shape (b, e)."""
         ids = self.student.template.tokenise([text[: 8 * text_tokens] for text in texts])
-        frames = [self._frame(text) for text in instructions]
+        frames = [self.frame(text) for text in instructions]
         rows = [frame.row(row[:text_tokens]) for frame, row in zip(frames, ids, strict=True)]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         parts = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
@@ -114,18 +113,6 @@ class InstantStudent:
         """Write a checkpoint that `InstantQuery.from_pretrained` loads."""
         self.student.save(folder)
         write_whole(folder / HEAD_FILE, self.network.to_head(space, strength).to_bytes())
-
-    def _frame(self, instruction: str) -> Frame:
-        frame = self.frames.get(instruction)
-        if frame is None:
-            if len(self.frames) > _KEPT_FRAMES:
-                self.frames.clear()
-            settings = self.student.model.settings
-            frame = self.student.template.frame(
-                instruction, soft_prompts=settings.soft_prompts, max_tokens=settings.max_tokens
-            )
-            self.frames[instruction] = frame
-        return frame
 
 
 def folded(vectors: Tensor, moves: Tensor) -> Tensor:

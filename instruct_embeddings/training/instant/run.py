@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from instruct_embeddings.transform.vectors import unit_rows
 
 VECTORS = "vectors"
 RECIPES = Path(__file__).parents[1] / "recipes"
+_KEPT_FRAMES = 20_000
 _CENTRED_ON = 24  # groups from which the head learns what all queries share
 
 
@@ -70,13 +72,6 @@ def train_instant(
 
     Returns:
         Folder of the checkpoint, in the output folder.
-
-    Raises:
-        ConfigError: A setting does not fit.
-        DataError: A file cannot be read.
-        CheckpointError: A run lies in the output folder, and it is not to be resumed or has other
-            settings.
-        MissingExtraError: matplotlib or peft is not installed.
     """
     output, run = config.run.output, config.run
     recover(output, CHECKPOINT, STATE)
@@ -122,7 +117,11 @@ def make(config: InstantConfig, device: str, seed: int) -> InstantStudent:
     freeze_below(student.model, config.layers)
     width = student.model.backbone.hidden_size
     network = MoveNetwork(width, width, hidden=config.hidden, longest=config.longest_move)
-    return InstantStudent(student, network.to(device), {})
+    own = student.model.settings
+    frame = partial(
+        student.template.frame, soft_prompts=own.soft_prompts, max_tokens=own.max_tokens
+    )
+    return InstantStudent(student, network.to(device), lru_cache(_KEPT_FRAMES)(frame))
 
 
 def freeze_below(model: InstEmb, layers: int) -> None:
