@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data.batches import Batch
-from instruct_embeddings.training.data.examples import Example, answer_key
+from instruct_embeddings.training.data.files import Example, answer_key
 from instruct_embeddings.training.objective import Objective, Targets
 from instruct_embeddings.training.rows import Chunk, RowMaker
 from instruct_embeddings.training.student import AGAIN, POOLED, Passes, Student

@@ -18,7 +18,7 @@ from instruct_embeddings.encoder.template import (
     length_sorted_batches,
 )
 from instruct_embeddings.errors import InstructionError
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 
 # Instructions of open questions are all different: what is kept of them has a bound.
 _MOST_FRAMES = 10_000

@@ -15,7 +15,7 @@ from instruct_embeddings.encoder.pooling import PoolInputs
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import find_source
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.rows import RowMaker
 from instruct_embeddings.training.student import Student
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from instruct_embeddings.training.data.examples import Example, answer_key
+from instruct_embeddings.training.data.files import Example, answer_key
 from instruct_embeddings.training.data.opening import ValidationTask
 from instruct_embeddings.training.log import SCORE
 from instruct_embeddings.training.rows import RowMaker

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.data.examples import (
+from instruct_embeddings.training.data.files import (
+    Aspect,
     Example,
+    InstructionTable,
     Row,
     SourceFile,
     answer_key,
     parse_row,
 )
 from instruct_embeddings.training.data.index import ExampleIndex, RowLocation
-from instruct_embeddings.training.data.instructions import Aspect, InstructionTable
 
 # With fewer rows an answer on average, a group is open: a question with answers of its own.
 _ROWS_OF_A_LABEL = 4

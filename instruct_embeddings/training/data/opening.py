@@ -16,17 +16,18 @@ from instruct_embeddings.training.data.batches import (
     GroupReader,
     group_probabilities,
 )
-from instruct_embeddings.training.data.examples import (
+from instruct_embeddings.training.data.files import (
+    Aspect,
     Example,
     ReadingLog,
     ReadingReport,
     Row,
     SourceFile,
     answer_key,
+    load_instructions,
     parse_row,
 )
 from instruct_embeddings.training.data.index import Entry, ExampleIndex, IndexGroup
-from instruct_embeddings.training.data.instructions import Aspect, load_instructions
 from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 
 Kind: TypeAlias = Literal["set", "instruction"]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.training.batch_step import BatchStep, _others
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 from tests.models import build_model, new_folder
 from tests.training import Parts, learner, open_parts, tiny_config, write_things
 

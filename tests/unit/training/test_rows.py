@@ -16,7 +16,7 @@ from instruct_embeddings.encoder.settings import (
 from instruct_embeddings.encoder.template import Template
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.training import rows as rows_module
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.rows import RowMaker
 from tests.models import SPECIAL, WORDS, build_model, quiet, tiny
 

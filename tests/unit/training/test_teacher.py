@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.training import teacher as teacher_module
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.teacher import Teacher, make_start
 from tests.models import build_model, new_folder, tiny
 from tests.training import Parts, open_parts, tiny_config, write_things

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.training.data.examples import Example
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.data.opening import ValidationTask
 from instruct_embeddings.training.validation import (
     answer_accuracy,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings._reading import LONGEST_LINE
 from instruct_embeddings.errors import DataError
-from instruct_embeddings.training.data.examples import (
+from instruct_embeddings.training.data.files import (
     ReadingLog,
     ReadingReport,
     Row,

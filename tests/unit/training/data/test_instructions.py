@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.data.instructions import (
+from instruct_embeddings.training.data.files import (
     Aspect,
     InstructionTable,
     load_instructions,

@@ -1,0 +1,338 @@
+"""The files of training data: rows of JSONL, and the table of instructions by set and aspect."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, StrictBool, StrictStr
+
+from instruct_embeddings._reading import cut, shown
+from instruct_embeddings._records import json_lines, parse_object, shown_keys
+from instruct_embeddings.config import check_instruction, normalise_instruction
+from instruct_embeddings.errors import ConfigError, DataError
+from instruct_embeddings.training.tables import Text, build, read_toml, settings
+
+_MESSAGES_KEPT = 10
+_REWRITES = "rewrites"
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a training run learns from: a text, an instruction, the answer to give."""
+
+    text: str
+    instruction: str  # what is asked about it
+    answer: str
+    negatives: tuple[str, ...] = ()  # wrong answers given with the row
+    # Where it was drawn from, such as "clinc150/intent"; answers can be compared within a group
+    # only.
+    group: str = ""
+
+
+def answer_key(answer: str) -> str:
+    """The form in which answers are the same: case, spacing and end marks do not count."""
+    text = " ".join(answer.casefold().split())
+    return text.rstrip(" .?!") or text
+
+
+class Row(NamedTuple):
+    """A line of a file: either an instruction of its own with the answer, or labels by aspect.
+
+    Labels of aspects that have several values on this row are left out.
+    """
+
+    text: str
+    instruction: str | None = None
+    answer: str = ""
+    negatives: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def parse_row(line: bytes, *, max_characters: int) -> Row:
+    """Read a line, one JSON object in UTF-8; a ValueError says why it is no row."""
+    data = parse_object(line)
+    text = _text(data, "text")[:max_characters]
+    if not text.strip():
+        raise ValueError(f"'text' is blank in its first {max_characters:,} characters")
+    if "instruction" not in data:
+        return Row(text, labels=_labels(data))
+    answer, wrong = _text(data, "answer"), data.get("negatives", [])
+    if not isinstance(wrong, list):
+        raise ValueError(f"'negatives' must be a list of texts, found {type(wrong).__name__}")
+    for value in wrong:
+        if answer_key(_filled("an entry of 'negatives'", value)) == answer_key(answer):
+            raise ValueError(f"'negatives' holds the answer {answer!r:.60}")
+    negatives = tuple(value.strip() for value in wrong)
+    return Row(text, _text(data, "instruction").strip(), answer.strip(), negatives)
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    if name not in data:
+        raise ValueError(f"{name!r} is missing; keys: {shown_keys(data)}")
+    return _filled(repr(name), data[name])
+
+
+def _filled(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a text that is not blank, found {value!r:.60}")
+    return value
+
+
+def _labels(data: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    labels, several = data.get("labels"), data.get("multi", [])
+    if not isinstance(labels, dict) or not labels:
+        raise ValueError(
+            f"neither 'instruction' and 'answer' nor 'labels' by aspect; keys: {shown_keys(data)}"
+        )
+    if not isinstance(several, list):
+        raise ValueError(f"'multi' must be a list of aspects, found {type(several).__name__}")
+    kept = tuple((aspect, label) for aspect, label in labels.items() if aspect not in several)
+    for aspect, label in kept:
+        if "|" in _filled(f"the label of {aspect!r:.60}", label):
+            raise ValueError(
+                f"the label {label!r:.60} of {aspect!r:.60} has several values, but 'multi' does "
+                "not name the aspect"
+            )
+    return kept
+
+
+@dataclass(frozen=True)
+class ReadingReport:
+    """What came of reading the files."""
+
+    read: int
+    skipped: int  # bad lines left out
+    problems: tuple[str, ...] = ()  # what was wrong with the first of them, by file and line
+
+
+@dataclass
+class ReadingLog:
+    """Counts rows and bad lines while files are read; `strict` stops at the first bad line."""
+
+    strict: bool = False
+    read: int = 0
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def skip(self, problem: str) -> None:
+        """Note a bad line; DataError where reading is strict."""
+        if self.strict:
+            raise DataError(f"{problem}. Correct the line, or skip it with strict = false.")
+        self.skipped += 1
+        if len(self.problems) < _MESSAGES_KEPT:
+            self.problems.append(problem)
+
+    def report(self) -> ReadingReport:
+        """The counts so far."""
+        return ReadingReport(self.read, self.skipped, tuple(self.problems))
+
+
+class SourceFile:
+    """A file of rows that is read line by line, then back by byte offsets; it must not change."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as exc:
+            raise DataError(
+                f"The data file {path} cannot be read: {exc.strerror or exc}. "
+                "Give the path of a JSONL file that exists."
+            ) from exc
+        self._stamp = self._state()
+
+    def lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """Line number (from 1), byte offset and bytes of each line that is not blank."""
+        yield from json_lines(self.path)
+        self.check()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a line."""
+        if self._file.closed:
+            raise DataError(
+                "The training data was closed, and a batch was asked for. Draw batches inside "
+                "`with open_data(...) as data:`."
+            )
+        self._file.seek(offset)
+        line = self._file.read(length)
+        if len(line) != length:
+            raise self._changed()
+        return line
+
+    def check(self) -> None:
+        """Raise DataError unless size and time of writing are those of the indexed file."""
+        try:
+            same = self._state() == self._stamp
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise self._changed()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _state(self) -> tuple[int, int]:
+        state = os.stat(self.path)
+        return state.st_size, state.st_mtime_ns
+
+    def _changed(self) -> DataError:
+        return DataError(
+            f"The data file {self.path} changed while training, or is gone. Rows are read back "
+            "by their offsets in it, so it must stay as it is. Start again, or bring the old file "
+            "back and resume."
+        )
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """How one aspect of a set is asked for and answered."""
+
+    name: str  # set and aspect, "clinc150/intent"
+    # Wordings of one instruction; none where the aspect is left out.
+    instructions: tuple[str, ...] = ()
+    # Answers of labels whose own wording would not do.
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name without the set: the key in the `labels` of a row."""
+        return self.name.partition("/")[2]
+
+    def answer(self, label: str) -> str:
+        """The answer for a label: as given, or its words in lower case."""
+        given = self.answers.get(label)
+        if given is not None:
+            return given
+        return " ".join(label.replace("_", " ").replace("-", " ").lower().split()) or label
+
+
+@dataclass(frozen=True)
+class InstructionTable:
+    """Instructions by set and aspect, and other wordings of rows' own instructions."""
+
+    origin: str = ""  # named in errors
+    # By name; empty instructions mean that the aspect is left out.
+    aspects: Mapping[str, Aspect] = field(default_factory=dict)
+    # Wordings to use instead of an instruction that stands in a row.
+    rewrites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def aspect(self, source: str, name: str) -> Aspect:
+        """How an aspect of a set is asked for; ConfigError where the table does not say."""
+        found = self.aspects.get(f"{source}/{name}")
+        if found is None:
+            table = (
+                f"the file {self.origin}" if self.origin else "data.instructions, which is none,"
+            )
+            raise ConfigError(
+                f"The set {source!r} has labels for the aspect {shown(name)}, and {table} has no "
+                f"instructions for it. Write [{source}.{cut(name)}] with instructions = "
+                '["What ...?", ...] there, or with skip = true to leave the aspect out.'
+            )
+        return found
+
+    def check_competing(self, source: str, names: Sequence[str]) -> None:
+        """Raise ConfigError unless the competing aspects of a set are known."""
+        known = sorted(a.label for key, a in self.aspects.items() if key.startswith(f"{source}/"))
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(
+                f"[[data.sources]] {source} competing={list(names)} names {unknown}, which are no "
+                f"aspects of the set {source!r} in {self.origin or 'data.instructions'}; there are "
+                f"{shown(known)}. Correct the names, or write [{source}.{unknown[0]}] with "
+                'instructions = ["What ...?", ...] there.'
+            )
+
+    def wordings(self, instruction: str) -> tuple[str, ...]:
+        """What may be asked instead of a row's own instruction; itself where nothing is given."""
+        return self.rewrites.get(instruction, (instruction,))
+
+
+def load_instructions(path: Path | None) -> InstructionTable:
+    """Read a table of instructions from a TOML file; None gives an empty table.
+
+    ```toml
+    [clinc150.intent]
+    instructions = ["What does the user want?", "What is the intent?"]
+    answers = { oos = "something else" }
+
+    [clinc150.domain]
+    skip = true
+
+    [[rewrites]]
+    instruction = "Answer the question."
+    instructions = ["Answer the question.", "What is the answer?"]
+    ```
+
+    Raises:
+        ConfigError: The file cannot be read, or something in it is not as above.
+    """
+    if path is None:
+        return InstructionTable()
+    aspects: dict[str, Aspect] = {}
+    rewrites: dict[str, tuple[str, ...]] = {}
+    tables = read_toml(path)
+    try:
+        for source, table in tables.items():
+            if source == _REWRITES:
+                rewrites = _read_rewrites(table)
+                continue
+            for name, entry in _as_table(table, source).items():
+                one = build(_AspectTable, entry, f"{source}.{name}")
+                asked = () if one.skip else one.instructions
+                aspects[f"{source}/{name}"] = Aspect(f"{source}/{name}", asked, one.answers)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    return InstructionTable(str(path), aspects, rewrites)
+
+
+def _wordings(values: tuple[str, ...]) -> tuple[str, ...]:
+    texts = tuple(check_instruction(value) for value in values)
+    if not texts or len({normalise_instruction(text) for text in texts}) < len(texts):
+        raise ValueError(
+            "Input should be one or more different instructions; case, spacing and end marks do "
+            "not count"
+        )
+    return texts
+
+
+_Wordings = Annotated[tuple[StrictStr, ...], AfterValidator(_wordings)]
+
+
+@settings
+class _AspectTable:
+    instructions: _Wordings = ()
+    answers: dict[str, Text] = field(default_factory=dict)
+    skip: StrictBool = False
+
+    def __post_init__(self) -> None:
+        if not (self.skip or self.instructions):
+            raise ValueError("lacks the key 'instructions'. Write instructions = [\"What ...?\"].")
+
+
+@settings
+class _Rewrite:
+    instruction: Text
+    instructions: _Wordings
+
+
+def _as_table(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"[{cut(name)}] is {shown(value)}, not a table. Write tables such as [clinc150.intent]."
+        )
+    return value
+
+
+def _read_rewrites(entries: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(entries, list):
+        raise ConfigError(f"{_REWRITES} is not a list of tables. Write [[{_REWRITES}]].")
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        one = build(_Rewrite, entry, _REWRITES)
+        if found.setdefault(one.instruction.strip(), one.instructions) is not one.instructions:
+            raise ConfigError(
+                f"[[{_REWRITES}]] repeats the instruction {shown(one.instruction)}. Join the two."
+            )
+    return found
