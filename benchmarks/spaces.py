@@ -28,7 +28,7 @@ from benchmarks.retrieval_sets import RetrievalSet, cut, load_sets
 from instruct_embeddings import InstantQuery, InstructEncoder
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.instant.space import find_space
+from instruct_embeddings.instant.query import find_space
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.testing import InMemoryCollection

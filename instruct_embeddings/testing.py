@@ -217,6 +217,8 @@ class InMemoryCollection:
             )
 
     def _matching(self, where: Where | None, where_document: Where | None) -> list[str]:
+        if not where and not where_document:
+            return list(self._stored)
         return [
             row
             for row, (_, text, metadata) in list(self._stored.items())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.instant.space import CollectionMoves, find_space
+from instruct_embeddings.instant.query import CollectionMoves, find_space
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.testing import TinyEncoder
 

@@ -63,7 +63,7 @@ def adapt(
     """
     from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
-    from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
+    from instruct_embeddings.retrieval.instructions import better_form, compares_documents, kind_of
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 

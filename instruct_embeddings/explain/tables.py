@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from instruct_embeddings._printable import literal_console
 from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.explain.explanation import ComparedHit, ConstraintReading, Explanation
-from instruct_embeddings.retrieval.kinds import compares_documents, kind_of
+from instruct_embeddings.retrieval.instructions import compares_documents, kind_of
 from instruct_embeddings.retrieval.ranking import RankedBy
 
 if TYPE_CHECKING:

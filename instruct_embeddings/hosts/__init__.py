@@ -18,8 +18,8 @@ from instruct_embeddings.hosts.retriever import (
     check_default,
     check_query,
 )
-from instruct_embeddings.retrieval.composition import Instructions
 from instruct_embeddings.retrieval.fitting import OnFit
+from instruct_embeddings.retrieval.instructions import Instructions
 
 __all__ = [
     "UNSET",

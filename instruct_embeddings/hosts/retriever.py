@@ -15,7 +15,7 @@ from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.retrieval import Hit, InstructRetriever
-from instruct_embeddings.retrieval.composition import Instructions, check_instructions
+from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
 from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS, Relevant
 from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.transform import InstructionTransform

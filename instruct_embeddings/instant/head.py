@@ -56,14 +56,10 @@ class MoveHead:
         return len(self.bias)
 
     def moves(self, read: FloatArray, vectors: FloatArray) -> FloatArray:
-        """Moves to be added to query vectors.
+        """Moves of query vectors, shape (n, d), each of length at most `longest`.
 
-        Args:
-            read: Embeddings of the queries under their instruction, shape (n, e).
-            vectors: Generic unit vectors of the queries, shape (n, d).
-
-        Returns:
-            Shape (n, d), each of length at most `longest`.
+        `read` are embeddings of the queries under their instruction, shape (n, e), `vectors` their
+        generic unit vectors, shape (n, d).
         """
         found = read @ self.weights.T + self.bias
         lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
@@ -90,11 +86,7 @@ class MoveHead:
 
     @classmethod
     def read(cls, file: Path) -> "MoveHead":
-        """Read what `to_bytes` gave.
-
-        Raises:
-            CheckpointError: The file is missing, damaged, or written by a newer version.
-        """
+        """Read what `to_bytes` gave; CheckpointError where it is missing, damaged or newer."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 

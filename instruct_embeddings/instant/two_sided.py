@@ -40,15 +40,9 @@ class TwoSidedEncoder(InstructEncoder):
     def encode_queries(
         self, texts: Sequence[str], instruction: str | None, *, documents: str | None
     ) -> Embeddings:
-        """Embed queries.
+        """Embed n queries for documents under an instruction, or none, as `documents` says.
 
-        Args:
-            texts: n queries.
-            instruction: Theirs; None for generic embeddings.
-            documents: Instruction of the documents; None where they are generic.
-
-        Returns:
-            Shape (n, dimension), of the length and precision of the documents; see `encode`.
+        The result has the shape (n, dimension), and the length and precision of the documents.
         """
         instant = self._instant_for(instruction, documents)
         if instruction is None or instant is None:
@@ -144,11 +138,7 @@ class SharedEncoder:
 
     @property
     def encoder(self) -> TwoSidedEncoder:
-        """The encoder.
-
-        Raises:
-            ClosedEncoderError: After `close()`.
-        """
+        """The encoder; ClosedEncoderError after `close()`."""
         if self.closed:
             raise ClosedEncoderError(
                 f"The embeddings over {self._encoder!r} were closed. Make new ones, or close them "
@@ -225,8 +215,8 @@ class TwoSided:
 
         Args:
             instruction: For queries; None for generic embeddings.
-            document_instruction: For documents, who then need a collection of their own. Left out,
-                it stays as it is, and what is stored or cached stays valid.
+            document_instruction: For documents, which then need a collection of their own; left
+                out, it stays as it is.
 
         Raises:
             ValueError: An instruction is empty or too long.

@@ -24,12 +24,7 @@ Kind: TypeAlias = Literal["only", "no", "prefer"]
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint, as an instruction states it.
-
-    Attributes:
-        kind: "only" for what has to be there, "no" for what must not, "prefer" for a wish.
-        phrase: What is named, such as "games".
-    """
+    """What an instruction names, such as "games": it has to be there, must not be, or is a wish."""
 
     kind: Kind
     phrase: str
@@ -189,13 +184,9 @@ def _tidy(phrase: str) -> str:
 
 @dataclass(frozen=True)
 class Direction:
-    """A constraint as a search can use it.
+    """A constraint with the generic unit vector of what it names, shape (d,).
 
-    Attributes:
-        constraint: What is wanted or not.
-        vector: Generic unit vector of what it names, shape (d,).
-        seen: Cosines between which the collection is taken to speak of it: at the lower one not at
-            all, at the higher one fully.
+    `seen` are cosines: at the lower one the collection does not speak of it, at the higher fully.
     """
 
     constraint: Constraint

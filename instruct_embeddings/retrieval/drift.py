@@ -116,15 +116,8 @@ def find_drift(
     The sample is as large as the one that the transform learned from. What judgements corrected is
     left out, as it is in the report: their start is measured, by its own guide.
 
-    Args:
-        collection: The collection it was fitted on, as it is now.
-        guide: The guide that taught it.
-        transform: The transform; it is not changed.
-        seed: Seed of the sample; by default another than that of the fit.
-
     Raises:
-        GuideError: There is no guide, another one taught the transform, or it cannot judge enough
-            rows to tell.
+        GuideError: There is no guide, another one taught the transform, or too little was judged.
         TransformMismatchError: The transform belongs to another collection.
         EmptyCollectionError: The collection is empty.
     """
@@ -151,13 +144,7 @@ def measure_drift(
     *,
     seen: float = 0.0,
 ) -> Drift:
-    """Compare a transform on a judged sample with its own report.
-
-    `vectors` are the stored ones of the sample, shape (n, d).
-
-    Raises:
-        GuideError: Too little was judged to tell.
-    """
+    """Compare a transform on a judged sample, stored vectors of shape (n, d), with its report."""
     problem = problem_of(vectors, supervision)
     folds = list(_folds(problem, transform))
     generic = [fold.quality(_cosine) for fold in folds]

@@ -17,7 +17,7 @@ from instruct_embeddings.protocols import (
     VectorCollection,
 )
 from instruct_embeddings.retrieval.constraints import SEEN, Constraint, Direction
-from instruct_embeddings.retrieval.kinds import kind_of
+from instruct_embeddings.retrieval.instructions import kind_of
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import Norms
 from instruct_embeddings.transform.vectors import unit_rows
@@ -27,24 +27,9 @@ _MEASURED_LENGTHS = 64
 _KEPT_DIRECTIONS = 256
 
 
-def measure_lengths(collection: VectorCollection) -> Norms:
-    """Lengths of the stored vectors, by some of them.
-
-    Raises:
-        EmptyCollectionError: The collection is empty.
-    """
-    return Norms.of(sample_rows(collection, _MEASURED_LENGTHS, seed=0).vectors)
-
-
 @dataclass(frozen=True)
 class InstantRanker:
-    """Ranks the rows of a collection for one query: its vector, moved by the instruction.
-
-    Attributes:
-        collection: The collection.
-        norms: Lengths of its vectors.
-        move: What the instruction adds to the unit vector of the query, shape (d,).
-    """
+    """Ranks the rows of a collection for one query: its unit vector plus `move`, shape (d,)."""
 
     collection: CollectionInfo
     norms: Norms
@@ -82,7 +67,7 @@ class InstantAnswers:
 
     def __init__(self, collection: VectorCollection, mover: InstantMover) -> None:
         """Nothing is read before the first answer."""
-        self._collection, self.mover = collection, mover
+        self._collection, self._mover = collection, mover
         self._space: tuple[CollectionInfo, CollectionMoves, Norms] | None = None
         self._unreached: set[CollectionInfo] = set()
         # The same constraints come with many queries.
@@ -120,11 +105,7 @@ class InstantAnswers:
         return True
 
     def directions(self, constraints: Sequence[Constraint]) -> list[Direction]:
-        """What constraints name, in the space of the collection.
-
-        Raises:
-            EmptyCollectionError, GuideError: See `ranker`.
-        """
+        """What constraints name, in the space of the collection; raises as `ranker`."""
         if not constraints:
             return []
         info, moves, _ = self._known_space(self._collection.info())
@@ -139,18 +120,15 @@ class InstantAnswers:
 
     @property
     def moves(self) -> CollectionMoves:
-        """Moves, phrases and levels in the space of the collection.
-
-        Raises:
-            EmptyCollectionError, GuideError: See `ranker`.
-        """
+        """Moves, phrases and levels in the space of the collection; raises as `ranker`."""
         return self._known_space(self._collection.info())[1]
 
     def _known_space(self, info: CollectionInfo) -> tuple[CollectionInfo, CollectionMoves, Norms]:
         with self._lock:
             if self._space is None or self._space[0] != info:
-                moves = self.mover.for_collection(
+                moves = self._mover.for_collection(
                     lambda size: sample_rows(self._collection, size, seed=0)
                 )
-                self._space = info, moves, measure_lengths(self._collection)
+                sample = sample_rows(self._collection, _MEASURED_LENGTHS, seed=0)
+                self._space = info, moves, Norms.of(sample.vectors)
             return self._space

@@ -25,7 +25,7 @@ from instruct_embeddings.guides.annotations import JudgementGuide
 from instruct_embeddings.guides.base import chosen_guide
 from instruct_embeddings.protocols import CollectionInfo, Guide, VectorCollection
 from instruct_embeddings.retrieval.fitting import OnFit, Progress, fit_all
-from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
+from instruct_embeddings.retrieval.instructions import better_form, compares_documents, kind_of
 from instruct_embeddings.retrieval.questions import Questions, measure_transform
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
@@ -42,12 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Known:
-    """A transform as it answers one instruction.
-
-    Attributes:
-        transform: Fitted for this instruction, or for another one that means the same.
-        instruction: What it answers.
-    """
+    """A transform that answers an instruction, its own or another one that means the same."""
 
     transform: InstructionTransform
     instruction: str
@@ -84,8 +79,6 @@ class TransformLibrary:
     Each is fitted once, however many threads want it; a known one never waits. The last
     `KEPT_TRANSFORMS` that were used are kept in memory; one that was forgotten is read from the
     store again, and fitted again where there is none. Instructions have passed `check_instruction`.
-
-    Attributes: see `InstructRetriever`.
     """
 
     def __init__(
@@ -101,13 +94,13 @@ class TransformLibrary:
         on_fit: OnFit | None = None,
     ) -> None:
         """Nothing is read yet."""
+        _check_collection(collection)
         _check_guide(guide)
         self.collection = collection
         self.guide = guide
         self.store = _open_store(store)
         self.fit_config = fit
         self.force = force
-        self.reuse = reuse
         self.questions = questions
         self.on_fit = on_fit
         self._warned: Recent[str, bool] = Recent(_KEPT_WARNINGS)
@@ -155,11 +148,7 @@ class TransformLibrary:
     def get(self, instructions: Sequence[str]) -> list[Known]:
         """The transforms of some instructions; what is missing is learned from one sample.
 
-        Raises:
-            GuideError: One has to be fitted, and there is no guide, or nothing to learn from.
-            TransformMismatchError: There is no guide, and what is stored under the instruction
-                belongs to another collection.
-            EmptyCollectionError: The collection is empty.
+        It raises as `InstructRetriever.transform`.
         """
         info = self.collection.info()
         forms = [normal_form(text) for text in instructions]
@@ -179,22 +168,17 @@ class TransformLibrary:
         return fitted.transform
 
     def guide_for(self, instruction: str) -> Guide | None:
-        """The guide that teaches an instruction.
-
-        Raises:
-            GuideError: There are guides by instruction, and none for this one.
-        """
+        """The guide that teaches an instruction; GuideError where guides know none for it."""
         return self.guide and chosen_guide(self.guide, instruction)
 
-    def is_worth_fitting(self, instruction: str) -> bool:
-        """Whether what the guide teaches could rank: see `Known.serves`. False without a guide.
+    def is_taught(self, instruction: str, *, force: bool) -> bool:
+        """Whether a fit is waited for: not where what the guide teaches would not rank.
 
-        Raises:
-            GuideError: There are guides by instruction, and none for this one.
+        See `Known.serves`.
         """
-        guide = self.guide_for(instruction)
+        guide = None if force else self.guide_for(instruction)
         if guide is None or kind_of(instruction) == "aspect" or not compares_documents(guide.key):
-            return guide is not None
+            return True
         return bool(self.questions and self.questions.under(instruction))
 
     def warn_of_request(self, instruction: str, *, instant: bool) -> None:
@@ -354,6 +338,18 @@ class TransformLibrary:
         if not fitting:
             return None
         return store.get(max(fitting, key=lambda summary: summary.created).key)
+
+
+def _check_collection(collection: object) -> None:
+    """Refuse what is no collection of vectors, such as the store of a host."""
+    methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
+    missing = [name for name in methods if not callable(getattr(collection, name, None))]
+    if missing or isinstance(collection, type):
+        raise ConfigError(
+            f"collection={collection!r} is not a collection of vectors"
+            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
+            "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
+        )
 
 
 def _check_guide(guide: object) -> None:

@@ -14,8 +14,13 @@ from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import at_least, normalise_instruction
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InstructionError
 from instruct_embeddings.protocols import VectorCollection
-from instruct_embeddings.retrieval.composition import Instructions, check_instructions
-from instruct_embeddings.retrieval.ranking import SearchRequest, rank_by_index
+from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
+from instruct_embeddings.retrieval.ranking import (
+    FoldedQuery,
+    SearchRequest,
+    WeightedRanker,
+    rank_by_index,
+)
 from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.transform.quality import (
     Difference,
@@ -45,14 +50,7 @@ Find: TypeAlias = "Callable[[Question, float], Sequence[str]]"
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One judged question.
-
-    Attributes:
-        position: Its row among the vectors of the questions.
-        grades: How relevant each row is that answers it, above zero.
-        instruction: Under what it is asked; None where that is left open.
-        text: What is asked, where it is known.
-    """
+    """One judged question: its row among the vectors of all, and grades above 0 of its answers."""
 
     position: int
     grades: Mapping[str, float]
@@ -115,6 +113,20 @@ class Questions:
         fitting = [one for one in self.items if fits(one.instruction)]
         return [replace(one, instruction=instruction) for one in fitting]
 
+    def instructions(self) -> list[str]:
+        """All instructions that they are asked under, each once.
+
+        Raises:
+            InstructionError: One is asked under none.
+        """
+        asked = [one.instruction for one in self.items if one.instruction is not None]
+        if len(asked) < len(self.items):
+            raise InstructionError(
+                "There is no instruction to evaluate, got None. Pass a plain sentence, or one for "
+                'each query: instruction="What programming language is it written in?".'
+            )
+        return list(dict.fromkeys(text for one in asked for text in check_instructions(one)))
+
     @cached_property
     def vectors(self) -> FloatArray:
         """Generic vectors of the questions, shape (n, d); texts are embedded once.
@@ -141,19 +153,6 @@ class Questions:
         return found
 
 
-def check_instructed(questions: Questions) -> None:
-    """Refuse questions that are asked under no instruction.
-
-    Raises:
-        InstructionError: One is.
-    """
-    if any(one.instruction is None for one in questions.items):
-        raise InstructionError(
-            "There is no instruction to evaluate, got None. Pass a plain sentence, or one for "
-            'each query: instruction="What programming language is it written in?".'
-        )
-
-
 def measure(
     questions: Sequence[Question],
     collection: VectorCollection,
@@ -168,10 +167,6 @@ def measure(
     """Answer questions by the generic ranking and at each blend, and compare.
 
     `find` searches, under the same filters; see `InstructRetriever.evaluate`.
-
-    Raises:
-        ConfigError: An argument is out of its range, or no question has a relevant row in the
-            collection.
     """
     k = at_least("k", k, 1, optional=False)
     seed = at_least("seed", seed, 0, optional=False)
@@ -200,17 +195,15 @@ def measure_transform(
     """Measure a transform on judged questions through the index, before it serves searches.
 
     `vectors` are those of all questions, shape (n, d), to which positions refer.
-
-    Raises:
-        ConfigError: No question has a relevant row in the collection, or its index ranks by length
-            and lengths differ too much.
     """
     dimension = collection.info().dimension
     rows = {one.position: query_row(vectors[one.position], dimension) for one in questions}
 
+    request = SearchRequest(_DEPTH)
+
     def find(question: Question, blend: float) -> Sequence[str]:
-        request = SearchRequest(_DEPTH, blend=blend)
-        return rank_by_index(collection, transform, rows[question.position], request).ids
+        query = FoldedQuery([WeightedRanker(transform, "fitted")], rows[question.position], blend)
+        return rank_by_index(collection, query, request).ids
 
     return measure(questions, collection, find, k=_DEPTH, seed=transform.config.seed)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from numbers import Real
 from typing import Literal, Protocol, TypeAlias
 
@@ -31,6 +32,7 @@ MAX_NORM_SPREAD = 0.25
 _LOOKS_LIKE_ZEROS = 1e-4
 # Times as many candidates are fetched where too few have a direction.
 _FURTHER = 4
+
 
 RankedBy: TypeAlias = Literal["generic", "instant", "fitted", "mixed"]
 """What ranked a search: the stored vectors alone, the instant query, or a fitted transform; "mixed"
@@ -66,31 +68,26 @@ class Hit:
 
 
 class Ranker(Protocol):
-    """What ranks rows under an instruction: a transform, the instant query, or several as one."""
+    """What ranks rows under an instruction: a transform, or the instant query."""
 
     @property
     def collection(self) -> CollectionInfo:
         """The collection whose vectors it fits."""
-        ...
 
     @property
     def norms(self) -> Norms:
         """Lengths of the stored vectors."""
-        ...
 
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""
-        ...
 
     @property
     def mix(self) -> float:
         """Weight of the rescoring space; 0 where nothing is rescored."""
-        ...
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries, shape (n, d) to (n, d)."""
-        ...
 
     def score(
         self,
@@ -101,23 +98,95 @@ class Ranker(Protocol):
         folded: FloatArray | None = None,
     ) -> FloatArray:
         """Final scores of candidates, shapes (1, d) and (n, d) to (n,); `folded` where known."""
-        ...
+
+
+@dataclass(frozen=True)
+class WeightedRanker:
+    """What ranks under one instruction, with its weight among several, which add up to 1.
+
+    `blend` is a factor of the blend of the search: what judged questions have chosen, 0 where the
+    generic vectors rank. `reused` names the instruction it was fitted for, where that is another.
+    """
+
+    ranker: Ranker
+    ranked_by: RankedBy
+    blend: float = 1.0
+    weight: float = 1.0
+    reused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoldedQuery:
+    """A query under one instruction, or under several that act as one; each folds it once.
+
+    Folded queries are added up with their weights before the index is searched, so that there is
+    still one request; scores of candidates are added up with the same weights.
+
+    `query` is a unit generic vector, shape (1, d).
+    """
+
+    rankers: Sequence[WeightedRanker]
+    query: FloatArray
+    blend: float = 1.0
+
+    @property
+    def first(self) -> Ranker:
+        """One of them, for what they have in common: collection and lengths."""
+        return self.rankers[0].ranker
+
+    @property
+    def ranked_by(self) -> RankedBy:
+        """What they are."""
+        kinds = {one.ranked_by for one in self.rankers}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """Instructions whose transforms serve for others."""
+        return tuple(text for one in self.rankers for text in one.reused)
+
+    @property
+    def order_is_exact(self) -> bool:
+        """Whether the index ranks it by cosine."""
+        return all(one.ranker.order_is_exact for one in self.rankers)
+
+    @property
+    def is_rescored(self) -> bool:
+        """Whether scores differ from cosines with the vector."""
+        return any(one.ranker.mix for one in self.rankers)
+
+    @cached_property
+    def _folded(self) -> list[FloatArray]:
+        return [one.ranker.fold(self.query, self.blend * one.blend) for one in self.rankers]
+
+    @cached_property
+    def vector(self) -> FloatArray:
+        """The unit vector for the index, shape (d,)."""
+        if len(self.rankers) == 1:
+            [folded] = self._folded
+        else:
+            folded = unit_rows(self._weighted(self._folded))
+        return np.asarray(folded[0])
+
+    def score(self, rows: Rows) -> FloatArray:
+        """Final scores of rows with vectors, shape (n,); -inf for those without a direction."""
+        documents = unit_rows(rows.vectors)
+        scores = [
+            one.ranker.score(self.query, documents, self.blend * one.blend, folded=folded)
+            for one, folded in zip(self.rankers, self._folded, strict=True)
+        ]
+        return np.where(has_direction(rows.vectors), self._weighted(scores), np.float32(-np.inf))
+
+    def _weighted(self, arrays: Sequence[FloatArray]) -> FloatArray:
+        pairs = zip(self.rankers, arrays, strict=True)
+        return np.asarray(np.sum([one.weight * array for one, array in pairs], 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """One validated search.
+    """One validated search, or ConfigError.
 
-    Attributes:
-        k: Results wanted.
-        where: Metadata filter.
-        where_document: Document filter.
-        blend: 0 is the generic ranking, 1 the adapted one.
-        prefetch: Candidates of the index, all of which are rescored; None for the default, of which
-            the best are.
-
-    Raises:
-        ConfigError: A value is out of its range.
+    All `prefetch` candidates of the index are rescored; of the default number the best are.
     """
 
     k: int
@@ -200,11 +269,7 @@ def rank_generic(
     request: SearchRequest,
     info: CollectionInfo | None = None,
 ) -> Ranking:
-    """The plain search for a generic vector as it was given, shape (d,).
-
-    Raises:
-        InvalidVectorsError: The query has no direction, or a length that the index cannot compare.
-    """
+    """The plain search for a generic vector as it was given, shape (d,)."""
     row = index_query(query, lambda: (info or collection.info()).space)
     found = collection.search(
         row, k=request.k, where=request.where, where_document=request.where_document
@@ -218,35 +283,22 @@ def rank_generic(
 
 def rank_by_index(
     collection: VectorCollection,
-    ranker: Ranker,
-    query: FloatArray,
+    query: FoldedQuery,
     request: SearchRequest,
     *,
     vectors: bool = False,
 ) -> Ranking:
     """Prefetch by the folded query and rescore the best candidates.
 
-    Where all candidates are rescored, their vectors come with the search; else vectors and records
-    of the best are read in one request.
-
-    Args:
-        collection: The collection.
-        ranker: Fits this collection.
-        query: Unit generic vector, shape (1, d).
-        request: The search.
-        vectors: Whether the caller wants vectors of the result.
-
-    Raises:
-        ConfigError: The index ranks by length as well, and lengths differ too much to prefetch.
+    Where all candidates are rescored, or the caller wants vectors of the result, these come with
+    the search; else vectors and records of the best are read in one request.
     """
-    _refuse_unreachable(collection, ranker)
-    order_is_exact = ranker.order_is_exact
-    rescored = request.rescored(order_is_exact=order_is_exact)
-    unscored = order_is_exact and ranker.mix == 0.0
+    _refuse_unreachable(collection, query)
+    rescored = request.rescored(order_is_exact=query.order_is_exact)
+    unscored = query.order_is_exact and not query.is_rescored
     with_vectors = vectors or (not unscored and rescored == request.candidates)
-    folded = ranker.fold(query, request.blend)
     needed = request.k if unscored else rescored
-    found = _prefetch(collection, ranker, folded[0], request, needed, with_vectors)
+    found = _prefetch(collection, query, request, needed, with_vectors)
     if unscored:
         return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
     if with_vectors:
@@ -255,23 +307,14 @@ def rank_by_index(
         rows = collection.fetch(found.ids[:rescored], vectors=True, records=True)
     if not rows.ids:
         return Ranking((), np.empty(0, dtype=np.float32))
-    scores = score_rows(rows, ranker, query, request.blend, folded)
+    scores = query.score(rows)
     order = np.argsort(-scores, kind="stable")[: request.k]
     return Ranking(tuple(rows.ids[i] for i in order), np.maximum(scores[order], -1.0), rows)
 
 
-def score_rows(
-    rows: Rows, ranker: Ranker, query: FloatArray, blend: float, folded: FloatArray
-) -> FloatArray:
-    """Final scores of rows with vectors, shape (n,); -inf for those without a direction."""
-    scores = ranker.score(query, unit_rows(rows.vectors), blend, folded=folded)
-    return np.where(has_direction(rows.vectors), scores, np.float32(-np.inf))
-
-
 def _prefetch(
     collection: VectorCollection,
-    ranker: Ranker,
-    folded: FloatArray,
+    query: FoldedQuery,
     request: SearchRequest,
     needed: int,
     vectors: bool,
@@ -282,10 +325,10 @@ def _prefetch(
     (ip, cosine), so it stands before real rows. More candidates are fetched where such rows take
     the positions of others.
     """
-    space = ranker.collection.space
+    space, mean = query.first.collection.space, query.first.norms.mean
     # Scaled so that the index says cosines, or the distances of vectors of one length.
-    length = {"l2": ranker.norms.mean, "ip": 1 / ranker.norms.mean, "cosine": 1.0}[space]
-    vector = np.float32(length) * folded
+    length = {"l2": mean, "ip": 1 / mean, "cosine": 1.0}[space]
+    vector = np.float32(length) * query.vector
     count = request.candidates
     while True:
         found = collection.search(
@@ -334,19 +377,20 @@ def _cosines(scores: FloatArray, space: Space, length: float) -> FloatArray:
     return np.asarray(cosines if space == "ip" else 1 + cosines / 2, dtype=np.float32)
 
 
-def _refuse_unreachable(collection: VectorCollection, ranker: Ranker) -> None:
-    mean = ranker.norms.mean
-    if ranker.collection.space == "l2" and not SHORTEST < mean < LONGEST:
+def _refuse_unreachable(collection: VectorCollection, query: FoldedQuery) -> None:
+    space, norms = query.first.collection.space, query.first.norms
+    mean = norms.mean
+    if space == "l2" and not SHORTEST < mean < LONGEST:
         raise ConfigError(
             f"The vectors of {collection.info().name!r} have a mean length of {mean:.3g}, whose "
             f"squares its l2 index cannot compare. Between {SHORTEST:g} and {LONGEST:g} is "
             "allowed. Search with exact=True, or store vectors of unit length."
         )
-    if not ranker.order_is_exact and ranker.norms.spread > MAX_NORM_SPREAD:
+    if not query.order_is_exact and norms.spread > MAX_NORM_SPREAD:
         raise ConfigError(
             f"The vectors of {collection.info().name!r} differ in length (standard deviation "
-            f"{ranker.norms.spread:.0%} of the mean) and its index uses the space "
-            f"{ranker.collection.space!r}, which ranks by length too, so an adapted prefetch would "
+            f"{norms.spread:.0%} of the mean) and its index uses the space "
+            f"{space!r}, which ranks by length too, so an adapted prefetch would "
             f"miss results. At most {MAX_NORM_SPREAD:.0%} is allowed. Search with exact=True, or "
             "store vectors of unit length or in a cosine collection."
         )

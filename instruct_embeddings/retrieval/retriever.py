@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,6 @@ from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import FitConfig, check_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
-from instruct_embeddings.retrieval.background import BackgroundFits
-from instruct_embeddings.retrieval.composition import (
-    Instructions,
-    WeightedRanker,
-    check_instructions,
-    compose,
-)
 from instruct_embeddings.retrieval.constraints import (
     CANDIDATES,
     Direction,
@@ -27,9 +20,9 @@ from instruct_embeddings.retrieval.constraints import (
     reorder,
 )
 from instruct_embeddings.retrieval.drift import Drift, find_drift
-from instruct_embeddings.retrieval.exact import AllVectors, rank_exactly
-from instruct_embeddings.retrieval.fitting import OnFit
+from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers
+from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
 from instruct_embeddings.retrieval.questions import (
     DEFAULT_BLENDS,
@@ -38,11 +31,18 @@ from instruct_embeddings.retrieval.questions import (
     Question,
     Questions,
     Relevant,
-    check_instructed,
     measure,
 )
-from instruct_embeddings.retrieval.ranking import Hit, SearchRequest, rank_by_index, rank_generic
+from instruct_embeddings.retrieval.ranking import (
+    FoldedQuery,
+    Hit,
+    SearchRequest,
+    WeightedRanker,
+    rank_by_index,
+    rank_generic,
+)
 from instruct_embeddings.retrieval.reuse import Reuse
+from instruct_embeddings.retrieval.sampling import AllVectors, rank_exactly
 from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -96,10 +96,10 @@ class InstructRetriever:
         Raises:
             ConfigError: The collection, the guide or the store is something else.
         """
-        _check_collection(collection)
         self.collection = collection
         self.guide = guide
         self.fit_config = fit or FitConfig()
+        self.instant = instant
         self.force = force
         self.reuse = reuse
         self.questions = questions
@@ -119,10 +119,10 @@ class InstructRetriever:
         self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._everything = AllVectors(collection)
 
-    @property
-    def instant(self) -> InstantMover | None:
-        """Answers under instructions for which nothing is fitted."""
-        return None if self._instant is None else self._instant.mover
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_") and name in vars(self):
+            raise AttributeError(f"{name} is read-only. Make a retriever with {name}=... instead.")
+        super().__setattr__(name, value)
 
     @property
     def answers(self) -> InstantAnswers | None:
@@ -134,8 +134,7 @@ class InstructRetriever:
 
         Raises:
             GuideError: It has to be fitted, and there is no guide, or nothing to learn from.
-            TransformMismatchError: There is no guide, and what is stored under the instruction
-                belongs to another collection.
+            TransformMismatchError: There is no guide; what is stored is of another collection.
             EmptyCollectionError: The collection is empty.
         """
         return self.prepare([instruction])[0]
@@ -160,11 +159,9 @@ class InstructRetriever:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         text = check_instruction(instruction)
-        if wait and self._is_taught(text, self.force):
-            [known] = self._library.get([text])
-        elif (found := self._library.find(text)) is not None:
-            known = found
-        else:
+        taught = wait and self._library.is_taught(text, force=self.force)
+        known = self._library.get([text])[0] if taught else self._library.find(text)
+        if known is None:
             return None
         serves = self._instant is None or self.force or known.serves
         return known.transform if serves else None
@@ -186,18 +183,15 @@ class InstructRetriever:
     ) -> None:
         """Wait until instructions are fitted, without a thread of the event loop.
 
-        There is nothing to wait for where the instant query answers a query text, unless `wait`
-        is set.
+        Where the instant query answers a query text it returns at once, unless `wait` is set.
 
         Raises:
             GuideError, TransformMismatchError, EmptyCollectionError: See `transform`.
         """
         if asked is not None and (wait or not await asyncio.to_thread(self._at_once, query)):
-            texts = [
-                text for text in check_instructions(asked) if self._is_taught(text, self.force)
-            ]
+            is_taught = partial(self._library.is_taught, force=self.force)
             with from_here():
-                await self._fits.wait(texts)
+                await self._fits.wait(filter(is_taught, check_instructions(asked)))
 
     def search(
         self,
@@ -234,12 +228,10 @@ class InstructRetriever:
                 would take over 256 MB, page by page, which reads the collection each time.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer.
-            force: Use a transform that does not beat the generic vectors; None for the setting of
-                the retriever.
+            force: As for the retriever, whose setting None takes.
 
         Raises:
-            ConfigError: `query`, `k`, `prefetch`, `blend`, `where` or `instruction` is out of its
-                range.
+            ConfigError: An argument is out of its range.
             GuideError: A transform has to be fitted and cannot be.
             CollectionError: The collection is empty, stale, or of another dimension.
             InvalidVectorsError: The query is a text, or a vector without a direction.
@@ -258,36 +250,27 @@ class InstructRetriever:
             weights = {check_instruction(instruction): 1.0}
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
+        force = self.force if force is None else force
         rankers = self._rankers(
-            weights,
-            unit,
-            query,
-            info,
-            wait=wait,
-            force=self.force if force is None else force,
-            own_blend=blend is None,
+            weights, unit, query, info, wait=wait, force=force, own_blend=blend is None
         )
         if not rankers:
             return self._generic(vector, request, info)
-        chosen = rankers[0] if len(rankers) == 1 else compose(rankers)
+        folded = FoldedQuery(rankers, unit, request.blend)
         directions = self._directions(weights)
-        if chosen.ranked_by == "generic" and not directions:
+        if folded.ranked_by == "generic" and not directions:
             return self._generic(vector, request, info)
         wanted = request.widened(CANDIDATES) if directions else request
-        if chosen.blend != 1.0:
-            wanted = replace(wanted, blend=request.blend * chosen.blend)
         if exact:
             pages = self._everything.pages(info.dimension, where, where_document)
-            ranking = rank_exactly(pages, chosen.ranker, unit, wanted)
+            ranking = rank_exactly(pages, folded, wanted.k)
         else:
-            ranking = rank_by_index(
-                self.collection, chosen.ranker, unit, wanted, vectors=bool(directions)
-            )
+            ranking = rank_by_index(self.collection, folded, wanted, vectors=bool(directions))
         if directions:
             ranking = reorder(
                 self.collection, ranking, directions, k=request.k, blend=request.blend
             )
-        return ranking.hits(self.collection, chosen.ranked_by, chosen.reused)
+        return ranking.hits(self.collection, folded.ranked_by, folded.reused)
 
     def evaluate(
         self,
@@ -333,12 +316,9 @@ class InstructRetriever:
             CollectionError: The collection is empty, stale, or of another dimension.
         """
         asked = Questions(queries, relevant, instruction, embed)
-        check_instructed(asked)
+        instructions = asked.instructions()
         if self.guide is not None:  # several new instructions share one sample
-            texts = [
-                text for one in asked.items for text in check_instructions(one.instruction or "")
-            ]
-            self._library.get(list(dict.fromkeys(texts)))
+            self._library.get(instructions)
         vectors = asked.vectors
         filters = {"where": where, "where_document": where_document}
 
@@ -382,7 +362,7 @@ class InstructRetriever:
         known = {text: self._library.find(text, info) for text in weights}
         others = [text for text, one in known.items() if one is None or not (force or one.serves)]
         instant = self._at_once(query) if others else None
-        taught = {text for text in others if self._is_taught(text, force)}
+        taught = {text for text in others if self._library.is_taught(text, force=force)}
         missing = [text for text in others if known[text] is None and text in taught]
         if missing and (wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
@@ -412,24 +392,8 @@ class InstructRetriever:
         """What answers a query without a fit; None where its text or the space is out of reach."""
         return None if query is None else self.answers
 
-    def _is_taught(self, text: str, force: bool) -> bool:
-        """Whether a fit is waited for: not under a request where the guide compares documents."""
-        return force or self.guide is None or self._library.is_worth_fitting(text)
-
     def _directions(self, instructions: Iterable[str]) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
         found = [one for text in instructions for one in find_constraints(text)]
         answers = self.answers if found else None
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
-
-
-def _check_collection(collection: object) -> None:
-    """Refuse what is no collection of vectors, such as the store of a host."""
-    methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
-    missing = [name for name in methods if not callable(getattr(collection, name, None))]
-    if missing or isinstance(collection, type):
-        raise ConfigError(
-            f"collection={collection!r} is not a collection of vectors"
-            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
-            "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
-        )

@@ -1,13 +1,15 @@
-"""A seeded uniform sample of a collection, without reading it whole."""
+"""Rows of a collection: a seeded uniform sample, page by page, or all, ranked exactly."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from instruct_embeddings._types import Where
+from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.errors import (
     EmptyCollectionError,
     GuideError,
@@ -15,6 +17,7 @@ from instruct_embeddings.errors import (
     StaleCollectionError,
 )
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
+from instruct_embeddings.retrieval.ranking import FoldedQuery, Ranking
 from instruct_embeddings.transform.vectors import has_direction
 
 # Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
@@ -22,7 +25,12 @@ from instruct_embeddings.transform.vectors import has_direction
 _READS = (6, 64)
 _ROWS_SKIPPED = 3_000_000
 _PAGE = 2000
-
+# Larger collections are read again by each search: a million vectors of 384 numbers are 1.5 GB.
+MAX_COPY_BYTES = 256 * 1024**2
+_PROBES = 64
+_BLOCK = 8192
+# Chroma keeps cosine vectors normalised, so they come back with an error of about 5e-7.
+_TOLERANCE = 1e-5
 _log = logging.getLogger(__name__)
 
 
@@ -35,13 +43,7 @@ def sample_rows(
     collection: 64 of them, down to 6 in a collection of a million rows. So little is read, whatever
     the size, and rows that were stored together (chunks of one document) do not crowd out the rest.
     A collection of at most `size` rows is taken whole. The same seed and the same collection give
-    the same rows.
-
-    Args:
-        collection: Where to sample.
-        size: The most rows wanted; rows without usable vectors are left out.
-        seed: Seed of the choice.
-        ids: Restrict the choice to these rows (a guide knows only them); None means all rows.
+    the same rows. `ids` restrict the choice; rows without usable vectors are left out.
 
     Raises:
         EmptyCollectionError: The collection is empty.
@@ -63,10 +65,7 @@ def sample_rows(
 def unchanged(collection: VectorCollection) -> Iterator[CollectionInfo]:
     """The identity of a collection, for as long as something is learned from its rows.
 
-    Rows may come and go meanwhile; a collection that is made anew may not.
-
-    Raises:
-        StaleCollectionError: At the end it is another one: what was learned is of no use.
+    Rows may come and go meanwhile; one that is made anew is a StaleCollectionError.
     """
     before = collection.info()
     yield before
@@ -161,3 +160,98 @@ def _usable(rows: Rows, collection: VectorCollection) -> Rows:
         len(rows),
     )
     return rows.take(np.flatnonzero(good))
+
+
+@dataclass(frozen=True)
+class VectorCopy:
+    """All vectors of a collection at one moment.
+
+    A store has no version to compare, so the copy is checked by the row count, by the last row,
+    where new ones come, and by re-reading some of its vectors: additions and deletions are always
+    seen, updates of vectors likely. Call the retriever's `refresh()` after updating vectors in
+    place.
+    """
+
+    ids: tuple[str, ...]
+    vectors: FloatArray
+
+    @classmethod
+    def read(cls, collection: VectorCollection) -> "VectorCopy":
+        """Copy a collection page by page; EmptyCollectionError where nothing is stored."""
+        rows = Rows.joined(list(read_pages(collection, vectors=True)))
+        if not len(rows):
+            raise EmptyCollectionError(
+                f"The collection {collection.info().name!r} is empty. Index documents first."
+            )
+        return cls(rows.ids, rows.vectors)
+
+    def is_current(self, collection: VectorCollection) -> bool:
+        """Whether the collection still looks as it did when it was copied."""
+        rows = len(self.ids)
+        if collection.count() != rows:
+            return False
+        if collection.page(limit=1, offset=rows - 1).ids != self.ids[-1:]:
+            return False
+        probes = np.unique(np.linspace(0, rows - 1, _PROBES).astype(int))
+        wanted = tuple(self.ids[i] for i in probes)
+        found = collection.fetch(wanted, vectors=True)
+        return found.ids == wanted and bool(
+            np.allclose(found.vectors, self.vectors[probes], atol=_TOLERANCE, equal_nan=True)
+        )
+
+    def pages(
+        self, collection: VectorCollection, where: Where | None, where_document: Where | None
+    ) -> Iterator[Rows]:
+        """Rows that pass the filters of the collection, in order, some at a time."""
+        passing = np.ones(len(self.ids), dtype=np.bool_)
+        if where or where_document:
+            pages = read_pages(collection, where=where, where_document=where_document)
+            matching = {row for page in pages for row in page.ids}
+            passing = np.array([row in matching for row in self.ids], dtype=np.bool_)
+        for start in range(0, len(self.ids), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            rows, kept = Rows(self.ids[block], self.vectors[block]), passing[block]
+            yield rows if kept.all() else rows.take(np.flatnonzero(kept))
+
+
+class AllVectors:
+    """All vectors of a collection, page by page; of a copy that is kept where it is small."""
+
+    def __init__(self, collection: VectorCollection) -> None:
+        """Nothing is read yet."""
+        self._collection = collection
+        self._copy: VectorCopy | None = None
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Read the collection again the next time."""
+        with self._lock:
+            self._copy = None
+
+    def pages(
+        self, dimension: int, where: Where | None, where_document: Where | None
+    ) -> Iterator[Rows]:
+        """Rows that pass the filters, in order, some at a time."""
+        size = self._collection.count() * dimension * np.dtype(np.float32).itemsize
+        if size > MAX_COPY_BYTES:
+            return read_pages(
+                self._collection, where=where, where_document=where_document, vectors=True
+            )
+        with self._lock:
+            if self._copy is None or not self._copy.is_current(self._collection):
+                self._copy = VectorCopy.read(self._collection)
+            copy = self._copy
+        return copy.pages(self._collection, where, where_document)
+
+
+def rank_exactly(pages: Iterable[Rows], query: FoldedQuery, k: int) -> Ranking:
+    """Score every row of some pages with vectors; ties keep the order of the rows."""
+    best: list[tuple[str, float]] = []
+    for rows in pages:
+        if rows.ids:
+            scores = query.score(rows)
+            order = np.argsort(-scores, kind="stable")[:k]
+            best += [(rows.ids[i], float(scores[i])) for i in order]
+            best = sorted(best, key=lambda row: -row[1])[:k]
+    scores = np.array([max(score, -1.0) for _, score in best], dtype=np.float32)
+    return Ranking(tuple(row for row, _ in best), scores)

@@ -116,11 +116,7 @@ def _within(timeout: float, connect: Callable[[], ClientAPI]) -> ClientAPI:
 
 @contextmanager
 def reachable(address: str, timeout: float | None = None) -> Iterator[None]:
-    """Say where nobody answers as Chroma does; everything else passes.
-
-    Raises:
-        UnreachableCollectionError: The server is down, too slow, or something else answers.
-    """
+    """Raise UnreachableCollectionError where nobody answers as Chroma does."""
     try:
         yield
     except Exception as error:

@@ -68,7 +68,11 @@ def open_collection(
         UnsupportedCollectionError: The client is not a synchronous one.
         chromadb.errors.NotFoundError: There is none, and `create` is False.
     """
-    _check_client(client)
+    if not isinstance(client, ClientAPI):
+        raise UnsupportedCollectionError(
+            f"open_collection() got a {type(client).__name__}. It needs a synchronous client of "
+            "Chroma: PersistentClient, EphemeralClient, HttpClient or CloudClient."
+        )
     function = embedding if isinstance(embedding, InstructEmbeddingFunction) else None
     found = _find(client, name, required=not create)
     if found is None:
@@ -182,14 +186,6 @@ def _public_name(config: Mapping[str, Any]) -> str:
     """As records call the model: the id on the hub, or the name of a folder of any system."""
     name = str(config["model"])
     return PureWindowsPath(name).name if "model" in config.get("contents", {}) else name
-
-
-def _check_client(client: object) -> None:
-    if not isinstance(client, ClientAPI):
-        raise UnsupportedCollectionError(
-            f"open_collection() got a {type(client).__name__}. It needs a synchronous client of "
-            "Chroma: PersistentClient, EphemeralClient, HttpClient or CloudClient."
-        )
 
 
 def _check_function(collection: Collection, function: InstructEmbeddingFunction) -> None:

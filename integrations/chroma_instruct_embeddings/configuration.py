@@ -1,5 +1,6 @@
 """What a collection stores of an embedding function: nothing secret, nothing of one machine."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+from instruct_embeddings.instant import TwoSidedEncoder
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
 # whether to trust the code of its model.
@@ -70,11 +72,7 @@ def to_config(
 
 
 def check_config(config: Mapping[str, Any]) -> EncoderOptions:
-    """The options in a stored configuration.
-
-    Raises:
-        ConfigError: A setting is missing, unknown to this version, or out of its range.
-    """
+    """The options in a stored configuration; ConfigError where settings are missing or unknown."""
     unknown, missing = set(config) - _KNOWN, {"model", *INSTRUCTIONS} - set(config)
     if unknown or missing:
         raise ConfigError(
@@ -89,11 +87,7 @@ def check_config(config: Mapping[str, Any]) -> EncoderOptions:
 
 
 def check_contents(config: Mapping[str, Any]) -> None:
-    """Refuse a folder that no longer holds the model that it held.
-
-    Raises:
-        CollectionMismatchError: A model or adapter was replaced in place.
-    """
+    """Refuse a folder whose model or adapter was replaced in place (CollectionMismatchError)."""
     for key, stored in (config.get("contents") or {}).items():
         folder = _folder(config.get(key))
         # A missing folder is reported by whoever looks for the model.
@@ -117,11 +111,7 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse an update of the stored configuration under which vectors cannot be compared.
-
-    Raises:
-        CollectionMismatchError: The model, the instruction of documents, or the shape changes.
-    """
+    """Refuse an update under which vectors cannot be compared (CollectionMismatchError)."""
     before, after = comparable(old), comparable(new)
     changed = sorted(k for k in before | after if before.get(k) != after.get(k))
     if not changed:
@@ -145,3 +135,34 @@ def _folder(name: str | None) -> Path | None:
 def _full(name: str | None) -> str | None:
     folder = _folder(name)
     return name if folder is None else str(folder)
+
+
+class Encoders:
+    """Kept by options and contents of folders.
+
+    Chroma makes a function anew for each text query of a collection that was opened without one;
+    without these the model would be loaded for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
+        self._lock = threading.Lock()
+
+    def get(self, options: EncoderOptions, config: Mapping[str, Any]) -> TwoSidedEncoder:
+        """The one of a stored configuration, whose folders are checked when it is made."""
+        key = (options, tuple(sorted((config.get("contents") or {}).values())))
+        with self._lock:
+            if key not in self._kept:
+                check_contents(config)
+                self._kept[key] = TwoSidedEncoder(options)
+            return self._kept[key]
+
+    def close(self, options: EncoderOptions) -> None:
+        """Close those of some options; they are made again when a text comes."""
+        with self._lock:
+            equal = [self._kept.pop(key) for key in list(self._kept) if key[0] == options]
+        for encoder in equal:
+            encoder.close()
+
+
+encoders = Encoders()

@@ -10,7 +10,7 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from typing_extensions import Self, Unpack
 
 from chroma_instruct_embeddings import configuration
-from chroma_instruct_embeddings.encoders import encoders
+from chroma_instruct_embeddings.configuration import encoders
 from instruct_embeddings.encoder import Embeddings as Rows
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
 from instruct_embeddings.hosts import UNSET, Unset

@@ -1,5 +1,6 @@
 """What Chroma raises, in the words of this project; everything unknown passes through."""
 
+import inspect
 import json
 import re
 import traceback
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 
 from chromadb import Collection
 from chromadb.api.base_http_client import BaseHTTPClient
+from chromadb.api.models.AsyncCollection import AsyncCollection
 from chromadb.errors import ChromaError, NotFoundError
 
 from instruct_embeddings._printable import hide_secrets, redact
@@ -17,12 +19,14 @@ from instruct_embeddings.errors import (
     InstructEmbeddingsError,
     StaleCollectionError,
     UnreachableCollectionError,
+    UnsupportedCollectionError,
 )
 
 _DIMENSIONS = re.compile(r"dimension of (\d+), got (\d+)")
 # How an index that was read before another process wrote says that it lags behind the records.
 _STALE = ("error finding id", "nothing found on disk")
 _SHOWN = 200
+_ACCEPTED = "a chromadb.Collection, a langchain_chroma.Chroma or a LlamaIndex ChromaVectorStore"
 
 
 class AnswerError(ValueError):
@@ -31,11 +35,7 @@ class AnswerError(ValueError):
 
 @contextmanager
 def translated(collection: Collection) -> Iterator[None]:
-    """Translate the errors of Chroma that a user of this project can do something about.
-
-    Raises:
-        InstructEmbeddingsError: See `translate`.
-    """
+    """Translate the errors of Chroma that a user can do something about; see `translate`."""
     try:
         yield
     except Exception as error:
@@ -49,12 +49,6 @@ def translate(error: Exception, collection: Collection) -> InstructEmbeddingsErr
     """The error to raise instead of one of Chroma's; None where its own should pass.
 
     It hides credentials in the error.
-
-    Returns:
-        CollectionMismatchError: The vector has another dimension than the stored ones.
-        StaleCollectionError: Another process changed or deleted the collection.
-        UnreachableCollectionError: The server is down, or something else answers in its place.
-        ConfigError: The filter carries more values than the store takes.
     """
     if isinstance(error, InstructEmbeddingsError):
         return None
@@ -141,3 +135,27 @@ def translate_chroma(error: ChromaError, name: str) -> InstructEmbeddingsError |
             "about 32,000. Split the filter, or store what it selects as one metadata value."
         )
     return None
+
+
+def unsupported(source: object, found: object) -> UnsupportedCollectionError:
+    """The error for a source behind which something else than a collection was found."""
+    behind = "" if found is source else f" behind a {kind_of(source)}"
+    if isinstance(found, AsyncCollection) or inspect.iscoroutine(found):
+        return UnsupportedCollectionError(
+            f"Asynchronous Chroma clients are not supported, got a {kind_of(found)}{behind}. "
+            f"Accepted is {_ACCEPTED} made with a synchronous client, such as HttpClient."
+        )
+    hint = (
+        " A client holds many collections: pass client.get_collection(name)."
+        if hasattr(found, "get_collection")
+        else " Pass one of these, or write a VectorCollection for another store."
+    )
+    return UnsupportedCollectionError(
+        f"Cannot read vectors from a {kind_of(found)}{behind}. Accepted is {_ACCEPTED}.{hint}"
+    )
+
+
+def kind_of(value: object) -> str:
+    """Full name of the class of a value."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

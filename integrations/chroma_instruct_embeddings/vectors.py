@@ -1,6 +1,5 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast, get_args
@@ -8,10 +7,9 @@ from uuid import UUID
 
 import numpy as np
 from chromadb import Collection, GetResult, Include
-from chromadb.api.models.AsyncCollection import AsyncCollection
 
 from chroma_instruct_embeddings.embedded import NODE_KEY, embedded_text
-from chroma_instruct_embeddings.errors import AnswerError, translate
+from chroma_instruct_embeddings.errors import AnswerError, kind_of, translate, unsupported
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least, check_filter
@@ -31,7 +29,6 @@ _TRIES = 3
 # Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
 _LANGCHAIN = ("langchain_chroma", "langchain_community.vectorstores.chroma")
 _LLAMA_INDEX = ("llama_index.vector_stores.chroma",)
-_ACCEPTED = "a chromadb.Collection, a langchain_chroma.Chroma or a LlamaIndex ChromaVectorStore"
 _Answer = TypeVar("_Answer")
 
 
@@ -181,14 +178,10 @@ class ChromaVectors:
         where_document: Where | None = None,
         vectors: bool = False,
     ) -> Neighbours:
-        """The `k` nearest rows of one vector by Chroma's index; fewer where there are fewer.
+        """The `k` nearest rows of one vector, shape (d,), by Chroma's index.
 
-        Args:
-            vector: Query vector, shape (d,).
-            k: Rows wanted.
-            where: Chroma's filter on metadata; empty means none.
-            where_document: Chroma's filter on texts; likewise.
-            vectors: Whether their vectors are wanted: in the same request where they fit a page.
+        Filters are Chroma's; empty means none. `vectors` come in the same request where they fit a
+        page.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -263,13 +256,9 @@ class ChromaVectors:
 
 
 def collection_of(source: object) -> Collection:
-    """The synchronous collection behind a source.
+    """The synchronous collection behind a source, or UnsupportedCollectionError.
 
     Looked up on each use, because a LangChain store replaces its collection when it is reset.
-
-    Raises:
-        UnsupportedCollectionError: The source is something else, asynchronous, or holds no
-            collection at the moment.
     """
     if isinstance(source, Collection):
         return source
@@ -280,27 +269,14 @@ def collection_of(source: object) -> Collection:
             found = getattr(source, "_collection", None)
         except ValueError as error:
             raise UnsupportedCollectionError(
-                f"The {_name(source)} holds no collection: it was deleted. A store must hold one "
+                f"The {kind_of(source)} holds no collection: it was deleted. A store must hold one "
                 "while it is searched. Call its reset_collection(), or open the store again."
             ) from error
     elif _is_a(source, "ChromaVectorStore", _LLAMA_INDEX):
         found = getattr(source, "client", None)
     if isinstance(found, Collection):
         return found
-    behind = "" if found is source else f" behind a {_name(source)}"
-    if isinstance(found, AsyncCollection) or inspect.iscoroutine(found):
-        raise UnsupportedCollectionError(
-            f"Asynchronous Chroma clients are not supported, got a {_name(found)}{behind}. "
-            f"Accepted is {_ACCEPTED} made with a synchronous client, such as HttpClient."
-        )
-    hint = (
-        " A client holds many collections: pass client.get_collection(name)."
-        if hasattr(found, "get_collection")
-        else " Pass one of these, or write a VectorCollection for another store."
-    )
-    raise UnsupportedCollectionError(
-        f"Cannot read vectors from a {_name(found)}{behind}. Accepted is {_ACCEPTED}.{hint}"
-    )
+    raise unsupported(source, found)
 
 
 def _is_a(source: object, name: str, modules: tuple[str, ...]) -> bool:
@@ -308,17 +284,8 @@ def _is_a(source: object, name: str, modules: tuple[str, ...]) -> bool:
     return any(base.__name__ == name and base.__module__.startswith(modules) for base in bases)
 
 
-def _name(value: object) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-
-
 def space_of(collection: Collection) -> Space:
-    """Distance of the collection's index.
-
-    Raises:
-        UnsupportedCollectionError: The index uses a distance unknown to this version.
-    """
+    """Distance of the collection's index."""
     # The raw configuration: the parsed one fails where an embedding function is not registered.
     configuration: Mapping[str, Any] = collection.configuration_json or {}
     index = configuration.get("hnsw") or configuration.get("spann") or {}
@@ -338,14 +305,8 @@ def space_of(collection: Collection) -> Space:
 
 
 def dimension_of(collection: Collection) -> int:
-    """Length of the stored vectors.
-
-    A collection object that was there before the first vector never learns the dimension, so a
-    stored row tells it.
-
-    Raises:
-        EmptyCollectionError: The collection holds no rows.
-    """
+    """Length of the stored vectors, or EmptyCollectionError."""
+    # An object that was there before the first vector never learns it: a stored row tells it.
     known = collection.get_model().dimension
     first = collection.get(limit=1, include=[] if known else ["embeddings"])
     if not first["ids"]:
@@ -357,7 +318,7 @@ def dimension_of(collection: Collection) -> int:
 
 
 def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
-    """What Chroma answers, its errors translated; again where a row vanishes meanwhile.
+    """What Chroma answers, its errors translated; asked again where a row vanishes meanwhile.
 
     A server gathers ids first and their vectors later, and fails where a row was deleted in
     between. An index that is truly stale fails each time.

@@ -76,7 +76,7 @@ def many(client: ClientAPI) -> chromadb.Collection:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> Iterator[list[object]]:
     """One entry for each model that is loaded; functions that Chroma made hold none at first."""
-    from chroma_instruct_embeddings.encoders import encoders
+    from chroma_instruct_embeddings.configuration import encoders
     from instruct_embeddings.encoder import loading
 
     def forget() -> None:

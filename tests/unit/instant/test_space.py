@@ -7,7 +7,7 @@ import pytest
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.instant.space import find_space
+from instruct_embeddings.instant.query import find_space
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.testing import TinyEncoder
 from instruct_embeddings.transform.vectors import unit_rows

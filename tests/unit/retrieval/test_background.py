@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.retrieval.background import BackgroundFits
+from instruct_embeddings.retrieval.fitting import BackgroundFits
 
 SECONDS = 30
 
@@ -195,7 +195,7 @@ async def test_a_thread_that_cannot_start_is_an_error_once(
 
 ABANDONED = """
 import asyncio, time
-from instruct_embeddings.retrieval.background import BackgroundFits
+from instruct_embeddings.retrieval.fitting import BackgroundFits
 
 async def main():
     shared = BackgroundFits(lambda text: time.sleep(120), lambda text: None)
@@ -219,7 +219,7 @@ def test_no_process_waits_for_a_fit_that_was_given_up() -> None:
 
 FORKED = """
 import asyncio, os, sys, threading
-from instruct_embeddings.retrieval.background import BackgroundFits
+from instruct_embeddings.retrieval.fitting import BackgroundFits
 
 asked = []
 go = threading.Event()

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.guides import GuideByInstruction, MetadataGuide
+from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.composition import (
-    Composition,
-    WeightedRanker,
-    check_instructions,
-)
+from instruct_embeddings.retrieval.instructions import check_instructions
+from instruct_embeddings.retrieval.ranking import FoldedQuery, WeightedRanker
 from instruct_embeddings.testing import InMemoryCollection
+from tests.calls import recorded_calls
 from tests.unit.conftest import COLOUR, Toys, hand_made
 from tests.unit.retrieval.conftest import CountingCollection
 
@@ -30,6 +30,10 @@ def unmixed(axis: int) -> WeightedRanker:
     plain = hand_made(mix=0.0)
     ranker = replace(plain, query=replace(plain.query, gates=only, directions=only))
     return WeightedRanker(ranker, "fitted", weight=0.5)
+
+
+def rows_of(vectors: FloatArray) -> Rows:
+    return Rows(tuple(map(str, range(len(vectors)))), vectors)
 
 
 def test_weights_add_up_to_one() -> None:
@@ -81,31 +85,28 @@ def test_what_cannot_be_combined_is_said(asked: dict[str, float], message: str) 
 
 def test_folded_queries_are_added_up() -> None:
     """(0.6, 0.8) folds to (1, 0) by the one and (0, 1) by the other: together to the diagonal."""
-    both = Composition((unmixed(0), unmixed(1)))
-    query = np.array([[0.6, 0.8]], dtype=np.float32)
-    assert both.fold(query)[0] == pytest.approx([0.5**0.5, 0.5**0.5])
+    both = FoldedQuery((unmixed(0), unmixed(1)), np.array([[0.6, 0.8]], dtype=np.float32))
+    assert both.vector == pytest.approx([0.5**0.5, 0.5**0.5])
     documents = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
-    assert both.score(query, documents) == pytest.approx([0.5, 0.5, 0.7])
-    assert both.mix == 0.0
+    assert both.score(rows_of(documents)) == pytest.approx([0.5, 0.5, 0.7])
+    assert not both.is_rescored
 
 
 def test_a_part_that_does_not_help_leaves_its_share_to_the_generic_vectors() -> None:
     rankers = (unmixed(0), replace(unmixed(1), ranked_by="generic", blend=0.0))
     query = np.array([[0.6, 0.8]], dtype=np.float32)
-    assert Composition(rankers).score(query, np.eye(2, dtype=np.float32)) == pytest.approx(
-        [0.5 * 1.0 + 0.5 * 0.6, 0.5 * 0.8]
-    )
+    scores = FoldedQuery(rankers, query).score(rows_of(np.eye(2, dtype=np.float32)))
+    assert scores == pytest.approx([0.5 * 1.0 + 0.5 * 0.6, 0.5 * 0.8])
 
 
 @given(st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
 def test_one_instruction_twice_is_that_instruction(weight: float, seed: int) -> None:
     one = hand_made()
-    twice = Composition(
-        (WeightedRanker(one, "fitted", 1.0, weight), WeightedRanker(one, "fitted", 1.0, 1 - weight))
-    )
+    twice = [WeightedRanker(one, "fitted", 1.0, part) for part in (weight, 1 - weight)]
     rows = np.random.default_rng(seed).standard_normal((6, 2)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    assert twice.score(rows[:1], rows[1:]) == pytest.approx(one.score(rows[:1], rows[1:]), abs=1e-5)
+    scores = FoldedQuery(twice, rows[:1]).score(rows_of(rows[1:]))
+    assert scores == pytest.approx(one.score(rows[:1], rows[1:]), abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +127,11 @@ def test_two_instructions_find_what_answers_both(toys: Toys, guide: GuideByInstr
     hits = retriever.search(toys.vectors[0], instruction={COLOUR: 1, SHAPE: 1}, k=5)
     assert min(both) > 5
     assert [hit.metadata for hit in hits].count(wanted) >= 4
-    calls = collection.calls["fetch"]
-    retriever.search(toys.vectors[0], instruction={COLOUR: 0.9, SHAPE: 0.1})
-    assert collection.calls["fetch"] - calls <= 2  # vectors to rescore, then the hits
+    before = collection.calls["fetch"]
+    with recorded_calls() as calls:
+        retriever.search(toys.vectors[0], instruction={COLOUR: 0.9, SHAPE: 0.1})
+    assert collection.calls["fetch"] - before <= 2  # vectors to rescore, then the hits
+    assert calls.of("QueryTransform.fold") == 2  # once for each
 
 
 def test_the_weight_decides(toys: Toys, guide: GuideByInstruction) -> None:

@@ -53,6 +53,19 @@ def test_a_store_may_be_named_by_its_folder(toys: Toys, tmp_path: Path) -> None:
         InstructRetriever(collection, guide, store=wrong)
 
 
+SETTINGS = "collection guide instant store fit_config force reuse questions on_fit"
+
+
+@pytest.mark.parametrize("name", SETTINGS.split())
+def test_settings_are_read_only(toys: Toys, name: str) -> None:
+    """What fits reads them once, so that another value would have no effect."""
+    retriever = InstructRetriever(toys.collection(), MetadataGuide("colour"))
+    before = getattr(retriever, name)
+    with pytest.raises(AttributeError, match=f"{name} is read-only"):
+        setattr(retriever, name, None)
+    assert getattr(retriever, name) is before
+
+
 def test_a_text_is_no_query(toys: Toys) -> None:
     """And nothing is fitted before that is said."""
     retriever = InstructRetriever(toys.collection(), MetadataGuide("colour"))

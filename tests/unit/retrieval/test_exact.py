@@ -3,7 +3,7 @@ import pytest
 
 from instruct_embeddings._types import Where
 from instruct_embeddings.errors import EmptyCollectionError
-from instruct_embeddings.retrieval.exact import VectorCopy
+from instruct_embeddings.retrieval.sampling import VectorCopy
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.retrieval.conftest import CountingCollection
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from instruct_embeddings.retrieval.kinds import better_form, compares_documents, kind_of
+from instruct_embeddings.retrieval.instructions import better_form, compares_documents, kind_of
 
 ASPECTS = """
 What is it about?

@@ -16,7 +16,7 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.protocols import Neighbours
 from instruct_embeddings.retrieval import Hit, InstructRetriever, sampling
-from instruct_embeddings.retrieval import exact as exact_module
+from instruct_embeddings.retrieval import sampling as sampling_module
 from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.conftest import COLOUR, Adapt, Toys, make_toys
@@ -324,7 +324,7 @@ def test_what_is_too_large_for_a_copy_is_ranked_page_by_page(
         return [(hit.id, hit.score) for hit in hits]
 
     from_copy = best()
-    monkeypatch.setattr(exact_module, "MAX_COPY_BYTES", toys.vectors.nbytes - 1)
+    monkeypatch.setattr(sampling_module, "MAX_COPY_BYTES", toys.vectors.nbytes - 1)
     monkeypatch.setattr(sampling, "_PAGE", 20)
     collection.calls.clear()
     assert best() == [(row, pytest.approx(score, abs=1e-6)) for row, score in from_copy]
