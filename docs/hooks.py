@@ -35,7 +35,7 @@ PAGES = {
     for notebook in sorted((ROOT / "examples").glob("*.ipynb"))
 }
 _SOURCES = {page: source for source, page in PAGES.items()}
-_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -53,12 +53,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Let links lead to pages of the site."""
+    """Let links lead to pages of the site, and pictures come from its files."""
     own = page.file.src_uri
     source = _SOURCES.get(own, f"docs/{own}")
 
     def leading(link: re.Match[str]) -> str:
-        text, target, anchor = link.groups()
+        picture, text, target, anchor = link.groups()
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if file.startswith("docs/"):
             place = file.removeprefix("docs/")
@@ -66,7 +66,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             place = PAGES[file]
         else:
             return text if (ROOT / file).exists() else link[0]
-        return f"[{text}]({posixpath.relpath(place, posixpath.dirname(own) or '.')}{anchor or ''})"
+        place = posixpath.relpath(place, posixpath.dirname(own) or ".")
+        return f"{picture}[{text}]({place}{anchor or ''})"
 
     return _LINK.sub(leading, markdown)
 

@@ -38,8 +38,9 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     Args:
         model: Hub id or folder; None means instruct-minilm-l6-v1, which comes with this package.
         instruction: A plain sentence for documents and queries; None for generic embeddings.
-        query_instruction, document_instruction: What each gets instead, None included. Where only
-            queries have one, the default model moves their generic vectors.
+        query_instruction: What queries get instead, None included. Where only they have one, the
+            default model moves their generic vectors.
+        document_instruction: What documents get instead.
         show_progress: Show a bar on stderr while documents are embedded.
         options: Every further field of `EncoderOptions`; ConfigError where one is out of range.
     """
