@@ -32,8 +32,7 @@ from instruct_embeddings.evaluation.jsonl_tasks import (
     instruction_reranking,
     read_retrieval,
 )
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
-from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder, MtebRetriever
 from instruct_embeddings.evaluation.mteb_run import MtebModel, TaskScore, run_task, score_table
 from instruct_embeddings.evaluation.mteb_tasks import clustering_task, retrieval_task, sts_task
 

@@ -2,12 +2,13 @@
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from rich.console import Console
-from collections.abc import Iterator
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -73,6 +74,11 @@ def printable(text: str) -> str:
     return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def one_line(text: str | None) -> str:
+    """A text without its line breaks."""
+    return " ".join((text or "(no text)").split())
+
+
 def printed(to_text: Callable[[T], str]) -> Callable[[T], str]:
     """For the `__str__` of what holds texts from elsewhere: `print` shows them and obeys none."""
 
@@ -98,6 +104,39 @@ def literal_console(**options: Any) -> "Console":
     from rich.console import Console
 
     return Console(**({"markup": False, "emoji": False, "highlight": False} | options))
+
+
+def as_text(*parts: "RenderableType", width: int = 120) -> str:
+    """What rich can show as plain text, `width` characters wide."""
+    page = StringIO()
+    # In a notebook rich would display the pieces instead of writing them.
+    console = literal_console(file=page, width=width, color_system=None, force_jupyter=False)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def plain_table(*heads: str, title: str = "", **options: Any) -> "Table":
+    """A table with a line under its heads and no other."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Text(title, style="bold") if title else None
+    look = {"title": shown, "title_justify": "left", "box": SIMPLE_HEAD, "show_edge": False}
+    return Table(*heads, **(look | options))
+
+
+def figures_table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> "Table":
+    """A table whose first column holds names, and whose others hold figures."""
+    from rich.text import Text
+
+    table = plain_table(title=title)
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
 
 
 def hide_secrets(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings.cli import models
 from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.demo_corpus import (
@@ -29,8 +30,6 @@ from instruct_embeddings.cli.output import (
     finish,
     hit_dict,
     note,
-    one_line,
-    plain_table,
     program_name,
     progress,
 )

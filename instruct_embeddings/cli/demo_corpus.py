@@ -43,17 +43,11 @@ class GuideName(str, Enum):
 
 @dataclass(frozen=True)
 class Aspect:
-    """One respect in which texts are compared.
+    """One respect in which texts are compared."""
 
-    Attributes:
-        key: Metadata key that holds its labels; None where there are none.
-        instruction: The plain sentence that asks for it.
-        separator: What separates several labels of one row, or None.
-    """
-
-    key: str | None
+    key: str | None  # of the metadata that hold its labels; None where there are none
     instruction: str
-    separator: str | None = None
+    separator: str | None = None  # of several labels of one row
 
     def labels(self, metadata: Mapping[str, object]) -> frozenset[str]:
         """The labels of a row."""
@@ -65,21 +59,13 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Constrained:
-    """A question whose instruction states a constraint, and how a hit is judged.
-
-    Attributes:
-        text: What is asked.
-        topic: Key and label of what it is about.
-        instruction: The constraint.
-        named: Key and label of what the constraint names.
-        unwanted: Whether that is excluded.
-    """
+    """A question whose instruction states a constraint, and how a hit is judged."""
 
     text: str
-    topic: tuple[str, str]
+    topic: tuple[str, str]  # key and label of what it is about
     instruction: str
-    named: tuple[str, str]
-    unwanted: bool = False
+    named: tuple[str, str]  # key and label of what the constraint names
+    unwanted: bool = False  # whether that is excluded
 
     def on_topic(self, metadata: Mapping[str, object]) -> bool:
         """Whether a row is about what was asked."""
@@ -92,22 +78,13 @@ class Constrained:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What the demo runs on.
+    """What the demo runs on."""
 
-    Attributes:
-        name: Name of the collection; it changes with the content.
-        source: Where the texts come from.
-        records: Rows to store.
-        aspects: Respects in which they are compared.
-        questions: Queries with their labels; not among the rows.
-        constraints: Queries with constraints.
-    """
-
-    name: str
+    name: str  # of the collection; it changes with the content
     source: Path
     records: Sequence[Record]
     aspects: Sequence[Aspect]
-    questions: Sequence[Record]
+    questions: Sequence[Record]  # queries with their labels; not among the rows
     constraints: Sequence[Constrained] = ()
 
     def pairs(self) -> Iterator[tuple[Record, Aspect]]:
@@ -160,11 +137,7 @@ TICKET_CONSTRAINTS = (
 
 
 def sample_corpus() -> Path:
-    """The sample corpus: in the installed package, or in a checkout of the source.
-
-    Raises:
-        DataError: It is in neither place.
-    """
+    """The sample corpus: in the installed package, or in a checkout of the source."""
     packaged = Path(__file__).parent / "data" / "tickets.jsonl"
     checkout = Path(__file__).parents[2] / "examples" / "data" / "tickets.jsonl"
     for file in (packaged, checkout):
@@ -182,16 +155,9 @@ def read_corpus(
     label_keys: Sequence[str],
     instructions: Sequence[str] = (),
 ) -> Corpus:
-    """Read the corpus and decide what is asked of it.
+    """Read the corpus (the sample unless a file is named) and decide what is asked of it.
 
-    Args:
-        file: JSONL file with `text`, optionally `id`, and labels; None for the sample corpus.
-        limit: Read at most so many rows.
-        label_keys: Metadata keys that hold labels; empty to choose.
-        instructions: What to ask instead, where no labels are needed.
-
-    Raises:
-        DataError: A line cannot be read, or there are no labels, and no instructions either.
+    Without `label_keys` they are chosen; with `instructions` no labels are needed.
     """
     source = sample_corpus() if file is None else file
     records = list(islice(Reader().read([source]), limit))
@@ -210,11 +176,7 @@ def read_corpus(
 
 
 def guide_of(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
-    """What teaches some aspects.
-
-    Raises:
-        ConfigError: Labels shall teach, and an aspect has none.
-    """
+    """What teaches some aspects; an error where labels shall, and one has none."""
     from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, MetadataGuide
 
     if name is GuideName.ENCODER:
@@ -238,14 +200,8 @@ def label_precision(
 ) -> dict[str, float] | None:
     """Precision at k: the share of the closest other rows that have a label of the row asked.
 
-    Args:
-        labels: Of each row, n of them.
-        asked: The rows that are asked, a of them.
-        scores: Their similarity to all rows, shape (a, n), by what ranks.
-        k: How many rows are looked at.
-
-    Returns:
-        By what ranks; None where none of them shares a label with another row.
+    Scores of the rows that are asked and all rows, shape (a, n), by what ranks. None where none of
+    those asked shares a label with another row.
     """
     import numpy as np
 

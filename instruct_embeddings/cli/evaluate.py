@@ -101,25 +101,15 @@ def evaluate(
 
 @dataclass
 class JudgedQuestions:
-    """What a file asks.
-
-    Attributes:
-        texts: What is asked, by id; ids of lines are their numbers.
-        grades: How relevant each row is, by question and id.
-        instructions: Of questions that bring their own.
-    """
+    """What a file asks, by the id of the question or the number of its line."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    grades: dict[str, dict[str, float]] = field(default_factory=dict)
-    instructions: dict[str, str] = field(default_factory=dict)
+    grades: dict[str, dict[str, float]] = field(default_factory=dict)  # by id of the row
+    instructions: dict[str, str] = field(default_factory=dict)  # of questions that bring their own
 
 
 def read_questions(path: Path) -> JudgedQuestions:
-    """Questions of a JSONL or CSV file, or of a folder with queries.jsonl and qrels.tsv.
-
-    Raises:
-        DataError: Something cannot be read; the message names file and line.
-    """
+    """Questions of a JSONL or CSV file, or of a folder with queries.jsonl and qrels.tsv."""
     found = _folder(path) if path.is_dir() else _lines(path)
     if not any(found.grades.values()):
         raise DataError(
@@ -130,16 +120,15 @@ def read_questions(path: Path) -> JudgedQuestions:
 
 
 def _lines(file: Path) -> JudgedQuestions:
+    form = f"Each line is like {_LINE}; an instruction may stand beside"
     found = JudgedQuestions()
-
-    def add(row: Mapping[str, object], line: int) -> None:
-        key = str(line)
-        found.texts[key] = _text(row, "query")
-        found.grades[key] = _relevant(row)
-        if row.get("instruction") is not None:
-            found.instructions[key] = _text(row, "instruction")
-
-    _each(file, f"Each line is like {_LINE}; an instruction may stand beside", add)
+    for row, values in read_records(file, text_key="query", form=form):
+        key = str(row.line)
+        with row_errors(row, form):
+            found.texts[key] = _text(values, "query")
+            found.grades[key] = _relevant(values)
+            if values.get("instruction") is not None:
+                found.instructions[key] = _text(values, "instruction")
     return found
 
 
@@ -153,30 +142,21 @@ def _folder(folder: Path) -> JudgedQuestions:
             f"are like {_LINE}."
         )
     found = JudgedQuestions()
-
-    def ask(row: Mapping[str, object], line: int) -> None:
-        del line
-        key = str(row.get("_id", row.get("id", "")))
-        if not key or key in found.texts:
-            raise ValueError(f"the id {key!r} is {'used twice' if key else 'missing'}")
-        found.texts[key] = _text(row, "text")
-
-    def judge(row: Mapping[str, object], line: int) -> None:
-        del line
-        key, row_id, score = (_text(row, name) for name in ("query-id", "corpus-id", "score"))
-        if key not in found.texts:
-            raise ValueError(f"the query {key!r:.60} is not in {_QUERIES}")
-        found.grades.setdefault(key, {})[row_id] = float(score)
-
-    _each(queries, 'Each line is like {"_id": "q1", "text": "it ate my photos"}', ask)
-    _each(qrels, "The first line is query-id, corpus-id, score, separated by tabs", judge)
-    return found
-
-
-def _each(file: Path, form: str, add: Callable[[Mapping[str, object], int], None]) -> None:
-    for row, values in read_records(file, text_key="query", form=form):
+    form = 'Each line is like {"_id": "q1", "text": "it ate my photos"}'
+    for row, values in read_records(queries, text_key="query", form=form):
         with row_errors(row, form):
-            add(values, row.line)
+            key = str(values.get("_id", values.get("id", "")))
+            if not key or key in found.texts:
+                raise ValueError(f"the id {key!r} is {'used twice' if key else 'missing'}")
+            found.texts[key] = _text(values, "text")
+    form = "The first line is query-id, corpus-id, score, separated by tabs"
+    for row, values in read_records(qrels, text_key="query", form=form):
+        with row_errors(row, form):
+            key, name, score = (_text(values, c) for c in ("query-id", "corpus-id", "score"))
+            if key not in found.texts:
+                raise ValueError(f"the query {key!r:.60} is not in {_QUERIES}")
+            found.grades.setdefault(key, {})[name] = float(score)
+    return found
 
 
 def _text(row: Mapping[str, object], key: str) -> str:
@@ -291,11 +271,7 @@ def evaluate_tasks(
 
 
 def read_instructions(file: Path | None) -> dict[str, str]:
-    """Instructions by task.
-
-    Raises:
-        DataError: The file is not a JSON object of texts.
-    """
+    """Instructions by task, of a JSON object of texts."""
     if file is None:
         return {}
     try:
@@ -317,8 +293,7 @@ def _models(
     instructions: Mapping[str, str],
 ) -> "dict[str, MtebModel]":
     from instruct_embeddings.encoder import BASE_MODEL, InstructEncoder
-    from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
-    from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+    from instruct_embeddings.evaluation.mteb_models import MtebEncoder, MtebRetriever
     from instruct_embeddings.guides.encoder import EncoderGuide
 
     encoder = InstructEncoder.from_pretrained(model)

@@ -52,19 +52,8 @@ def open_retriever(
 ) -> tuple["InstructRetriever", "InstructEncoder"]:
     """A retriever of stored transforms, and the encoder of its queries.
 
-    Args:
-        database: Where the collection is.
-        collection: Its name.
-        store: Folder of the transforms; None for that of the database.
-        model: Name of the sentence encoder, None for the default one.
-        instructions: Instructions that will be asked under; None is none.
-        fitted: Whether their transforms have to be stored, and are used whatever their reports say;
-            else the instant query answers where none serves.
-
-    Raises:
-        EmptyCollectionError: Nothing is stored.
-        CollectionMismatchError: Another model filled the collection.
-        GuideError: No transform is stored for the instruction.
+    If `fitted`, a transform of each instruction has to be stored and is used whatever its report
+    says; else the instant query answers where none serves.
     """
     from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -74,7 +63,7 @@ def open_retriever(
     kept = TransformStore(folder)
     opened = database.collection(collection)
     vectors = ChromaVectors(opened)
-    info = vectors.info()
+    info = vectors.info()  # stops where nothing is stored
     for instruction in instructions:
         if instruction is not None and fitted:
             _check_stored(kept, folder, instruction, info, database)
@@ -109,11 +98,7 @@ def _check_stored(
     info: "CollectionInfo",
     database: Database,
 ) -> None:
-    """Stop where no transform of the instruction is stored for the collection.
-
-    Raises:
-        GuideError: None is; the message says which are, and how to fit one.
-    """
+    """Stop where no transform of the instruction is stored for the collection."""
     from instruct_embeddings.config import normalise_instruction
 
     wanted = normalise_instruction(instruction)

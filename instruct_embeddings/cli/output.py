@@ -18,7 +18,6 @@ from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress
-    from rich.table import Table
 
     from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
     from instruct_embeddings.retrieval.ranking import Hit
@@ -30,11 +29,7 @@ _STEPS = {"judging": "Rows judged", "fitting": "Penalties tried"}
 
 @contextmanager
 def reported(*, debug: bool = False) -> Iterator[None]:
-    """Turn the expected errors of a command into one message on stderr and exit code 1.
-
-    Args:
-        debug: Let the traceback through.
-    """
+    """Turn the expected errors of a command into one message on stderr and exit code 1."""
     try:
         with warnings.catch_warnings():
             # The commands print the report, which says the same.
@@ -74,11 +69,7 @@ def finish(document: Mapping[str, Any], *parts: "RenderableType", as_json: bool)
 
 @dataclass(frozen=True)
 class Printable:
-    """Something to print whose texts come from elsewhere: they are shown, never obeyed.
-
-    Attributes:
-        content: A table, a text, or what else rich prints.
-    """
+    """Something to print whose texts come from elsewhere: they are shown, never obeyed."""
 
     content: "RenderableType"
 
@@ -91,22 +82,6 @@ class Printable:
             yield Segment(clean, segment.style, segment.control)
 
 
-def plain_table(*heads: str, title: str | None = None, **options: Any) -> "Table":
-    """A table with a line under its heads and no other."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    return Table(
-        *heads,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        **options,
-    )
-
-
 def hit_dict(hit: "Hit") -> dict[str, Any]:
     """A hit as plain data."""
     return {
@@ -116,11 +91,6 @@ def hit_dict(hit: "Hit") -> dict[str, Any]:
         "metadata": dict(hit.metadata),
         "adapted": hit.adapted,
     }
-
-
-def one_line(text: str | None) -> str:
-    """A text without its line breaks."""
-    return " ".join((text or "(no text)").split())
 
 
 def program_name() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
@@ -20,7 +21,7 @@ from instruct_embeddings.cli.options import (
     WhereOption,
     command,
 )
-from instruct_embeddings.cli.output import finish, hit_dict, note, one_line, plain_table
+from instruct_embeddings.cli.output import finish, hit_dict, note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +56,7 @@ def query(
     What `adapt` has fitted answers where it is better than the stored vectors; else the instant
     query does, for which nothing is fitted.
     """
-    from instruct_embeddings.explain.tables import ANSWERED
+    from instruct_embeddings.explain.explanation import ANSWERED
 
     options: dict[str, Any] = {"k": k, "where": read_filter(where)}
     retriever, encoder = open_retriever(
@@ -158,8 +159,8 @@ def explain(
     under the instruction.
     """
     from instruct_embeddings.explain import explain as explained
+    from instruct_embeddings.explain.explanation import tables
     from instruct_embeddings.explain.map import check_map_file
-    from instruct_embeddings.explain.tables import tables
 
     if png is not None:
         check_map_file(png)  # before anything is computed

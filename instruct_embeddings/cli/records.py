@@ -20,44 +20,26 @@ _MADE = re.compile(rf"[0-9a-f]{{{_DIGEST}}}-[0-9]+")
 
 @dataclass(frozen=True)
 class Record:
-    """One row to store.
+    """One row to store."""
 
-    Attributes:
-        id: Given in the file, or made of the content and the line.
-        text: What is embedded.
-        metadata: Everything else of the row, flat.
-    """
-
-    id: str
+    id: str  # given in the file, or made of the content and the line
     text: str
-    metadata: Mapping[str, Scalar]
+    metadata: Mapping[str, Scalar]  # everything else of the row, flat
 
 
 @dataclass
 class Reader:
-    """Reads files of records.
-
-    Attributes:
-        text_key: Key (or CSV column) of the text.
-        id_key: Key (or CSV column) of the identifier, where a row has one.
-        skip_bad: Collect the lines that cannot be read instead of stopping at the first.
-        bad: What was skipped: one message a line.
-        made_ids: Whether a row had no id of its own.
-    """
+    """Reads files of records; keys are columns of a CSV file."""
 
     text_key: str = "text"
     id_key: str = "id"
-    skip_bad: bool = False
-    bad: list[str] = field(default_factory=list)
-    made_ids: bool = False
+    skip_bad: bool = False  # collect the lines that cannot be read, do not stop at the first
+    bad: list[str] = field(default_factory=list)  # what was skipped: one message a line
+    made_ids: bool = False  # whether a row had no id of its own
     _seen: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     def read(self, files: Iterable[Path]) -> Iterator[Record]:
-        """The records of the files, in order.
-
-        Raises:
-            DataError: A file cannot be read, or a line of it (unless `skip_bad`).
-        """
+        """The records of the files, in order."""
         for file in files:
             for row in read_rows(file, self.text_key):
                 try:
@@ -68,11 +50,7 @@ class Reader:
                     yield record
 
     def count(self, files: Iterable[Path]) -> int:
-        """Number of rows in the files, bad ones included.
-
-        Raises:
-            DataError: A file cannot be read.
-        """
+        """Number of rows in the files, bad ones included."""
         return sum(1 for file in files for _ in read_rows(file, self.text_key))
 
     def has(self, name: str) -> bool:
@@ -112,18 +90,10 @@ def is_made(name: str) -> bool:
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]:
-    """Nested values as the flat metadata that Chroma stores.
+    """Nested values as the flat metadata that Chroma stores; a `ValueError` where it cannot.
 
-    Args:
-        values: A JSON object.
-        prefix: Written in front of every key.
-
-    Returns:
-        Dots for nested objects, `|` between the values of a list, without missing values, such as
-        `{"tags.interface": "graphical|x11"}`.
-
-    Raises:
-        ValueError: A key or a value cannot be stored.
+    Dots for nested objects, `|` between the values of a list, without missing values, such as
+    `{"tags.interface": "graphical|x11"}`.
     """
     flat: dict[str, Scalar] = {}
     for key, value in values.items():

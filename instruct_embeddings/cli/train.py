@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings._extras import require
+from instruct_embeddings._printable import plain_table
 from instruct_embeddings.cli.options import JsonOption, command
-from instruct_embeddings.cli.output import finish, note, plain_table, progress
+from instruct_embeddings.cli.output import finish, note, progress
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,13 +93,7 @@ def train(
 
 
 def run_train(config: "TrainingConfig", *, resume: bool) -> dict[str, Any]:
-    """Train, with progress on stderr; what came of it, as plain data.
-
-    Raises:
-        MissingExtraError: What training needs is not installed.
-    """
-    from instruct_embeddings._extras import require
-
+    """Train, with progress on stderr; what came of it, as plain data."""
     require("accelerate", extra="train")
     if config.backbone.train == "lora":
         require("peft")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.cli import models
 from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.options import CollectionOption, JsonOption, StoreOption, command
-from instruct_embeddings.cli.output import finish, fitting, note, one_line, plain_table
+from instruct_embeddings.cli.output import finish, fitting, note
 from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -118,11 +119,7 @@ def _read_pairs(
 
 
 def read_labels(file: Path) -> Mapping[str, str | list[str]]:
-    """Labels by id from a JSONL or CSV file with `id` and `label` (one, or a list).
-
-    Raises:
-        DataError: A line cannot be read, or names an id twice.
-    """
+    """Labels by id from a JSONL or CSV file with `id` and `label` (one, or a list)."""
     labels: dict[str, str | list[str]] = {}
     for row, values in read_records(file, text_key="label", form=_LABEL_LINE):
         with row_errors(row, _LABEL_LINE):

@@ -3,7 +3,7 @@
     from instruct_embeddings.evaluation import evaluate
 
 scikit-learn and matplotlib come with the extra `eval`, mteb with the extra `mteb`; the modules
-`mteb_encoder`, `mteb_retriever`, `mteb_tasks` and `mteb_run` are imported by name.
+`mteb_models`, `mteb_tasks` and `mteb_run` are imported by name.
 """
 
 from instruct_embeddings.evaluation.instruction_following import (
@@ -13,8 +13,13 @@ from instruct_embeddings.evaluation.instruction_following import (
     InstructionFollowingSizes,
     measure_instruction_following,
 )
-from instruct_embeddings.evaluation.labelled import evaluate, evaluate_collection
-from instruct_embeddings.evaluation.report import Evaluation, EvaluationConfig, Scored
+from instruct_embeddings.evaluation.labelled import (
+    Evaluation,
+    EvaluationConfig,
+    Scored,
+    evaluate,
+    evaluate_collection,
+)
 from instruct_embeddings.transform.quality import (
     Difference,
     Estimate,

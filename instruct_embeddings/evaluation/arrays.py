@@ -18,17 +18,7 @@ class ArrayCollection:
     def __init__(
         self, ids: Sequence[str], vectors: ArrayLike, texts: Sequence[str | None] | None = None
     ) -> None:
-        """Keep the rows.
-
-        Args:
-            ids: Identifiers, each once.
-            vectors: Shape (n, d).
-            texts: One a row.
-
-        Raises:
-            ConfigError: The arguments do not have one entry a row, or an identifier stands twice.
-            EmptyCollectionError: There is no row.
-        """
+        """Keep at least one row: its id, which is unique, its vector of (n, d) and its text."""
         self.vectors = unit_rows(vectors)
         self._ids = tuple(ids)
         self._texts = tuple(texts) if texts is not None else (None,) * len(self._ids)
@@ -43,11 +33,7 @@ class ArrayCollection:
             )
 
     def __getitem__(self, ids: Sequence[str]) -> FloatArray:
-        """Unit vectors of some ids, shape (m, d).
-
-        Raises:
-            KeyError: One of them is not here.
-        """
+        """Unit vectors of some ids, shape (m, d); a `KeyError` for one that is not here."""
         return self.vectors[[self._positions[row] for row in ids]]
 
     def info(self) -> CollectionInfo:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from instruct_embeddings._printable import printed
+from instruct_embeddings._printable import as_text, figures_table, printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import at_least, check_instruction
 from instruct_embeddings.errors import ConfigError
@@ -34,8 +34,6 @@ from instruct_embeddings.evaluation.metrics import (
     triplet_accuracy,
     v_measure_of,
 )
-from instruct_embeddings.evaluation.report import new_table
-from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.transform.quality import (
     ROUNDS,
     Statistic,
@@ -160,7 +158,7 @@ class InstructionFollowingReport:
             name = f"{figure.kind}: {figure.subject}"
             lines.setdefault(name, [name]).append(str(figure))
         title = f"mean ± spread over {len(self.seeds)} seeds (gain over {self.baseline}, p)"
-        return new_table(title, ["figure", *methods], lines.values())
+        return figures_table(title, ["figure", *methods], lines.values())
 
     @printed
     def __str__(self) -> str:

@@ -54,13 +54,7 @@ class RetrievalData:
 
 @dataclass(frozen=True)
 class SentencePairs:
-    """Pairs of sentences and how similar people found them.
-
-    Attributes:
-        first: One sentence of each pair.
-        second: The other.
-        scores: The higher, the more similar; on any scale.
-    """
+    """Pairs of sentences and how similar people found them: the higher, the more; on any scale."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
@@ -69,12 +63,7 @@ class SentencePairs:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with labels in several respects.
-
-    Attributes:
-        texts: Each once.
-        labels: By aspect one label a text; None where it has none, or several.
-    """
+    """Texts, each once, and by aspect one label a text; None where it has none, or several."""
 
     texts: tuple[str, ...]
     labels: Mapping[str, tuple[str | None, ...]]

@@ -20,11 +20,7 @@ def codes(labels: Sequence[str]) -> IntArray:
 
 
 def k_means(vectors: FloatArray, clusters: int, seed: int) -> IntArray:
-    """Cluster of each row, the best of three starts; shape (n, d) to (n,).
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed (extra `eval`).
-    """
+    """Cluster of each row, the best of three starts; shape (n, d) to (n,)."""
     model = require("sklearn.cluster", extra="eval").KMeans
     found = model(clusters, n_init=_RESTARTS, random_state=seed).fit_predict(vectors)
     return np.asarray(found, dtype=np.int64)
@@ -33,15 +29,9 @@ def k_means(vectors: FloatArray, clusters: int, seed: int) -> IntArray:
 def v_measure(labels: IntArray, clusters: IntArray) -> float:
     """Harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg, 2007).
 
-    The same figure as `sklearn.metrics.v_measure_score`, 50 times as fast: a bootstrap computes
-    thousands of them.
-
-    Args:
-        labels: Label of each row as a number from 0, shape (n,).
-        clusters: Cluster of each row as a number from 0, shape (n,).
-
-    Returns:
-        1 where clusters and labels are the same partition, 0 where they are independent.
+    1 where clusters and labels, as numbers from 0 of shape (n,), are the same partition, 0 where
+    they are independent. The same figure as `sklearn.metrics.v_measure_score`, 50 times as fast: a
+    bootstrap computes thousands of them.
     """
     shape = int(labels.max()) + 1, int(clusters.max()) + 1
     joint = np.bincount(labels * shape[1] + clusters, minlength=shape[0] * shape[1])
@@ -65,10 +55,7 @@ def _entropy(counts: IntArray) -> float:
 class Triplets:
     """Rows of texts: an anchor, one that shares its first aspect only, one that shares its second.
 
-    Attributes:
-        anchors: Shape (t,).
-        first: Rows with the first label of the anchor and another second one, shape (t,).
-        second: Rows with the second label of the anchor and another first one, shape (t,).
+    Each of shape (t,).
     """
 
     anchors: IntArray
@@ -82,12 +69,8 @@ class Triplets:
 def draw_triplets(labels: NDArray[Any], most: int, rng: np.random.Generator) -> Triplets:
     """Triplets drawn at random; each row is an anchor as seldom as possible.
 
-    Where one aspect decides the other, as intents decide their scenario, there are none.
-
-    Args:
-        labels: Labels of the rows in two aspects, shape (n, 2).
-        most: Triplets wanted; so many come back unless no row can be an anchor.
-        rng: Source of the choice.
+    `most` come back, of labels in two aspects of shape (n, 2). Where one aspect decides the other,
+    as intents decide their scenario, no row can be an anchor, and there are none.
     """
     only_first, only_second = _shared(labels)
     usable = np.flatnonzero(only_first.any(1) & only_second.any(1))
@@ -109,14 +92,8 @@ def can_be_anchors(labels: NDArray[Any]) -> IntArray:
 def closer(embeddings: FloatArray, anchors: IntArray, near: IntArray, far: IntArray) -> FloatArray:
     """Whether each anchor lies closer to one row than to another, by inner product.
 
-    Args:
-        embeddings: Unit rows, shape (n, d).
-        anchors: Rows to start from, shape (t,).
-        near: Rows that should be closer, shape (t,).
-        far: Rows that should be farther away, shape (t,).
-
-    Returns:
-        1 where it is closer, 0.5 where both are as close, else 0; shape (t,).
+    1 where `near` is closer than `far`, 0.5 where both are as close, else 0; unit rows of shape
+    (n, d), positions and answers of shape (t,).
     """
     gaps = np.einsum("td,td->t", embeddings[anchors], embeddings[near] - embeddings[far])
     return np.asarray((np.sign(gaps) + 1) / 2, dtype=np.float32)
@@ -127,10 +104,7 @@ def triplet_accuracy(
 ) -> Statistic:
     """Share of right answers under both instructions; a statistic of triplets.
 
-    Args:
-        under_first: Unit rows under the instruction of the first aspect, shape (n, d).
-        under_second: Unit rows under that of the second, shape (n, e).
-        triplets: Rows to compare.
+    Unit rows under the instruction of the first aspect, shape (n, d), and of the second, (n, e).
     """
     first = closer(under_first, triplets.anchors, triplets.first, triplets.second)
     second = closer(under_second, triplets.anchors, triplets.second, triplets.first)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from instruct_embeddings._extras import require
+from instruct_embeddings._printable import figures_table
 from instruct_embeddings.errors import DataError, TruncationWarning
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
-from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
-from instruct_embeddings.evaluation.report import new_table
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder, MtebRetriever
 
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
@@ -85,15 +84,10 @@ def find_tasks(
 
 
 def run_task(task: "AbsTask", models: Mapping[str, MtebModel]) -> Iterator[TaskScore]:
-    """Run one task on each model, one after the other; its data are loaded once.
+    """Run one task on each model, by name of the method; its data are loaded once.
 
-    Args:
-        task: The task.
-        models: By name of the method.
-
-    Yields:
-        A score for each model; with a `problem` in place of a score where the data cannot be
-        reached, or the model does not do such tasks.
+    Yields a score for each model; with a `problem` in place of a score where the data cannot be
+    reached, or the model does not do such tasks.
     """
     unreachable = None
     if not task.is_aggregate:  # the parts of an aggregate are loaded one by one
@@ -117,7 +111,7 @@ def score_table(scores: Sequence[TaskScore]) -> "Table":
     for one in scores:
         line = lines.setdefault(one.task, [one.task, one.kind, one.measure])
         line.append("-" if one.score is None else f"{one.score:.4f}")
-    return new_table("", ["task", "type", "measure", *methods], lines.values())
+    return figures_table("", ["task", "type", "measure", *methods], lines.values())
 
 
 def _scored(task: "AbsTask", method: str, model: MtebModel, problem: str | None) -> TaskScore:

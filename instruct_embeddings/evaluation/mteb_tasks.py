@@ -36,6 +36,7 @@ else:
     AbsTaskSTS = require("mteb.abstasks.sts", extra="mteb").AbsTaskSTS
 
 _CLUSTERED = 2048
+_Dataset = require("datasets", extra="mteb").Dataset
 
 
 class _LocalRetrieval(AbsTaskRetrieval):
@@ -46,7 +47,7 @@ class _LocalRetrieval(AbsTaskRetrieval):
 
     def load_data(self, *_: Any, **__: Any) -> None:
         """Put the data where mteb looks for them."""
-        rows = require("datasets", extra="mteb").Dataset.from_list
+        rows = _Dataset.from_list
         ranked = self.data.top_ranked
         split: Any = {
             "corpus": rows([dict(row) for row in self.data.corpus]),
@@ -87,8 +88,7 @@ class _LocalClustering(AbsTaskClustering):
     def load_data(self, *_: Any, **__: Any) -> None:
         """Put the data where mteb looks for them."""
         texts, labels = self.data
-        dataset = require("datasets", extra="mteb").Dataset
-        self.dataset = {"test": dataset.from_dict({"sentences": texts, "labels": labels})}
+        self.dataset = {"test": _Dataset.from_dict({"sentences": texts, "labels": labels})}
         self.data_loaded = True
 
 
@@ -100,8 +100,7 @@ class _LocalSTS(AbsTaskSTS):
     def load_data(self, *_: Any, **__: Any) -> None:
         """Put the data where mteb looks for them."""
         columns = dict(zip(self.column_names, (self.data.first, self.data.second), strict=True))
-        dataset = require("datasets", extra="mteb").Dataset
-        self.dataset = {"test": dataset.from_dict({**columns, "score": self.data.scores})}
+        self.dataset = {"test": _Dataset.from_dict({**columns, "score": self.data.scores})}
         self.min_score = math.floor(min(self.data.scores))
         self.max_score = math.ceil(max(self.data.scores))
         self.data_loaded = True

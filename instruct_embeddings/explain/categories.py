@@ -25,22 +25,13 @@ _SUFFIX = 3  # letters by which a word and its plural differ, at most
 
 @dataclass(frozen=True)
 class Categorised:
-    """Rows, the first of which are a sample, in the categories of a transform.
+    """Rows, the first of which are a sample, in the categories of a transform."""
 
-    Attributes:
-        categories: The categories that the sample has, largest first.
-        labelled: Whether their names are labels; else they are the words of clusters.
-        names: Name of each row's category.
-        probabilities: Probability of that category for each row; None for clusters.
-        positions: The same category as an index into `categories`, -1 if the sample has none of it,
-            shape (n,).
-    """
-
-    categories: tuple[Category, ...]
-    labelled: bool
-    names: Sequence[str]
-    probabilities: Sequence[float | None]
-    positions: IntArray
+    categories: tuple[Category, ...]  # those of the sample, largest first
+    labelled: bool  # their names are labels; else they are the words of clusters
+    names: Sequence[str]  # of each row's category
+    probabilities: Sequence[float | None]  # of that category; None for clusters
+    positions: IntArray  # shape (n,): index into `categories`, -1 if the sample has none of it
 
 
 def categorise(
@@ -50,14 +41,10 @@ def categorise(
     texts: Sequence[str | None],
     seed: int,
 ) -> Categorised:
-    """Assign rows to categories, and describe those of the sample.
+    """Assign rows to categories, and describe those of the sample, which are the first.
 
-    Args:
-        transform: The transform.
-        generic: Unit generic vectors, the sample first, shape (n, d).
-        adapted: The same rows from `adapted_view`, shape (n, p).
-        texts: Texts of the sample, at most n.
-        seed: Seed of clusters.
+    `generic` are unit vectors of shape (n, d), `adapted` the same rows from `adapted_view`, shape
+    (n, p), `texts` those of the sample.
     """
     labels, count, assigned, likely = assign(transform, generic, len(texts), seed)
     own = assigned[: len(texts)]
@@ -91,17 +78,10 @@ def categorise(
 def assign(
     transform: InstructionTransform, vectors: FloatArray, sample: int, seed: int
 ) -> tuple[Sequence[str] | None, int, IntArray, FloatArray | None]:
-    """The category of each row: its most likely label, or the cluster of the nearest centre.
+    """The category of each row: its most likely label, or the nearest cluster of the `sample`.
 
-    Args:
-        transform: The transform.
-        vectors: Unit generic vectors, shape (n, d).
-        sample: Clusters are found among so many of the first rows.
-        seed: Seed of the clusters.
-
-    Returns:
-        Labels if they are known, number of categories, categories and their probabilities of shape
-        (n,); clusters have no probability.
+    Unit generic vectors of shape (n, d) to labels if they are known, the number of categories,
+    categories of shape (n,) and their probabilities, which clusters do not have.
     """
     if transform.space.classifier is not None:
         found = transform.space.classifier.probabilities(vectors)
@@ -183,18 +163,9 @@ def distinctive_words(
 
     A word counts once a text. The shares of texts that hold it, inside and outside the group, are
     compared in standard errors of their difference (a two-proportion z-test), so no list of stop
-    words is needed.
-
-    Args:
-        texts: Texts; None where a row has none.
-        groups: Group of each text, shape (n,), from 0.
-        count: Number of groups.
-        most: Words wanted.
-
-    Returns:
-        At most `most` words for each group, each beyond chance by more than a standard error and
-        in at least two of the group's texts, unless the group has a single one. Of a word and its
-        plural only the more distinctive one appears.
+    words is needed. Each word is beyond chance by more than a standard error and in at least two
+    of the group's texts, unless the group has a single one. Of a word and its plural only the more
+    distinctive one appears. `groups` has shape (n,), from 0.
     """
     bags = [set(_WORD.findall(text.casefold())) if text else set() for text in texts]
     everywhere = Counter(word for bag in bags for word in bag)
@@ -224,10 +195,6 @@ def _without_forms(words: Sequence[str], most: int) -> tuple[str, ...]:
     return tuple(kept[:most])
 
 
-def _is_form(short: str, long: str) -> bool:
-    return long.startswith(short) and len(long) - len(short) <= _SUFFIX
-
-
 def _z_score(inside: int, texts: int, outside: int, others: int) -> float:
     """By how many standard errors a word is more frequent inside than outside."""
     if not texts or not others:
@@ -240,10 +207,7 @@ def _z_score(inside: int, texts: int, outside: int, others: int) -> float:
 def typical_rows(vectors: FloatArray, rows: IntArray, texts: Sequence[str | None]) -> list[int]:
     """The rows of a group from the nearest to its mean direction on, without repeated texts.
 
-    Args:
-        vectors: Unit vectors of all rows, shape (n, p).
-        rows: Positions of the group's rows, shape (m,).
-        texts: Texts of all rows; rows without one are left out.
+    Unit vectors of shape (n, p), rows of shape (m,).
     """
     middle = unit_rows(vectors[rows].mean(0, keepdims=True))[0]
     order = rows[np.argsort(-(vectors[rows] @ middle), kind="stable")].tolist()

@@ -1,71 +1,58 @@
-"""What an instruction did to one query, as data."""
+"""What an instruction did to one query, as data and as tables."""
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from instruct_embeddings._printable import printed
+from instruct_embeddings._printable import as_text, one_line, plain_table, printed
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.proposals import FilterProposal
 from instruct_embeddings.retrieval.constraints import Constraint
+from instruct_embeddings.retrieval.instructions import compares_documents, kind_of
 from instruct_embeddings.retrieval.ranking import RankedBy
 from instruct_embeddings.transform.report import FitReport
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
 class Category:
-    """Rows that a transform takes for the same under its instruction.
+    """Rows of the sample that a transform takes for the same under its instruction."""
 
-    Attributes:
-        name: A label, or the most distinctive words of a cluster.
-        count: Rows of the sample in it.
-        share: Fraction of the sample in it, from 0 to 1.
-        words: Its most distinctive words, at most five.
-        texts: Its most typical texts, at most three.
-    """
-
-    name: str
+    name: str  # a label, or the most distinctive words of a cluster
     count: int
-    share: float
-    words: tuple[str, ...]
-    texts: tuple[str, ...]
+    share: float  # of the sample
+    words: tuple[str, ...]  # the most distinctive, at most five
+    texts: tuple[str, ...]  # the most typical, at most three
 
 
 @dataclass(frozen=True)
 class ComparedHit:
-    """A result of the generic search, of the search under the instruction, or of both.
-
-    Attributes:
-        id: Identifier in the collection.
-        text: Stored text, if any.
-        generic_rank: Rank in the generic search, from 1; None beyond `depth`.
-        adapted_rank: Rank under the instruction, likewise.
-        generic_score: Cosine with the query.
-        adapted_score: Score under the instruction; without a fit None beyond `depth`.
-        category: The category it is taken for; None where nothing was fitted.
-        probability: Probability of that category; None where categories are clusters.
-    """
+    """A result of the generic search, of the search under the instruction, or of both."""
 
     id: str
     text: str | None
-    generic_rank: int | None
+    generic_rank: int | None  # from 1; None beyond `depth`
     adapted_rank: int | None
-    generic_score: float
-    adapted_score: float | None
-    category: str | None
-    probability: float | None
+    generic_score: float  # cosine with the query
+    adapted_score: float | None  # without a fit None beyond `depth`
+    category: str | None  # None where nothing was fitted
+    probability: float | None  # of that category; None where categories are clusters
 
 
 @dataclass(frozen=True)
 class ConstraintReading:
     """A constraint that an instruction states, and what becomes of it.
 
-    Attributes:
-        constraint: Its kind and what it names.
-        speaks: How far the candidates speak of what it names, from 0 (not at all: the ranking is
-            left alone) to 1 (fully obeyed); None without an instant query, which reads constraints.
-        proposal: A filter on metadata that would answer it exactly; it is not applied.
+    `speaks` is how far the candidates speak of what it names, from 0 (not at all: the ranking is
+    left alone) to 1 (fully obeyed); None without an instant query, which reads constraints. The
+    proposal is a filter that would answer it exactly; it is not applied.
     """
 
     constraint: Constraint
@@ -75,25 +62,14 @@ class ConstraintReading:
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """The vectors behind the map: the sample, the results that are not in it, and the query.
+    """The vectors behind the map: the sample, the results that are not in it, and the query."""
 
-    Attributes:
-        generic: Unit generic vectors of the rows, shape (n, d).
-        adapted: The same rows as a search under the instruction compares them, shape (n, p).
-        categories: Position of each row's category in `Explanation.categories`, -1 for one that no
-            row of the sample has, shape (n,).
-        query_generic: The query, shape (1, d).
-        query_adapted: The query as that search compares it, shape (1, p).
-        generic_results: Rows that are the generic results, shape (k,).
-        adapted_results: Rows that are the results under the instruction, shape (k,).
-    """
-
-    generic: FloatArray
-    adapted: FloatArray
-    categories: IntArray
-    query_generic: FloatArray
-    query_adapted: FloatArray
-    generic_results: IntArray
+    generic: FloatArray  # unit vectors of the rows, shape (n, d)
+    adapted: FloatArray  # the rows as a search under the instruction compares them, shape (n, p)
+    categories: IntArray  # positions in `Explanation.categories`, -1 for no category, shape (n,)
+    query_generic: FloatArray  # shape (1, d)
+    query_adapted: FloatArray  # shape (1, p)
+    generic_results: IntArray  # rows that are the results, shape (k,)
     adapted_results: IntArray
 
 
@@ -154,11 +130,7 @@ class Explanation:
         return sum(hit.category == self.query_category for hit in shown), len(shown)
 
     def fitted_part(self) -> tuple[FitReport, Cloud]:
-        """The report of the fit and the vectors of the map.
-
-        Raises:
-            ConfigError: No fitted transform answers.
-        """
+        """The report of the fit and the vectors of the map; an error if nothing was fitted."""
         if self.report is None or self.cloud is None:
             raise ConfigError(
                 f"There is no map of {self.instruction!r}: no fitted transform answers it. A "
@@ -195,6 +167,148 @@ class Explanation:
     @printed
     def __str__(self) -> str:
         """Tables for a reader."""
-        from instruct_embeddings.explain.tables import as_text, tables
-
         return as_text(*tables(self))
+
+
+_MAX_CATEGORIES = 12
+ANSWERED: Mapping[RankedBy, str] = {
+    "fitted": "a fitted transform",
+    "instant": "the instant query, without a fit",
+    "generic": "the generic vectors: no instruction ranks",
+    "mixed": "several",
+}
+
+
+def tables(explanation: Explanation) -> "Iterator[RenderableType]":
+    """The parts from top to bottom, for a console of rich."""
+    asked, learned = explanation.instruction, explanation.learned
+    same = learned is None or normalise_instruction(asked) == normalise_instruction(learned)
+    by = "" if same else f', by the transform of "{learned}"'
+    yield f'"{asked}"{by}'
+    if explanation.report is None or explanation.ranked_by != "fitted":
+        yield f"answered by {ANSWERED[explanation.ranked_by]}"
+    if explanation.report is not None:
+        yield f"{explanation.report}"
+    for reading in explanation.constraints:
+        yield from _constraint(reading, explanation.rows)
+    yield ""
+    if explanation.report is None:
+        yield _hit_table(explanation)
+    else:
+        yield _category_table(explanation)
+        yield ""
+        yield _hit_table(explanation)
+        yield f"\n{_agreement(explanation)}"
+
+
+def _constraint(reading: ConstraintReading, rows: int) -> Iterator[str]:
+    """What becomes of a constraint, and the filter that would answer it exactly."""
+    yield f'{reading.constraint.kind} "{reading.constraint.phrase}": {_obeyed(reading.speaks)}'
+    if found := reading.proposal:
+        which = "named" if found.found_by == "words" else "closest in meaning"
+        values = ", ".join(f'"{value}"' for value in found.values)
+        yield (
+            f'  metadata could answer it exactly: "{found.key}" has {values} ({which}). '
+            "Not applied;"
+        )
+        yield f"  {found.passing:,} of {rows:,} sampled rows pass the filter"
+        yield f"  {json.dumps(found.where, ensure_ascii=False)}"
+
+
+def _obeyed(speaks: float | None) -> str:
+    if speaks is None:
+        return "not obeyed, since there is no instant query to read it"
+    if speaks == 0:
+        return "the results speak of nothing like it, so it changes nothing"
+    share = "" if speaks >= 1 else f" to {speaks:.0%}, as the results hardly speak of it"
+    return f"obeyed{share}"
+
+
+def _category_table(explanation: Explanation) -> "Table":
+    from rich.text import Text
+
+    how = "by the label they are taken for" if explanation.labelled else "in clusters"
+    table = plain_table(title=f"{explanation.rows:,} sampled rows {how}", expand=True)
+    table.add_column("category", max_width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    if explanation.labelled:  # clusters have their words as names
+        table.add_column("distinctive words", max_width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("most typical text", ratio=1, no_wrap=True, overflow="ellipsis")
+    for one in explanation.categories[:_MAX_CATEGORIES]:
+        words = [", ".join(one.words)] if explanation.labelled else []
+        first = one_line(one.texts[0] if one.texts else None)
+        table.add_row(*map(Text, [one.name, f"{one.count:,}", f"{one.share:.0%}", *words, first]))
+    if more := explanation.categories[_MAX_CATEGORIES:]:
+        count = sum(one.count for one in more)
+        rest = (f"{len(more)} more", f"{count:,}", f"{count / explanation.rows:.0%}")
+        table.add_row(*map(Text, rest), style="dim")
+    return table
+
+
+def _hit_table(explanation: Explanation) -> "Table":
+    from rich.text import Text
+
+    guessed = explanation.query_category is not None
+    guess = _guess(explanation.query_category, explanation.query_probability)
+    what = "taken for" if explanation.labelled else "in cluster"
+    table = plain_table(
+        title=explanation.query + (f"\n{what}: {guess}" if guessed else ""), expand=True
+    )
+    for head in ("rank", "was", "moved", "score", "was"):
+        table.add_column(head, justify="right")
+    if guessed:
+        table.add_column(what, max_width=34, no_wrap=True, overflow="ellipsis")
+    table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
+    for hit in explanation.hits:
+        kept = hit.adapted_rank is not None and hit.adapted_rank <= explanation.k
+        if not kept and table.rows and not table.rows[-1].style:
+            table.add_section()
+        cells = (
+            _rank(hit.adapted_rank, explanation.depth),
+            _rank(hit.generic_rank, explanation.depth),
+            _move(hit),
+            "" if hit.adapted_score is None else f"{hit.adapted_score:.3f}",
+            f"{hit.generic_score:.3f}",
+            *([_guess(hit.category, hit.probability)] if guessed else []),
+            one_line(hit.text),
+        )
+        table.add_row(*map(Text, cells), style=None if kept else "dim")
+    return table
+
+
+def _agreement(explanation: Explanation) -> str:
+    misled = compares_documents(explanation.guide or "")
+    if not explanation.used and misled and kind_of(explanation.instruction) == "request":
+        return (
+            "The transform is not used: it compares texts, and the instruction asks for something. "
+            "Both rankings are the generic one."
+        )
+    if not explanation.used:
+        return (
+            "The transform is not used, since its gain may be chance: both rankings are the "
+            "generic one."
+        )
+    before, of = explanation.agreeing(adapted=False)
+    after, now = explanation.agreeing(adapted=True)
+    what = "Taken for" if explanation.labelled else "In cluster"
+    return (
+        f'{what} "{explanation.query_category}", like the query: {before} of the {of} generic '
+        f"results, {after} of the {now} under the instruction."
+    )
+
+
+def _rank(rank: int | None, depth: int) -> str:
+    return f">{depth}" if rank is None else str(rank)
+
+
+def _move(hit: ComparedHit) -> str:
+    """How far a result went up or down."""
+    if hit.adapted_rank is None or hit.generic_rank is None:
+        return "▲" if hit.generic_rank is None else "▼"
+    steps = hit.generic_rank - hit.adapted_rank
+    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}" if steps else "="
+
+
+def _guess(category: str | None, probability: float | None) -> str:
+    return category or "" if probability is None else f"{category} {probability:.0%}"

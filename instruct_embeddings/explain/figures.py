@@ -22,11 +22,7 @@ _SHOWN = 12  # letters in a warning
 
 
 def check_figure_file(file: Path) -> None:
-    """Refuse a file that no figure can be saved as.
-
-    Raises:
-        ConfigError: Its name ends in something else than .png, .svg or .pdf.
-    """
+    """Refuse a file name that does not end in .png, .svg or .pdf."""
     if file.suffix.lower() not in _SUFFIXES:
         raise ConfigError(
             f"A figure cannot be saved as {str(file)!r}: its name ends in {file.suffix!r}, and "
@@ -35,11 +31,7 @@ def check_figure_file(file: Path) -> None:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure that lays itself out; sizes in inches.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed (extra `eval`).
-    """
+    """An empty figure that lays itself out; sizes in inches."""
     # A figure of its own: pyplot keeps state of the whole process.
     figure: Figure = require("matplotlib.figure", extra="eval").Figure(
         figsize=(width, height), facecolor="white", layout="constrained"
@@ -56,15 +48,10 @@ def save_figure(figure: "Figure", file: Path) -> Path:
 
 @dataclass(frozen=True)
 class Fonts:
-    """What the texts of a figure can be written with.
+    """What the texts of a figure can be written with."""
 
-    Attributes:
-        families: Font families that together have the letters; the usual one first.
-        missing: Letters that no installed font has.
-    """
-
-    families: tuple[str, ...]
-    missing: frozenset[str]
+    families: tuple[str, ...]  # which together have the letters; the usual one first
+    missing: frozenset[str]  # letters that no installed font has
 
     def writes(self, text: str) -> bool:
         """Whether each letter of a text can be drawn."""

@@ -47,12 +47,7 @@ _MIN_ROWS_NAMED = 3
 
 
 def check_map_file(file: Path) -> None:
-    """Refuse what prevents a map, before anything is computed.
-
-    Raises:
-        MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-        ConfigError: The name of the file ends in something else than .png, .svg or .pdf.
-    """
+    """Refuse what prevents a map (file name, missing packages) before anything is computed."""
     check_figure_file(file)
     for module in ("matplotlib.figure", "sklearn.manifold"):
         require(module, extra="eval")
@@ -63,10 +58,6 @@ def picture(explanation: Explanation) -> "Figure":
 
     Letters that the usual font lacks are written with another that is installed. Where none has
     them, a category has its number instead of its name, with a warning.
-
-    Raises:
-        MissingExtraError: matplotlib or scikit-learn is not installed (extra `eval`).
-        ConfigError: There is no map.
     """
     _, cloud = explanation.fitted_part()
     figure = new_figure(*_SIZE)
@@ -90,15 +81,7 @@ def picture(explanation: Explanation) -> "Figure":
 def project(vectors: FloatArray, *, seed: int = 0) -> FloatArray:
     """Rows in two dimensions: principal components, then t-SNE where there are enough rows.
 
-    Args:
-        vectors: Shape (n, p).
-        seed: Seed of t-SNE.
-
-    Returns:
-        Shape (n, 2), centred, the farthest row at distance 1; all zero where all rows are equal.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed (extra `eval`).
+    Shape (n, p) to (n, 2), centred, the farthest row at distance 1; zeros if all rows are equal.
     """
     if np.ptp(vectors, axis=0).max() < 1e-6:
         return np.zeros((len(vectors), 2), dtype=np.float32)
@@ -247,10 +230,7 @@ def _draw_rows(
 def _name_groups(
     axes: "Axes", rows: FloatArray, categories: IntArray, explanation: Explanation
 ) -> None:
-    """Write the names of compact groups on them.
-
-    A name that would cover another is left out: the legend has it anyway.
-    """
+    """Write the names of compact groups on them, but not over each other: the legend has them."""
     outline = require("matplotlib.patheffects", extra="eval").withStroke(
         linewidth=3.5, foreground="white"
     )

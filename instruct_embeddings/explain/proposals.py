@@ -36,26 +36,15 @@ _LEAD = 0.1
 
 @dataclass(frozen=True)
 class FilterProposal:
-    """A filter on metadata that would answer a constraint exactly.
-
-    Attributes:
-        constraint: The constraint.
-        where: The filter, such as `{"interface": "graphical"}`.
-        key: The metadata key.
-        values: Its values that the constraint names.
-        found_by: "words" where the constraint names the value in its own words, "meaning" where
-            the generic vectors of both are close.
-        rows: Sampled rows that have the key with a text.
-        passing: Of all sampled rows those that pass the filter.
-    """
+    """A filter on metadata that would answer a constraint exactly."""
 
     constraint: Constraint
-    where: Mapping[str, Any]
+    where: Mapping[str, Any]  # such as {"interface": "graphical"}
     key: str
-    values: tuple[str, ...]
-    found_by: Literal["words", "meaning"]
-    rows: int
-    passing: int
+    values: tuple[str, ...]  # those of the key that the constraint names
+    found_by: Literal["words", "meaning"]  # its own words, or generic vectors that are close
+    rows: int  # sampled rows that have the key with a text
+    passing: int  # sampled rows that pass the filter
 
 
 def propose_filter(
@@ -70,13 +59,8 @@ def propose_filter(
     Keys with few distinct texts are looked at. A value answers where all its words stand in the
     phrase: "graphical" in "tools with a graphical interface", "command-line" in "command line
     tools". Where none does, the value whose generic vector is close to that of the phrase does, if
-    it leads over all others. A wish ("prefer") gets no filter: that would drop everything else.
-
-    Args:
-        constraint: What an instruction states.
-        metadatas: Metadata of sampled rows.
-        embed: Makes generic vectors, to compare by meaning; None compares words alone.
-        close: Least cosine of phrase and value.
+    its cosine is at least `close` and leads over all others. A wish ("prefer") gets no filter: that
+    would drop everything else. Without `embed` words alone are compared.
     """
     if constraint.kind == "prefer":
         return None

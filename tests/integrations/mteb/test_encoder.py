@@ -23,7 +23,7 @@ from mteb.types import PromptType
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.models import tiny_checkpoint
 

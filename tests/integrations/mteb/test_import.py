@@ -7,7 +7,7 @@ import pytest
 
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.errors import MissingExtraError
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder
 from instruct_embeddings.evaluation.mteb_run import find_tasks
 
 ADVICE = r"mteb.* is not installed.*instruct-embeddings\[mteb\]"

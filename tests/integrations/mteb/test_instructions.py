@@ -2,7 +2,7 @@ import pytest
 from mteb import TaskMetadata
 from mteb.types import PromptType
 
-from instruct_embeddings.evaluation.mteb_encoder import batch_inputs, row_inputs, task_instruction
+from instruct_embeddings.evaluation.mteb_models import batch_inputs, row_inputs, task_instruction
 
 QUERY, DOCUMENT = PromptType.query, PromptType.document
 

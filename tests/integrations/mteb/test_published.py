@@ -10,8 +10,7 @@ import mteb
 import pytest
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
-from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder, MtebRetriever
 from instruct_embeddings.evaluation.mteb_run import TaskScore, run_task
 from instruct_embeddings.guides import EncoderGuide
 from tests.integrations.mteb.conftest import COLOURS, INSTRUCTIONS, OTHERS, SHAPES

@@ -18,7 +18,7 @@ from mteb.mocks.mock_tasks import (
 from instruct_embeddings import FitConfig, InstructEncoder
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.evaluation.jsonl_tasks import read_labelled
-from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+from instruct_embeddings.evaluation.mteb_models import MtebRetriever
 from instruct_embeddings.evaluation.mteb_tasks import labelled_tasks
 from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, LabelGuide
 from tests.integrations.mteb.conftest import INSTRUCTIONS

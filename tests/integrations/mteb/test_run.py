@@ -6,10 +6,10 @@ from mteb.abstasks import AbsTask
 from mteb.mocks.mock_tasks import MockAggregatedTask, MockSTSTask
 
 from instruct_embeddings import InstructEncoder
+from instruct_embeddings._printable import as_text
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.jsonl_tasks import RetrievalData
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
-from instruct_embeddings.evaluation.mteb_retriever import MtebRetriever
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder, MtebRetriever
 from instruct_embeddings.evaluation.mteb_run import (
     GROUPS,
     TaskScore,
@@ -18,7 +18,6 @@ from instruct_embeddings.evaluation.mteb_run import (
     score_table,
 )
 from instruct_embeddings.evaluation.mteb_tasks import retrieval_task
-from instruct_embeddings.explain.tables import as_text
 from instruct_embeddings.guides import EncoderGuide, LabelGuide
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 

@@ -12,7 +12,7 @@ from mteb.abstasks import AbsTask
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.jsonl_tasks import RetrievalData
-from instruct_embeddings.evaluation.mteb_encoder import MtebEncoder
+from instruct_embeddings.evaluation.mteb_models import MtebEncoder
 from instruct_embeddings.evaluation.mteb_tasks import clustering_task, local_tasks, retrieval_task
 from tests.integrations.mteb.conftest import INSTRUCTIONS
 

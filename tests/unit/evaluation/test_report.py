@@ -5,7 +5,7 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, MissingExtraError
 from instruct_embeddings.evaluation import Estimate, Evaluation, Scored
-from instruct_embeddings.evaluation.report import picture
+from instruct_embeddings.evaluation.labelled import picture
 from instruct_embeddings.transform import FitReport
 
 FIT = FitReport(10, 10, {}, "precision@10", 0.5, 0.6, 0.7, {}, 0.1)

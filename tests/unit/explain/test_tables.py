@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from instruct_embeddings._printable import as_text
 from instruct_embeddings.explain import explain
-from instruct_embeddings.explain.explanation import Category, Explanation
-from instruct_embeddings.explain.tables import as_text, tables
+from instruct_embeddings.explain.explanation import Category, Explanation, tables
 from tests.unit.explain.test_explain import QUERY, SIDE, over_plane
 
 
