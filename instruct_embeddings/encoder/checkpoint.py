@@ -11,6 +11,8 @@ folder/
 
 import json
 import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,15 +39,9 @@ if TYPE_CHECKING:
 def new_model(
     settings: EncoderSettings, options: EncoderOptions | None = None, *, seed: int = 0
 ) -> tuple[InstEmb, ModelSource, "PreTrainedTokenizerBase"]:
-    """An untrained encoder: the start of training.
+    """An untrained encoder, what it was made of, and the backbone's tokenizer.
 
-    Args:
-        settings: Names the backbone, soft prompts, pooling and refinement.
-        options: How to find and run the backbone; its `model` does not count.
-        seed: Of soft prompts and of the pooler's parameters.
-
-    Returns:
-        The encoder, what it was made of, and the backbone's tokenizer.
+    `options` say how to find and run the backbone; their `model` does not count.
     """
     asked = replace(
         options or EncoderOptions(), model=settings.base_model, revision=settings.base_revision
@@ -88,6 +84,30 @@ def write_checkpoint(
         _write_files(partial, loaded, source, backbone=backbone or source.settings.backbone)
         partial.chmod(0o755)
     return folder
+
+
+def push_to_hub(
+    repo_id: str,
+    source: ModelSource,
+    save: Callable[[Path], Path],
+    *,
+    private: bool,
+    backbone: bool,
+) -> str:
+    """Upload what `save` writes into a folder; returns the address of the commit."""
+    from huggingface_hub import HfApi
+
+    if not (backbone or source.settings.backbone or source.base.on_hub):
+        raise CheckpointError(
+            f"The backbone is the local folder {str(source.base.path)!r}, which nobody else has. "
+            "Pass backbone=True to upload it too."
+        )
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as parent:
+        folder = save(Path(parent) / "checkpoint")
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
+    return str(commit.commit_url)
 
 
 def _is_something_else(folder: Path) -> bool:

@@ -55,13 +55,9 @@ class DevicePool:
         ]
 
     def embed(self, request: Request, out: Array, *, chunk: int = CHUNK) -> Iterator[int]:
-        """Fill `out`, shape (1, n, dimension), task by task.
+        """Fill `out`, shape (1, n, dimension); yields the number of texts of each task.
 
-        Yields:
-            Number of texts of each task.
-
-        Raises:
-            WorkerError: A process stopped, or was stopped by `close()`.
+        WorkerError where a process stopped, or was stopped by `close()`.
         """
         texts = request.texts
         size = max(1, min(chunk, -(-len(texts) // len(self._pools))))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from instruct_embeddings.encoder.options import (
 from instruct_embeddings.encoder.precision import DTYPES
 from instruct_embeddings.encoder.source import ModelSource
 from instruct_embeddings.encoder.texts import Request, check_surrogates, progress
-from instruct_embeddings.errors import CheckpointError, ConfigError
+from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder.devices import DevicePool
@@ -42,7 +41,7 @@ _KEPT = 64
 
 @dataclass(frozen=True)
 class _Call:
-    """Calls under one instruction: the checked sentence, steps, numbers of a row."""
+    """What all requests under one instruction share."""
 
     instruction: str | None
     refine_steps: int
@@ -179,7 +178,8 @@ class InstructEncoder:
         """Embed every text under every instruction, as separate calls of `encode` would.
 
         A causal backbone reads each text once and each instruction after it; a bidirectional one
-        reads all pairs in common batches. Among the instructions, None is the generic embedding.
+        reads all pairs in common batches. It runs in this process, on one device, also where
+        `devices` names several. None among the instructions is the generic embedding.
 
         Returns:
             Shape (instructions, n, dimension).
@@ -280,21 +280,12 @@ class InstructEncoder:
             Address of the commit.
 
         Raises:
-            CheckpointError: Nobody else could load it.
+            CheckpointError: Its backbone is a local folder and not part of it.
         """
-        from huggingface_hub import HfApi
+        from instruct_embeddings.encoder.checkpoint import push_to_hub
 
-        if not (backbone or self.source.settings.backbone or self.source.base.on_hub):
-            raise CheckpointError(
-                f"The backbone is the local folder {str(self.source.base.path)!r}, which nobody "
-                "else has. Pass backbone=True to upload it too."
-            )
-        api = HfApi()
-        with tempfile.TemporaryDirectory() as parent:
-            folder = self.save_pretrained(Path(parent) / "checkpoint", backbone=backbone)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
-        return str(commit.commit_url)
+        save = partial(self.save_pretrained, backbone=backbone)
+        return push_to_hub(repo_id, self.source, save, private=private, backbone=backbone)
 
     def close(self) -> None:
         """Give the memory back, unless another encoder uses the same model; then refuse to work."""
@@ -364,16 +355,14 @@ class InstructEncoder:
     def _steps(self, refine_steps: int | None) -> int:
         """Steps of refinement: of the call, else of the options, else of the checkpoint."""
         at_least("refine_steps", refine_steps, 0)
-        return self.source.steps(
-            self.options.refine_steps if refine_steps is None else refine_steps
-        )
+        own = self.options.refine_steps
+        return self.source.steps(own if refine_steps is None else refine_steps)
 
     def _columns(self, instructed: bool, refine_steps: int) -> int:
         """Numbers of a row; bits are packed eight to a byte."""
-        dimension = self.source.dimension(
-            self.options, instructed=instructed, refine_steps=refine_steps
-        )
-        return dimension // 8 if self.options.precision == "binary" else dimension
+        options = self.options
+        found = self.source.dimension(options, instructed=instructed, refine_steps=refine_steps)
+        return found // 8 if options.precision == "binary" else found
 
     def _run(self, request: Request, out: Embeddings) -> Iterator[int]:
         """Fill `out` batch by batch; nothing is loaded for no texts."""
@@ -409,12 +398,7 @@ class InstructEncoder:
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """A list of strings.
-
-    Raises:
-        TypeError: It is a bare string, or holds something else than strings.
-        TextError: A text holds a lone surrogate.
-    """
+    """A list of strings; TypeError and TextError where it is none."""
     if isinstance(texts, (str, bytes)):
         raise TypeError(
             f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."

@@ -53,11 +53,7 @@ class Location:
 
 @contextmanager
 def still_there(folder: Path) -> Iterator[None]:
-    """Read the files of a model that was found before.
-
-    Raises:
-        ModelNotFoundError: They have vanished since.
-    """
+    """Read files of a model that was found before; ModelNotFoundError where they are gone."""
     try:
         yield
     except FileNotFoundError as exc:
@@ -217,11 +213,7 @@ def _sampled(file: Path) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """An object from a JSON file.
-
-    Raises:
-        CheckpointError: The file holds something else, or is larger than any that is meant.
-    """
+    """An object from a JSON file; CheckpointError where it holds something else."""
     data = read_json_value(file)
     if not isinstance(data, dict):
         raise CheckpointError(
@@ -232,11 +224,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_json_value(file: Path) -> Any:
-    """Whatever a JSON file holds.
-
-    Raises:
-        CheckpointError: The file cannot be read, is no JSON, or is larger than any that is meant.
-    """
+    """Whatever a JSON file holds; CheckpointError where it is damaged or too large."""
     try:
         return parse_json(read_limited(file, MAX_JSON_BYTES))
     except (OSError, ValueError) as exc:
@@ -248,14 +236,7 @@ def read_json_value(file: Path) -> Any:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Write a folder as a whole: complete under its name, or not there at all.
-
-    Args:
-        folder: What is written, or replaced at the end.
-
-    Yields:
-        An empty folder beside it, to fill; removed where that fails.
-    """
+    """Write a folder as a whole, by filling an empty one beside it; removed where that fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

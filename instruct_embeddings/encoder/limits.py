@@ -42,11 +42,7 @@ def _refuse(what: str) -> CheckpointError:
 
 
 def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors in a safetensors file, from its header alone.
-
-    Raises:
-        CheckpointError: The file has no such header, or a longer one than any model needs.
-    """
+    """The shapes of the tensors in a safetensors file, from its header alone."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -64,11 +60,9 @@ def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(file: Path, wanted: Mapping[str, tuple[int, ...]]) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file; nothing is allocated that the file could not fill.
+    """The tensors `wanted`, by name and shape, of a safetensors file that holds no others.
 
-    Raises:
-        CheckpointError: The file is damaged, holds others than `wanted`, by name and shape, or
-            numbers that are not finite.
+    Nothing is allocated that the file could not fill.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -29,11 +29,7 @@ _one_at_a_time = threading.Lock()
 
 
 def choose_device(device: str | None) -> str:
-    """The device asked for, else the best one here.
-
-    Raises:
-        ConfigError: It is no device, or this machine has none of that kind.
-    """
+    """The device asked for, else the best one here; ConfigError where there is none."""
     if device is not None:
         return _check_device(device)
     if torch.cuda.is_available():
@@ -58,12 +54,7 @@ def _check_device(device: str) -> str:
 
 
 def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
-    """Load backbone, adapter, soft prompts and pooler, ready for inference.
-
-    Raises:
-        CheckpointError: Weights are missing, of another shape or no safetensors.
-        MissingExtraError: There is an adapter, and peft is not installed.
-    """
+    """Load backbone, adapter, soft prompts and pooler, ready for inference."""
     device = choose_device(options.device)
     require_safetensors(source.base.path, "The model")
     # While transformers builds a model, it changes settings of the whole process.
@@ -108,11 +99,7 @@ def _put_together(backbone: Backbone, source: ModelSource) -> InstEmb:
 
 
 def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedTokenizerBase":
-    """The tokenizer of the backbone.
-
-    Raises:
-        CheckpointError: The folder holds none, or one that does not fit the model.
-    """
+    """The tokenizer of the backbone; CheckpointError where none fits the model."""
     from transformers import AutoTokenizer
 
     limits.check_texts(source.base.path)

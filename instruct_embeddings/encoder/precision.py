@@ -25,7 +25,7 @@ def quantise(embeddings: FloatArray, precision: Precision) -> NDArray[Any]:
 
     Args:
         embeddings: float32, shape (n, d).
-        precision: "float32" changes nothing, "float16" rounds. "int8" holds whole numbers from -127
+        precision: "float32" changes nothing, "float16" rounds. "int8" holds integers from -127
             to 127, each row scaled by its own largest number: cosines survive, lengths do not, and
             no sample is needed to calibrate. "binary" holds one bit for each number, 1 where it is
             positive, packed with the first dimension in the highest bit of the first byte (the
@@ -77,7 +77,7 @@ def float_rows(stored: NDArray[Any], precision: Precision) -> FloatArray:
         precision: The one it was given.
 
     Returns:
-        float32, shape (n, d): whole numbers from "int8", 1 and -1 from "binary". Both compare by
+        float32, shape (n, d): integers from "int8", 1 and -1 from "binary". Both compare by
         cosine.
     """
     if precision == "binary":

@@ -68,11 +68,8 @@ def count_positions(
 
     A table that is asked for rows one after the other, while the tokens are all the same, counts
     positions: from its first row, from behind a padding id, or from wherever the model begins.
-
-    Args:
-        body: The transformer.
-        layers: Parent and name of its layers; it is run up to the first of them.
-        given: Whether its caller gives it positions; otherwise it counts by itself.
+    The model is run up to the first of its `layers` (parent and name); `given` says whether its
+    caller gives it positions.
     """
     if body.device.type == "meta":
         return Positions()
@@ -132,10 +129,6 @@ def check_reading(backbone: "Backbone", place: Path) -> None:
     """Refuse a model whose embedding of a text depends on other texts.
 
     A row is read alone, and padded beside a longer one.
-
-    Args:
-        backbone: Ready for inference.
-        place: Named in errors.
     """
     device, length = backbone.device, min(_LONG, backbone.positions or _LONG)
     long, count = _some_tokens(backbone.body, length), max(1, length // 2)

@@ -47,13 +47,7 @@ class Runner:
     """A loaded model under the options of one encoder."""
 
     def __init__(self, loaded: LoadedModel, entry: CachedModel, options: EncoderOptions) -> None:
-        """Run a model of the cache.
-
-        Args:
-            loaded: The model.
-            entry: Its entry in the cache, whose lock is held during each forward pass.
-            options: Batch sizes, length, shape and precision.
-        """
+        """Run a model of the cache; the lock of its entry is held during each forward pass."""
         self.loaded, self.entry, self.options = loaded, entry, options
         backbone = loaded.model.backbone
         side = options.padding_side or ("left" if backbone.causal else "right")
@@ -61,11 +55,7 @@ class Runner:
         self._frames: dict[tuple[str | None, int], Frame] = {}
 
     def embed(self, request: Request, out: Array) -> Iterator[int]:
-        """Fill `out`, shape (s, n, dimension), batch by batch.
-
-        Yields:
-            Number of texts of each batch.
-        """
+        """Fill `out`, shape (s, n, dimension); yields the number of texts of each batch."""
         instructed, truncated = request.instruction is not None, 0
         frame = self._frame(request.instruction, request.refine_steps)
         forward = self._forward(
@@ -94,10 +84,9 @@ class Runner:
         refine_steps: int,
         out: Array,
     ) -> Iterator[int]:
-        """Fill `out`, shape (instructions, n, dimension), batch by batch, with one warning.
+        """Fill `out`, shape (instructions, n, dimension), with one warning.
 
-        Yields:
-            Number of pairs of text and instruction in each batch.
+        Yields the number of pairs of text and instruction in each batch.
         """
         generic = [row for row, one in enumerate(instructions) if one is None]
         rows = [row for row, one in enumerate(instructions) if one is not None]
@@ -144,20 +133,9 @@ class Runner:
         """Embeddings of rows of token ids, batch by batch.
 
         The next batch is launched before the result of the one before is fetched, so that a GPU
-        need not wait.
-
-        Args:
-            rows: Token ids of n rows.
-            forward: From a batch of b rows to (s, b, dimension).
-            soft_prompts: Positions to leave after each row.
-            extra: Positions that the model appends to each row.
-            tokens: Most tokens of a pass on a CPU, where the options set none.
-
-        Yields:
-            Indices of b rows, and their embeddings of shape (s, b, dimension).
-
-        Raises:
-            EncoderMemoryError: A single text does not fit into memory.
+        need not wait. Yields the indices of b rows and their embeddings, shape (s, b, dimension).
+        `extra` positions are appended to each row by the model; `tokens` are the most of a pass on
+        a CPU, where the options set none.
         """
         lengths = [len(row) + soft_prompts + extra for row in rows]
         launched: tuple[list[int], Tensor] | None = None

@@ -111,11 +111,7 @@ class Folder:
 
 
 def read_folder(path: Path) -> Folder:
-    """Read all of it.
-
-    Raises:
-        CheckpointError: A file is damaged, or asks for something that is not known here.
-    """
+    """Read all of it; CheckpointError where a setting is damaged or not known here."""
     pooling, layers = _read_modules(path)
     candidates = [_File.read(path / name) for name in TRANSFORMER_FILES]
     transformer = _read_transformer(next((one for one in candidates if one.saved), candidates[0]))
@@ -141,11 +137,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def refuse(file: Path, what: str, value: object, allowed: object, do: str = "") -> NoReturn:
-    """Refuse one setting of a file, in four parts.
-
-    Raises:
-        CheckpointError: Always.
-    """
+    """Refuse one setting of a file, with a `CheckpointError`."""
     raise CheckpointError(
         f"{str(file)!r} asks for {what} {value!s:.120}; known here is {allowed}. "
         f"{do or 'Use another model, or sentence-transformers itself for this one.'}"
@@ -184,7 +176,7 @@ class _File:
     def width(self, key: str) -> int:
         value = self.saved.get(key)
         if not is_count(value) or value > WIDEST:
-            self.refuse(key, repr(value), f"a whole number from 1 to {WIDEST:,}")
+            self.refuse(key, repr(value), f"an integer from 1 to {WIDEST:,}")
         return value
 
 
@@ -342,7 +334,7 @@ def _read_model(file: _File) -> dict[str, Any]:
         file.refuse("the similarity", repr(similarity), f"one of {list(_SIMILARITIES)}")
     dim = file.saved.get("truncate_dim")
     if dim is not None and not is_count(dim):
-        file.refuse("truncate_dim", repr(dim), "a whole number from 1 on")
+        file.refuse("truncate_dim", repr(dim), "an integer >= 1")
     return {"prompt": _prompt(file), "truncate_dim": dim, "similarity": similarity}
 
 

@@ -69,12 +69,7 @@ class Template:
     ) -> None:
         """Learn the special tokens from the tokenizer.
 
-        Args:
-            tokenizer: Of the backbone.
-            settings: What is written around text and instruction.
-            pairs: Put the special tokens of a pair of sentences between text and instruction.
-            prompt: Stands in front of every text that has no instruction.
-            pools_prompt: Whether what stands in front of texts is pooled with them.
+        `prompt` stands in front of every text that has no instruction.
         """
         self._tokenizer, self._settings = tokenizer, settings
         self._prompt, self._pools_prompt = prompt, pools_prompt
@@ -138,16 +133,10 @@ class Template:
         max_tokens: int,
         refine_steps: int = 0,
     ) -> Frame:
-        """What stands around the texts under an instruction.
+        """What stands around texts under an instruction; InstructionError where none has room.
 
-        Args:
-            instruction: None for the backbone's own input, without soft prompts.
-            soft_prompts: Number of soft prompts after the instruction.
-            max_tokens: Maximum length of a row, soft prompts and soft tokens included.
-            refine_steps: Number of soft tokens that follow.
-
-        Raises:
-            InstructionError: No room is left for any text.
+        Without an instruction it is the backbone's own input, without soft prompts. `max_tokens`
+        is the maximum length of a row, soft prompts and soft tokens included.
         """
         front, leading = "", 0
         if instruction is None:

@@ -230,7 +230,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (SETTINGS, {"model_type": "SparseEncoder"}, "the model type 'SparseEncoder'"),
     (SETTINGS, {"model_type": "CrossEncoder"}, "known here is 'SentenceTransformer'"),
     (SETTINGS, {"similarity_fn_name": "maxsim"}, "the similarity 'maxsim'; known here is one of"),
-    (SETTINGS, {"truncate_dim": "8"}, "truncate_dim '8'; known here is a whole number"),
+    (SETTINGS, {"truncate_dim": "8"}, "truncate_dim '8'; known here is an integer"),
     (SETTINGS, {"truncate_dim": -1}, "truncate_dim -1"),
     (SETTINGS, {"default_prompt_name": "nobody"}, "default_prompt_name 'nobody'"),
     (SETTINGS, {"prompts": {"q": 3}, "default_prompt_name": "q"}, "default_prompt_name 'q'"),

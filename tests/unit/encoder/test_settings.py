@@ -71,6 +71,11 @@ def test_unknown_keys_are_named(name: str, message: str) -> None:
         EncoderSettings.from_dict(written(**{name: True}))
 
 
+def test_a_pooling_of_an_older_version_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"pooling='multi_layer' is not known. Use one of"):
+        EncoderSettings.from_dict(written(pooling="multi_layer"))
+
+
 def test_missing_keys_are_named() -> None:
     data = written()
     del data["base_model"]
