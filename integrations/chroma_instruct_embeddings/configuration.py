@@ -10,6 +10,7 @@ from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
 from instruct_embeddings.instant import TwoSidedEncoder
+from instruct_embeddings.hosts import Unset
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
 # whether to trust the code of its model.
@@ -31,9 +32,10 @@ _KNOWN = {"model", "contents", *INSTRUCTIONS, *_STORED}
 _FREE = {"contents", "dtype", "max_tokens", "query_instruction"}
 
 
-def instruction_of(given: str | None) -> str | None:
-    """A checked instruction; None for generic embeddings."""
-    return None if given is None else check_instruction(given)
+def instruction_of(own: str | Unset | None, common: str | None = None) -> str | None:
+    """A checked instruction, the common one where none is set; None for generic embeddings."""
+    chosen = common if isinstance(own, Unset) else own
+    return None if chosen is None else check_instruction(chosen)
 
 
 def portable(options: EncoderOptions) -> EncoderOptions:

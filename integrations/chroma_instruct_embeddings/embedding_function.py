@@ -24,11 +24,18 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     The collection stores all that shapes the embeddings, but neither what belongs to a machine
     (devices, batch sizes, caches) nor `trust_remote_code`: for these pass the function again.
 
-    Usage:
+    Setup:
+        `pip install "instruct-embeddings[chroma,offline]"`
+
+    Instantiate:
         ```python
         from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
+        ```
+
+    Usage:
+        ```python
         # Chroma compares functions by name alone; this compares model and instruction too.
         collection = open_collection(client, "papers", function)
         collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time
@@ -55,10 +62,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         show_progress: bool = False,
         **options: Unpack[EncoderArguments],
     ) -> None:
-        query = instruction if query_instruction is UNSET else query_instruction
-        documents = instruction if document_instruction is UNSET else document_instruction
-        self.query_instruction = configuration.instruction_of(query)
-        self.document_instruction = configuration.instruction_of(documents)
+        self.query_instruction = configuration.instruction_of(query_instruction, instruction)
+        self.document_instruction = configuration.instruction_of(document_instruction, instruction)
         self.show_progress = show_progress
         self._options = EncoderOptions(model=None if model is None else str(model), **options)
         self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(self._options))
@@ -78,10 +83,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         return self._own.encoder if self._own else encoders.get(self._options, self.get_config())
 
     def close(self) -> None:
-        """Give the memory back, unless others use the same model; then refuse to work.
-
-        Functions that Chroma made of equal settings load the model again when a text comes.
-        """
+        """Give the memory back, unless others use the same model; then refuse to work."""
         if self._own is not None:
             self._own.close()
         encoders.close(configuration.portable(self._options))
