@@ -9,8 +9,7 @@ from typing import Any
 from instruct_embeddings.config import check_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
-from instruct_embeddings.instant import TwoSidedEncoder
-from instruct_embeddings.hosts import Unset
+from instruct_embeddings.instant import TwoSidedEncoder, Unset
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
 # whether to trust the code of its model.

@@ -13,8 +13,7 @@ from chroma_instruct_embeddings import configuration
 from chroma_instruct_embeddings.configuration import encoders
 from instruct_embeddings.encoder import Embeddings as Rows
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
-from instruct_embeddings.hosts import UNSET, Unset
-from instruct_embeddings.instant import SharedEncoder, TwoSided, TwoSidedEncoder
+from instruct_embeddings.instant import UNSET, SharedEncoder, TwoSided, TwoSidedEncoder, Unset
 
 
 @register_embedding_function
