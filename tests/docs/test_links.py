@@ -62,3 +62,10 @@ def _prose(file: Path) -> str:
         cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
         text = "\n\n".join("".join(cell["source"]) for cell in cells)
     return _BLOCK.sub("", text)
+
+
+def test_files_that_pages_name_are_there() -> None:
+    named = re.compile(r"\b(?:tests|benchmarks|scripts)/[\w/]+\.py\b")
+    pages = (ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", *PAGES)
+    found = {name for page in pages for name in named.findall(page.read_text(encoding="utf-8"))}
+    assert {name for name in found if not (ROOT / name).is_file()} == set()
