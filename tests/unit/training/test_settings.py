@@ -122,7 +122,7 @@ def test_settings_that_are_made_directly_are_refused_alike() -> None:
         RunConfig(steps=0)
     with pytest.raises(ConfigError, match=r"^RunConfig seed=-1 must be >= 0\.$"):
         replace(RunConfig(), seed=-1)
-    with pytest.raises(ConfigError, match=r"RunConfig has the unknown key 'stesp'.*'steps'"):
-        RunConfig(stesp=1)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"RunConfig has the unknown key 'step'.*'steps'"):
+        RunConfig(step=1)  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match=r"^\[loss\] views=\[\] leaves nothing"):
         LossConfig(views=())
