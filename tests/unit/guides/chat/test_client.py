@@ -239,8 +239,9 @@ def test_an_error_that_no_try_can_fix_stops_everything_and_keeps_what_was_answer
     with pytest.raises(GuideError, match=r"doubler cannot be asked: Wrong: Incorrect key \[hidden"):
         ChatClient(model, cache=tmp_path, concurrency=2).ask_all(prompts(200), int)
     assert len(model.asked) < 20
+    # The other thread may hold the one before, not called yet: that one is given up.
     kept = ChatClient(Doubler(), cache=tmp_path)
-    assert [a.cached for a in kept.ask_all(prompts(10), int)] == [True] * 10
+    assert [a.cached for a in kept.ask_all(prompts(9), int)] == [True] * 9
 
 
 def test_calls_on_their_way_are_waited_for_and_kept_when_it_stops(tmp_path: Path) -> None:
