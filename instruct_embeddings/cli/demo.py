@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.encoder import InstructEncoder
-    from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.protocols import Guide, InstantMover
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.report import FitReport
+    from instruct_embeddings.transform.transform import InstructionTransform
 
 Hits: TypeAlias = list[dict[str, Any]]
 Judge: TypeAlias = Callable[[Mapping[str, object]], bool]
@@ -121,14 +123,9 @@ def _run(
     database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide"
 ) -> tuple[dict[str, Any], "list[FitReport]"]:
     """Build or reuse the collection, ask at once, fit or reuse the transforms, ask and measure."""
-    import numpy as np
-
     from chroma_instruct_embeddings import ChromaVectors
-    from instruct_embeddings.retrieval.instant import InstantAnswers
     from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.retrieval.sampling import read_pages
     from instruct_embeddings.transform.store import TransformStore
-    from instruct_embeddings.transform.vectors import unit_rows
 
     note("Loading the sentence encoder ...")
     encoder, instant = models.load_encoder(), models.load_instant()
@@ -165,15 +162,60 @@ def _run(
     for search in searches:
         search["fitted"] = fitted.ask(search["query"], search["instruction"])
 
+    asked, precisions = _precisions(collection, instant, corpus.aspects, transforms)
+    instructions = [
+        {
+            "instruction": aspect.instruction,
+            "label_key": aspect.key,
+            "key": transform.key,
+            "reused": transform.key in known,
+            "report": transform.report.to_dict(),
+            "precision": precision,
+        }
+        for aspect, transform, precision in zip(corpus.aspects, transforms, precisions, strict=True)
+    ]
+    document = {
+        "corpus": str(corpus.source),
+        "collection": corpus.name,
+        "path": str(database),
+        "store": str(database.store()),
+        "model": encoder.name,
+        "guide": guide.value,
+        "rows": len(corpus.records),
+        "collection_reused": added == 0,
+        "build_seconds": build_seconds,
+        "k": _K,
+        "asked": asked,
+        "seconds": seconds,
+        "instructions": instructions,
+        "searches": searches,
+        "constraints": constraints,
+    }
+    return document, [transform.report for transform in transforms]
+
+
+def _precisions(
+    collection: "ChromaVectors",
+    instant: "InstantMover",
+    aspects: Sequence[Aspect],
+    transforms: "Sequence[InstructionTransform]",
+) -> tuple[int, list[dict[str, float] | None]]:
+    """How many texts are asked, and by their labels the precision of each ranking, by aspect."""
+    import numpy as np
+
+    from instruct_embeddings.retrieval.instant import InstantAnswers
+    from instruct_embeddings.retrieval.sampling import read_pages
+    from instruct_embeddings.transform.vectors import unit_rows
+
     pages = list(read_pages(collection, vectors=True, records=True))
     vectors = unit_rows(np.concatenate([page.vectors for page in pages]))
     texts = [text or "" for page in pages for text in page.read_texts]
     metadatas = [metadata for page in pages for metadata in page.metadatas]
     asked = sorted(Random(0).sample(range(len(texts)), min(len(texts), _MOST_ASKED)))
     answers = InstantAnswers(collection, instant)
-    instructions = []
-    with progress(f"Asking {len(asked)} texts", len(corpus.aspects)) as advance:
-        for aspect, transform in zip(corpus.aspects, transforms, strict=True):
+    found = []
+    with progress(f"Asking {len(asked)} texts", len(aspects)) as advance:
+        for aspect, transform in zip(aspects, transforms, strict=True):
             labels = [aspect.labels(metadata) for metadata in metadatas]
             rows = [row for row in asked if labels[row]]
             moved = [
@@ -187,35 +229,9 @@ def _run(
                 "instant": np.array(moved),
                 "fitted": np.array([transform.score(vectors[[row]], vectors) for row in rows]),
             }
-            instructions.append(
-                {
-                    "instruction": aspect.instruction,
-                    "label_key": aspect.key,
-                    "key": transform.key,
-                    "reused": transform.key in known,
-                    "report": transform.report.to_dict(),
-                    "precision": label_precision(labels, rows, scores, _K),
-                }
-            )
+            found.append(label_precision(labels, rows, scores, _K))
             advance(1)
-    document = {
-        "corpus": str(corpus.source),
-        "collection": corpus.name,
-        "path": str(database),
-        "store": str(database.store()),
-        "model": encoder.name,
-        "guide": guide.value,
-        "rows": len(corpus.records),
-        "collection_reused": added == 0,
-        "build_seconds": build_seconds,
-        "k": _K,
-        "asked": len(asked),
-        "seconds": seconds,
-        "instructions": instructions,
-        "searches": searches,
-        "constraints": constraints,
-    }
-    return document, [transform.report for transform in transforms]
+    return len(asked), found
 
 
 def _constrained(one: Constrained, generic: Hits, instant: Hits) -> dict[str, Any]:
