@@ -1,6 +1,7 @@
 """The encoders and retrievers that the commands use, and filters."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,9 @@ def open_retriever(
     opened = database.collection(collection)
     vectors = ChromaVectors(opened)
     info = vectors.info()  # stops where nothing is stored
-    for instruction in instructions:
-        if instruction is not None and fitted:
-            _check_stored(kept, folder, instruction, info, database)
+    asked = [one for one in instructions if one is not None]
+    if fitted and asked:
+        _check_stored(kept, folder, asked, info, database)
     encoder = load_encoder(model)
     if not check_model(opened.metadata, collection, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
@@ -94,22 +95,23 @@ def read_filter(where: str | None) -> dict[str, Any] | None:
 def _check_stored(
     store: "TransformStore",
     folder: Path,
-    instruction: str,
+    instructions: Sequence[str],
     info: "CollectionInfo",
     database: Database,
 ) -> None:
-    """Stop where no transform of the instruction is stored for the collection."""
+    """Stop where an instruction has no stored transform for the collection."""
     from instruct_embeddings.config import normalise_instruction
 
-    wanted = normalise_instruction(instruction)
     summaries = store.summaries()
-    known = [one.instruction for one in summaries if not one.problem and one.collection == info]
-    if wanted not in map(normalise_instruction, known):
-        listed = "; ".join(f'"{one}"' for one in sorted(set(known))) or "none"
+    known = {one.instruction for one in summaries if not one.problem and one.collection == info}
+    stored = set(map(normalise_instruction, known))
+    missing = [one for one in instructions if normalise_instruction(one) not in stored]
+    if missing:
+        listed = "; ".join(f'"{one}"' for one in sorted(known)) or "none"
         damaged = sum(one.problem is not None for one in summaries)
         also = f", and {damaged} damaged (see: transforms list)" if damaged else ""
         raise GuideError(
-            f'No transform is stored for "{instruction}" and the collection {info.name!r}; stored '
+            f'No transform is stored for "{missing[0]}" and the collection {info.name!r}; stored '
             f"are: {listed}{also} (in {folder}). Fit one with: instruct-embeddings adapt "
-            f'"{instruction}" {database.flags} --collection {info.name}'
+            f'"{missing[0]}" {database.flags} --collection {info.name}'
         )
