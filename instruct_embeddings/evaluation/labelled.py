@@ -36,6 +36,7 @@ from instruct_embeddings.transform.quality import (
     Estimate,
     Statistic,
     bootstrap,
+    leave_self_out,
     mean_of,
     paired_bootstrap,
     precision_at_k,
@@ -278,9 +279,10 @@ def evaluate(
         transform = retriever.transform(instruction)
     used = transform.report.gains or chosen.force
 
-    spaces = {GENERIC: pool, ADAPTED: transform.space.encoder.encode(pool) if used else pool}
-    scores = {GENERIC: queries @ pool.T, ADAPTED: queries @ pool.T}
+    spaces = {GENERIC: pool, ADAPTED: pool}
+    scores = dict.fromkeys(spaces, queries @ pool.T)
     if used:
+        spaces[ADAPTED] = transform.space.encoder.encode(pool)
         # One query at a time, as an exact search scores it.
         scores[ADAPTED] = np.stack([transform.score(query[None], pool) for query in queries])
     for name, given in (others or {}).items():
@@ -387,8 +389,8 @@ def _methods(
         )
     found: dict[str, tuple[Statistic, Statistic]] = {}
     for name, space in spaces.items():
-        np.fill_diagonal(scores[name], val=-np.inf)  # a query does not find itself
-        hits = precision_at_k(scores[name][answerable], relevant[answerable], config.k)
+        own = leave_self_out(scores[name])
+        hits = precision_at_k(own[answerable], relevant[answerable], config.k)
         clusters = k_means(space, int(names.max()) + 1, config.seed)
         found[name] = mean_of(hits), v_measure_of(names, clusters)
     methods = []

@@ -65,7 +65,7 @@ def label_matches(targets: FloatArray) -> BoolArray:
 
 
 def leave_self_out(scores: FloatArray) -> FloatArray:
-    """A copy of a square score matrix in which rows cannot find themselves, shape (n, n)."""
+    """A copy of scores in which rows cannot find themselves: query i is row i, shape (q, n)."""
     out = scores.copy()
     np.fill_diagonal(out, -np.inf)
     return out
