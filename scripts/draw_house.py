@@ -8,6 +8,7 @@ Rooms stand above what they import. An arrow is left out where another way leads
 
 import argparse
 import ast
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -42,25 +43,22 @@ class Room:
     lines: int
 
 
-def rooms(root: Path = ROOT) -> dict[str, Room]:
-    """The packages of a checkout by name; the core's own modules together are the ground."""
+def rooms() -> dict[str, Room]:
+    """The packages by name; the core's own modules together are the ground."""
     graph = grimp.build_graph(CORE, *ADAPTERS, exclude_type_checking_imports=True, cache_dir=None)
-    files = {
-        file: _module(file, root)
-        for folder in (CORE, *(f"integrations/{name}" for name in ADAPTERS))
-        for file in sorted((root / folder).rglob("*.py"))
-    }
-    packages = {name for module in files.values() if (name := _room(module)) != GROUND}
-    imports: dict[str, set[str]] = {name: set() for name in (*packages, GROUND)}
-    for file, module in files.items():
-        if module != CORE:
-            targets = graph.find_modules_directly_imported_by(module)
-            # What the core exports is imported by name; the room that has it is meant.
-            named = _exported(file) if CORE in targets else set()
-            imports[_room(module)] |= {_room(one) for one in (targets - {CORE}) | named}
+    files: defaultdict[str, list[Path]] = defaultdict(list)
+    imports: defaultdict[str, set[str]] = defaultdict(set)
+    for folder in (CORE, *(f"integrations/{name}" for name in ADAPTERS)):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            module = _module(file)
+            files[_room(module)].append(file)
+            if module != CORE:
+                targets = graph.find_modules_directly_imported_by(module)
+                # What the core exports is imported by name; the room that has it is meant.
+                named = _exported(file) if CORE in targets else set()
+                imports[_room(module)] |= {_room(one) for one in (targets - {CORE}) | named}
     found = {}
-    for name in sorted(imports):
-        own = [file for file, module in files.items() if _room(module) == name]
+    for name, own in sorted(files.items()):
         lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in own)
         said = _GROUND_LINE if name == GROUND else _first_line(own)
         found[name] = Room(name, said, frozenset(imports[name] - {name}), len(own), lines)
@@ -141,8 +139,8 @@ def table(found: Mapping[str, Room]) -> str:
     return "\n".join(f"{name:34}{modules:5}{lines:8}  {to}" for name, modules, lines, to in rows)
 
 
-def _module(file: Path, root: Path) -> str:
-    parts = file.relative_to(root).with_suffix("").parts
+def _module(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
     named = parts[1:] if parts[0] == "integrations" else parts
     return ".".join(named[:-1] if named[-1] == "__init__" else named)
 
