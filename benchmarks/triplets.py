@@ -1,8 +1,9 @@
 """Whether embeddings obey their instruction: triplets, other wordings, another question.
 
-Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.metrics` tells
-how they are drawn and what they show. `benchmarks.instruction_following` measures more: clusters
-and similarities too, several wordings, five seeds and the significance of gains.
+Triplets come from texts that carry two aspects; `instruct_embeddings.evaluation.metrics` draws
+them, `instruct_embeddings.evaluation.instruction_following` tells what they show.
+`benchmarks.instruction_following` measures more: clusters and similarities too, several wordings,
+five seeds and the significance of gains.
 """
 
 from collections.abc import Iterator
