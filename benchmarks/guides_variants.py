@@ -14,7 +14,7 @@ from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
 from instruct_embeddings.transform import fit_transform
 from instruct_embeddings.transform.problems import find_clusters
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import centred
 
 LABELLED = (20, 100, 1000)
 SAMPLES = (250, 500, 1000)
@@ -52,10 +52,10 @@ def variants(
         yield f"encoder, {size:,} texts", fitted(rows, _all(targets[rows]))
     rows = covering(stored, COVERED, seed)
     yield f"encoder, {COVERED} texts by k-means", fitted(rows, _all(targets[rows]))
-    centred = unit_rows(unit_rows(targets) - unit_rows(targets).mean(0))
-    clusters = [str(cluster) for cluster in find_clusters(centred)]
+    read = centred(targets)
+    clusters = [str(cluster) for cluster in find_clusters(read)]
     yield "encoder, its clusters as labels", fitted(every, Labels.single(clusters))
-    yield "encoder, its similarities as pairs", fitted(every, pairs(stored, centred, seed))
+    yield "encoder, its similarities as pairs", fitted(every, pairs(stored, read, seed))
     for size in LABELLED:
         rows = every[:size]
         try:

@@ -12,7 +12,7 @@ from instruct_embeddings.guides.base import digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.transform import softmax
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import centred, unit_rows
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
@@ -237,12 +237,6 @@ def _described(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
             "Give each class one name of its own."
         )
     return dict(zip(plain, map(str.strip, texts), strict=True))
-
-
-def centred(vectors: FloatArray) -> FloatArray:
-    """Unit rows of the differences to the mean row, shape (n, p)."""
-    own = unit_rows(vectors)
-    return unit_rows(own - own.mean(axis=0))
 
 
 def adjust(answers: FloatArray, texts: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from instruct_embeddings.transform.quality import (
     precision_at_k,
     standard_error,
 )
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import centred, unit_rows
 
 _MAX_ROWS = 1000
 _NEIGHBOURS = 10
@@ -93,8 +93,7 @@ def check_guide(rows: Rows, targets: Targets) -> GuideCheck:
     judged = np.flatnonzero(targets.judged)[:_MAX_ROWS]
     if len(judged) <= _NEIGHBOURS:
         return GuideCheck()
-    own = unit_rows(targets.vectors[judged])
-    own = unit_rows(own - own.mean(0))
+    own = centred(targets.vectors[judged])
     known = unit_rows(rows.vectors[judged])
     by_guide, by_vectors = own @ own.T, known @ known.T
     sample = rows.take(judged)

@@ -34,7 +34,12 @@ from instruct_embeddings.transform.transform import (
     SpaceTransform,
     VectorEncoder,
 )
-from instruct_embeddings.transform.vectors import nearest_centre, spherical_k_means, unit_rows
+from instruct_embeddings.transform.vectors import (
+    centred,
+    nearest_centre,
+    spherical_k_means,
+    unit_rows,
+)
 
 MIN_ROWS_PER_LABEL = 2
 # Each label is a row of weights, and whoever fills the metadata decides how many there are.
@@ -185,9 +190,8 @@ class TargetProblem(_RowProblem):
                 f"The guide gave targets for {int(judged.sum())} rows; at least {_MIN_TARGETS} are "
                 "needed. Take a larger sample."
             )
-        own = unit_rows(targets.vectors[judged])
-        centred = unit_rows(own - own.mean(0))
-        return cls(unit_rows(vectors[judged]), centred, find_clusters(centred))
+        own = centred(targets.vectors[judged])
+        return cls(unit_rows(vectors[judged]), own, find_clusters(own))
 
     @property
     def measure(self) -> str:
@@ -311,10 +315,10 @@ def held_out_agreement(vectors: FloatArray, targets: Targets) -> float:
         return 0.0
     held = np.arange(len(rows)) % 3 == 2
     own = unit_rows(targets.vectors[rows])
-    centred = unit_rows(own - own[~held].mean(0))
+    own = unit_rows(own - own[~held].mean(0))
     known = unit_rows(vectors[rows])
-    mapped = fit_smooth_map(known[~held], centred[~held]).encode(known[held])
-    return float((mapped * centred[held]).sum(1).mean())
+    mapped = fit_smooth_map(known[~held], own[~held]).encode(known[held])
+    return float((mapped * own[held]).sum(1).mean())
 
 
 def find_clusters(targets: FloatArray) -> IntArray:

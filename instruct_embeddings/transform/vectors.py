@@ -43,6 +43,12 @@ def unit_rows(vectors: ArrayLike) -> FloatArray:
     return unit
 
 
+def centred(vectors: FloatArray) -> FloatArray:
+    """Rows scaled to unit length, less their mean, and scaled again, shape (n, p) to (n, p)."""
+    own = unit_rows(vectors)
+    return unit_rows(own - own.mean(axis=0))
+
+
 def has_direction(vectors: NDArray[np.floating[Any]]) -> BoolArray:
     """Rows that are finite and not zero, shape (n,)."""
     return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))

@@ -15,13 +15,12 @@ from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides.encoder import (
     LabelNamesGuide,
     adjust,
-    centred,
     guess,
     spread,
 )
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import centred, unit_rows
 from tests.models import INSTRUCTION, tiny_checkpoint
 from tests.unit.conftest import Toys, small_rows
 
