@@ -93,10 +93,9 @@ def check_guide(rows: Rows, targets: Targets) -> GuideCheck:
     judged = np.flatnonzero(targets.judged)[:_MAX_ROWS]
     if len(judged) <= _NEIGHBOURS:
         return GuideCheck()
-    own = centred(targets.vectors[judged])
-    known = unit_rows(rows.vectors[judged])
-    by_guide, by_vectors = own @ own.T, known @ known.T
     sample = rows.take(judged)
+    own, known = centred(targets.vectors[judged]), unit_rows(sample.vectors)
+    by_guide, by_vectors = leave_self_out(own @ own.T), leave_self_out(known @ known.T)
     keys = [
         _check_key(key, values, by_guide, by_vectors)
         for key, values in _class_keys(sample.metadatas)
@@ -127,23 +126,21 @@ def _check_key(
     _, codes = np.unique([str(values[row]) for row in has], return_inverse=True)
     same = label_matches(np.eye(codes.max() + 1, dtype=np.float32)[codes])
     block = np.ix_(has, has)
-    generic = precision_at_k(leave_self_out(by_vectors[block]), same, _NEIGHBOURS)
-    guide = precision_at_k(leave_self_out(by_guide[block]), same, _NEIGHBOURS)
+    generic = precision_at_k(by_vectors[block], same, _NEIGHBOURS)
+    guide = precision_at_k(by_guide[block], same, _NEIGHBOURS)
     figures = float(generic.mean()), float(guide.mean()), standard_error(guide - generic)
     return KeyCheck(key, len(has), *(round(figure, 4) for figure in figures))
 
 
 def _surprises(by_guide: FloatArray, by_vectors: FloatArray) -> list[tuple[int, int]]:
     """The closest pairs by the guide that are farther apart than half of all pairs, rows once."""
-    one, other = np.triu_indices(len(by_guide), 1)
-    apart = by_vectors[one, other] < np.median(by_vectors[one, other])
-    order = np.argsort(-by_guide[one, other][apart], kind="stable")
+    once = np.triu(np.ones(by_guide.shape, dtype=np.bool_), 1)
+    apart = once & (by_vectors < np.median(by_vectors[once]))
+    left = np.where(apart, by_guide, -np.inf)
     found: list[tuple[int, int]] = []
-    used: set[int] = set()
-    for first, second in zip(one[apart][order].tolist(), other[apart][order].tolist(), strict=True):
-        if used.isdisjoint((first, second)):
-            found.append((first, second))
-            used |= {first, second}
-        if len(found) == _PAIRS:
-            break
+    while len(found) < _PAIRS and left.max() > -np.inf:
+        one, other = divmod(int(left.argmax()), len(left))
+        found.append((one, other))
+        for row in (one, other):
+            left[row] = left[:, row] = -np.inf
     return found
