@@ -11,8 +11,8 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Targets
 from instruct_embeddings.transform.quality import (
+    class_matches,
     exceeds_chance,
-    label_matches,
     leave_self_out,
     precision_at_k,
     standard_error,
@@ -124,7 +124,7 @@ def _check_key(
 ) -> KeyCheck:
     has = [row for row, value in enumerate(values) if value is not None]
     _, codes = np.unique([str(values[row]) for row in has], return_inverse=True)
-    same = label_matches(np.eye(codes.max() + 1, dtype=np.float32)[codes])
+    same = class_matches(codes)
     block = np.ix_(has, has)
     generic = precision_at_k(by_vectors[block], same, _NEIGHBOURS)
     guide = precision_at_k(by_guide[block], same, _NEIGHBOURS)

@@ -20,7 +20,13 @@ from typing_extensions import Self
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.supervision import Labels, Pairs, Supervision, Targets
-from instruct_embeddings.transform.quality import Scorer, depth, label_matches, ranking_quality
+from instruct_embeddings.transform.quality import (
+    Scorer,
+    class_matches,
+    depth,
+    label_matches,
+    ranking_quality,
+)
 from instruct_embeddings.transform.regression import (
     fit_classifier,
     fit_pair_map,
@@ -217,9 +223,7 @@ class TargetProblem(_RowProblem):
 
     def quality(self, score: Scorer) -> FloatArray:
         """Precision@k against the rows of the same cluster; none for a row that is alone in it."""
-        same = self.clusters[:, None] == self.clusters[None]
-        np.fill_diagonal(same, val=False)
-        return ranking_quality(score, self.vectors, same)
+        return ranking_quality(score, self.vectors, class_matches(self.clusters))
 
     @cached_property
     def _encoder(self) -> VectorEncoder:

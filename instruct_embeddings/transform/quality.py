@@ -64,6 +64,13 @@ def label_matches(targets: FloatArray) -> BoolArray:
     return matches
 
 
+def class_matches(classes: IntArray) -> BoolArray:
+    """Rows of the same class: one number a row, (n,) to (n, n), whose diagonal is False."""
+    matches = np.asarray(classes[:, None] == classes)
+    np.fill_diagonal(matches, val=False)
+    return matches
+
+
 def leave_self_out(scores: FloatArray) -> FloatArray:
     """A copy of scores in which rows cannot find themselves: query i is row i, shape (q, n)."""
     out = scores.copy()
