@@ -247,7 +247,11 @@ def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]
 def _embed_summaries(embed: Embed, texts: Sequence[str]) -> FloatArray:
     vectors = embed_all(embed, texts)
     if not has_direction(vectors).all():
-        raise GuideError("embed() returned a vector of zeros, whose direction is undefined.")
+        raise GuideError(
+            "embed() returned a vector of zeros, whose direction is undefined, for one of "
+            f"{len(texts)} texts. It has to return a vector other than zero for each text. Try it "
+            "on one text, or pass another function."
+        )
     return vectors
 
 
