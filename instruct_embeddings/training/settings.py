@@ -29,7 +29,9 @@ ALL_LINEAR: Literal["all-linear"] = "all-linear"
 def _targets(value: object) -> Targets:
     if value == ALL_LINEAR:
         return ALL_LINEAR
-    listed = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    listed = isinstance(value, list | tuple) and all(
+        isinstance(one, str) and one.strip() for one in value
+    )
     if not listed or not value:
         raise ValueError(f"Input should be {ALL_LINEAR!r}, or a list of names such as ['query']")
     return different(tuple(value))  # type: ignore[arg-type]
