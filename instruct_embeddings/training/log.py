@@ -11,6 +11,8 @@ from instruct_embeddings._extras import require
 
 LOG, PLOT = "log.jsonl", "loss.png"
 SCORE = "score"
+# What is read of a line of the log.
+_READ = {"step", "parts", "validation"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class RunLog:
             except ValueError:
                 # The line that an interruption cut off.
                 break
-            if not isinstance(event, dict) or "parts" not in event:
+            if not isinstance(event, dict) or not event.keys() >= _READ:
                 break
             found.append(event)
         return found
