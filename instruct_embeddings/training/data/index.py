@@ -181,8 +181,10 @@ class ExampleIndex:
         return np.flatnonzero((self._source == source) & (self._own == 1))
 
     def _aspect(self, source: int, aspect: int) -> IntArray:
+        """The rows of an aspect that the source has; they stand together."""
         known = (self._source == source) & (self._own == 0) & (self._key == aspect)
-        return self._rows[:, known[self._part()]]
+        [number] = np.flatnonzero(known)
+        return self._rows[:, self._bounds[number] : self._bounds[number + 1]]
 
 
 def _changes(columns: _Columns) -> BoolArray:
