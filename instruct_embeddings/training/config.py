@@ -24,7 +24,7 @@ from instruct_embeddings.training.settings import (
     RunConfig,
     ValidationConfig,
 )
-from instruct_embeddings.training.tables import build, read_toml, settings, unknown_keys
+from instruct_embeddings.training.tables import build, named, read_toml, settings, unknown_keys
 
 # Where a run is kept, how often it reports and where it runs: another value, the same result.
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
@@ -188,7 +188,7 @@ def load_config(
         ConfigError: It is no TOML; a key is unknown or missing; a value is out of its range.
     """
     tables = _read(path)
-    try:
+    with named(path):
         for key, value in changes:
             _change(tables, key, value)
         run = tables.setdefault("run", {})
@@ -196,8 +196,6 @@ def load_config(
             run.setdefault("output", f"runs/{path.stem}")
         _resolve(tables.get("data"), path.parent, data or path.parent)
         return TrainingConfig.from_dict(tables)
-    except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """TOML files and the tables in them: read with pydantic, refused with messages that say where."""
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
@@ -185,6 +186,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     except ValueError as exc:
         raise ConfigError(f"The file {path} is not TOML: {exc}. Correct that line.") from exc
     return tables
+
+
+@contextmanager
+def named(file: Path) -> Iterator[None]:
+    """Put the name of a file in front of what is wrong with its tables."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise ConfigError(f"{file}: {exc}") from exc
 
 
 def parse_value(text: str) -> Any:

@@ -12,7 +12,7 @@ from instruct_embeddings._reading import cut, shown
 from instruct_embeddings._records import json_lines, parse_object, shown_keys
 from instruct_embeddings.config import check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.training.tables import Text, build, read_toml, settings
+from instruct_embeddings.training.tables import Text, build, named, read_toml, settings
 
 _MESSAGES_KEPT = 10
 _REWRITES = "rewrites"
@@ -273,7 +273,7 @@ def load_instructions(path: Path | None) -> InstructionTable:
     aspects: dict[str, Aspect] = {}
     rewrites: dict[str, tuple[str, ...]] = {}
     tables = read_toml(path)
-    try:
+    with named(path):
         for source, table in tables.items():
             if source == _REWRITES:
                 rewrites = _read_rewrites(table)
@@ -282,8 +282,6 @@ def load_instructions(path: Path | None) -> InstructionTable:
                 one = build(_AspectTable, entry, f"{source}.{name}")
                 asked = () if one.skip else one.instructions
                 aspects[f"{source}/{name}"] = Aspect(f"{source}/{name}", asked, one.answers)
-    except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
     return InstructionTable(str(path), aspects, rewrites)
 
 

@@ -14,6 +14,7 @@ from instruct_embeddings.training.tables import (
     Text,
     Weight,
     build,
+    named,
     read_toml,
     settings,
     unknown_keys,
@@ -87,7 +88,9 @@ class InstantTraining:
 
 def read_config(file: Path, *, output: Path | None = None, **changes: Any) -> InstantTraining:
     """Read a TOML file; `output` and `changes` that are not None replace settings of `[run]`."""
-    config = build(InstantTraining, read_toml(file))
+    tables = read_toml(file)
+    with named(file):
+        config = build(InstantTraining, tables)
     given = {name: value for name, value in changes.items() if value is not None}
     if output is not None:
         given["output"] = output
