@@ -187,12 +187,14 @@ def _without_forms(words: Sequence[str], most: int) -> tuple[str, ...]:
     """The first words of which none is another with a few letters more, such as its plural."""
     kept: list[str] = []
     for word in words:
+        if len(kept) == most:
+            break
         pairs = (sorted((word, other), key=len) for other in kept)
         if not any(
             long.startswith(short) and len(long) - len(short) <= _SUFFIX for short, long in pairs
         ):
             kept.append(word)
-    return tuple(kept[:most])
+    return tuple(kept)
 
 
 def _z_score(inside: int, texts: int, outside: int, others: int) -> float:
