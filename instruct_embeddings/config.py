@@ -1,13 +1,19 @@
 """Settings of fitting and searching: frozen, validated when made, saved with what they made."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
+from instruct_embeddings._reading import shown
 from instruct_embeddings.errors import ConfigError, InstructionError
 
 MAX_INSTRUCTION_CHARACTERS = 2000
+_MAX_INSTRUCTIONS = 16
+
+Instructions: TypeAlias = str | Mapping[str, float]
+"""One instruction, or several with positive weights."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,43 @@ def check_instruction(instruction: str) -> str:
             "allowed. Repair the text where it was cut or decoded."
         ) from exc
     return text
+
+
+def check_instructions(asked: Instructions) -> dict[str, float]:
+    """Instructions with weights that add up to 1, or InstructionError."""
+    if not isinstance(asked, Mapping):
+        return {check_instruction(asked): 1.0}
+    if not 1 <= len(asked) <= _MAX_INSTRUCTIONS:
+        raise InstructionError(
+            f"Got {len(asked)} instructions; 1 to {_MAX_INSTRUCTIONS} can be combined. "
+            'Pass {"What problem is reported?": 0.7, "How urgent is it?": 0.3}.'
+        )
+    texts: dict[str, str] = {}
+    weights: dict[str, float] = {}
+    for given, weight in asked.items():
+        text = check_instruction(given)
+        if (other := texts.setdefault(normal_form(text), given)) is not given:
+            raise InstructionError(
+                f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
+                "count. Keep one of them."
+            )
+        if not _is_weight(weight):
+            raise InstructionError(
+                f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
+                "1.8e308. Give each instruction a weight such as 0.5, or leave it out."
+            )
+        weights[text] = float(weight)
+    # The largest is made 1 first: sums of large numbers are infinite. None becomes 0.
+    largest, least = max(weights.values()), sys.float_info.min
+    scaled = {text: max(weight / largest, least) for text, weight in weights.items()}
+    total = sum(scaled.values())
+    return {text: weight / total for text, weight in scaled.items()}
+
+
+def _is_weight(weight: object) -> bool:
+    if not isinstance(weight, int | float) or isinstance(weight, bool):
+        return False
+    return 0 < weight <= sys.float_info.max
 
 
 def normalise_instruction(instruction: str) -> str:

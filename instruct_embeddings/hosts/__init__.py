@@ -6,6 +6,7 @@ the host into `SearchOptions`, and hits into the documents of the host.
 
 from instruct_embeddings._types import UNSET, Unset
 from instruct_embeddings._warnings import warn
+from instruct_embeddings.config import Instructions
 from instruct_embeddings.hosts.engine import (
     check_shared,
     engine_settings,
@@ -19,7 +20,6 @@ from instruct_embeddings.hosts.retriever import (
     check_query,
 )
 from instruct_embeddings.retrieval.fitting import OnFit
-from instruct_embeddings.retrieval.instructions import Instructions
 
 __all__ = [
     "UNSET",

@@ -10,12 +10,16 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Unset, Where
 from instruct_embeddings._warnings import from_here
-from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.config import (
+    Instructions,
+    at_least,
+    check_instruction,
+    check_instructions,
+)
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.retrieval import Hit, InstructRetriever
-from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
 from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS, Relevant
 from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.transform import InstructionTransform

@@ -1,19 +1,10 @@
-"""Instructions of a search: checks, weights, and whether each names an aspect or is a request."""
+"""Whether an instruction names an aspect or requests something, and what follows for a fit."""
 
 import re
-import sys
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from instruct_embeddings._reading import shown
-from instruct_embeddings.config import check_instruction, normal_form
-from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.retrieval.constraints import find_constraints
-
-Instructions: TypeAlias = str | Mapping[str, float]
-"""One instruction, or several with positive weights."""
-_MAX_INSTRUCTIONS = 16
 
 InstructionKind: TypeAlias = Literal["aspect", "request"]
 
@@ -93,43 +84,6 @@ _QUESTION = re.compile(
     r"^(?:(?:in|on|at|to|from|by|for|with|of|about|under)\s+)?"
     r"(?:what|which|who|whom|whose|where|when|why|how|is|are|does|do(?!\s+not|n't)|was|were|has|have)\b"
 )
-
-
-def check_instructions(asked: Instructions) -> dict[str, float]:
-    """Instructions with weights that add up to 1, or InstructionError."""
-    if not isinstance(asked, Mapping):
-        return {check_instruction(asked): 1.0}
-    if not 1 <= len(asked) <= _MAX_INSTRUCTIONS:
-        raise InstructionError(
-            f"Got {len(asked)} instructions; 1 to {_MAX_INSTRUCTIONS} can be combined. "
-            'Pass {"What problem is reported?": 0.7, "How urgent is it?": 0.3}.'
-        )
-    texts: dict[str, str] = {}
-    weights: dict[str, float] = {}
-    for given, weight in asked.items():
-        text = check_instruction(given)
-        if (other := texts.setdefault(normal_form(text), given)) is not given:
-            raise InstructionError(
-                f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
-                "count. Keep one of them."
-            )
-        if not _is_weight(weight):
-            raise InstructionError(
-                f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
-                "1.8e308. Give each instruction a weight such as 0.5, or leave it out."
-            )
-        weights[text] = float(weight)
-    # The largest is made 1 first: sums of large numbers are infinite. None becomes 0.
-    largest, least = max(weights.values()), sys.float_info.min
-    scaled = {text: max(weight / largest, least) for text, weight in weights.items()}
-    total = sum(scaled.values())
-    return {text: weight / total for text, weight in scaled.items()}
-
-
-def _is_weight(weight: object) -> bool:
-    if not isinstance(weight, int | float) or isinstance(weight, bool):
-        return False
-    return 0 < weight <= sys.float_info.max
 
 
 @lru_cache(maxsize=512)

@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from instruct_embeddings._types import FloatArray, Where
-from instruct_embeddings.config import at_least, normalise_instruction
+from instruct_embeddings.config import (
+    Instructions,
+    at_least,
+    check_instructions,
+    normalise_instruction,
+)
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InstructionError
 from instruct_embeddings.protocols import VectorCollection
-from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
 from instruct_embeddings.retrieval.ranking import (
     FoldedQuery,
     SearchRequest,

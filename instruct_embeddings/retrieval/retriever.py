@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
-from instruct_embeddings.config import FitConfig, check_instruction
+from instruct_embeddings.config import (
+    FitConfig,
+    Instructions,
+    check_instruction,
+    check_instructions,
+)
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.constraints import (
@@ -22,7 +27,6 @@ from instruct_embeddings.retrieval.constraints import (
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers
-from instruct_embeddings.retrieval.instructions import Instructions, check_instructions
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
 from instruct_embeddings.retrieval.questions import (
     DEFAULT_BLENDS,
@@ -244,10 +248,7 @@ class InstructRetriever:
             )
         if instruction is None:
             return self._generic(vector, request)
-        if isinstance(instruction, Mapping):
-            weights = check_instructions(instruction)
-        else:
-            weights = {check_instruction(instruction): 1.0}
+        weights = check_instructions(instruction)
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
         force = self.force if force is None else force

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.config import FitConfig
+from instruct_embeddings.config import FitConfig, check_instructions
 from instruct_embeddings.errors import InstructionError
 from instruct_embeddings.guides import GuideByInstruction, MetadataGuide
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import InstructRetriever
-from instruct_embeddings.retrieval.instructions import check_instructions
 from instruct_embeddings.retrieval.ranking import FoldedQuery, WeightedRanker
 from instruct_embeddings.testing import InMemoryCollection
 from tests.calls import recorded_calls
