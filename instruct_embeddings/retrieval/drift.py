@@ -14,6 +14,7 @@ from instruct_embeddings.guides.base import chosen_guide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.supervision import Labels, Supervision, Targets
+from instruct_embeddings.transform.fit import cosine, mixed_score
 from instruct_embeddings.transform.problems import Problem, problem_of
 from instruct_embeddings.transform.quality import (
     Scorer,
@@ -147,7 +148,7 @@ def measure_drift(
     """Compare a transform on a judged sample, stored vectors of shape (n, d), with its report."""
     problem = problem_of(vectors, supervision)
     folds = list(_folds(problem, transform))
-    generic = [fold.quality(_cosine) for fold in folds]
+    generic = [fold.quality(cosine) for fold in folds]
     adapted = [fold.quality(_uncorrected(transform)) for fold in folds]
     gains = np.concatenate(adapted) - np.concatenate(generic)
     if not gains.size:
@@ -201,19 +202,10 @@ def _folds(problem: Problem, transform: InstructionTransform) -> Iterator[Proble
         yield problem.subset(np.flatnonzero(np.isin(groups, chosen)))
 
 
-def _cosine(queries: FloatArray, documents: FloatArray) -> FloatArray:
-    return queries @ documents.T
-
-
 def _uncorrected(transform: InstructionTransform) -> Scorer:
     """The scores that the report of the fit is about: without what judgements corrected later."""
-    query, space, mix = replace(transform.query, correction=None), transform.space, transform.mix
-
-    def score(queries: FloatArray, documents: FloatArray) -> FloatArray:
-        folded = query.fold(queries) @ documents.T
-        return folded if mix == 0 else (1 - mix) * folded + mix * space.score(queries, documents)
-
-    return score
+    query = replace(transform.query, correction=None)
+    return mixed_score(query, transform.space, transform.mix)
 
 
 def _new_labels(report: FitReport, supervision: Supervision) -> dict[str, int]:

@@ -87,7 +87,7 @@ def fit_transform(
         space = replace(problem.fit_space(query, config.seed), weight=chosen["weight"])
         if isinstance(supervision, Targets) and supervision.labels is not None:
             space = replace(space, classifier=_naming(vectors, supervision.labels))
-    generic = np.concatenate([split.held_out.quality(_cosine) for split in splits])
+    generic = np.concatenate([split.held_out.quality(cosine) for split in splits])
     report = FitReport(
         rows=len(vectors),
         judged=problem.size,
@@ -171,7 +171,7 @@ def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int],
     spaces = [s.train.fit_space(q, config.seed) for s, q in zip(splits, queries, strict=True)]
     adapted = {
         (weight, mix): [
-            split.held_out.quality(_mixed_score(query, replace(space, weight=weight), mix))
+            split.held_out.quality(mixed_score(query, replace(space, weight=weight), mix))
             for split, query, space in zip(splits, queries, spaces, strict=True)
         ]
         for weight in first.weights
@@ -208,7 +208,8 @@ def _closest_of_the_best(means: Mapping[tuple[float, float], float]) -> tuple[fl
     return max(good, key=lambda setting: (setting[1], means[setting]))
 
 
-def _cosine(queries: FloatArray, documents: FloatArray) -> FloatArray:
+def cosine(queries: FloatArray, documents: FloatArray) -> FloatArray:
+    """The generic scores of unit vectors, shapes (q, d) and (n, d) to (q, n)."""
     return queries @ documents.T
 
 
@@ -216,7 +217,8 @@ def _folded_score(query: QueryTransform) -> Scorer:
     return lambda queries, documents: query.fold(queries) @ documents.T
 
 
-def _mixed_score(query: QueryTransform, space: SpaceTransform, mix: float) -> Scorer:
+def mixed_score(query: QueryTransform, space: SpaceTransform, mix: float) -> Scorer:
+    """The adapted scores: of the folded query, with the share `mix` of those of a space."""
     folded = _folded_score(query)
     if mix == 0.0:
         return folded
