@@ -61,6 +61,8 @@ class InstantRanker:
 class InstantAnswers:
     """Makes rankers for the queries of one collection.
 
+    Each method asks the collection what it is, unless the caller knows its `info`.
+
     The space of the collection is looked at once, before the first answer: a dozen of its texts are
     embedded; where another model filled it, a few hundred, to find a map.
     """
@@ -76,14 +78,20 @@ class InstantAnswers:
         )
         self._lock = threading.Lock()
 
-    def ranker(self, query: str, vector: FloatArray, instruction: str) -> InstantRanker:
+    def ranker(
+        self,
+        query: str,
+        vector: FloatArray,
+        instruction: str,
+        info: CollectionInfo | None = None,
+    ) -> InstantRanker:
         """The ranker of one query; `vector` is its generic unit vector, shape (1, d).
 
         Raises:
             EmptyCollectionError: The collection is empty.
             GuideError: Another model filled it, and it holds too few texts for a map.
         """
-        info, moves, norms = self._known_space(self._collection.info())
+        info, moves, norms = self._known_space(info)
         # "Which language is it written in?", of a text: more like this, in one respect. To a short
         # question, or under "Find the cause", the kind of text wanted matters as well.
         alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
@@ -91,9 +99,9 @@ class InstantAnswers:
             info, norms, moves.moves([query], instruction, vector, centred=alike)[0]
         )
 
-    def reaches(self) -> bool:
+    def reaches(self, info: CollectionInfo | None = None) -> bool:
         """Whether the space of the collection is known, or can be found; said once where not."""
-        info = self._collection.info()
+        info = info or self._collection.info()
         if info in self._unreached:
             return False
         try:
@@ -104,11 +112,13 @@ class InstantAnswers:
             return False
         return True
 
-    def directions(self, constraints: Sequence[Constraint]) -> list[Direction]:
+    def directions(
+        self, constraints: Sequence[Constraint], info: CollectionInfo | None = None
+    ) -> list[Direction]:
         """What constraints name, in the space of the collection; raises as `ranker`."""
         if not constraints:
             return []
-        info, moves, _ = self._known_space(self._collection.info())
+        info, moves, _ = self._known_space(info)
         key = (info, tuple(constraints))
         found = self._directions.get(key)
         if found is None:
@@ -121,9 +131,12 @@ class InstantAnswers:
     @property
     def moves(self) -> CollectionMoves:
         """Moves, phrases and levels in the space of the collection; raises as `ranker`."""
-        return self._known_space(self._collection.info())[1]
+        return self._known_space()[1]
 
-    def _known_space(self, info: CollectionInfo) -> tuple[CollectionInfo, CollectionMoves, Norms]:
+    def _known_space(
+        self, info: CollectionInfo | None = None
+    ) -> tuple[CollectionInfo, CollectionMoves, Norms]:
+        info = info or self._collection.info()
         with self._lock:
             if self._space is None or self._space[0] != info:
                 moves = self._mover.for_collection(

@@ -131,7 +131,7 @@ class InstructRetriever:
     @property
     def answers(self) -> InstantAnswers | None:
         """The instant query over this collection; None where its space is out of reach."""
-        return self._instant if self._instant is not None and self._instant.reaches() else None
+        return self._reaching()
 
     def transform(self, instruction: str) -> InstructionTransform:
         """The transform of an instruction: from memory, from the store, or fitted now.
@@ -258,7 +258,7 @@ class InstructRetriever:
         if not rankers:
             return self._generic(vector, request, info)
         folded = FoldedQuery(rankers, unit, request.blend)
-        directions = self._directions(weights)
+        directions = self._directions(weights, info)
         if folded.ranked_by == "generic" and not directions:
             return self._generic(vector, request, info)
         wanted = request.widened(CANDIDATES) if directions else request
@@ -362,7 +362,7 @@ class InstructRetriever:
         """What ranks under each instruction: what was fitted and serves, or the instant query."""
         known = {text: self._library.find(text, info) for text in weights}
         others = [text for text, one in known.items() if one is None or not (force or one.serves)]
-        instant = self._at_once(query) if others else None
+        instant = self._at_once(query, info) if others else None
         taught = {text for text in others if self._library.is_taught(text, force=force)}
         missing = [text for text in others if known[text] is None and text in taught]
         if missing and (wait or instant is None):
@@ -379,7 +379,7 @@ class InstructRetriever:
             if instant is not None and query is not None:
                 if one is None and text in taught and self.guide is not None:
                     self._fits.start(text)
-                ranker = instant.ranker(query, unit, text)
+                ranker = instant.ranker(query, unit, text, info)
                 rankers[text] = WeightedRanker(ranker, "instant", weight=weight)
             elif one is not None:
                 rankers[text] = WeightedRanker(one.transform, "generic", 0.0, weight, one.reused)
@@ -389,12 +389,18 @@ class InstructRetriever:
                 rankers.setdefault(text, WeightedRanker(some.ranker, "generic", 0.0, weight))
         return list(rankers.values())
 
-    def _at_once(self, query: str | None) -> InstantAnswers | None:
-        """What answers a query without a fit; None where its text or the space is out of reach."""
-        return None if query is None else self.answers
+    def _reaching(self, info: CollectionInfo | None = None) -> InstantAnswers | None:
+        reaches = self._instant is not None and self._instant.reaches(info)
+        return self._instant if reaches else None
 
-    def _directions(self, instructions: Iterable[str]) -> list[Direction]:
+    def _at_once(
+        self, query: str | None, info: CollectionInfo | None = None
+    ) -> InstantAnswers | None:
+        """What answers a query without a fit; None where its text or the space is out of reach."""
+        return None if query is None else self._reaching(info)
+
+    def _directions(self, instructions: Iterable[str], info: CollectionInfo) -> list[Direction]:
         """What the constraints of instructions name; none without an instant query to embed it."""
         found = [one for text in instructions for one in find_constraints(text)]
-        answers = self.answers if found else None
-        return [] if answers is None else answers.directions(list(dict.fromkeys(found)))
+        answers = self._reaching(info) if found else None
+        return [] if answers is None else answers.directions(list(dict.fromkeys(found)), info)

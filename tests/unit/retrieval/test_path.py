@@ -1,9 +1,12 @@
 """A search under a known instruction takes a short way, and does each thing once."""
 
+from typing import Any
+
 from instruct_embeddings import FitConfig, InstructRetriever, MetadataGuide
 from tests.calls import recorded_calls
 from tests.unit.conftest import Toys
 from tests.unit.retrieval.conftest import CountingCollection
+from tests.unit.retrieval.test_instant import PLAIN, Axes, toys
 
 COLOUR = "What colour is it?"
 
@@ -25,3 +28,20 @@ def test_a_search_under_a_known_instruction_passes_few_files(toys: Toys) -> None
     assert calls.of("query_row") == 1
     # Candidates, then vectors and records of the best.
     assert collection.calls == {"search": 1, "fetch": 1}
+
+
+def test_the_instant_query_asks_a_collection_once_what_it_is() -> None:
+    collection = toys()
+    retriever = InstructRetriever(collection, instant=Axes())
+    options: dict[str, Any] = {
+        "query": "red",
+        "instruction": {COLOUR: 1.0, "Only small": 1.0},
+        "k": 5,
+    }
+    retriever.search(PLAIN, **options)
+    with recorded_calls() as calls:
+        hits = retriever.search(PLAIN, **options)
+    assert {hit.ranked_by for hit in hits} == {"instant"}
+    # The collection itself looks at the dimension of what it searches.
+    own = calls.of("InMemoryCollection._check")
+    assert calls.of("InMemoryCollection.info") - own == 1
