@@ -13,7 +13,12 @@ from chromadb.errors import NotFoundError
 from chroma_instruct_embeddings.configuration import check_config, check_contents, comparable
 from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction
 from chroma_instruct_embeddings.errors import translated
-from chroma_instruct_embeddings.vectors import collection_of, dimension_of
+from chroma_instruct_embeddings.vectors import (
+    SPACE_KEY,
+    collection_of,
+    configured_space,
+    dimension_of,
+)
 from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
 from instruct_embeddings.errors import (
     CollectionMismatchError,
@@ -22,7 +27,6 @@ from instruct_embeddings.errors import (
     UnsupportedCollectionError,
 )
 
-_SPACE = "hnsw:space"
 _WHAT_TO_DO = (
     "Their vectors cannot be compared. Open it with the model and instruction that filled it, or "
     "fill another collection."
@@ -130,9 +134,9 @@ def record_collection(source: object, embedding: Recorded) -> None:
     if not _space_stays(collection):
         raise UnsupportedCollectionError(
             f"The collection {collection.name!r} was made by an old Chroma that noted its distance "
-            f"({collection.metadata[_SPACE]!r}) in the metadata alone, and changing metadata would "
-            "lose it. Only collections made by Chroma 1.0 or later can be recorded. Copy the rows "
-            "to a collection made by open_collection()."
+            f"({collection.metadata[SPACE_KEY]!r}) in the metadata alone, and changing metadata "
+            "would lose it. Only collections made by Chroma 1.0 or later can be recorded. Copy the "
+            "rows to a collection made by open_collection()."
         )
     _stamp(collection, embedding.record)
 
@@ -213,7 +217,7 @@ def _with_space(
     """Cosine, where neither names a distance; the caller's mappings are left alone."""
     whole: dict[str, Any] = dict(configuration or {})
     index = "spann" if whole.get("spann") else "hnsw"
-    space = (metadata or {}).get(_SPACE, "cosine")
+    space = (metadata or {}).get(SPACE_KEY, "cosine")
     whole[index] = {"space": space, **(whole.get(index) or {})}
     return cast(CreateCollectionConfiguration, whole)
 
@@ -229,12 +233,10 @@ def _stored_function(collection: Collection) -> Mapping[str, Any]:
 
 def _space_stays(collection: Collection) -> bool:
     """Whether the distance is known without the metadata, where Chroma lets nobody keep it."""
-    configuration = collection.configuration_json or {}
-    index = configuration.get("hnsw") or configuration.get("spann") or {}
-    noted = (collection.metadata or {}).get(_SPACE)
-    return noted is None or noted == index.get("space")
+    noted = (collection.metadata or {}).get(SPACE_KEY)
+    return noted is None or noted == configured_space(collection)
 
 
 def _stamp(collection: Collection, record: EmbeddingRecord) -> None:
-    held = {key: value for key, value in (collection.metadata or {}).items() if key != _SPACE}
+    held = {key: value for key, value in (collection.metadata or {}).items() if key != SPACE_KEY}
     collection.modify(metadata=held | record.to_metadata())

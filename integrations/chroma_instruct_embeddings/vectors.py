@@ -24,6 +24,8 @@ from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 # One id is one SQL variable, and SQLite takes 32,766 of them.
 MAX_PAGE_SIZE = 10_000
+# Of the metadata, in which old versions of Chroma note the distance.
+SPACE_KEY = "hnsw:space"
 _DEFAULT_SPACE = "l2"
 _TRIES = 3
 # Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
@@ -284,17 +286,23 @@ def _is_a(source: object, name: str, modules: tuple[str, ...]) -> bool:
     return any(base.__name__ == name and base.__module__.startswith(modules) for base in bases)
 
 
-def space_of(collection: Collection) -> Space:
-    """Distance of the collection's index."""
+def configured_space(collection: Collection) -> str | None:
+    """The distance that the collection's configuration names, if any; see `space_of`."""
     # The raw configuration: the parsed one fails where an embedding function is not registered.
     configuration: Mapping[str, Any] = collection.configuration_json or {}
     index = configuration.get("hnsw") or configuration.get("spann") or {}
+    space: str | None = index.get("space")
+    return space
+
+
+def space_of(collection: Collection) -> Space:
+    """Distance of the collection's index."""
     metadata: Mapping[str, Any] = collection.metadata or {}
-    space = index.get("space") or _DEFAULT_SPACE
+    space = configured_space(collection) or _DEFAULT_SPACE
     if space == _DEFAULT_SPACE:
         # Collections of chromadb before 0.6 name their distance here; newer versions search by it
         # and still report the default.
-        space = metadata.get("hnsw:space") or space
+        space = metadata.get(SPACE_KEY) or space
     if space not in get_args(Space):
         raise UnsupportedCollectionError(
             f"The collection {collection.name!r} uses the distance {space!r}. Known are "
