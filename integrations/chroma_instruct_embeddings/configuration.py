@@ -149,12 +149,13 @@ class Encoders:
         self._kept: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
         self._lock = threading.Lock()
 
-    def get(self, options: EncoderOptions, config: Mapping[str, Any]) -> TwoSidedEncoder:
-        """The one of a stored configuration, whose folders are checked when it is made."""
-        key = (options, tuple(sorted((config.get("contents") or {}).values())))
+    def get(self, options: EncoderOptions, contents: Mapping[str, str]) -> TwoSidedEncoder:
+        """The one of portable options, whose folders are checked when it is made."""
+        key = (options, tuple(sorted(contents.values())))
         with self._lock:
             if key not in self._kept:
-                check_contents(config)
+                named = {"model": options.model, "adapter": options.adapter}
+                check_contents({**named, "contents": contents})
                 self._kept[key] = TwoSidedEncoder(options)
             return self._kept[key]
 

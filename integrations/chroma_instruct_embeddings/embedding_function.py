@@ -79,7 +79,7 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     @property
     def encoder(self) -> TwoSidedEncoder:
         """The encoder behind; a closed function has none (ClosedEncoderError)."""
-        return self._own.encoder if self._own else encoders.get(self._options, self.get_config())
+        return self._own.encoder if self._own else encoders.get(self._options, self._contents or {})
 
     def close(self) -> None:
         """Give the memory back, unless others use the same model; then refuse to work."""
