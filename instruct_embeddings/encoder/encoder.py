@@ -375,8 +375,10 @@ class InstructEncoder:
 
     def _runner(self) -> "Runner":
         """The loaded model under these options."""
-        if self._entry is not None and self.options in self._entry.runners:
-            found: Runner = self._entry.runners[self.options]
+        # Asked once: another thread may clear the runners at any time.
+        known = {} if self._entry is None else self._entry.runners
+        found: Runner | None = known.get(self.options)
+        if found is not None:
             return found
         from instruct_embeddings.encoder import runner
 
