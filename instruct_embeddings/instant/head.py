@@ -94,8 +94,9 @@ class MoveHead:
             data = read_limited(file, _MAX_BYTES)
             about = parse_json(safetensors_header(data)["__metadata__"][_HEADER])
             _check_version(about, file)
+            tensors = load(data)
             head = cls(
-                **{name: load(data)[name] for name in _TENSORS},
+                **{name: tensors[name] for name in _TENSORS},
                 longest=float(about["longest"]),
                 space=str(about["space"]),
             )
