@@ -97,6 +97,11 @@ def check_instruction(instruction: str) -> str:
     return text
 
 
+def optional_instruction(instruction: str | None) -> str | None:
+    """The same of an instruction that may be left out; None for generic embeddings."""
+    return None if instruction is None else check_instruction(instruction)
+
+
 def check_instructions(asked: Instructions) -> dict[str, float]:
     """Instructions with weights that add up to 1, or InstructionError."""
     if not isinstance(asked, Mapping):

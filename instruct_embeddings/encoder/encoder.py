@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self, Unpack
 
 from instruct_embeddings._warnings import from_here
-from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.config import at_least, optional_instruction
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, Identity
 from instruct_embeddings.encoder.model_cache import CachedModel, ModelHandle
 from instruct_embeddings.encoder.options import (
@@ -193,7 +193,7 @@ class InstructEncoder:
                 "encode_grid() takes a list of instructions, got a bare "
                 f"{type(instructions).__name__}; wrap it: [instruction]."
             )
-        sentences = [_sentence(one) for one in instructions]
+        sentences = [optional_instruction(one) for one in instructions]
         self._handle.check_open()
         steps = self._steps(refine_steps)
         kinds = {one is not None for one in sentences} or {True}
@@ -250,11 +250,13 @@ class InstructEncoder:
         `role` keeps queries and documents apart in caches that share a text.
         """
         one_of("role", role, ("document", "query"))
-        return Identity(self.source, self.options).fingerprint(_sentence(instruction), role)
+        return Identity(self.source, self.options).fingerprint(
+            optional_instruction(instruction), role
+        )
 
     def record(self, *, instruction: str | None = None) -> EmbeddingRecord:
         """What a collection has to remember of embeddings made under this instruction."""
-        return Identity(self.source, self.options).record(_sentence(instruction))
+        return Identity(self.source, self.options).record(optional_instruction(instruction))
 
     def save_pretrained(self, folder: str | Path, *, backbone: bool = False) -> Path:
         """Write a self-describing checkpoint: settings as JSON, weights as safetensors.
@@ -338,7 +340,7 @@ class InstructEncoder:
         call = self._calls.get((instruction, refine_steps)) if known else None
         if call is not None:
             return call
-        checked = _sentence(instruction)
+        checked = optional_instruction(instruction)
         at_least("refine_steps", refine_steps, 0)
         if checked is None and refine_steps:
             raise ConfigError(
@@ -420,11 +422,6 @@ def check_texts(texts: Sequence[str]) -> list[str]:
         if not text.isascii():
             check_surrogates(position, text)
     return found
-
-
-def _sentence(instruction: str | None) -> str | None:
-    """A checked instruction; None for generic embeddings."""
-    return None if instruction is None else check_instruction(instruction)
 
 
 def _consume(

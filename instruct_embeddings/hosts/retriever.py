@@ -13,8 +13,8 @@ from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import (
     Instructions,
     at_least,
-    check_instruction,
     check_instructions,
+    optional_instruction,
 )
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
@@ -304,7 +304,7 @@ def check_default(asked: Instructions | None) -> str | dict[str, float] | None:
     """
     if isinstance(asked, Mapping):
         return check_instructions(asked)
-    return None if asked is None else check_instruction(asked)
+    return optional_instruction(asked)
 
 
 def _mmr_order(scores: FloatArray, units: FloatArray, lambda_mult: float, k: int) -> list[int]:

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from instruct_embeddings.config import check_instruction
+from instruct_embeddings._types import Unset, given
+from instruct_embeddings.config import optional_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
-from instruct_embeddings.instant import TwoSidedEncoder, Unset
+from instruct_embeddings.instant import TwoSidedEncoder
 
 # Devices, batch sizes and caches are a machine's own, and whoever opens a collection decides
 # whether to trust the code of its model.
@@ -33,8 +34,7 @@ _FREE = {"contents", "dtype", "max_tokens", "query_instruction"}
 
 def instruction_of(own: str | Unset | None, common: str | None = None) -> str | None:
     """A checked instruction, the common one where none is set; None for generic embeddings."""
-    chosen = common if isinstance(own, Unset) else own
-    return None if chosen is None else check_instruction(chosen)
+    return optional_instruction(given(own, common))
 
 
 def portable(options: EncoderOptions) -> EncoderOptions:

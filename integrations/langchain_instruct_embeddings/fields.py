@@ -15,7 +15,7 @@ from pydantic import (
 )
 from typing_extensions import Self, Unpack
 
-from instruct_embeddings.config import check_instruction
+from instruct_embeddings.config import optional_instruction
 from instruct_embeddings.encoder import (
     DEFAULT_MODEL,
     EncoderArguments,
@@ -66,7 +66,7 @@ class EmbeddingFields(_Options):
     @field_validator("query_instruction", "document_instruction")
     @classmethod
     def _check_instruction(cls, instruction: str | None) -> str | None:
-        return None if instruction is None else check_instruction(instruction)
+        return optional_instruction(instruction)
 
     @model_validator(mode="after")
     def _describe_encoder(self) -> Self:

@@ -19,7 +19,7 @@ from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
 from typing_extensions import Unpack
 
-from instruct_embeddings.config import check_instruction
+from instruct_embeddings.config import optional_instruction
 from instruct_embeddings.encoder import (
     DEFAULT_MODEL,
     EncoderArguments,
@@ -108,7 +108,7 @@ class EmbeddingArguments(_Options):
     @field_validator("query_instruction", "document_instruction")
     @classmethod
     def _instruction(cls, value: str | None) -> str | None:
-        return None if value is None else check_instruction(value)
+        return optional_instruction(value)
 
     @field_validator("embeddings_cache")
     @classmethod
