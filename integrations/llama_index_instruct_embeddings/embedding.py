@@ -138,6 +138,8 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
     async def _aembed(self, texts: Sequence[str], *, query: bool = False) -> list[Vector]:
         async def encode(some: Sequence[str]) -> list[Vector]:
             rows = await (self._aencode_queries(some) if query else self._aencode_documents(some))
+            if len(rows) == 1:  # as of every query: quicker here than handed to a thread
+                return self._lists(rows)
             return await asyncio.to_thread(self._lists, rows)
 
         cache: SeparateCache | None = self.embeddings_cache
