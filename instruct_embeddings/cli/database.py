@@ -225,7 +225,7 @@ class Database:
         space = "cosine"
         metadata: dict[str, Any] = {}
         if like is not None:
-            space = (like.configuration_json.get("hnsw") or {}).get("space", space)
+            space = require("chroma_instruct_embeddings.vectors").space_of(like)
             # Settings of the index that older versions of Chroma kept there are no metadata.
             found = (like.metadata or {}).items()
             metadata = {key: value for key, value in found if not key.startswith("hnsw:")}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from instruct_embeddings.cli import database as databases
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.database import is_damaged
+from instruct_embeddings.cli.database import MODEL_KEY, Database, is_damaged
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -111,6 +112,21 @@ def test_an_intact_collection_is_rebuilt_with_its_distance_and_metadata(
     assert (found.name, found.count()) == ("zoo", 9)
     assert found.configuration_json["hnsw"]["space"] == "l2"
     assert found.metadata["owner"] == "me"
+
+
+def test_a_distance_that_older_versions_keep_in_the_metadata_is_taken_over(tmp_path: Path) -> None:
+    made = {"hnsw:space": "ip", "owner": "me"}
+    client = chromadb.PersistentClient(str(tmp_path))
+    client.create_collection("old", metadata=made)
+    # Chroma before 0.6 wrote no schema; newer versions report the default distance then.
+    with sqlite3.connect(tmp_path / "chroma.sqlite3") as file:
+        file.execute("UPDATE collections SET schema_str = NULL")
+    file.close()
+    old = client.get_collection("old")
+    assert old.configuration_json["hnsw"]["space"] == "l2"
+    new = Database(tmp_path).create("new", "tiny", like=old)
+    assert new.configuration_json["hnsw"]["space"] == "ip"
+    assert new.metadata == {"owner": "me", MODEL_KEY: "tiny"}
 
 
 def test_a_rebuild_that_is_interrupted_keeps_the_old_collection_and_goes_on(
