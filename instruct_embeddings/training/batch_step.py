@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from instruct_embeddings.config import normal_form
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data.batches import Batch
-from instruct_embeddings.training.data.files import Example, answer_key
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.objective import Objective, Targets
 from instruct_embeddings.training.rows import Chunk, RowMaker
 from instruct_embeddings.training.student import AGAIN, POOLED, Passes, Student
@@ -132,7 +133,7 @@ class BatchStep:
         own = [example.answer for example in examples]
         wrong = [answer for example in examples for answer in example.negatives]
         candidates = [*own, *_others(own, [*wrong, *further])]
-        keys = [answer_key(answer) for answer in candidates]
+        keys = [normal_form(answer) for answer in candidates]
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         numbered = torch.tensor([numbers[key] for key in keys], device=self._device)
         states = self.teacher.read(examples) if self._reads_answers() else None
@@ -155,8 +156,8 @@ class BatchStep:
 
 def _others(own: Sequence[str], more: Sequence[str]) -> list[str]:
     """Each further answer once, without those of the rows."""
-    known = {answer_key(answer) for answer in own}
-    found = {answer_key(answer): answer for answer in more}
+    known = {normal_form(answer) for answer in own}
+    found = {normal_form(answer): answer for answer in more}
     return [answer for key, answer in found.items() if key not in known]
 
 

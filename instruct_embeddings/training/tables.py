@@ -28,7 +28,6 @@ from instruct_embeddings.errors import ConfigError
 T = TypeVar("T")
 _MOST_SHOWN = 3
 _LISTS = ("data.sources", "rewrites")
-_SIGNS = {"greater than or equal to": ">=", "greater than": ">", "less than": "<"}
 
 MAX_TOML_BYTES = 16 * 1024 * 1024
 # Python 3.10 has no parser of its own; tomli is the same one.
@@ -96,7 +95,7 @@ def unknown_keys(given: Collection[str], known: Collection[str], where: str) -> 
         return ""
     close = get_close_matches(unknown[0], known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    what = "the unknown key" if len(unknown) == 1 else "the unknown keys"
+    what = "the unknown key" + "s" * (len(unknown) > 1)
     named = cut(", ".join(map(repr, unknown)))
     return f"{where} has {what} {named}; known are {sorted(known)}.{hint} Correct or remove it."
 
@@ -105,10 +104,8 @@ def _refused(
     kind: Any, exc: ValidationError, where: str = "", whole: str = "The file"
 ) -> ConfigError:
     """An error of pydantic in the words of the file, or of the class where there is none."""
-    errors = exc.errors()[:_MOST_SHOWN]
-    return ConfigError(
-        " ".join(dict.fromkeys(_explained(kind, error, where, whole) for error in errors))
-    )
+    said = [_explained(kind, error, where, whole) for error in exc.errors()[:_MOST_SHOWN]]
+    return ConfigError(" ".join(dict.fromkeys(said)))
 
 
 def _explained(kind: Any, error: Any, where: str, root: str) -> str:
@@ -121,7 +118,7 @@ def _explained(kind: Any, error: Any, where: str, root: str) -> str:
         return unknown_keys([key], _keys(kind, tables), header)
     if error["type"] == "missing":
         return f"{header} lacks the key {key!r}. Add it."
-    if error["type"] == "dataclass_type":
+    if error["type"] in ("dataclass_type", "dict_type"):
         return f"{whole} is {shown(value)}, not a table. Write {whole} on a line of its own."
     said = error["msg"].removeprefix("Value error, ")
     if said.startswith("["):
@@ -129,8 +126,6 @@ def _explained(kind: Any, error: Any, where: str, root: str) -> str:
         return str(said)
     if error["type"] == "value_error" and (isinstance(value, Mapping) or not path):
         return f"{whole} {said}"
-    for words, sign in _SIGNS.items():
-        said = said.replace(words, sign)
     must = said.removeprefix("Input should be ")
     said = f" must be {must}" if must != said else f": {said[0].lower()}{said[1:]}"
     return f"{header} {cut(str(key))}={shown(value)}{said.rstrip('.')}."
@@ -167,25 +162,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     parser = require(PARSER, extra="train")
     try:
-        tables: dict[str, Any] = parser.loads(
-            read_limited(path, MAX_TOML_BYTES).decode("utf-8-sig")
-        )
-    except TooLargeError as exc:
-        raise ConfigError(f"The file {path} is too large: {exc}.") from exc
-    except OSError as exc:
+        text = read_limited(path, MAX_TOML_BYTES).decode("utf-8-sig")
+        return parser.loads(text)  # type: ignore[no-any-return]
+    except (OSError, TooLargeError) as exc:
         raise ConfigError(
-            f"The file {path} cannot be read: {exc.strerror or exc}. "
+            f"The file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}. "
             "Pass the path of a TOML file that exists."
         ) from exc
-    except UnicodeDecodeError as exc:
+    except (RecursionError, ValueError) as exc:
         raise ConfigError(
-            f"The file {path} is not UTF-8 (byte {exc.start}), as TOML must be. Save it as UTF-8."
+            f"The file {path} is not TOML in UTF-8: {exc}. Correct that place."
         ) from exc
-    except RecursionError as exc:
-        raise ConfigError(f"The file {path} nests values too deeply.") from exc
-    except ValueError as exc:
-        raise ConfigError(f"The file {path} is not TOML: {exc}. Correct that line.") from exc
-    return tables
 
 
 @contextmanager

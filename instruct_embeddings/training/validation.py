@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from instruct_embeddings.training.data.files import Example, answer_key
+from instruct_embeddings.config import normal_form
+from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.data.opening import ValidationTask
 from instruct_embeddings.training.log import SCORE
 from instruct_embeddings.training.rows import RowMaker
@@ -91,11 +92,11 @@ def _task(
 def _group(vectors: Tensor, answers: Sequence[str], teacher: Teacher) -> float | None:
     known: dict[str, str] = {}
     for answer in answers:
-        known.setdefault(answer_key(answer), answer)
+        known.setdefault(normal_form(answer), answer)
     if len(known) < 2:
         return None
     order = {key: number for number, key in enumerate(known)}
-    numbers = torch.tensor([order[answer_key(answer)] for answer in answers])
+    numbers = torch.tensor([order[normal_form(answer)] for answer in answers])
     is_open = len(known) > len(answers) // 2
     if is_open and vectors.shape[1] == teacher.width:
         embedded = teacher.embed(list(known.values())).cpu()

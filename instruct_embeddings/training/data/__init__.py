@@ -1,7 +1,7 @@
 """Training data: files of examples, read once; texts are read back when a batch is drawn."""
 
 from instruct_embeddings.training.data.batches import Batch, BatchSource, Group
-from instruct_embeddings.training.data.files import Example, ReadingReport, answer_key
+from instruct_embeddings.training.data.files import Example, ReadingReport
 from instruct_embeddings.training.data.opening import TrainingData, ValidationTask, open_data
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "ReadingReport",
     "TrainingData",
     "ValidationTask",
-    "answer_key",
     "open_data",
 ]

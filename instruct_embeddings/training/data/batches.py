@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.config import normal_form
 from instruct_embeddings.training.data.files import (
     Aspect,
     Example,
     InstructionTable,
     Row,
     SourceFile,
-    answer_key,
     parse_row,
 )
-from instruct_embeddings.training.data.index import ExampleIndex, RowLocation
+from instruct_embeddings.training.data.index import Entry
 
 # With fewer rows an answer on average, a group is open: a question with answers of its own.
 _ROWS_OF_A_LABEL = 4
@@ -47,32 +45,23 @@ class GroupReader:
     mixed: bool = False  # whether rows bring different instructions
     competing: tuple[Aspect, ...] = ()  # other aspects whose answers are wrong answers here
 
-    def example(self, location: RowLocation, wording: float) -> Example:
+    def example(self, entry: Entry, wording: float) -> Example:
         """The example of a row; `wording` in [0, 1) chooses among the wordings."""
-        row = self._row(location)
-        wordings = (
-            self.aspect.instructions if self.aspect else self.table.wordings(row.instruction or "")
-        )
+        row = self.row(entry)
+        own, answer, labels = row.instruction or "", self._answer(row), dict(row.labels)
+        wordings = self.aspect.instructions if self.aspect else self.table.rewrites.get(own, (own,))
+        others = [a.answer(labels[a.label]) for a in self.competing if a.label in labels]
+        wrong = tuple(other for other in others if normal_form(other) != normal_form(answer))
         instruction = wordings[int(wording * len(wordings))]
-        answer, labels = self._answer(row), dict(row.labels)
-        others = (
-            aspect.answer(labels[aspect.label])
-            for aspect in self.competing
-            if aspect.label in labels
-        )
-        wrong = tuple(other for other in others if answer_key(other) != answer_key(answer))
         return Example(row.text, instruction, answer, row.negatives + wrong, self.name)
 
-    def answer(self, location: RowLocation) -> str:
+    def answer(self, entry: Entry) -> str:
         """The answer of a row."""
-        return self._answer(self._row(location))
+        return self._answer(self.row(entry))
 
-    def instruction(self, location: RowLocation) -> str:
-        """The instruction that a row brings."""
-        return self._row(location).instruction or ""
-
-    def _row(self, location: RowLocation) -> Row:
-        line = self.file.read(location.offset, location.length)
+    def row(self, entry: Entry) -> Row:
+        """A row as it stands in the file."""
+        line = self.file.read(entry.offset, entry.length)
         return parse_row(line, max_characters=self.max_characters)
 
     def _answer(self, row: Row) -> str:
@@ -97,29 +86,21 @@ class Group:
 
 @dataclass(frozen=True)
 class DrawnGroup:
-    """A group with what makes examples of its rows; its answers are numbered from `first` on."""
+    """A group with its rows by answer, and what makes examples of them."""
 
     group: Group
     reader: GroupReader
-    first: int
+    answers: list[list[Entry]]
 
 
+@dataclass(frozen=True)
 class BatchSource:
     """Draws batches from groups whose probabilities add up to 1."""
 
-    def __init__(
-        self,
-        index: ExampleIndex,
-        groups: Sequence[DrawnGroup],
-        *,
-        batch_size: int,
-        extra_answers: int,
-        seed: int,
-    ) -> None:
-        self._index, self._groups, self._seed = index, tuple(groups), seed
-        self._batch_size, self._extra_answers = batch_size, extra_answers
-        self._edges = np.cumsum([one.group.probability for one in groups])
-        self._lock = Lock()
+    groups: Sequence[DrawnGroup]
+    batch_size: int
+    extra_answers: int
+    seed: int
 
     def batch(self, step: int, rank: int = 0) -> Batch:
         """The batch of a step from 0 on: the same whenever it is asked for.
@@ -129,61 +110,45 @@ class BatchSource:
         numbers, none twice unless the group has too few. The processes of all ranks draw from one
         group under one instruction.
         """
-        if step < 0 or rank < 0:
-            raise ConfigError(f"step and rank must be integers >= 0, got {step} and {rank}")
-        shared = np.random.default_rng([self._seed, step])
-        chosen = int(np.searchsorted(self._edges, shared.random(), side="right"))
-        drawn = self._groups[min(chosen, len(self._groups) - 1)]
+        shared = np.random.default_rng([self.seed, step])
+        edges = np.cumsum([one.group.probability for one in self.groups])
+        chosen = int(np.searchsorted(edges, shared.random(), side="right"))
+        drawn = self.groups[min(chosen, len(self.groups) - 1)]
         wording = float(shared.random())
         # [seed, step] and [seed, step, 0] would give the same numbers.
-        rng = np.random.default_rng([self._seed, step, rank + 1])
-        with self._lock:
-            rows, others = self._draw(drawn, rng)
-            reader = drawn.reader
-            reader.file.check()
-            examples = tuple(
-                reader.example(row, float(rng.random()) if reader.mixed else wording)
-                for row in rows
-            )
-            answers = tuple(reader.answer(row) for row in others)
-        return Batch(examples, reader.name, answers)
+        rng = np.random.default_rng([self.seed, step, rank + 1])
+        rows, others = self._draw(drawn, rng)
+        reader = drawn.reader
+        reader.file.check()
+        examples = tuple(
+            reader.example(row, float(rng.random()) if reader.mixed else wording) for row in rows
+        )
+        return Batch(examples, reader.name, tuple(reader.answer(row) for row in others))
 
-    def _draw(
-        self, drawn: DrawnGroup, rng: np.random.Generator
-    ) -> tuple[list[RowLocation], list[RowLocation]]:
+    def _draw(self, drawn: DrawnGroup, rng: np.random.Generator) -> tuple[list[Entry], list[Entry]]:
         """Rows of the batch, and one row of each of some answers that are not in it."""
-        group, size = drawn.group, self._batch_size
-        most = min(group.answers, 2 * size + self._extra_answers)
-        order = rng.choice(group.answers, most, replace=False) + drawn.first
-        answers = self._index.answers(order.tolist())
-        counts = [count for _, count in answers]
-        wanted = size if group.answers * _ROWS_OF_A_LABEL > group.rows else max(2, size // 2)
+        known, size = len(drawn.answers), self.batch_size
+        most = min(known, 2 * size + self.extra_answers)
+        answers = [drawn.answers[i] for i in rng.choice(known, most, replace=False)]
+        counts = [len(rows) for rows in answers]
+        wanted = size if known * _ROWS_OF_A_LABEL > drawn.group.rows else max(2, size // 2)
         used = min(wanted, most)
         while used < most and sum(counts[:used]) < size:
             used += 1
         quotas = spread(counts[:used], size) + [0] * (most - used)
-        candidates = self._candidates(answers, quotas, rng)
+        candidates = []
+        for rows, quota, at in zip(answers, quotas, rng.random(most).tolist(), strict=True):
+            picked = [int(at * len(rows))]
+            if quota and len(rows) > 1:
+                few = min(len(rows), quota + _SPARE_ROWS)
+                picked = rng.choice(len(rows), few, replace=False).tolist()
+            candidates.append([rows[i] for i in picked])
         taken = choose([[row.text for row in rows] for rows in candidates], quotas, size)
-        chosen = [candidates[i][j] for i, j in taken]
         in_batch = {i for i, _ in taken}
         others = [rows[0] for i, rows in enumerate(candidates) if i not in in_batch]
-        order = np.resize(rng.permutation(len(chosen)), size)
-        return [chosen[i] for i in order], others[: self._extra_answers]
-
-    def _candidates(
-        self, answers: Sequence[tuple[int, int]], quotas: Sequence[int], rng: np.random.Generator
-    ) -> list[list[RowLocation]]:
-        """For each answer some of its rows, more than its quota where it has more."""
-        numbers: list[int] = []
-        lengths: list[int] = []
-        single = rng.random(len(answers)).tolist()
-        for (first, count), quota, at in zip(answers, quotas, single, strict=True):
-            few = min(count, quota + _SPARE_ROWS)
-            drawn = rng.choice(count, few, replace=False) if quota and count > 1 else ()
-            numbers += [first + int(i) for i in drawn] or [first + int(at * count)]
-            lengths.append(max(1, len(drawn)))
-        found = iter(self._index.rows(numbers))
-        return [[next(found) for _ in range(length)] for length in lengths]
+        order = np.resize(rng.permutation(len(taken)), size)
+        chosen = [candidates[i][j] for i, j in taken]
+        return [chosen[i] for i in order], others[: self.extra_answers]
 
 
 def spread(counts: Sequence[int], total: int) -> list[int]:
@@ -210,7 +175,7 @@ def choose(
     at last with texts that are chosen already.
     """
     seen: set[int] = set()
-    chosen: list[tuple[int, int]] = []
+    chosen: dict[tuple[int, int], None] = {}
     unasked = [size * (not quota) for quota in quotas]
     for limits in (quotas, unasked, [size] * len(quotas)):
         for i, row_texts in enumerate(texts):
@@ -218,16 +183,10 @@ def choose(
             for j, text in enumerate(row_texts):
                 if room > 0 and text not in seen:
                     seen.add(text)
-                    chosen.append((i, j))
+                    chosen[i, j] = None
                     room -= 1
-    taken = set(chosen)
-    repeated = [
-        (i, j)
-        for i, row_texts in enumerate(texts)
-        for j in range(len(row_texts))
-        if (i, j) not in taken
-    ]
-    return chosen + repeated[: size - len(chosen)]
+    every = ((i, j) for i, row_texts in enumerate(texts) for j in range(len(row_texts)))
+    return [*chosen, *(place for place in every if place not in chosen)][:size]
 
 
 def group_probabilities(
@@ -247,9 +206,8 @@ def group_probabilities(
     do not count; `sources` are indices of `weights`.
     """
     capped = np.minimum(np.asarray(rows, dtype=np.float64), max_rows)
-    owner = np.asarray(sources, dtype=np.int64)
-    sizes = np.bincount(owner, weights=capped, minlength=len(weights))
-    within = capped**temperature
-    totals = np.bincount(owner, weights=within, minlength=len(weights))
+    owner = np.asarray(sources)
+    sizes, within = np.bincount(owner, weights=capped), capped**temperature
+    totals = np.bincount(owner, weights=within)
     chances = np.asarray(weights)[owner] * sizes[owner] ** temperature * within / totals[owner]
     return np.asarray(chances / chances.sum(), dtype=np.float64)

@@ -1,7 +1,7 @@
 """The files of training data: rows of JSONL, and the table of instructions by set and aspect."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -10,11 +10,10 @@ from pydantic import AfterValidator, StrictBool, StrictStr
 
 from instruct_embeddings._reading import cut, shown
 from instruct_embeddings._records import json_lines, parse_object, shown_keys
-from instruct_embeddings.config import check_instruction, normalise_instruction
+from instruct_embeddings.config import check_instruction, normal_form
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.training.tables import Text, build, named, read_toml, settings
 
-_MESSAGES_KEPT = 10
 _REWRITES = "rewrites"
 
 
@@ -29,12 +28,6 @@ class Example:
     # Where it was drawn from, such as "clinc150/intent"; answers can be compared within a group
     # only.
     group: str = ""
-
-
-def answer_key(answer: str) -> str:
-    """The form in which answers are the same: case, spacing and end marks do not count."""
-    text = " ".join(answer.casefold().split())
-    return text.rstrip(" .?!") or text
 
 
 class Row(NamedTuple):
@@ -62,7 +55,7 @@ def parse_row(line: bytes, *, max_characters: int) -> Row:
     if not isinstance(wrong, list):
         raise ValueError(f"'negatives' must be a list of texts, found {type(wrong).__name__}")
     for value in wrong:
-        if answer_key(_filled("an entry of 'negatives'", value)) == answer_key(answer):
+        if normal_form(_filled("an entry of 'negatives'", value)) == normal_form(answer):
             raise ValueError(f"'negatives' holds the answer {answer!r:.60}")
     negatives = tuple(value.strip() for value in wrong)
     return Row(text, _text(data, "instruction").strip(), answer.strip(), negatives)
@@ -107,28 +100,6 @@ class ReadingReport:
     problems: tuple[str, ...] = ()  # what was wrong with the first of them, by file and line
 
 
-@dataclass
-class ReadingLog:
-    """Counts rows and bad lines while files are read; `strict` stops at the first bad line."""
-
-    strict: bool = False
-    read: int = 0
-    skipped: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def skip(self, problem: str) -> None:
-        """Note a bad line; DataError where reading is strict."""
-        if self.strict:
-            raise DataError(f"{problem}. Correct the line, or skip it with strict = false.")
-        self.skipped += 1
-        if len(self.problems) < _MESSAGES_KEPT:
-            self.problems.append(problem)
-
-    def report(self) -> ReadingReport:
-        """The counts so far."""
-        return ReadingReport(self.read, self.skipped, tuple(self.problems))
-
-
 class SourceFile:
     """A file of rows that is read line by line, then back by byte offsets; it must not change."""
 
@@ -150,25 +121,20 @@ class SourceFile:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of a line."""
-        if self._file.closed:
-            raise DataError(
-                "The training data was closed, and a batch was asked for. Draw batches inside "
-                "`with open_data(...) as data:`."
-            )
         self._file.seek(offset)
-        line = self._file.read(length)
-        if len(line) != length:
-            raise self._changed()
-        return line
+        return self._file.read(length)
 
     def check(self) -> None:
         """Raise DataError unless size and time of writing are those of the indexed file."""
         try:
-            same = self._state() == self._stamp
+            state: tuple[int, int] | None = self._state()
         except FileNotFoundError:
-            same = False
-        if not same:
-            raise self._changed()
+            state = None
+        if state != self._stamp:
+            raise DataError(
+                f"The data file {self.path} changed while training, or is gone. Rows are read back "
+                "by their offsets in it. Start again, or bring the old file back and resume."
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -177,13 +143,6 @@ class SourceFile:
     def _state(self) -> tuple[int, int]:
         state = os.stat(self.path)
         return state.st_size, state.st_mtime_ns
-
-    def _changed(self) -> DataError:
-        return DataError(
-            f"The data file {self.path} changed while training, or is gone. Rows are read back "
-            "by their offsets in it, so it must stay as it is. Start again, or bring the old file "
-            "back and resume."
-        )
 
 
 @dataclass(frozen=True)
@@ -203,10 +162,8 @@ class Aspect:
 
     def answer(self, label: str) -> str:
         """The answer for a label: as given, or its words in lower case."""
-        given = self.answers.get(label)
-        if given is not None:
-            return given
-        return " ".join(label.replace("_", " ").replace("-", " ").lower().split()) or label
+        words = " ".join(label.replace("_", " ").replace("-", " ").lower().split())
+        return self.answers.get(label, words or label)
 
 
 @dataclass(frozen=True)
@@ -223,30 +180,16 @@ class InstructionTable:
         """How an aspect of a set is asked for; ConfigError where the table does not say."""
         found = self.aspects.get(f"{source}/{name}")
         if found is None:
-            table = (
-                f"the file {self.origin}" if self.origin else "data.instructions, which is none,"
-            )
+            table = self.origin or "data.instructions, which is none,"
+            mine = [one for key, one in self.aspects.items() if key.startswith(f"{source}/")]
+            known = sorted(one.label for one in mine)
             raise ConfigError(
-                f"The set {source!r} has labels for the aspect {shown(name)}, and {table} has no "
-                f"instructions for it. Write [{source}.{cut(name)}] with instructions = "
-                '["What ...?", ...] there, or with skip = true to leave the aspect out.'
+                f"The set {source!r} has the aspect {shown(name)} in its rows or in `competing`, "
+                f"and {table} has no instructions for it; there are {shown(known)}. Correct the "
+                f'name, or write [{source}.{cut(name)}] with instructions = ["What ...?", ...] '
+                "there, or with skip = true to leave the aspect out."
             )
         return found
-
-    def check_competing(self, source: str, names: Sequence[str]) -> None:
-        """Raise ConfigError unless the competing aspects of a set are known."""
-        known = sorted(a.label for key, a in self.aspects.items() if key.startswith(f"{source}/"))
-        if unknown := [name for name in names if name not in known]:
-            raise ConfigError(
-                f"[[data.sources]] {source} competing={list(names)} names {unknown}, which are no "
-                f"aspects of the set {source!r} in {self.origin or 'data.instructions'}; there are "
-                f"{shown(known)}. Correct the names, or write [{source}.{unknown[0]}] with "
-                'instructions = ["What ...?", ...] there.'
-            )
-
-    def wordings(self, instruction: str) -> tuple[str, ...]:
-        """What may be asked instead of a row's own instruction; itself where nothing is given."""
-        return self.rewrites.get(instruction, (instruction,))
 
 
 def load_instructions(path: Path | None) -> InstructionTable:
@@ -270,15 +213,18 @@ def load_instructions(path: Path | None) -> InstructionTable:
     """
     if path is None:
         return InstructionTable()
-    aspects: dict[str, Aspect] = {}
-    rewrites: dict[str, tuple[str, ...]] = {}
     tables = read_toml(path)
+    aspects, rewrites = dict[str, Aspect](), dict[str, tuple[str, ...]]()
     with named(path):
+        for other in build(tuple[_Rewrite, ...], tables.pop(_REWRITES, ()), _REWRITES):
+            if other.instruction.strip() in rewrites:
+                raise ConfigError(
+                    f"[[{_REWRITES}]] repeats the instruction {shown(other.instruction)}. Join the "
+                    "two."
+                )
+            rewrites[other.instruction.strip()] = other.instructions
         for source, table in tables.items():
-            if source == _REWRITES:
-                rewrites = _read_rewrites(table)
-                continue
-            for name, entry in _as_table(table, source).items():
+            for name, entry in build(dict[str, Any], table, source).items():
                 one = build(_AspectTable, entry, f"{source}.{name}")
                 asked = () if one.skip else one.instructions
                 aspects[f"{source}/{name}"] = Aspect(f"{source}/{name}", asked, one.answers)
@@ -287,7 +233,7 @@ def load_instructions(path: Path | None) -> InstructionTable:
 
 def _wordings(values: tuple[str, ...]) -> tuple[str, ...]:
     texts = tuple(check_instruction(value) for value in values)
-    if not texts or len({normalise_instruction(text) for text in texts}) < len(texts):
+    if not texts or len({normal_form(text) for text in texts}) < len(texts):
         raise ValueError(
             "Input should be one or more different instructions; case, spacing and end marks do "
             "not count"
@@ -313,24 +259,3 @@ class _AspectTable:
 class _Rewrite:
     instruction: Text
     instructions: _Wordings
-
-
-def _as_table(value: object, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"[{cut(name)}] is {shown(value)}, not a table. Write tables such as [clinc150.intent]."
-        )
-    return value
-
-
-def _read_rewrites(entries: object) -> dict[str, tuple[str, ...]]:
-    if not isinstance(entries, list):
-        raise ConfigError(f"{_REWRITES} is not a list of tables. Write [[{_REWRITES}]].")
-    found: dict[str, tuple[str, ...]] = {}
-    for entry in entries:
-        one = build(_Rewrite, entry, _REWRITES)
-        if found.setdefault(one.instruction.strip(), one.instructions) is not one.instructions:
-            raise ConfigError(
-                f"[[{_REWRITES}]] repeats the instruction {shown(one.instruction)}. Join the two."
-            )
-    return found

@@ -36,7 +36,7 @@ class Clock:
                 self.drawn.append(step)
                 return batch(step, rank)
 
-            data.source.batch = count  # type: ignore[method-assign, assignment]
+            object.__setattr__(data.source, "batch", count)
             return measure_steps(config, data, plan, steps)
 
 

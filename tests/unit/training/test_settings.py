@@ -28,9 +28,9 @@ SOURCE = SourceConfig(Path("a.jsonl"))
         ({"path": ""}, "path=''"),
         ({"path": 3}, "path=3"),
         ({"path": "a.jsonl", "name": "a/b"}, "holds a slash"),
-        ({"path": "a.jsonl", "weight": 0}, "weight=0 must be > 0"),
+        ({"path": "a.jsonl", "weight": 0}, "weight=0 must be greater than 0"),
         ({"path": "a.jsonl", "weight": float("nan")}, "weight=nan"),
-        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens=0 must be >= 1"),
+        ({"path": "a.jsonl", "text_tokens": 0}, "text_tokens=0 must be greater than or equal to 1"),
     ],
 )
 def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
@@ -45,10 +45,10 @@ def test_a_source_is_checked(values: dict[str, Any], words: str) -> None:
     [
         ({"sources": ()}, "has no sources"),
         ({"sources": (SOURCE, SOURCE)}, "has the names ['a'] more than once"),
-        ({"batch_size": 1}, "batch_size=1 must be >= 2"),
+        ({"batch_size": 1}, "batch_size=1 must be greater than or equal to 2"),
         ({"temperature": -0.1}, "temperature=-0.1"),
-        ({"max_rows": 0}, "max_rows=0 must be >= 1"),
-        ({"extra_answers": -1}, "extra_answers=-1 must be >= 0"),
+        ({"max_rows": 0}, "max_rows=0 must be greater than or equal to 1"),
+        ({"extra_answers": -1}, "extra_answers=-1 must be greater than or equal to 0"),
         ({"strict": "yes"}, "strict='yes'"),
         ({"instructions": 1}, "instructions=1"),
     ],
@@ -63,8 +63,8 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
     ("kind", "values", "words"),
     [
         (ValidationConfig, {"sets": "nlupp"}, "[validation] sets='nlupp'"),
-        (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 must be < 1"),
-        (ValidationConfig, {"every": 0}, "[validation] every=0 must be >= 1"),
+        (ValidationConfig, {"instructions": 1}, "[validation] instructions=1 must be less than 1"),
+        (ValidationConfig, {"every": 0}, "[validation] every=0 must be greater than or equal to 1"),
         (BackboneConfig, {"train": "some"}, "[backbone] train='some'"),
         (BackboneConfig, {"targets": "query"}, "[backbone] targets='query' must be 'all-linear'"),
         (BackboneConfig, {"targets": []}, "[backbone] targets=[] must be 'all-linear'"),
@@ -73,13 +73,13 @@ def test_data_is_checked(values: dict[str, Any], words: str) -> None:
         (BackboneConfig, {"alpha": 0}, "[backbone] alpha=0"),
         (OptimiserConfig, {"warmup": 1.0}, "[optimiser] warmup=1.0"),
         (OptimiserConfig, {"clip": -1}, "[optimiser] clip=-1"),
-        (RunConfig, {"steps": 0}, "[run] steps=0 must be >= 1"),
+        (RunConfig, {"steps": 0}, "[run] steps=0 must be greater than or equal to 1"),
         (RunConfig, {"precision": "float16"}, "[run] precision='float16'"),
         (RunConfig, {"device": ""}, "[run] device=''"),
         (LossConfig, {"views": ["question"]}, "[loss] views='question'"),
         (LossConfig, {"views": ["answer", "answer"]}, "[loss] views=['answer', 'answer']"),
         (LossConfig, {"views": []}, "[loss] views=[] leaves nothing to learn"),
-        (LossConfig, {"temperature": 0}, "[loss] temperature=0 must be > 0"),
+        (LossConfig, {"temperature": 0}, "[loss] temperature=0 must be greater than 0"),
         (MatryoshkaConfig, {"dimensions": []}, "[loss.matryoshka] dimensions=[]"),
         (MatryoshkaConfig, {"dimensions": [2, 2]}, "[loss.matryoshka] dimensions=[2, 2]"),
         (
@@ -118,9 +118,9 @@ def test_the_backbone_says_how_the_encoder_finds_it() -> None:
 
 
 def test_settings_that_are_made_directly_are_refused_alike() -> None:
-    with pytest.raises(ConfigError, match=r"^RunConfig steps=0 must be >= 1\.$"):
+    with pytest.raises(ConfigError, match=r"^RunConfig steps=0 must be greater .* to 1\.$"):
         RunConfig(steps=0)
-    with pytest.raises(ConfigError, match=r"^RunConfig seed=-1 must be >= 0\.$"):
+    with pytest.raises(ConfigError, match=r"^RunConfig seed=-1 must be greater .* to 0\.$"):
         replace(RunConfig(), seed=-1)
     with pytest.raises(ConfigError, match=r"RunConfig has the unknown key 'step'.*'steps'"):
         RunConfig(step=1)  # type: ignore[call-arg]

@@ -32,14 +32,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_other_encodings_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"not UTF-8 \(byte 5\)"):
+    with pytest.raises(ConfigError, match=r"not TOML in UTF-8: .*position 5"):
         read_toml(write(tmp_path / "a.toml", 'a = "é"'.encode("latin-1")))
 
 
 def test_values_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "deep.toml"
     file.write_text("a = " + "[" * 100_000)
-    with pytest.raises(ConfigError, match="nests values too deeply"):
+    with pytest.raises(ConfigError, match="not TOML"):
         read_toml(file)
 
 

@@ -56,7 +56,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 
 def task(*examples: tuple[str, str, str], name: str = "a") -> ValidationTask:
     made = (Example(text, "what colour", answer, group=group) for text, answer, group in examples)
-    return ValidationTask(name, "set", tuple(made))
+    return ValidationTask(name, tuple(made))
 
 
 def measured(parts: Parts, *tasks: ValidationTask) -> dict[str, float]:
@@ -106,13 +106,13 @@ def test_what_cannot_be_measured_is_left_out(parts: Parts) -> None:
     alone, same = task(("red", "red", "g")), task(*SAME, name="same")
     unfit = Example("red", "colour " * 99, "red", group="g")
     assert measured(parts) == {}
-    assert measured(parts, alone, same, ValidationTask("b", "set", (unfit,) * 4)) == {}
+    assert measured(parts, alone, same, ValidationTask("b", (unfit,) * 4)) == {}
     found = measured(parts, alone, task(*SAME, *OTHER, name="c"))
     assert found == {"score": 1.0, "c": 1.0}
 
 
 def test_dropout_is_off_while_measuring_and_on_again_afterwards(parts: Parts) -> None:
-    tasks = [ValidationTask("a", "set", parts.data.source.batch(0).examples)]
+    tasks = [ValidationTask("a", parts.data.source.batch(0).examples)]
     before = torch.get_rng_state()
     assert measured(parts, *tasks) == measured(parts, *tasks)
     assert torch.equal(before, torch.get_rng_state())

@@ -1,4 +1,5 @@
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.data import Batch, TrainingData, open_data
 from instruct_embeddings.training.data.batches import choose, spread
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
 
-def opened(path: Path, rows: list[Any], **changes: Any) -> TrainingData:
+def opened(path: Path, rows: list[Any], **changes: Any) -> AbstractContextManager[TrainingData]:
     return open_data(data_config(write_rows(path / "toys.jsonl", rows), **changes), None, seed=0)
 
 
@@ -161,11 +161,3 @@ def test_rows_bring_their_negatives_and_other_wordings(tmp_path: Path) -> None:
     assert {e.instruction for batch in drawn for e in batch.examples} == {"Whose?", "By whom?"}
     assert all(len({e.instruction for e in batch.examples}) == 1 for batch in drawn)
     assert drawn[0].examples[0].negatives == ("nobody",)
-
-
-def test_steps_count_from_nought(tmp_path: Path) -> None:
-    with (
-        opened(tmp_path, toys()) as data,
-        pytest.raises(ConfigError, match="step and rank must be integers >= 0, got -1 and 0"),
-    ):
-        data.source.batch(-1)

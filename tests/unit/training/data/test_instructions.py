@@ -58,8 +58,7 @@ def test_an_aspect_without_instructions_is_named_with_its_set_and_file(tmp_path:
 
 def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None:
     table = load(tmp_path, '[[rewrites]]\ninstruction = "Old. "\ninstructions = ["New", "Newer"]')
-    assert table.wordings("Old.") == ("New", "Newer")
-    assert table.wordings("Other") == ("Other",)
+    assert table.rewrites == {"Old.": ("New", "Newer")}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None
         ("[bank.intent]\nprompts = ['What?']", r"unknown key 'prompts'"),
         ("[bank.intent]\nskip = 1", "skip=1 must be a valid boolean"),
         ("[bank.intent]\ninstructions = ['W']\nanswers = { a = 3 }", "a=3 must be a valid string"),
-        ("[rewrites]\na = 1", r"Write \[\[rewrites\]\]"),
+        ("[rewrites]\na = 1", r"\[\[rewrites\]\]"),
         ("[[rewrites]]\ninstructions = ['W']", "lacks the key 'instruction'"),
         (
             "[[rewrites]]\ninstruction = 'a'\ninstructions = ['b']\n"

@@ -8,13 +8,21 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.training.data import Example, ReadingReport, TrainingData, open_data
-from instruct_embeddings.training.settings import ValidationConfig
+from instruct_embeddings.training.settings import DataConfig, ValidationConfig
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
 
 def texts_of(data: TrainingData, steps: int = 40) -> set[str]:
     drawn = [data.source.batch(step) for step in range(steps)]
     return {example.text for batch in drawn for example in batch.examples}
+
+
+def refused(config: DataConfig, message: str, error: type = DataError, **held_out: Any) -> None:
+    with (
+        pytest.raises(error, match=message),
+        open_data(config, ValidationConfig(**held_out) if held_out else None, seed=0),
+    ):
+        pass
 
 
 def test_groups_are_aspects_and_instructions_that_many_rows_share(tmp_path: Path) -> None:
@@ -42,14 +50,19 @@ def test_bad_lines_are_reported_or_refused(tmp_path: Path) -> None:
     assert (report.read, report.skipped) == (41, 2)
     assert report.problems[0].startswith(f"{path}:41: not JSON")
     assert report.problems[1].startswith(f"{path}:43: a JSON object is expected")
-    with pytest.raises(DataError, match=r"toys\.jsonl:41: not JSON.*Correct the line"):
-        open_data(data_config(path, strict=True), None, seed=0)
+    refused(data_config(path, strict=True), r"toys\.jsonl:41: not JSON.*Correct the line")
+
+
+def test_the_first_ten_bad_lines_are_told(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "toys.jsonl", [*toys(), *[{}] * 12])
+    with open_data(data_config(path), None, seed=0) as data:
+        assert (data.report.skipped, len(data.report.problems)) == (12, 10)
 
 
 def test_an_aspect_that_nobody_asks_for_is_named(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "toys.jsonl", toys())
-    with pytest.raises(ConfigError, match=r"'toys'.*'shape'.*instructions\.toml"):
-        open_data(data_config(path, table="[toys.colour]\ninstructions = ['C?']"), None, seed=0)
+    config = data_config(path, table="[toys.colour]\ninstructions = ['C?']")
+    refused(config, r"'toys'.*'shape'.*instructions\.toml", ConfigError)
 
 
 def test_an_aspect_can_be_left_out(tmp_path: Path) -> None:
@@ -70,14 +83,14 @@ def test_labels_of_one_answer_are_one_answer(tmp_path: Path) -> None:
 
 def test_a_file_without_examples_is_refused(tmp_path: Path) -> None:
     row = {"text": "x", "labels": {"colour": "red|blue"}, "multi": ["colour"]}
-    with pytest.raises(DataError, match=r"toys\.jsonl holds nothing to learn: 0 bad lines"):
-        open_data(data_config(write_rows(tmp_path / "toys.jsonl", [row])), None, seed=0)
+    config = data_config(write_rows(tmp_path / "toys.jsonl", [row]))
+    refused(config, r"toys\.jsonl holds nothing to learn: 0 bad lines")
 
 
 def test_an_aspect_with_one_answer_is_refused(tmp_path: Path) -> None:
     rows = [{"text": f"toy {i}", "labels": {"colour": "red"}} for i in range(5)]
-    with pytest.raises(DataError, match=r"All 5 rows of 'toys/colour'.*one answer"):
-        open_data(data_config(write_rows(tmp_path / "toys.jsonl", rows)), None, seed=0)
+    config = data_config(write_rows(tmp_path / "toys.jsonl", rows))
+    refused(config, r"All 5 rows of 'toys/colour'.*one answer")
 
 
 def test_a_held_out_set_is_measured_and_never_drawn(tmp_path: Path) -> None:
@@ -92,7 +105,6 @@ def test_a_held_out_set_is_measured_and_never_drawn(tmp_path: Path) -> None:
         tasks = {task.name: task for task in data.validation}
     assert set(tasks) == {"toys/colour", "toys/shape"}
     colour = tasks["toys/colour"]
-    assert colour.kind == "set"
     assert sorted(e.answer for e in colour.examples) == ["blue"] * 6 + ["red"] * 6
     assert {(e.instruction, e.group) for e in colour.examples} == {
         ("What colour is it?", "toys/colour")
@@ -105,7 +117,7 @@ def test_a_wording_is_held_out_with_some_texts(tmp_path: Path) -> None:
     with open_data(data_config(path), validation, seed=0) as data:
         (task,) = data.validation
         drawn = [e for step in range(60) for e in data.source.batch(step).examples]
-    assert (task.name, task.kind, len(task.examples)) == ("toys/colour", "instruction", 20)
+    assert (task.name, len(task.examples)) == ("toys/colour", 20)
     (held,) = {example.instruction for example in task.examples}
     assert held not in {example.instruction for example in drawn}
     assert {e.instruction for e in drawn} | {held} == {
@@ -130,7 +142,7 @@ def test_a_share_of_the_instructions_of_rows_is_held_out(tmp_path: Path) -> None
         trained = {e.instruction for step in range(200) for e in data.source.batch(step).examples}
         left = sum(group.rows for group in data.groups)
     held = {example.instruction for example in task.examples}
-    assert (task.name, task.kind, len(held)) == ("books", "instruction", 5)
+    assert (task.name, len(held)) == ("books", 5)
     assert not held & trained
     assert len(held | trained) == 20
     assert left + len(task.examples) == len(rows)
@@ -154,8 +166,7 @@ def test_the_order_of_lines_changes_nothing(tmp_path: Path) -> None:
 
 def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
     config = data_config(write_rows(tmp_path / "toys.jsonl", toys()))
-    with pytest.raises(DataError, match="Nothing is left to train on"):
-        open_data(config, ValidationConfig(sets=("toys",)), seed=0)
+    refused(config, "Nothing is left to train on", sets=("toys",))
 
 
 def test_a_file_that_changes_while_training_is_noticed(tmp_path: Path) -> None:
@@ -165,13 +176,6 @@ def test_a_file_that_changes_while_training_is_noticed(tmp_path: Path) -> None:
         os.utime(path, ns=(0, 0))
         with pytest.raises(DataError, match="changed while training"):
             data.source.batch(1)
-
-
-def test_closed_data_draws_no_batches(tmp_path: Path) -> None:
-    data = open_data(data_config(write_rows(tmp_path / "toys.jsonl", toys())), None, seed=0)
-    data.close()
-    with pytest.raises(DataError, match="was closed"):
-        data.source.batch(0)
 
 
 def test_texts_come_back_as_they_were_written(tmp_path: Path) -> None:
