@@ -5,7 +5,7 @@ import shlex
 import sqlite3
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,8 @@ from instruct_embeddings.errors import (
 if TYPE_CHECKING:
     from chromadb import Collection
     from chromadb.api import ClientAPI
-    from chromadb.config import Settings
 
 MODEL_KEY = "instruct_embeddings:model"
-_DEFAULT_PORT = 8000
 # The last file of an index to be written: where another one is newer, writing was cut off.
 _LAST = "index_metadata.pickle"
 _END_OF_PICKLE = b"."
@@ -37,58 +35,55 @@ _PATIENCE = 1.0
 
 @dataclass
 class Database:
-    """A Chroma database, in a folder (`path`) or on a server (`host`).
+    """A Chroma database, in a folder (`path`) or on a server (`host`), by the options of a command.
 
-    A context manager, which closes its connections. None stands for Chroma's defaults. `headers`
-    are never shown, since they may hold secrets.
+    A context manager, which closes its connections. None stands for Chroma's defaults. Headers,
+    such as "X-Team: search", are never shown, since they may hold secrets.
+
+    Raises:
+        typer.BadParameter: The options name no database, or do not go together.
     """
 
     path: Path | None = None
     host: str | None = None
-    port: int = _DEFAULT_PORT
+    port: int | None = None
     ssl: bool = False
     tenant: str | None = None
-    name: str | None = None
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    database: str | None = None
+    header: list[str] | None = field(default=None, repr=False)
     timeout: float | None = None
     _client: "ClientAPI | None" = field(default=None, init=False, repr=False, compare=False)
 
-    @classmethod
-    def from_options(
-        cls,
-        path: Path | None,
-        host: str | None,
-        port: int | None,
-        *,
-        ssl: bool = False,
-        tenant: str | None = None,
-        database: str | None = None,
-        header: Sequence[str] | None = None,
-        timeout: float | None = None,
-    ) -> "Database":
-        """The database that the options of a command name; a usage error where they do not."""
-        if (path is None) == (host is None):
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.host is None):
             raise typer.BadParameter(
                 "name the Chroma database: either --path FOLDER or --host HOST [--port PORT]."
             )
-        if host is None and port is not None:
-            raise typer.BadParameter("--port belongs to --host; a --path has no port.")
-        if host is None and (ssl or header or timeout is not None):
+        remote = self.port, self.ssl or None, self.header or None, self.timeout
+        if self.host is None and any(option is not None for option in remote):
             raise typer.BadParameter(
-                "--ssl, --header and --timeout belong to --host; a --path has none of them."
+                "--port, --ssl, --header and --timeout belong to --host; a --path has none of them."
             )
-        if host is not None and set(host) & set("/@"):
+        if self.host is not None and set(self.host) & set("/@"):
             # What stands before an @ may be a password, so that the host is not repeated.
             raise typer.BadParameter(
                 "--host is a name or an address, such as chroma.example.com; for https add --ssl, "
                 "for passwords see --header."
             )
-        headers = tuple(map(_header, header or ()))
-        return cls(path, host, port or _DEFAULT_PORT, ssl, tenant, database, headers, timeout)
+        # A header may be a secret, so that it is not repeated.
+        if not all(name and value for name, value in self.headers):
+            raise typer.BadParameter('--header takes a name and a value, such as "X-Team: search".')
+        self.port = self.port or 8000
 
     def __str__(self) -> str:
         """The folder, or host and port."""
         return str(self.path) if self.path is not None else f"{self.host}:{self.port}"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Names and values of the headers."""
+        parts = (text.partition(":") for text in self.header or ())
+        return [(name.strip(), value.strip()) for name, _, value in parts]
 
     @property
     def flags(self) -> str:
@@ -97,8 +92,8 @@ class Database:
             words = ["--path", str(self.path)]
         else:
             words = ["--host", str(self.host), "--port", str(self.port), *["--ssl"] * self.ssl]
-        for name, value in (("--tenant", self.tenant), ("--database", self.name)):
-            words += [name, value] if value else []
+        for name, value in self._names.items():
+            words += [f"--{name}", value]
         return shlex.join(words)
 
     def store(self, given: Path | None = None) -> Path:
@@ -113,10 +108,6 @@ class Database:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
         if self._client is not None and self.path is None:
             require("chroma_instruct_embeddings.client").close_client(self._client)
         self._client = None
@@ -124,65 +115,47 @@ class Database:
     def client(self, *, create: bool = False) -> "ClientAPI":
         """The connection, made at the first call; `create` makes a folder into a database."""
         if self._client is None:
-            settings = require("chromadb.config", extra="chroma").Settings(
-                anonymized_telemetry=False
-            )
-            if self.path is None:
-                self._client = self._server(settings)
-            else:
-                self._client = self._folder(self.path, settings, create=create)
+            self._client = self._connect(create=create)
         return self._client
 
-    def _folder(self, path: Path, settings: "Settings", *, create: bool) -> "ClientAPI":
+    def _connect(self, *, create: bool) -> "ClientAPI":
         chromadb = require("chromadb", extra="chroma")
-        if not create and not (path / "chroma.sqlite3").is_file():
-            raise CollectionError(
-                f"There is no Chroma database in {str(path)!r}: a folder with a file "
-                "chroma.sqlite3 is expected. Name that folder with --path, or make one with: "
-                f"instruct-embeddings index FILE --path {path} --collection NAME"
-            )
-        try:
-            client: ClientAPI = chromadb.PersistentClient(
-                str(path), settings=settings, **self._names
-            )
-        except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
-            raise CollectionError(
-                f"The Chroma database in {str(path)!r} cannot be opened: {exc}. Check that "
-                f"the folder can be written and was made by Chroma{self._check_names}."
-            ) from exc
-        return client
-
-    def _server(self, settings: "Settings") -> "ClientAPI":
         chroma = require("chroma_instruct_embeddings.client", extra="chroma")
-        limit = {} if self.timeout is None else {"timeout": self.timeout}
-        try:
-            client: ClientAPI = chroma.http_client(
-                self.host,
-                self.port,
-                ssl=self.ssl,
-                headers=dict(self.headers),
-                settings=settings,
-                **limit,
-                **self._names,
+        if self.path is not None and not create and not (self.path / "chroma.sqlite3").is_file():
+            raise CollectionError(
+                f"There is no Chroma database in {str(self.path)!r}: a folder with a file "
+                "chroma.sqlite3 is expected. Name that folder with --path, or make one with: "
+                f"instruct-embeddings index FILE --path {self.path} --collection NAME"
             )
+        options = {"settings": chromadb.Settings(anonymized_telemetry=False), **self._names}
+        found: ClientAPI
+        try:
+            if self.path is not None:
+                found = chromadb.PersistentClient(str(self.path), **options)
+            else:
+                options |= {} if self.timeout is None else {"timeout": self.timeout}
+                found = chroma.http_client(
+                    self.host, self.port, ssl=self.ssl, headers=dict(self.headers), **options
+                )
         except UnreachableCollectionError:
             raise
-        except (ValueError, OSError, require("chromadb.errors").ChromaError) as exc:
+        except (ValueError, OSError, chromadb.errors.ChromaError) as exc:
+            named = "".join(f", or check {name} {text!r}" for name, text in self._names.items())
+            if self.path is not None:
+                raise CollectionError(
+                    f"The Chroma database in {str(self.path)!r} cannot be opened: {exc}. Check "
+                    f"that the folder can be written and was made by Chroma{named}."
+                ) from exc
             raise CollectionError(
                 f"No Chroma server answers at {self} ({exc}). Start one with: chroma run "
-                f"--path FOLDER --host {self.host} --port {self.port}{self._check_names}"
+                f"--path FOLDER --host {self.host} --port {self.port}{named}"
             ) from exc
-        return client
+        return found
 
     @property
     def _names(self) -> dict[str, str]:
-        named = {"tenant": self.tenant, "database": self.name}
+        named = {"tenant": self.tenant, "database": self.database}
         return {name: value for name, value in named.items() if value}
-
-    @property
-    def _check_names(self) -> str:
-        named = ", ".join(f"{name} {value!r}" for name, value in self._names.items())
-        return f", or check {named}" if named else ""
 
     def reached(self) -> AbstractContextManager[None]:
         """For requests that belong to no collection: an error of this database if none answers."""
@@ -193,18 +166,18 @@ class Database:
     def collection(self, name: str) -> "Collection":
         """Open a collection that exists and whose index is not damaged."""
         found = self.find(name)
-        if found is None:
-            raise CollectionError(f"There is no collection {name!r} in {self}. {self._held(name)}")
-        self.check_index(found)
-        return found
-
-    def _held(self, missing: str) -> str:
+        if found is not None:
+            self.check_index(found)
+            return found
         with self.reached():
             names = sorted(collection.name for collection in self.client().list_collections())
-        if names:
-            return f"It holds: {', '.join(names)}. Name one of them with --collection."
-        make = f"instruct-embeddings index FILE {self.flags} --collection {shlex.quote(missing)}"
-        return f"It holds none. Make one with: {make}"
+        make = f"instruct-embeddings index FILE {self.flags} --collection {shlex.quote(name)}"
+        held = (
+            f"It holds: {', '.join(names)}. Name one of them with --collection."
+            if names
+            else f"It holds none. Make one with: {make}"
+        )
+        raise CollectionError(f"There is no collection {name!r} in {self}. {held}")
 
     def find(self, name: str) -> "Collection | None":
         """A collection, if there is one of that name; its index is not looked at."""
@@ -222,14 +195,11 @@ class Database:
         It gets the distance and the metadata of the collection `like`; cosine without one.
         """
         client, errors = self.client(), require("chromadb.errors", extra="chroma")
-        space = "cosine"
-        metadata: dict[str, Any] = {}
-        if like is not None:
-            space = require("chroma_instruct_embeddings.vectors").space_of(like)
-            # Settings of the index that older versions of Chroma kept there are no metadata.
-            found = (like.metadata or {}).items()
-            metadata = {key: value for key, value in found if not key.startswith("hnsw:")}
-        configuration: Any = {"hnsw": {"space": space}}
+        vectors = require("chroma_instruct_embeddings.vectors")
+        configuration: Any = {"hnsw": {"space": vectors.space_of(like) if like else "cosine"}}
+        # Settings of the index that older versions of Chroma kept there are no metadata.
+        old = ((like and like.metadata) or {}).items()
+        metadata = {key: value for key, value in old if not key.startswith("hnsw:")}
         with self.reached():
             try:
                 return client.get_or_create_collection(
@@ -270,14 +240,6 @@ def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str)
     return recorded is not None
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, _, value = (part.strip() for part in text.partition(":"))
-    if not (name and value):
-        # The value may be a secret, so that the text is not repeated.
-        raise typer.BadParameter('--header takes a name and a value, such as "X-Team: search".')
-    return name, value
-
-
 def _cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
@@ -294,44 +256,30 @@ def is_damaged(folder: Path, collection: "Collection") -> bool:
     other: loading them ends the process, or fills the disk (chroma-core/chroma issue 7510). Even
     counting rows loads them; renaming and deleting the collection does not.
     """
-    index = _index(folder, collection)
-    if index is None or not _looks_torn(index):
+    database = (folder / "chroma.sqlite3").resolve()
+    wanted = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
+            row = opened.execute(wanted, [str(collection.id)]).fetchone()
+    except sqlite3.Error:  # Chroma keeps it in another way
+        return False
+    if row is None or not _looks_torn(index := folder / str(row[0])):
         return False
     before = _newest(index)
     time.sleep(_PATIENCE)
     return _looks_torn(index) and _newest(index) == before
 
 
-def _index(folder: Path, collection: "Collection") -> Path | None:
-    """The folder of a collection's index; None where Chroma keeps it in another way."""
-    database = folder / "chroma.sqlite3"
-    if not database.is_file():
-        return None
-    wanted = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
-    try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as found:
-            row = found.execute(wanted, [str(collection.id)]).fetchone()
-    except sqlite3.Error:
-        return None
-    return folder / str(row[0]) if row else None
-
-
 def _looks_torn(index: Path) -> bool:
     last = index / _LAST
     if not last.is_file():
         return False  # nothing was written to its end yet: all vectors are in the database
-    return _newest(index) > last.stat().st_mtime_ns or not _is_complete(last)
+    with last.open("rb") as pickle:  # which is not read but for its end
+        pickle.seek(max(last.stat().st_size - 1, 0))
+        complete = pickle.read() == _END_OF_PICKLE
+    return not complete or _newest(index) > last.stat().st_mtime_ns
 
 
 def _newest(index: Path) -> int:
     """When any of the files that are not the last was written."""
     return max((file.stat().st_mtime_ns for file in index.glob("*.bin")), default=0)
-
-
-def _is_complete(last: Path) -> bool:
-    """Whether a pickle, which is not read, ends as they do."""
-    if not last.stat().st_size:
-        return False
-    with last.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == _END_OF_PICKLE

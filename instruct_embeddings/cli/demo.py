@@ -2,12 +2,13 @@
 
 import textwrap
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -15,25 +16,13 @@ from instruct_embeddings._extras import require
 from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings.cli import models
 from instruct_embeddings.cli.database import Database, check_model
-from instruct_embeddings.cli.demo_corpus import (
-    Aspect,
-    Constrained,
-    Corpus,
-    GuideName,
-    guide_of,
-    label_precision,
-    read_corpus,
-)
+from instruct_embeddings.cli.demo_corpus import Aspect, Constrained, Corpus, read_corpus
 from instruct_embeddings.cli.index import Target, fill
 from instruct_embeddings.cli.options import JsonOption, command
-from instruct_embeddings.cli.output import (
-    finish,
-    hit_dict,
-    note,
-    program_name,
-    progress,
-)
+from instruct_embeddings.cli.output import finish, hit_dict, note, program_name, progress
+from instruct_embeddings.cli.records import SEPARATOR
 from instruct_embeddings.config import FitConfig
+from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
     from chromadb import Collection
@@ -41,6 +30,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chroma_instruct_embeddings import ChromaVectors
+    from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import Guide, InstantMover
     from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -49,17 +39,15 @@ if TYPE_CHECKING:
 
 Hits: TypeAlias = list[dict[str, Any]]
 Judge: TypeAlias = Callable[[Mapping[str, object]], bool]
-_K = 10
+GuideName: TypeAlias = Literal["encoder", "labels"]
+_K, _HITS = 10, 5
 _MOST_ASKED = 500
 _WARM_UP = "What is it?"
 # Seconds; a busy machine shall show the same figures.
 _PATIENCE = 600.0
 _SIDES = ("generic", "instant", "fitted")
-_QUESTIONS, _HITS = 3, 5
 _WIDTH = 100
-
-
-_TAUGHT_BY = {
+_TAUGHT_BY: Mapping[GuideName, str] = {
     "encoder": "the instruction-aware encoder, which reads a sample; no labels",
     "labels": "the labels in the metadata",
 }
@@ -74,19 +62,15 @@ def demo(
             dir_okay=False,
             help="JSONL with `text`, labels and, if there is one, `id`. By default 480 support "
             "tickets that come with the package.",
-            show_default=False,
         ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Read at most so many rows.", min=20, show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Read at most so many rows.", min=20)] = None,
     label_key: Annotated[
         list[str] | None,
         typer.Option(
             help="Key that holds labels, nested ones with a dot; can be given several times. "
             "By default up to three keys with 2 to 50 different values. With the encoder as "
             "guide they only judge the hits.",
-            show_default=False,
         ),
     ] = None,
     instruction: Annotated[
@@ -95,12 +79,11 @@ def demo(
             "--instruction",
             "-i",
             help="What to ask, where there are no labels; can be given several times.",
-            show_default=False,
         ),
     ] = None,
     guide: Annotated[
         GuideName, typer.Option(help="What teaches the instructions: no labels, or the labels.")
-    ] = GuideName.ENCODER,
+    ] = "encoder",
     path: Annotated[
         Path, typer.Option(help="Folder of the demo's collection and transforms.")
     ] = Path(".demo"),
@@ -113,10 +96,26 @@ def demo(
     """
     require("chromadb", extra="chroma")
     texts = read_corpus(corpus, limit, label_key or [], instruction or [])
-    teacher = guide_of(guide, texts.aspects)
+    teacher = _guide(guide, texts.aspects)
     with Database(path) as database:
         document, reports = _run(database, texts, guide, teacher)
     finish(document, *_screen(document, texts, reports), as_json=as_json)
+
+
+def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
+    from instruct_embeddings.guides import EncoderGuide, GuideByInstruction, MetadataGuide
+
+    if name == "encoder":
+        return EncoderGuide(models.load_instructed())
+    guides = {
+        one.instruction: MetadataGuide(one.key, separator=SEPARATOR) for one in aspects if one.key
+    }
+    if not guides:
+        raise ConfigError(
+            "--guide labels needs labels, and an --instruction names none. Leave out "
+            "--instruction, or take --guide encoder."
+        )
+    return GuideByInstruction(guides)
 
 
 def _run(
@@ -129,7 +128,7 @@ def _run(
 
     note("Loading the sentence encoder ...")
     encoder, instant = models.load_encoder(), models.load_instant()
-    built, added, build_seconds = _build(database, corpus, encoder)
+    built, build_seconds = _build(database, corpus, encoder)
     collection = ChromaVectors(built)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
     quick.ask(corpus.questions[0].text, _WARM_UP)  # loads the weights
@@ -144,11 +143,8 @@ def _run(
         }
         for question, aspect in corpus.pairs()
     ]
+    constraints = [_constrained(one, quick) for one in corpus.constraints]
     seconds = {name: median(times) for name, times in quick.seconds.items()}
-    constraints = [
-        _constrained(one, quick.ask(one.text), quick.ask(one.text, one.instruction))
-        for one in corpus.constraints
-    ]
 
     note("Fitting a transform for each instruction ...")
     store = TransformStore(database.store())
@@ -161,37 +157,77 @@ def _run(
     fitted = _Asker(retriever, encoder)
     for search in searches:
         search["fitted"] = fitted.ask(search["query"], search["instruction"])
-
     asked, precisions = _precisions(collection, instant, corpus.aspects, transforms)
-    instructions = [
-        {
-            "instruction": aspect.instruction,
-            "label_key": aspect.key,
-            "key": transform.key,
-            "reused": transform.key in known,
-            "report": transform.report.to_dict(),
-            "precision": precision,
-        }
-        for aspect, transform, precision in zip(corpus.aspects, transforms, precisions, strict=True)
-    ]
     document = {
         "corpus": str(corpus.source),
         "collection": corpus.name,
         "path": str(database),
         "store": str(database.store()),
         "model": encoder.name,
-        "guide": guide.value,
+        "guide": guide,
         "rows": len(corpus.records),
-        "collection_reused": added == 0,
-        "build_seconds": build_seconds,
+        "collection_reused": build_seconds is None,
+        "build_seconds": build_seconds or 0.0,
         "k": _K,
         "asked": asked,
         "seconds": seconds,
-        "instructions": instructions,
+        "instructions": [
+            {
+                "instruction": aspect.instruction,
+                "label_key": aspect.key,
+                "key": one.key,
+                "reused": one.key in known,
+                "report": one.report.to_dict(),
+                "precision": precision,
+            }
+            for aspect, one, precision in zip(corpus.aspects, transforms, precisions, strict=True)
+        ],
         "searches": searches,
         "constraints": constraints,
     }
     return document, [transform.report for transform in transforms]
+
+
+class _Asker:
+    """Asks a retriever, and notes how long that takes."""
+
+    def __init__(self, retriever: "InstructRetriever", encoder: "InstructEncoder") -> None:
+        self._retriever, self._encoder = retriever, encoder
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def ask(self, text: str, instruction: str | None = None) -> Hits:
+        started = time.perf_counter()
+        vector = self._encoder.encode([text])[0]
+        embedded = time.perf_counter()
+        hits = self._retriever.search(vector, query=text, instruction=instruction, k=_K, force=True)
+        self.seconds["answer" if instruction else "generic"].append(time.perf_counter() - embedded)
+        self.seconds["embedding"].append(embedded - started)
+        return [hit_dict(hit) for hit in hits]
+
+
+def _constrained(one: Constrained, asker: _Asker) -> dict[str, Any]:
+    sides = {"generic": asker.ask(one.text), "instant": asker.ask(one.text, one.instruction)}
+    counts = {
+        name: {side: sum(judge(hit["metadata"]) for hit in hits) for side, hits in sides.items()}
+        for name, judge in (("satisfied", one.satisfied), ("on_topic", one.on_topic))
+    }
+    return asdict(one) | counts | sides
+
+
+def _build(
+    database: Database, corpus: Corpus, encoder: "InstructEncoder"
+) -> tuple["Collection", float | None]:
+    """The collection of a corpus, and how long it took to store it; None where it was there."""
+    largest = database.client(create=True).get_max_batch_size()
+    target = Target(database, corpus.name, encoder.name)
+    if target.found is not None:
+        check_model(target.found.metadata, corpus.name, encoder.name)
+        if target.found.count() == len(corpus.records):
+            return target.found, None
+    started = time.perf_counter()
+    with progress(f"Encoding {len(corpus.records):,} texts", len(corpus.records)) as advance:
+        fill(target, corpus.records, encoder, largest_batch=largest, on_rows=advance)
+    return target.collection(), time.perf_counter() - started
 
 
 def _precisions(
@@ -203,23 +239,22 @@ def _precisions(
     """How many texts are asked, and by their labels the precision of each ranking, by aspect."""
     import numpy as np
 
+    from instruct_embeddings.protocols import Rows
     from instruct_embeddings.retrieval.instant import InstantAnswers
     from instruct_embeddings.retrieval.sampling import read_pages
     from instruct_embeddings.transform.vectors import unit_rows
 
-    pages = list(read_pages(collection, vectors=True, records=True))
-    vectors = unit_rows(np.concatenate([page.vectors for page in pages]))
-    texts = [text or "" for page in pages for text in page.read_texts]
-    metadatas = [metadata for page in pages for metadata in page.metadatas]
+    stored = Rows.joined(list(read_pages(collection, vectors=True, records=True)))
+    vectors, texts = unit_rows(stored.vectors), stored.read_texts
     asked = sorted(Random(0).sample(range(len(texts)), min(len(texts), _MOST_ASKED)))
     answers = InstantAnswers(collection, instant)
     found = []
     with progress(f"Asking {len(asked)} texts", len(aspects)) as advance:
         for aspect, transform in zip(aspects, transforms, strict=True):
-            labels = [aspect.labels(metadata) for metadata in metadatas]
+            labels = [aspect.labels(metadata) for metadata in stored.metadatas]
             rows = [row for row in asked if labels[row]]
             moved = [
-                answers.ranker(texts[row], vectors[[row]], aspect.instruction).score(
+                answers.ranker(texts[row] or "", vectors[[row]], aspect.instruction).score(
                     vectors[[row]], vectors
                 )
                 for row in rows
@@ -234,52 +269,32 @@ def _precisions(
     return len(asked), found
 
 
-def _constrained(one: Constrained, generic: Hits, instant: Hits) -> dict[str, Any]:
-    sides = {"generic": generic, "instant": instant}
+def label_precision(
+    labels: Sequence[frozenset[str]],
+    asked: Sequence[int],
+    scores: "Mapping[str, FloatArray]",
+    k: int,
+) -> dict[str, float] | None:
+    """Precision at k: the share of the closest other rows that have a label of the row asked.
 
-    def count(judge: Judge) -> dict[str, int]:
-        return {side: sum(judge(hit["metadata"]) for hit in hits) for side, hits in sides.items()}
+    Scores of the rows that are asked and all rows, shape (a, n), by what ranks. None where none of
+    those asked shares a label with another row.
+    """
+    import numpy as np
 
+    from instruct_embeddings.transform.quality import precision_at_k
+
+    names = sorted(frozenset().union(*labels))
+    carried = np.array([[name in own for name in names] for own in labels], dtype=np.float32)
+    own = np.zeros((len(asked), len(labels)), dtype=np.float32)
+    own[np.arange(len(asked)), list(asked)] = -np.inf
+    relevant = (carried[list(asked)] @ carried.T > 0) & (own == 0)
+    if not relevant.any():
+        return None
     return {
-        **asdict(one),
-        "satisfied": count(one.satisfied),
-        "on_topic": count(one.on_topic),
-        **sides,
+        side: float(precision_at_k(similar + own, relevant, k).mean())
+        for side, similar in scores.items()
     }
-
-
-def _build(
-    database: Database, corpus: Corpus, encoder: "InstructEncoder"
-) -> tuple["Collection", int, float]:
-    """The collection of a corpus, how many rows were stored now, and how long that took."""
-    largest = database.client(create=True).get_max_batch_size()
-    target = Target(database, corpus.name, encoder.name)
-    if target.found is not None:
-        check_model(target.found.metadata, corpus.name, encoder.name)
-        if target.found.count() == len(corpus.records):
-            return target.found, 0, 0.0
-    started = time.perf_counter()
-    with progress(f"Encoding {len(corpus.records):,} texts", len(corpus.records)) as advance:
-        counts = fill(target, corpus.records, encoder, largest_batch=largest, on_rows=advance)
-    return target.collection(), counts.added, time.perf_counter() - started
-
-
-class _Asker:
-    """Asks a retriever, and notes how long that takes."""
-
-    def __init__(self, retriever: "InstructRetriever", encoder: "InstructEncoder") -> None:
-        self._retriever, self._encoder = retriever, encoder
-        self.seconds: dict[str, list[float]] = {}
-
-    def ask(self, text: str, instruction: str | None = None) -> Hits:
-        started = time.perf_counter()
-        vector = self._encoder.encode([text])[0]
-        embedded = time.perf_counter()
-        hits = self._retriever.search(vector, query=text, instruction=instruction, k=_K, force=True)
-        searched = time.perf_counter() - embedded
-        self.seconds.setdefault("embedding", []).append(embedded - started)
-        self.seconds.setdefault("answer" if instruction else "generic", []).append(searched)
-        return [hit_dict(hit) for hit in hits]
 
 
 def _screen(
@@ -291,28 +306,53 @@ def _screen(
     for part in _parts(document, corpus, reports):
         yield part
         yield ""
-    yield Text(_closing(corpus.aspects[0].instruction))
+    instruction = corpus.aspects[0].instruction
+    name, where = program_name(), "--path FOLDER --collection NAME"
+    yield Text(
+        "The same on a collection of your own, in Python with LangChain:\n\n"
+        "  retriever = InstructionTransformRetriever(vectorstore=your_chroma)\n"
+        f'  retriever.invoke("your query", instruction="{instruction}")\n\n'
+        "and on the command line:\n\n"
+        f'  {name} adapt "{instruction}" {where}\n'
+        f'  {name} query "your query" {where} --instruction "{instruction}"'
+    )
 
 
 def _parts(
     document: dict[str, Any], corpus: Corpus, reports: "Sequence[FitReport]"
 ) -> "Iterator[RenderableType]":
     yield _opening(document, corpus.source.name)
-    by_labels = document["guide"] == GuideName.LABELS.value
-    if any(one["precision"] for one in document["instructions"]):
-        yield _precision_table(document, " (fitted has seen these labels)" if by_labels else "")
+    by_labels = document["guide"] == "labels"
+    measured = [one for one in document["instructions"] if one["precision"]]
+    if measured:
+        seen = " (fitted has seen these labels)" if by_labels else ""
+        asked = f"{document['asked']} texts asked, right are those with the same label{seen}"
+        lines = (
+            [one["instruction"], one["label_key"], *(f"{one['precision'][s]:.3f}" for s in _SIDES)]
+            for one in measured
+        )
+        yield _table(f"Precision@{_K}: {asked}", ["instruction", "label"], _SIDES, lines)
     for aspect, report in zip(corpus.aspects, reports, strict=True):
         if by_labels or not report.used:
             yield f'"{aspect.instruction}" {report}'
-    pairs = zip(document["searches"][:_QUESTIONS], corpus.pairs(), strict=False)
-    for search, (_, aspect) in pairs:
+    for search, (_, aspect) in zip(document["searches"], corpus.pairs(), strict=True):
         yield _search_table(search, aspect)
-    if document["constraints"]:
-        yield _constraint_table(document["constraints"])
-        found, first = document["constraints"][0], corpus.constraints[0]
+    if constraints := document["constraints"]:
+        yield _table(
+            f"Constraints: of {_K} hits, how many satisfy it, without and with it; and how many "
+            "are on topic",
+            ["query", "instruction"],
+            ["satisfied", "on topic"],
+            (
+                [one["text"], one["instruction"]]
+                + [f"{c['generic']} → {c['instant']}" for c in (one["satisfied"], one["on_topic"])]
+                for one in constraints
+            ),
+        )
+        first = corpus.constraints[0]
         yield _hit_table(
             f"{first.text}\n{first.instruction}",
-            {side: found[side] for side in ("generic", "instant")},
+            {side: constraints[0][side] for side in _SIDES[:2]},
             first.satisfied,
             lambda metadata: str(metadata.get(first.named[0], "-")),
         )
@@ -335,15 +375,14 @@ def _opening(document: dict[str, Any], source: str) -> str:
     )
 
 
-def _precision_table(document: dict[str, Any], seen: str) -> "Table":
-    asked = f"{document['asked']} texts asked, right are those with the same label{seen}"
-    table = plain_table("instruction", "label", title=f"Precision@{_K}: {asked}", width=_WIDTH)
-    for side in _SIDES:
-        table.add_column(side, justify="right")
-    for one in document["instructions"]:
-        if one["precision"] is not None:
-            figures = [f"{one['precision'][side]:.3f}" for side in _SIDES]
-            table.add_row(one["instruction"], one["label_key"] or "", *figures)
+def _table(
+    title: str, heads: Sequence[str], figures: Sequence[str], lines: Iterator[list[str]]
+) -> "Table":
+    table = plain_table(*heads, title=title, width=_WIDTH)
+    for head in figures:
+        table.add_column(head, justify="right")
+    for line in lines:
+        table.add_row(*line)
     return table
 
 
@@ -381,21 +420,6 @@ def _hit_table(
     return table
 
 
-def _constraint_table(constraints: Sequence[dict[str, Any]]) -> "Table":
-    title = (
-        f"Constraints: of {_K} hits, how many satisfy it, without and with it; and how many are on "
-        "topic"
-    )
-    table = plain_table("query", "instruction", title=title, width=_WIDTH)
-    for head in ("satisfied", "on topic"):
-        table.add_column(head, justify="right")
-    for one in constraints:
-        counts = [one["satisfied"], one["on_topic"]]
-        shown = [f"{each['generic']} → {each['instant']}" for each in counts]
-        table.add_row(one["text"], one["instruction"], *shown)
-    return table
-
-
 def _times(document: dict[str, Any], fitted: float) -> str:
     seconds = document["seconds"]
     times = {name: f"{one * 1000:.0f} ms" for name, one in seconds.items()}
@@ -407,16 +431,4 @@ def _times(document: dict[str, Any], fitted: float) -> str:
         f"Time of a first answer under a new instruction: {times['answer']} beside the "
         f"{times['embedding']} that embed the query\n(a generic search: {times['generic']}). "
         f"{fits};\nretrievers do that in the background. They are kept in {document['store']}."
-    )
-
-
-def _closing(instruction: str) -> str:
-    name, where = program_name(), "--path FOLDER --collection NAME"
-    return (
-        "The same on a collection of your own, in Python with LangChain:\n\n"
-        "  retriever = InstructionTransformRetriever(vectorstore=your_chroma)\n"
-        f'  retriever.invoke("your query", instruction="{instruction}")\n\n'
-        "and on the command line:\n\n"
-        f'  {name} adapt "{instruction}" {where}\n'
-        f'  {name} query "your query" {where} --instruction "{instruction}"'
     )

@@ -61,7 +61,6 @@ def evaluate(
         typer.Option(
             "--blend",
             help="Share of the adapted score to try; repeatable. By default 0.25, 0.5, 0.75 and 1.",
-            show_default=False,
         ),
     ] = None,
     where: WhereOption = None,
@@ -201,7 +200,6 @@ def evaluate_tasks(
         typer.Option(
             help="Encoder: an id on the model hub or a local folder. By default the one that comes "
             "with the package.",
-            show_default=False,
         ),
     ] = None,
     generic_model: Annotated[
@@ -209,7 +207,6 @@ def evaluate_tasks(
         typer.Option(
             help="Model whose vectors `generic` ranks and `transform` adapts. By default "
             "sentence-transformers/all-MiniLM-L6-v2.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[
@@ -217,7 +214,6 @@ def evaluate_tasks(
         typer.Option(
             dir_okay=False,
             help="JSON file of all scores, written after each task.",
-            show_default=False,
         ),
     ] = None,
     methods: Annotated[
@@ -226,7 +222,6 @@ def evaluate_tasks(
             "--method",
             help="`encoder` reads texts under instructions, `transform` adapts generic vectors to "
             "them, `generic` reads none; repeatable. By default `encoder`.",
-            show_default=False,
         ),
     ] = None,
     instructions: Annotated[
@@ -235,7 +230,6 @@ def evaluate_tasks(
             exists=True,
             dir_okay=False,
             help='JSON file of instructions by task, such as {"ArguAna": "Find what refutes it."}.',
-            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,

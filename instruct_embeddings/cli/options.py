@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -15,42 +15,6 @@ from instruct_embeddings.cli.output import reported
 if TYPE_CHECKING:
     from instruct_embeddings.transform.store import TransformStore
 
-PathOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--path", help="Folder of a persistent Chroma database.", show_default=False),
-]
-HostOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--host", help="Host of a running Chroma server.", show_default=False),
-]
-PortOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option("--port", help="Port of that server (8000).", min=1, max=65535),
-]
-SslOption: TypeAlias = Annotated[
-    bool, typer.Option("--ssl", help="Reach that server by https.", show_default=False)
-]
-TenantOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="Tenant of the database.", show_default=False)
-]
-DatabaseOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="Database of that tenant.", show_default=False)
-]
-HeaderOption: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        help='Header for that server, such as "X-Team: search"; can be given several times. Chroma '
-        "reads tokens and passwords from CHROMA_CLIENT_AUTH_PROVIDER and "
-        "CHROMA_CLIENT_AUTH_CREDENTIALS, where other users of the machine cannot see them.",
-        show_default=False,
-    ),
-]
-TimeoutOption: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        help="Most seconds to wait for an answer of that server (120).", min=0.1, show_default=False
-    ),
-]
 CollectionOption: TypeAlias = Annotated[
     str, typer.Option("--collection", "-c", help="Name of the collection.")
 ]
@@ -60,7 +24,6 @@ StoreOption: TypeAlias = Annotated[
         "--store",
         help="Folder of the fitted transforms. By default `instruct-transforms` inside --path, or "
         "a folder of the user's cache with --host.",
-        show_default=False,
     ),
 ]
 ModelOption: TypeAlias = Annotated[
@@ -69,7 +32,6 @@ ModelOption: TypeAlias = Annotated[
         "--model",
         help="Sentence encoder: an id on the model hub or a local folder. By default "
         "sentence-transformers/all-MiniLM-L6-v2.",
-        show_default=False,
     ),
 ]
 WhereOption: TypeAlias = Annotated[
@@ -81,7 +43,6 @@ BlendOption: TypeAlias = Annotated[
         help="From 0 (generic) to 1 (adapted). By default what judged questions have chosen, or 1.",
         min=0.0,
         max=1.0,
-        show_default=False,
     ),
 ]
 FittedOption: TypeAlias = Annotated[
@@ -90,7 +51,6 @@ FittedOption: TypeAlias = Annotated[
         "--fitted",
         help="Answer by a stored transform, whatever its report says; an error where there is "
         "none. By default the instant query answers where no stored one does.",
-        show_default=False,
     ),
 ]
 ExactOption: TypeAlias = Annotated[
@@ -99,31 +59,44 @@ ExactOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
 ]
-DebugOption: TypeAlias = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error.")
-]
 
-_DEBUG = {"debug": (DebugOption, False)}
-_PLACE = {"path": (PathOption, None), "host": (HostOption, None), "port": (PortOption, None)}
-_DATABASE = _PLACE | {
-    "ssl": (SslOption, False),
-    "tenant": (TenantOption, None),
-    "database": (DatabaseOption, None),
-    "header": (HeaderOption, None),
-    "timeout": (TimeoutOption, None),
+_FOLDER_OR_SERVER = {
+    "path": Annotated[Path | None, typer.Option(help="Folder of a persistent Chroma database.")],
+    "host": Annotated[str | None, typer.Option(help="Host of a running Chroma server.")],
+    "port": Annotated[
+        int | None, typer.Option(help="Port of that server (8000).", min=1, max=65535)
+    ],
 }
+_DATABASE = _FOLDER_OR_SERVER | {
+    "ssl": Annotated[bool, typer.Option("--ssl", help="Reach that server by https.")],
+    "tenant": Annotated[str | None, typer.Option(help="Tenant of the database.")],
+    "database": Annotated[str | None, typer.Option(help="Database of that tenant.")],
+    "header": Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Header for that server, such as "X-Team: search"; can be given several times. '
+            "Chroma reads tokens and passwords from CHROMA_CLIENT_AUTH_PROVIDER and "
+            "CHROMA_CLIENT_AUTH_CREDENTIALS, where other users of the machine cannot see them."
+        ),
+    ],
+    "timeout": Annotated[
+        float | None,
+        typer.Option(help="Most seconds to wait for an answer of that server (120).", min=0.1),
+    ],
+}
+_DEBUG = {"debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]}
 
 
 def _open_transforms(store: Path | None, **place: Any) -> "TransformStore":
     from instruct_embeddings.transform.store import TransformStore
 
-    return TransformStore(store or Database.from_options(**place).store())
+    return TransformStore(store or Database(**place).store())
 
 
 # Parameters of commands, the options in their stead, and what makes the one of the others.
-_MADE: dict[str, tuple[dict[str, tuple[Any, Any]], Callable[..., Any]]] = {
-    "database": (_DATABASE, Database.from_options),
-    "transforms": (_PLACE | {"store": (StoreOption, None)}, _open_transforms),
+_MADE: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
+    "database": (_DATABASE, Database),
+    "transforms": (_FOLDER_OR_SERVER | {"store": StoreOption}, _open_transforms),
 }
 
 
@@ -155,9 +128,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _parameters(options: dict[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
+def _parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
-        inspect.Parameter(name, kind, default=default, annotation=annotation)
-        for name, (annotation, default) in options.items()
+        inspect.Parameter(
+            name,
+            kind,
+            default=False if annotation.__origin__ is bool else None,
+            annotation=annotation,
+        )
+        for name, annotation in options.items()
     ]

@@ -136,7 +136,6 @@ def explain(
             "--png",
             dir_okay=False,
             help="Draw the map of a fitted transform into this file (.png, .svg or .pdf).",
-            show_default=False,
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results to compare.", min=1)] = 10,

@@ -31,7 +31,6 @@ def train(
             file_okay=False,
             help="Folder of the training files. By default that of the config file; for a recipe "
             "the current one.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,

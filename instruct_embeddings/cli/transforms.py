@@ -46,7 +46,7 @@ def adapt(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Model that teaches where there are no labels.", show_default=False),
+        typer.Option(help="Model that teaches where there are no labels."),
     ] = None,
     store: StoreOption = None,
     refit: Annotated[bool, typer.Option("--refit", help="Fit even if one is stored.")] = False,

@@ -11,9 +11,9 @@ from instruct_embeddings.errors import CollectionError, CollectionMismatchError
 
 
 def test_a_database_is_a_folder_or_a_server() -> None:
-    assert Database.from_options(Path("x"), None, None) == Database(Path("x"))
-    assert Database.from_options(None, "there", None) == Database(None, "there", 8000)
-    assert str(Database.from_options(None, "there", 9)) == "there:9"
+    assert str(Database(Path("x"))) == "x"
+    assert str(Database(None, "there")) == "there:8000"
+    assert str(Database(None, "there", 9)) == "there:9"
 
 
 @pytest.mark.parametrize(
@@ -21,14 +21,14 @@ def test_a_database_is_a_folder_or_a_server() -> None:
 )
 def test_anything_else_is_a_usage_error(path: Path, host: str, port: int) -> None:
     with pytest.raises(typer.BadParameter, match=r"--path|--port"):
-        Database.from_options(path, host, port)
+        Database(path, host, port)
 
 
 def test_options_of_a_server_are_kept_and_secrets_never_shown() -> None:
-    database = Database.from_options(
+    database = Database(
         None, "there", 9, ssl=True, tenant="shop", database="x y", header=["X-Token: a: b"]
     )
-    assert database.headers == (("X-Token", "a: b"),)
+    assert database.headers == [("X-Token", "a: b")]
     assert database.flags == "--host there --port 9 --ssl --tenant shop --database 'x y'"
     assert "a: b" not in f"{database!r}{database}"
 
@@ -36,21 +36,21 @@ def test_options_of_a_server_are_kept_and_secrets_never_shown() -> None:
 @pytest.mark.parametrize("header", ["", "X-Token", "X-Token:", ": secret"])
 def test_a_header_without_name_or_value_is_refused_and_not_repeated(header: str) -> None:
     with pytest.raises(typer.BadParameter, match="--header takes a name and a value") as refused:
-        Database.from_options(None, "there", None, header=[header])
+        Database(None, "there", header=[header])
     assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["https://there", "me:secret@there", "../there"])
 def test_a_host_is_a_name_alone_and_a_password_in_it_is_not_repeated(host: str) -> None:
     with pytest.raises(typer.BadParameter, match="--host is a name or an address") as refused:
-        Database.from_options(None, host, None)
+        Database(None, host)
     assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("options", [{"ssl": True}, {"header": ["X: y"]}])
 def test_a_folder_takes_no_options_of_a_server(options: dict[str, Any]) -> None:
     with pytest.raises(typer.BadParameter, match="belong to --host"):
-        Database.from_options(Path("x"), None, None, **options)
+        Database(Path("x"), **options)
 
 
 def test_transforms_are_kept_beside_a_folder() -> None:

@@ -3,12 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli.demo_corpus import (
-    TICKET_CONSTRAINTS,
-    Constrained,
-    label_precision,
-    read_corpus,
-)
+from instruct_embeddings.cli.demo import label_precision
+from instruct_embeddings.cli.demo_corpus import TICKET_CONSTRAINTS, Constrained, read_corpus
 from instruct_embeddings.retrieval.constraints import find_constraints
 from instruct_embeddings.transform.vectors import unit_rows
 from tests.unit.cli.conftest import Run
