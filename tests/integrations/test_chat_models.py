@@ -84,6 +84,20 @@ def test_a_refusal_without_content_is_an_empty_reply(host: Host) -> None:
         assert as_model(host(server)).ask(PROMPT) == ""
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "a "}, {"type": "text", "text": "thing"}], "a thing"),
+        ([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}], "a"),
+        ([{"type": "reasoning", "reasoning": "hm"}, "a ", {"type": "text", "text": "b"}], "a b"),
+        ([], ""),
+    ],
+)
+def test_blocks_of_langchain_are_joined_without_thoughts(content: Any, text: str) -> None:
+    model = GenericFakeChatModel(messages=iter([AIMessage(content)]))
+    assert as_model(model).ask(PROMPT) == text
+
+
 @HOSTS
 def test_a_body_without_choices_passes_once_the_model_has_answered(host: Host) -> None:
     empty = Reply(body=b'{"choices": null}')
@@ -174,5 +188,5 @@ def test_a_completion_model_of_llama_index_is_asked_and_named_by_its_type() -> N
 
 @pytest.mark.parametrize("model", [ChatOpenAI, OpenAILike])
 def test_a_class_of_a_host_is_refused(model: type) -> None:
-    with pytest.raises(ConfigError, match=f"{model.__name__} is a class, not a model"):
+    with pytest.raises(ConfigError, match=f"got {model.__name__}. Pass an instance, not a class"):
         as_model(model)

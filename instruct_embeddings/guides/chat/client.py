@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, as_completed, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +20,6 @@ from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
 
 T = TypeVar("T")
 
-# Prompts queued for each thread.
-_AHEAD = 2
 _MOST_QUOTED_CHARACTERS = 4000
 
 
@@ -112,15 +110,9 @@ class ChatClient:
         self._caller.answered |= bool(answers)
         self._planned = max(self._planned, self._done + len(asked))
         self._report(len(answers))
-
-        def arrived(key: str, answer: Answer[T]) -> None:
-            answers[key] = answer
-            self._report(1)
-
-        if missing:
-            if self._cache is not None:
-                self._cache.prepare()
-            self._run(missing, batch, arrived)
+        if missing and self._cache is not None:
+            self._cache.prepare()
+        self._run(missing, batch, answers)
         refused = [answer.problem for answer in answers.values() if answer.refused]
         # A model that answered before may decline all of a small step.
         if refused and len(refused) == len(answers) and not self._caller.answered:
@@ -143,28 +135,19 @@ class ChatClient:
             self._on_progress(self._done, self._planned)
 
     def _run(
-        self,
-        prompts: Mapping[str, Prompt],
-        batch: "_Batch[T]",
-        arrived: Callable[[str, Answer[T]], None],
+        self, prompts: Mapping[str, Prompt], batch: "_Batch[T]", answers: dict[str, Answer[T]]
     ) -> None:
         pool = DaemonPool(self._concurrency, "instruct-chat")
         jobs: dict[Future[Answer[T]], str] = {}
-
-        def collect(least: int) -> None:
-            while len(jobs) > least:
-                for job in wait(jobs, return_when=FIRST_COMPLETED).done:
-                    # The error is that of the job that stopped this one.
-                    with contextlib.suppress(Stopped):
-                        arrived(jobs.pop(job), job.result())
-
         try:
             for key, prompt in prompts.items():
                 # Tracing of the hosts goes by context variables, which threads do not inherit.
                 jobs[pool.submit(copy_context().run, batch.answer, key, prompt)] = key
-                # No further ahead: an error ends the run after few more calls.
-                collect(_AHEAD * self._concurrency)
-            collect(0)
+            for job in as_completed(jobs):
+                # The error is that of the job that stopped this one.
+                with contextlib.suppress(Stopped):
+                    answers[jobs[job]] = job.result()
+                    self._report(1)
         except BaseException as exc:
             batch.stop.set()
             pool.cancel()
@@ -186,15 +169,13 @@ class _Batch(Generic[T]):
     stop: threading.Event
 
     def known(self, keys: Sequence[str]) -> dict[str, Answer[T]]:
-        """Answers whose replies are in the cache and can still be read."""
         replies = {} if self.cache is None else self.cache.get(keys)
         answers = {key: self._read(reply, 0) for key, reply in replies.items()}
         return {key: answer for key, answer in answers.items() if answer.problem is None}
 
     def answer(self, key: str, prompt: Prompt) -> Answer[T]:
         # Another process may have asked it since.
-        known = self.known([key])
-        if known:
+        if known := self.known([key]):
             return known[key]
         try:
             answer = self._ask(prompt)
@@ -225,11 +206,9 @@ class _Batch(Generic[T]):
     def _read(self, reply: str, calls: int) -> Answer[T]:
         value, problem = None, None
         try:
-            if len(reply.encode("utf-8")) > MAX_REPLY_BYTES:
+            if len(reply.encode()) > MAX_REPLY_BYTES:
                 raise ReplyError(f"The reply has more than {MAX_REPLY_BYTES:,} bytes.")
             value = self.parse(reply)
-        except GuideError:
-            raise
         except ValueError as exc:
             problem = str(exc) or type(exc).__name__
         return Answer(value, reply, calls, cached=calls == 0, problem=problem)

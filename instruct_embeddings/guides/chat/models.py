@@ -1,10 +1,10 @@
 """One shape for every chat model, what its calls cost, and caps on the cost."""
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from threading import Lock
 from typing import Any
 
@@ -16,9 +16,7 @@ from instruct_embeddings.errors import ConfigError, GuideError
 # In this order: as LangChain, LlamaIndex and the clients of vendors name it.
 _NAMES = ("model_name", "model", "model_id", "deployment_name")
 _NO_NAMES = ("", "unknown")
-_WRAPPERS = ("bound", "first")
 _MOST_WRAPPERS = 4
-_THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
 
 BYTES_PER_TOKEN = 4
 REPLY_TOKENS = 100
@@ -30,6 +28,12 @@ class Prompt:
 
     system: str  # the task, written by us
     user: str  # the input, which may quote texts of a collection
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """Role and text of the parts that are not empty; a user part there is in any case."""
+        system = [("system", self.system)] if self.system else []
+        return [*system, ("user", self.user)]
 
 
 @dataclass(frozen=True)
@@ -51,95 +55,57 @@ def as_model(model: object) -> ChatModel:
     """
     if isinstance(model, ChatModel):
         return model
-    return ChatModel(hide_secrets(_name(model)), _ask(model))
+    return ChatModel(hide_secrets(_own_name(model) or _type_name(model)), _ask(model))
 
 
 def _ask(model: Any) -> Callable[[Prompt], str]:
-    if inspect.isclass(model):
-        raise ConfigError(
-            f"{model.__name__} is a class, not a model. Pass an instance: {model.__name__}(...)."
-        )
-    if _has(model, "invoke", "bind"):
-        return partial(_ask_langchain, model)
-    if _has(model, "chat") and hasattr(model, "metadata"):
-        return partial(_ask_llama_index, model)
-    if not callable(model):
-        raise ConfigError(
-            f"A model is a LangChain chat model, a LlamaIndex LLM or a callable str -> str, got "
-            f"{type(model).__name__}. Wrap it in a function that takes a text and returns one."
-        )
-    if inspect.iscoroutinefunction(model) or inspect.iscoroutinefunction(model.__call__):
-        raise ConfigError(
-            f"{_name(model)} is async; models are called from threads. Pass a plain function, for "
-            "example one that calls asyncio.run."
-        )
-    return partial(_ask_callable, model)
-
-
-def _has(model: object, *methods: str) -> bool:
-    return all(callable(getattr(model, method, None)) for method in methods)
+    if not inspect.isclass(model):
+        if hasattr(model, "invoke"):
+            return partial(_ask_langchain, model)
+        if hasattr(model, "chat") and hasattr(model, "metadata"):
+            return partial(_ask_llama_index, model)
+        if callable(model) and not any(map(inspect.iscoroutinefunction, (model, model.__call__))):
+            return partial(_ask_callable, model)
+    raise ConfigError(
+        "A model is a LangChain chat model, a LlamaIndex LLM or a plain function str -> str, got "
+        f"{getattr(model, '__name__', type(model).__name__)}. Pass an instance, not a class; wrap "
+        "what is async or of another kind in a function that takes a text and returns one."
+    )
 
 
 def _ask_langchain(model: Any, prompt: Prompt) -> str:
-    system = [("system", prompt.system)] if prompt.system else []
-    reply = model.invoke([*system, ("human", prompt.user)])
+    reply = model.invoke(prompt.messages)
     # A chain that ends in an output parser gives a string.
-    return _text(getattr(reply, "content", reply))
+    return getattr(reply, "text", reply)  # type: ignore[no-any-return]  # the caller checks it
 
 
 def _ask_llama_index(model: Any, prompt: Prompt) -> str:
     message = require("llama_index.core.llms", extra="llama-index").ChatMessage
-    system = [message(role="system", content=prompt.system)] if prompt.system else []
-    reply = model.chat([*system, message(role="user", content=prompt.user)])
-    return _text(reply.message.content)
+    reply = model.chat([message(role=role, content=text) for role, text in prompt.messages])
+    return reply.message.content or ""
 
 
 def _ask_callable(model: Callable[[str], str], prompt: Prompt) -> str:
-    return model(f"{prompt.system}\n\n{prompt.user}" if prompt.system else prompt.user)
-
-
-def _text(content: Any) -> str:
-    """Text of a message: a string, or its blocks without those that are no answer."""
-    if content is None:
-        return ""
-    if not isinstance(content, list):
-        return content  # type: ignore[no-any-return]  # the caller checks for a string
-    texts = [
-        block.get("text") if isinstance(block, Mapping) else block
-        for block in content
-        if not (isinstance(block, Mapping) and _is_thought(block))
-    ]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _is_thought(block: Mapping[str, Any]) -> bool:
-    return bool(block.get("thought")) or bool(_THOUGHT.search(str(block.get("type"))))
-
-
-def _name(model: Any) -> str:
-    own = _own_name(model)
-    if own:
-        return own
-    while isinstance(model, partial):
-        model = model.func
-    named = model if hasattr(model, "__qualname__") else type(model)
-    # Methods of builtins have no module.
-    return f"{getattr(named, '__module__', 'builtins')}.{named.__qualname__}"
+    return model("\n\n".join(text for _, text in prompt.messages))
 
 
 def _own_name(model: Any) -> str | None:
     """The name that a model gives itself, also inside what `bind` and its like wrap around it."""
     for _ in range(_MOST_WRAPPERS):
-        for owner in (model, getattr(model, "metadata", None)):
-            for attribute in _NAMES:
-                name = getattr(owner, attribute, None)
-                if isinstance(name, str) and name.strip().lower() not in _NO_NAMES:
-                    return name.strip()
-        inner = [getattr(model, wrapper, None) for wrapper in _WRAPPERS]
-        model = next((one for one in inner if one is not None), None)
-        if model is None:
-            break
+        for owner, attribute in product((model, getattr(model, "metadata", None)), _NAMES):
+            name = getattr(owner, attribute, None)
+            if isinstance(name, str) and name.strip().lower() not in _NO_NAMES:
+                return name.strip()
+        model = getattr(model, "bound", None) or getattr(model, "first", None)
     return None
+
+
+def _type_name(model: Any) -> str:
+    while isinstance(model, partial):
+        model = model.func
+    named = model if hasattr(model, "__qualname__") else type(model)
+    # Methods of builtins have no module.
+    return f"{getattr(named, '__module__', 'builtins')}.{named.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -200,8 +166,7 @@ class Budget:
 
     def check(self, estimated: Cost) -> None:
         """A `GuideError` if further calls exceed a cap, before the first one is made."""
-        cap = self._exceeded(self.spent + estimated)
-        if cap is not None:
+        if cap := self._exceeded(self.spent + estimated):
             spent = f" after {self.spent} spent" if self.spent.calls else ""
             raise GuideError(
                 f"The run would take {estimated}{spent}, more than {cap}. Raise the cap "
@@ -211,8 +176,7 @@ class Budget:
     def reserve(self, cost: Cost) -> None:
         """Count a call before it is made; a `GuideError` if a cap is reached."""
         with self._lock:
-            cap = self._exceeded(self.spent + cost)
-            if cap is not None:
+            if cap := self._exceeded(self.spent + cost):
                 raise GuideError(
                     f"The run stopped: the next call would exceed {cap}; spent are {self.spent}. "
                     "Repair rounds come on top of an estimate. Answers so far are in the cache, "

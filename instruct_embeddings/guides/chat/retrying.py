@@ -6,13 +6,9 @@ headers, or the type of a builtin.
 
 import json
 import math
-import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -46,16 +42,11 @@ _BACKOFF = wait_exponential(0.25, max=15) + wait_random_exponential(0.25, max=15
 _PASSING = (408, 409, 425, 429)
 _ABOUT_THIS_PROMPT = (400, 413, 422, 451)
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
+# A body that is no JSON comes from a proxy or a server in trouble.
+_PASSING_ERRORS = (OSError, EOFError, json.JSONDecodeError)
 _FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
+    *(NameError, NotImplementedError, TypeError, ValueError),
 )
 _MOST_CAUSES = 4
 
@@ -75,8 +66,8 @@ class Failure:
 
     kind: Kind
     message: str  # of the client, short and without credentials
-    charged: bool  # it may have reached the server, which did not say that it failed
-    retry_after: float | None  # seconds that the server asks to wait
+    charged: bool  # the server did not say that it failed
+    retry_after: float  # seconds that the server asks to wait, 0 where it does not
 
 
 class Stopped(Exception):
@@ -113,13 +104,15 @@ class Caller:
     def call(self, prompt: Prompt, *, output_tokens: int, stop: threading.Event) -> Outcome:
         """Call until there is a reply, no further try is of use, or `stop` is set."""
         retrying = Retrying(
-            retry=retry_if_result(_may_pass),
+            retry=retry_if_result(
+                lambda got: not isinstance(got, str) and got.kind != Kind.REFUSED
+            ),
             stop=stop_after_attempt(self._retries + 1),
-            wait=_pause,
+            wait=lambda state: max(_BACKOFF(state), _result(state).retry_after),
             sleep=self._sleep or sleep_using_event(stop),
             retry_error_callback=_result,
         )
-        got = retrying(self._once, prompt, output_tokens, stop)
+        got: str | Failure = retrying(self._once, prompt, output_tokens, stop)
         calls = int(retrying.statistics["attempt_number"])
         if isinstance(got, str):
             return Outcome(got, calls)
@@ -162,7 +155,7 @@ class Caller:
                 f"The model {self._model.name} cannot be asked: {failure.message}. Check its name, "
                 "its key and its address; nothing more was asked."
             )
-        if failure.retry_after is not None and failure.retry_after > LONGEST_WAIT:
+        if failure.retry_after > LONGEST_WAIT:
             raise GuideError(
                 f"The model {self._model.name} asks to wait {failure.retry_after:,.0f} seconds; at "
                 f"most {LONGEST_WAIT:,.0f} are waited ({failure.message}). Run again later: "
@@ -184,59 +177,39 @@ class Caller:
         )
 
 
-def _may_pass(got: str | Failure) -> bool:
-    return isinstance(got, Failure) and got.kind is not Kind.REFUSED
-
-
 def _result(state: RetryCallState) -> Any:
     return state.outcome.result() if state.outcome else None
 
 
-def _pause(state: RetryCallState) -> float:
-    failure: Failure = _result(state)
-    return max(_BACKOFF(state), failure.retry_after or 0.0)
-
-
 def understand(error: Exception) -> Failure:
     """Read what an exception, or what caused it, carries."""
-    status = next(filter(None, map(_status, _causes(error))), None)
-    waits = map(_retry_after, _causes(error))
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None and len(causes) < _MOST_CAUSES:
+        causes.append(causes[-1].__cause__)
+    status = next(filter(None, map(_status, causes)), None)
+    if any(getattr(one, "code", None) in _NO_MONEY for one in causes):
+        kind = Kind.STOP
+    else:
+        kind = _kind_of_error(error) if status is None else _kind_of_status(status)
     return Failure(
-        kind=_kind(error, status),
+        kind=kind,
         message=safe_message(error),
-        charged=not _unsent(error) if status is None else status < 400,
-        retry_after=next((seconds for seconds in waits if seconds is not None), None),
+        charged=status is None or status < 400,
+        retry_after=max(map(_retry_after, causes)),
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    for _ in range(_MOST_CAUSES):
-        if cause is None:
-            return
-        yield cause
-        cause = cause.__cause__
+def _kind_of_status(status: int) -> Kind:
+    if status in _PASSING or status >= 500 or status < 300:
+        return Kind.RETRY
+    return Kind.REFUSED if status in _ABOUT_THIS_PROMPT else Kind.STOP
 
 
-def _kind(error: Exception, status: int | None) -> Kind:
-    if any(getattr(exc, "code", None) in _NO_MONEY for exc in _causes(error)):
-        return Kind.STOP
-    if status is not None:
-        if status in _PASSING or status >= 500 or status < 300:
-            return Kind.RETRY
-        return Kind.REFUSED if status in _ABOUT_THIS_PROMPT else Kind.STOP
+def _kind_of_error(error: Exception) -> Kind:
     if isinstance(error, UnicodeError):
         return Kind.REFUSED
-    # A body that is no JSON comes from a proxy or a server in trouble.
-    if isinstance(error, OSError | EOFError | json.JSONDecodeError):
-        return Kind.RETRY
-    return Kind.UNCLEAR if isinstance(error, _FAULTS) else Kind.RETRY
-
-
-def _unsent(error: Exception) -> bool:
-    reason = getattr(error, "reason", None)  # of urllib, which sets no cause
-    unsent = (ConnectionRefusedError, socket.gaierror)
-    return any(isinstance(exc, unsent) for exc in (*_causes(error), reason))
+    passing = isinstance(error, _PASSING_ERRORS) or not isinstance(error, _FAULTS)
+    return Kind.RETRY if passing else Kind.UNCLEAR
 
 
 def _status(error: BaseException) -> int | None:
@@ -250,28 +223,15 @@ def _status(error: BaseException) -> int | None:
     return next((x for x in candidates if isinstance(x, int) and 100 <= x < 600), None)
 
 
-def _retry_after(error: BaseException) -> float | None:
-    for owner in (getattr(error, "response", None), error):
-        headers: Any = getattr(owner, "headers", None)
-        if callable(getattr(headers, "get", None)):
-            for name, unit in (("Retry-After-Ms", 0.001), ("Retry-After", 1.0)):
-                seconds = _seconds(headers.get(name) or headers.get(name.lower()))
-                if seconds is not None:
-                    return seconds * unit
-    return None
-
-
-def _seconds(value: object) -> float | None:
-    """A number of seconds, or an HTTP date as seconds from now; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
+def _retry_after(error: BaseException) -> float:
+    response = getattr(error, "response", None)
+    headers: Any = getattr(response, "headers", None) or getattr(error, "headers", None)
+    if not hasattr(headers, "get"):
+        return 0.0
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            date = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            return None
-        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-        seconds = date.timestamp() - time.time()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+            seconds = float(headers.get(name) or headers.get(name.title()) or "")
+        except (TypeError, ValueError):  # a date, which the usual pauses have to do for
+            continue
+        return seconds * unit if math.isfinite(seconds) else 0.0
+    return 0.0

@@ -1,7 +1,6 @@
 import sqlite3
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -165,14 +164,16 @@ def test_a_damaged_or_foreign_file_is_an_error_that_names_it(
     before = (filled / FILE).read_bytes()
     cache = AnswerCache(filled)
     for use in (lambda: cache.get(keys(2)), lambda: cache.put(keys(1)[0], "new")):
-        with pytest.raises(GuideError, match=rf"{FILE} is damaged or is no cache.* Delete it"):
+        with pytest.raises(
+            GuideError, match=rf"{FILE} cannot be used: .*; delete a file that is damaged"
+        ):
             use()
     assert (filled / FILE).read_bytes() == before
 
 
 def test_a_file_of_a_newer_version_is_an_error(filled: Path) -> None:
     execute(filled, "PRAGMA user_version = 2")
-    with pytest.raises(GuideError, match=r"has format 2; this version reads 1\. Upgrade"):
+    with pytest.raises(GuideError, match=r"has format 2, of a newer version of this package"):
         AnswerCache(filled).get(keys(1))
 
 
@@ -212,15 +213,3 @@ def test_nothing_of_a_connection_outlives_its_use(filled: Path) -> None:
     cache = AnswerCache(filled)
     cache.get(keys(1))
     assert sorted(file.name for file in filled.iterdir()) == [FILE]
-
-
-def test_no_more_of_a_foreign_file_is_read_than_tells_it_from_ours(tmp_path: Path) -> None:
-    table = f"CREATE TABLE answers (key TEXT /* {'x' * 5_000_000} */)"
-    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        connection.execute(table)
-    tracemalloc.start()
-    with pytest.raises(GuideError, match="it holds other tables"):
-        AnswerCache(tmp_path).get(["a"])
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1_000_000

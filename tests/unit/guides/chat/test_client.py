@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -239,9 +240,8 @@ def test_an_error_that_no_try_can_fix_stops_everything_and_keeps_what_was_answer
     with pytest.raises(GuideError, match=r"doubler cannot be asked: Wrong: Incorrect key \[hidden"):
         ChatClient(model, cache=tmp_path, concurrency=2).ask_all(prompts(200), int)
     assert len(model.asked) < 20
-    # The other thread may hold the one before, not called yet: that one is given up.
-    kept = ChatClient(Doubler(), cache=tmp_path)
-    assert [a.cached for a in kept.ask_all(prompts(9), int)] == [True] * 9
+    kept = ChatClient(Doubler(), cache=tmp_path).ask_all(prompts(10), int)
+    assert [a.cached for a in kept] == [str(i) in model.asked for i in range(10)]
 
 
 def test_calls_on_their_way_are_waited_for_and_kept_when_it_stops(tmp_path: Path) -> None:
@@ -376,10 +376,18 @@ def test_progress_is_told_in_the_thread_of_the_caller() -> None:
 
 
 def test_an_error_of_the_progress_ends_the_run() -> None:
+    failed = threading.Event()
+
     def fail(done: int, total: int) -> None:
+        failed.set()
         raise RuntimeError("the display is gone")
 
-    model = Doubler()
+    def wait() -> str:
+        assert failed.wait(20)
+        time.sleep(0.1)
+        return "2"
+
+    model = Doubler(_1=wait)
     with pytest.raises(RuntimeError, match="the display is gone"):
         ChatClient(model, on_progress=fail, concurrency=1).ask_all(prompts(100), int)
     assert len(model.asked) < 100
@@ -400,7 +408,7 @@ def test_context_variables_of_the_caller_reach_the_model() -> None:
 def test_a_damaged_cache_is_an_error_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"nonsense " * 1000)
     model = Doubler()
-    with pytest.raises(GuideError, match="is damaged or is no cache"):
+    with pytest.raises(GuideError, match="cannot be used: file is not a database"):
         ChatClient(model, cache=tmp_path).ask_all(prompts(1), int)
     assert model.asked == []
 
