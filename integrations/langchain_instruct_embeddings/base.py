@@ -1,8 +1,6 @@
 """How LangChain searches: fields that a call may override, the calls, and hits as documents."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -32,8 +30,6 @@ from instruct_embeddings.hosts import (
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
 _LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
-_scores: ContextVar[list[float] | None] = ContextVar("scores", default=None)
-
 
 class DocumentRetriever(HostRetriever, BaseRetriever):
     """Searches a vector store as its fields say, or as the arguments of a call say otherwise."""
@@ -58,27 +54,48 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         self, input: str, config: RunnableConfig | None = None, **arguments: Any
     ) -> list[tuple[Document, float]]:
         """`invoke` with scores in [-1, 1]: the adapted cosine, or generic without instruction."""
-        with collected_scores() as scores:
-            documents = self.invoke(input, config, **arguments)
+        scores: list[float] = []
+        documents = self.invoke(input, config, _scores=scores, **arguments)
         return list(zip(documents, scores, strict=True))
 
     async def ainvoke_with_scores(
         self, input: str, config: RunnableConfig | None = None, **arguments: Any
     ) -> list[tuple[Document, float]]:
         """The same as `invoke_with_scores` without blocking the event loop."""
-        with collected_scores() as scores:
-            documents = await self.ainvoke(input, config, **arguments)
+        scores: list[float] = []
+        documents = await self.ainvoke(input, config, _scores=scores, **arguments)
         return list(zip(documents, scores, strict=True))
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **call: Any
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        _scores: list[float] | None = None,
+        **call: Any,
     ) -> list[Document]:
-        return to_documents(self._search(query, **call), self.score_key)
+        return self._documents(self._search(query, **call), _scores)
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **call: Any
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        _scores: list[float] | None = None,
+        **call: Any,
     ) -> list[Document]:
-        return to_documents(await self._asearch(query, **call), self.score_key)
+        return self._documents(await self._asearch(query, **call), _scores)
+
+    def _documents(self, hits: Sequence[Hit], scores: list[float] | None) -> list[Document]:
+        """Documents in the order of the hits, as they are stored; rows without a text are left out.
+
+        Scores are no part of them, except under `score_key`: LangChain takes two documents for the
+        same where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
+        """
+        shown = [hit for hit in hits if hit.text is not None]
+        if scores is not None:
+            scores += [float(hit.score) for hit in shown]
+        return [_to_document(hit, self.score_key) for hit in shown]
 
     def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
         own = {name: getattr(self, name) for name in _OPTIONS}
@@ -89,12 +106,12 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
 
     @property
     def _embeddings(self) -> Embeddings:
-        if self.vectorstore.embeddings is None:
-            raise ConfigError(
-                "The vector store has no embeddings object, so a query cannot be embedded. It "
-                "needs the model that made its vectors: Chroma(..., embedding_function=model)."
-            )
-        return self.vectorstore.embeddings
+        if (found := self.vectorstore.embeddings) is not None:
+            return found
+        raise ConfigError(
+            "The vector store has no embeddings object, so a query cannot be embedded. It needs "
+            "the model that made its vectors: Chroma(..., embedding_function=model)."
+        )
 
     def _vector(self, query: str) -> list[float]:
         return self._embeddings.embed_query(query)
@@ -107,29 +124,6 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         params["ls_vector_store_provider"] = type(self.vectorstore).__name__
         params["ls_embedding_provider"] = type(self._embeddings).__name__
         return params
-
-
-def to_documents(hits: Sequence[Hit], score_key: str | None) -> list[Document]:
-    """Documents in the order of the hits, as they are stored; rows without a text are left out.
-
-    Scores are no part of them, except under `score_key`: LangChain takes two documents for the same
-    where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
-    """
-    shown = [hit for hit in hits if hit.text is not None]
-    if (scores := _scores.get()) is not None:
-        scores[:] = [float(hit.score) for hit in shown]
-    return [_to_document(hit, score_key) for hit in shown]
-
-
-@contextmanager
-def collected_scores() -> Iterator[list[float]]:
-    """The scores of the documents that a search within makes, in their order."""
-    found: list[float] = []
-    token = _scores.set(found)
-    try:
-        yield found
-    finally:
-        _scores.reset(token)
 
 
 def _to_document(hit: Hit, score_key: str | None) -> Document:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from typing_extensions import Self
 
@@ -19,7 +21,7 @@ from instruct_embeddings.hosts import (
     check_default,
     check_query,
 )
-from llama_index_instruct_embeddings.index import Source, to_nodes
+from llama_index_instruct_embeddings.nodes import to_nodes
 from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
 
 
@@ -28,18 +30,35 @@ class NodeRetriever(HostRetriever, BaseRetriever):
 
     def __init__(
         self,
-        source: Source,
+        source: tuple[VectorStoreIndex | None, Any, BaseEmbedding | None],
         options: SearchOptions,
         callback_manager: CallbackManager | None,
         object_map: dict[str, Any] | None,
         verbose: bool,
     ) -> None:
-        """Take from the source what is not given."""
-        self._embed_model, self._docstore = source.embed_model, source.docstore
+        """Take from an index what is not given, or a vector store and the model that filled it."""
+        index, vector_store, embed_model = source
+        if (index is None) == (vector_store is None) or not isinstance(
+            index, VectorStoreIndex | None
+        ):
+            raise ConfigError(
+                f"Got index={index!r:.200} and vector_store={vector_store!r:.200}; exactly one is "
+                "wanted. Pass a VectorStoreIndex over a ChromaVectorStore, or "
+                "vector_store=ChromaVectorStore(...) with embed_model=..."
+            )
+        host: Any = index and index.as_retriever()
+        embed_model = embed_model or (host and host._embed_model)
+        if not isinstance(embed_model, BaseEmbedding):
+            raise ConfigError(
+                f"embed_model={embed_model!r} cannot embed a query. It has to be the BaseEmbedding "
+                "that made the stored vectors, for example embed_model=Settings.embed_model."
+            )
+        self._embed_model, self._docstore = embed_model, index.docstore if index else None
+        self._vector_store = index.vector_store if index else vector_store
         self._options = replace(options, instruction=check_default(options.instruction))
         super().__init__(
-            callback_manager=callback_manager or source.callback_manager,
-            object_map=object_map or source.object_map,
+            callback_manager=callback_manager or (host and host.callback_manager),
+            object_map=object_map or (host and host.object_map),
             verbose=verbose,
         )
 
@@ -94,15 +113,15 @@ class NodeRetriever(HostRetriever, BaseRetriever):
 
     def _vector(self, query: QueryType) -> list[float]:
         bundle = _bundle(query)
-        if bundle.embedding is not None:
-            return bundle.embedding
-        return self._embed_model.get_agg_embedding_from_queries(_strings(bundle))
+        if bundle.embedding is None:
+            return self._embed_model.get_agg_embedding_from_queries(_strings(bundle))
+        return bundle.embedding
 
     async def _avector(self, query: QueryType) -> list[float]:
         bundle = _bundle(query)
-        if bundle.embedding is not None:
-            return bundle.embedding
-        return await self._embed_model.aget_agg_embedding_from_queries(_strings(bundle))
+        if bundle.embedding is None:
+            return await self._embed_model.aget_agg_embedding_from_queries(_strings(bundle))
+        return bundle.embedding
 
 
 def _bundle(query: QueryType) -> QueryBundle:

@@ -14,7 +14,6 @@ from instruct_embeddings import FitConfig, InstructRetriever, Questions, Transfo
 from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, check_shared, open_engine
 from instruct_embeddings.protocols import Guide, InstantMover
 from llama_index_instruct_embeddings.base import NodeRetriever
-from llama_index_instruct_embeddings.index import find_source
 from llama_index_instruct_embeddings.query import to_where
 
 
@@ -115,8 +114,22 @@ class InstructionTransformRetriever(NodeRetriever):
             InstructionError: The instruction is empty or too long.
             UnsupportedCollectionError: The vector store is not backed by Chroma.
         """
-        source = find_source(index, vector_store, embed_model)
-        vectors = ChromaVectors(source.vector_store)
+        options = SearchOptions(
+            similarity_top_k,
+            instruction,
+            to_where(filters),
+            where_document,
+            blend,
+            prefetch,
+            exact,
+            wait,
+            similarity_cutoff,
+            mmr_threshold,
+            mmr_prefetch_k,
+        )
+        source = (index, vector_store, embed_model)
+        super().__init__(source, options, callback_manager, object_map, verbose)
+        vectors = ChromaVectors(self._vector_store)
         settings: dict[str, Any] = {
             "guide": guide,
             "store": store,
@@ -131,17 +144,3 @@ class InstructionTransformRetriever(NodeRetriever):
         else:
             check_shared(engine, vectors, settings)
         self.engine = engine
-        options = SearchOptions(
-            similarity_top_k,
-            instruction,
-            to_where(filters),
-            where_document,
-            blend,
-            prefetch,
-            exact,
-            wait,
-            similarity_cutoff,
-            mmr_threshold,
-            mmr_prefetch_k,
-        )
-        super().__init__(source, options, callback_manager, object_map, verbose)
