@@ -1,20 +1,15 @@
-"""Dispatch to several devices: one worker process each, alive as long as its encoder.
-
-Stands above the runner of one device, which every worker process has for itself.
-"""
+"""Dispatch to several devices: one worker process each, alive as long as its encoder."""
 
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings.encoder.model_cache import ModelHandle
+from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.texts import (
     Request,
@@ -28,7 +23,8 @@ Array = NDArray[Any]
 # Texts of one task: large enough to sort by length, small enough to balance the load.
 CHUNK = 1024
 
-_handle: ModelHandle | None = None
+# Of a worker process.
+_encoder = InstructEncoder()
 
 
 class DevicePool:
@@ -41,18 +37,16 @@ class DevicePool:
     """
 
     def __init__(self, options: EncoderOptions) -> None:
-        """Start one process for each of `options.devices`."""
+        """Prepare one process for each of `options.devices`; they start with the first texts."""
         self.broken = self._closed = False
+        self._count = len(options.devices)
         context = multiprocessing.get_context("spawn")
-        self._pools = [
-            ProcessPoolExecutor(
-                1,
-                mp_context=context,
-                initializer=_start,
-                initargs=(replace(options, devices=(), device=device),),
-            )
-            for device in options.devices
-        ]
+        devices = context.SimpleQueue()
+        for device in options.devices:
+            devices.put(device)
+        self._pool = ProcessPoolExecutor(
+            self._count, mp_context=context, initializer=_start, initargs=(options, devices)
+        )
 
     def embed(self, request: Request, out: Array, *, chunk: int = CHUNK) -> Iterator[int]:
         """Fill `out`, shape (1, n, dimension); yields the number of texts of each task.
@@ -60,42 +54,18 @@ class DevicePool:
         WorkerError where a process stopped, or was stopped by `close()`.
         """
         texts = request.texts
-        size = max(1, min(chunk, -(-len(texts) // len(self._pools))))
+        size = max(1, min(chunk, -(-len(texts) // self._count)))
         # Long texts first, spread evenly: no device is left with all of them at the end.
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         tasks = [order[start : start + size] for start in range(0, len(order), size)]
-        pending: dict[Future[tuple[Array, list[TruncatedTexts]]], list[int]] = {}
+        requests = [replace(request, texts=[texts[i] for i in rows]) for rows in tasks]
         truncated: list[TruncatedTexts] = []
         try:
-            with self._named_failures():
-                for number, rows in enumerate(tasks):
-                    pool = self._pools[number % len(self._pools)]
-                    task = replace(request, texts=[texts[i] for i in rows])
-                    future = pool.submit(_encode, task, out.shape[-1], out.dtype)
-                    pending[future] = rows
-                # Not `as_completed`, which never wakes up for what `close()` cancels.
-                while pending:
-                    future, rows = next(iter(pending.items()))
-                    out[0, rows], found = future.result()
-                    del pending[future]
-                    truncated += found
-                    yield len(rows)
-        finally:
-            for future in pending:
-                future.cancel()
-        if truncated:
-            warn_of_truncation(sum(count for count, _ in truncated), len(texts), truncated[0][1])
-
-    def close(self) -> None:
-        """Stop the processes."""
-        self._closed = True
-        for pool in self._pools:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    @contextmanager
-    def _named_failures(self) -> Iterator[None]:
-        try:
-            yield
+            found = self._pool.map(_encode, requests)
+            for rows, (embedded, cut) in zip(tasks, found, strict=True):
+                out[0, rows] = embedded
+                truncated += cut
+                yield len(rows)
         except BrokenProcessPool as exc:
             self.broken = True
             self.close()
@@ -112,22 +82,23 @@ class DevicePool:
                 "The worker processes were stopped while they embedded texts: another thread "
                 "closed the encoder, or one of them failed. Close it later, or try again."
             ) from exc
+        if truncated:
+            warn_of_truncation(sum(count for count, _ in truncated), len(texts), truncated[0][1])
+
+    def close(self) -> None:
+        """Stop the processes."""
+        self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(options: EncoderOptions) -> None:
-    global _handle
-    _handle = ModelHandle(options)
+def _start(options: EncoderOptions, devices: Any) -> None:
+    global _encoder
+    _encoder = InstructEncoder(replace(options, devices=(), device=devices.get()))
 
 
-def _encode(
-    request: Request, width: int, dtype: "np.dtype[Any]"
-) -> tuple[Array, list[TruncatedTexts]]:
-    from instruct_embeddings.encoder.runner import Runner
-
-    if _handle is None:
-        raise WorkerError("The worker was never started. Use `DevicePool`.")
-    out = np.empty((1, len(request.texts), width), dtype=dtype)
+def _encode(request: Request) -> tuple[Array, list[TruncatedTexts]]:
     with collect_truncations() as truncated:
-        for _ in Runner(_handle.load(), _handle.entry, _handle.options).embed(request, out):
-            pass
-    return out[0], truncated
+        found = _encoder.encode(
+            request.texts, instruction=request.instruction, refine_steps=request.refine_steps
+        )
+    return found, truncated

@@ -5,7 +5,7 @@ import contextvars
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +16,9 @@ from typing_extensions import Self, Unpack
 
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import at_least, optional_instruction
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, Identity
-from instruct_embeddings.encoder.model_cache import CachedModel, ModelHandle
+from instruct_embeddings.encoder import fingerprint, model_cache
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
+from instruct_embeddings.encoder.model_cache import CachedModel, LoadedModel
 from instruct_embeddings.encoder.options import (
     EncoderArguments,
     EncoderOptions,
@@ -25,9 +26,9 @@ from instruct_embeddings.encoder.options import (
     one_of,
 )
 from instruct_embeddings.encoder.precision import DTYPES
-from instruct_embeddings.encoder.source import ModelSource
+from instruct_embeddings.encoder.source import ModelSource, find_source
 from instruct_embeddings.encoder.texts import Request, check_surrogates, progress
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.errors import ClosedEncoderError, ConfigError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder.devices import DevicePool
@@ -35,17 +36,11 @@ if TYPE_CHECKING:
 
 Embeddings = NDArray[Any]
 OnBatch = Callable[[int], None]
-# Instructions whose checks and sizes are kept.
-_KEPT = 64
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What all requests under one instruction share."""
-
-    instruction: str | None
-    refine_steps: int
-    columns: int
+# Options that decide which files are read; looking for others may ask the model hub.
+_OF_FILES = (
+    *("model", "revision", "adapter", "template"),
+    *("cache_folder", "local_files_only", "trust_remote_code"),
+)
 
 
 class InstructEncoder:
@@ -65,11 +60,12 @@ class InstructEncoder:
     def __init__(self, options: EncoderOptions | None = None) -> None:
         """Describe an encoder; nothing is read before it is used."""
         self.options = options or EncoderOptions()
-        self._handle = ModelHandle(self.options)
-        self._calls: dict[tuple[str | None, int | None], _Call] = {}
+        self._closed = False
+        self._lock = threading.RLock()
+        self._source: ModelSource | None = None
         self._entry: CachedModel | None = None
+        self._runner: Runner | None = None
         self._pool: DevicePool | None = None
-        self._pool_lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -91,8 +87,11 @@ class InstructEncoder:
 
     @property
     def source(self) -> ModelSource:
-        """What the model's files say; weights are not loaded for it."""
-        return self._handle.source
+        """What the model's files say, which are read once; weights are not loaded for it."""
+        with self._lock:
+            if self._source is None:
+                self._source = find_source(self.options)
+            return self._source
 
     @property
     def dimension(self) -> int:
@@ -154,13 +153,13 @@ class InstructEncoder:
         """
         # Not on the loop: the first call may import torch, and fetch a model from the hub.
         request, out = await asyncio.to_thread(self._prepare, texts, instruction, refine_steps)
-        entry = await asyncio.to_thread(lambda: self._handle.entry)
+        entry = await asyncio.to_thread(self._cached)
         with from_here():
             loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         advance = partial(next, self._run(request, out), None)
         with progress(len(request.texts), show_progress, on_batch) as report:
             while True:
-                self._handle.check_open()
+                self._check_open()
                 done = await loop.run_in_executor(entry.worker, context.run, advance)
                 if done is None:
                     break
@@ -194,7 +193,7 @@ class InstructEncoder:
                 f"{type(instructions).__name__}; wrap it: [instruction]."
             )
         sentences = [optional_instruction(one) for one in instructions]
-        self._handle.check_open()
+        self._check_open()
         steps = self._steps(refine_steps)
         kinds = {one is not None for one in sentences} or {True}
         columns = {self._columns(instructed, steps if instructed else 0) for instructed in kinds}
@@ -207,7 +206,7 @@ class InstructEncoder:
         shape = (len(sentences), len(checked), columns.pop())
         out = np.empty(shape, dtype=DTYPES[self.options.precision])
         if out.size:
-            batches = self._runner().embed_grid(checked, sentences, steps, out)
+            batches = self._running().embed_grid(checked, sentences, steps, out)
             _consume(batches, len(sentences) * len(checked), show_progress, None)
         return out
 
@@ -236,7 +235,8 @@ class InstructEncoder:
         """
         check_keys(changes, {f.name for f in fields(EncoderOptions)})
         copy = type(self)(replace(self.options, **changes))
-        copy._handle.reuse_source(self._handle)
+        if not set(changes).intersection(_OF_FILES):
+            copy._source = self._source
         return copy
 
     def fingerprint(
@@ -250,13 +250,13 @@ class InstructEncoder:
         `role` keeps queries and documents apart in caches that share a text.
         """
         one_of("role", role, ("document", "query"))
-        return Identity(self.source, self.options).fingerprint(
-            optional_instruction(instruction), role
-        )
+        sentence = optional_instruction(instruction)
+        return fingerprint.cache_namespace(self.source, self.options, sentence, role)
 
     def record(self, *, instruction: str | None = None) -> EmbeddingRecord:
         """What a collection has to remember of embeddings made under this instruction."""
-        return Identity(self.source, self.options).record(optional_instruction(instruction))
+        sentence = optional_instruction(instruction)
+        return fingerprint.record_of(self.source, self.options, sentence)
 
     def save_pretrained(self, folder: str | Path, *, backbone: bool = False) -> Path:
         """Write a self-describing checkpoint: settings as JSON, weights as safetensors.
@@ -270,9 +270,9 @@ class InstructEncoder:
         """
         from instruct_embeddings.encoder.checkpoint import write_checkpoint
 
-        loaded, target = self._handle.load(), Path(folder).expanduser()
+        loaded, target = self._load(), Path(folder).expanduser()
         # A pass of another thread may have layers cut off or the adapter switched off.
-        with self._handle.entry.lock:
+        with self._cached().lock:
             return write_checkpoint(target, loaded, self.source, backbone=backbone)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
@@ -291,9 +291,9 @@ class InstructEncoder:
 
     def close(self) -> None:
         """Give the memory back, unless another encoder uses the same model; then refuse to work."""
-        self._handle.close()
-        self._entry = None
-        with self._pool_lock:
+        with self._lock:
+            self._closed = True
+            self._entry = self._runner = None
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -326,39 +326,23 @@ class InstructEncoder:
         every_step: bool = False,
     ) -> tuple[Request, Embeddings]:
         """The checked request and the array that it fills, shape (s, n, dimension)."""
-        checked = check_texts(texts)
-        call = self._call(instruction, refine_steps)
-        shape = (call.refine_steps if every_step else 1, len(checked), call.columns)
-        out = np.empty(shape, dtype=DTYPES[self.options.precision])
-        return Request(checked, call.instruction, call.refine_steps, every_step), out
-
-    def _call(self, instruction: str | None, refine_steps: int | None) -> _Call:
-        """Instruction and steps, checked the first time that they are given."""
-        if self._handle.closed:
-            self._handle.check_open()
-        known = isinstance(instruction, str | None) and type(refine_steps) in (int, type(None))
-        call = self._calls.get((instruction, refine_steps)) if known else None
-        if call is not None:
-            return call
-        checked = optional_instruction(instruction)
-        at_least("refine_steps", refine_steps, 0)
-        if checked is None and refine_steps:
+        checked, sentence = check_texts(texts), optional_instruction(instruction)
+        self._check_open()
+        if sentence is None and at_least("refine_steps", refine_steps, 0):
             raise ConfigError(
                 f"refine_steps={refine_steps} without an instruction: generic embeddings are the "
                 "backbone's own and are not refined. Pass an instruction."
             )
-        steps = 0 if checked is None else self._steps(refine_steps)
-        call = _Call(checked, steps, self._columns(checked is not None, steps))
-        if len(self._calls) >= _KEPT:
-            self._calls.clear()
-        self._calls[instruction, refine_steps] = call
-        return call
+        steps = 0 if sentence is None else self._steps(refine_steps)
+        columns = self._columns(sentence is not None, steps)
+        shape = (steps if every_step else 1, len(checked), columns)
+        out = np.empty(shape, dtype=DTYPES[self.options.precision])
+        return Request(checked, sentence, steps, every_step), out
 
     def _steps(self, refine_steps: int | None) -> int:
         """Steps of refinement: of the call, else of the options, else of the checkpoint."""
-        at_least("refine_steps", refine_steps, 0)
-        own = self.options.refine_steps
-        return self.source.steps(own if refine_steps is None else refine_steps)
+        steps = at_least("refine_steps", refine_steps, 0)
+        return self.source.steps(self.options.refine_steps if steps is None else steps)
 
     def _columns(self, instructed: bool, refine_steps: int) -> int:
         """Numbers of a row; bits are packed eight to a byte."""
@@ -373,28 +357,46 @@ class InstructEncoder:
         if self.options.devices and not request.every_step:
             yield from self._device_pool().embed(request, out)
         else:
-            yield from self._runner().embed(request, out)
+            yield from self._running().embed(request, out)
 
-    def _runner(self) -> "Runner":
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedEncoderError(
+                f"The encoder of {self.options.model or 'the default model'!r} was closed and "
+                "gave its memory back. Make a new one, or close it later."
+            )
+
+    def _cached(self) -> CachedModel:
+        """The model's entry in the cache of the process, in use from now on."""
+        with self._lock:
+            self._check_open()
+            if self._entry is None:
+                key = model_cache.model_key(self.source, self.options)
+                self._entry = model_cache.models.acquire(key)
+            return self._entry
+
+    def _load(self) -> LoadedModel:
+        """The model, loaded at the first call of any of its users."""
+        return self._cached().get(partial(model_cache.load, self.source, self.options))
+
+    def _running(self) -> "Runner":
         """The loaded model under these options."""
-        # Asked once: another thread may clear the runners at any time.
-        known = {} if self._entry is None else self._entry.runners
-        found: Runner | None = known.get(self.options)
-        if found is not None:
-            return found
-        from instruct_embeddings.encoder import runner
+        if (known := self._runner) is not None:
+            return known
+        from instruct_embeddings.encoder.runner import Runner
 
-        made = runner.Runner(self._handle.load(), self._handle.entry, self.options)
-        self._entry = made.entry
-        made.entry.keep(self.options, made)
+        made = Runner(self._load(), self._cached(), self.options)
+        with self._lock:
+            self._check_open()
+            self._runner = made
         return made
 
     def _device_pool(self) -> "DevicePool":
         """One process a device, started at the first call."""
         from instruct_embeddings.encoder.devices import DevicePool
 
-        with self._pool_lock:
-            self._handle.check_open()
+        with self._lock:
+            self._check_open()
             if self._pool is None or self._pool.broken:
                 self._pool = DevicePool(self.options)
                 weakref.finalize(self, self._pool.close)

@@ -82,64 +82,57 @@ class EmbeddingRecord:
         return f"{self.model!r} under {under} ({self.dimension} dimensions, {self.fingerprint[:8]})"
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A model and the options under which it runs.
+def record_of(
+    source: ModelSource, options: EncoderOptions, instruction: str | None
+) -> EmbeddingRecord:
+    """What a collection remembers of embeddings of a model under the options of an encoder.
 
     Generic embeddings are those of the backbone: there a checkpoint, its adapter and refinement do
     not count.
     """
+    return EmbeddingRecord(
+        (source.base if instruction is None else source.model).name,
+        instruction,
+        _dimension(source, options, instruction),
+        digest([_space(source, options, instruction), instruction]),
+    )
 
-    source: ModelSource
-    options: EncoderOptions
 
-    def record(self, instruction: str | None) -> EmbeddingRecord:
-        """What a collection remembers."""
-        model = self.source.base if instruction is None else self.source.model
-        return EmbeddingRecord(
-            model.name,
-            instruction,
-            self._dimension(instruction),
-            digest([self._space(instruction), instruction]),
-        )
+def cache_namespace(
+    source: ModelSource, options: EncoderOptions, instruction: str | None, role: str
+) -> str:
+    """A string for caches of the same embeddings, as of documents or queries."""
+    details = {"role": role, "dtype": options.dtype, "tokens": options.max_tokens}
+    return digest([_space(source, options, instruction), instruction, details])
 
-    def fingerprint(self, instruction: str | None, role: str) -> str:
-        """A namespace for caches."""
-        details = {"role": role, "dtype": self.options.dtype, "tokens": self.options.max_tokens}
-        return digest([self._space(instruction), instruction, details])
 
-    def _space(self, instruction: str | None) -> dict[str, Any]:
-        options = self.options
-        space = {
-            "model": self._of(self.source.base, self._base_revision()),
-            "dimension": self._dimension(instruction),
-            "normalize": options.normalize and self.source.settings.normalize,
-            "precision": options.precision,
-            "truncate_layers": options.truncate_layers,
-        }
-        if instruction is None:
-            return space
-        adapter = self.source.adapter
-        return space | {
-            "checkpoint": self._of(self.source.model, options.revision),
-            "adapter": None if adapter is None else adapter.digest,
-            "refine_steps": self.source.steps(self.options.refine_steps),
-            "template": options.template,
-        }
+def _space(source: ModelSource, options: EncoderOptions, instruction: str | None) -> dict[str, Any]:
+    settings = source.settings
+    # A backbone inside a checkpoint is as old as the checkpoint.
+    base_revision = options.revision if settings.backbone else settings.base_revision
+    space = {
+        "model": _identity(source.base, base_revision),
+        "dimension": _dimension(source, options, instruction),
+        "normalize": options.normalize and settings.normalize,
+        "precision": options.precision,
+        "truncate_layers": options.truncate_layers,
+    }
+    if instruction is None:
+        return space
+    return space | {
+        "checkpoint": _identity(source.model, options.revision),
+        "adapter": source.adapter and source.adapter.digest,
+        "refine_steps": source.steps(options.refine_steps),
+        "template": options.template,
+    }
 
-    def _base_revision(self) -> str | None:
-        """A backbone inside a checkpoint is as old as the checkpoint."""
-        settings = self.source.settings
-        return self.options.revision if settings.backbone else settings.base_revision
 
-    def _of(self, location: Location, revision: str | None) -> list[str]:
-        """Name and revision on the hub, or the content of a folder."""
-        if location.on_hub:
-            return [location.name, revision or "main"]
-        return [location.digest]
+def _identity(location: Location, revision: str | None) -> list[str]:
+    """Name and revision on the hub, or the content of a folder."""
+    return [location.name, revision or "main"] if location.on_hub else [location.digest]
 
-    def _dimension(self, instruction: str | None) -> int:
-        instructed = instruction is not None
-        steps = self.source.steps(self.options.refine_steps) if instructed else 0
-        full = self.source.width(instructed=instructed, refine_steps=steps)
-        return min(self.options.truncate_dim or full, full)
+
+def _dimension(source: ModelSource, options: EncoderOptions, instruction: str | None) -> int:
+    steps = 0 if instruction is None else source.steps(options.refine_steps)
+    full = source.width(instructed=instruction is not None, refine_steps=steps)
+    return min(options.truncate_dim or full, full)

@@ -79,9 +79,10 @@ def test_copies_share_one_model_which_the_last_one_frees() -> None:
         each.embed_query("red")
     assert len(model_cache.models) == before + 1
     assert asked.encoder is original.encoder is not short.encoder
-    slot = original.encoder._handle.entry
-    assert short.encoder._handle.entry is slot
+    slot = original.encoder._cached()
+    assert short.encoder._cached() is slot
     assert slot.loads == 1
+    del slot
     for each in (original, asked, short):
         assert len(model_cache.models) == before + 1
         each.close()
@@ -132,9 +133,9 @@ async def test_many_callers_and_threads_share_one_model_and_get_the_right_vector
     generic = embeddings.embed_documents(TEXTS)
     for rows in listed:
         np.testing.assert_allclose(rows, generic, atol=1e-6)
-    slot = asked.encoder._handle.entry
+    slot = asked.encoder._cached()
     assert slot.loads == 1
-    assert embeddings.encoder._handle.entry is slot
+    assert embeddings.encoder._cached() is slot
 
 
 async def test_the_event_loop_goes_on_while_texts_are_embedded(
@@ -142,7 +143,7 @@ async def test_the_event_loop_goes_on_while_texts_are_embedded(
 ) -> None:
     expected = embeddings.embed_documents(TEXTS)
     # The model cannot start before this thread, the loop's, lets go of the lock.
-    with embeddings.encoder._handle.entry.lock:
+    with embeddings.encoder._cached().lock:
         documents = asyncio.create_task(embeddings.aembed_documents(TEXTS))
         query = asyncio.create_task(embeddings.aembed_query(TEXTS[0]))
         for _ in range(10):

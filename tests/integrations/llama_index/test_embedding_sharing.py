@@ -51,7 +51,7 @@ def make(**arguments: Any) -> InstructEmbedding:
 
 def slot(embedding: InstructEmbedding) -> model_cache.CachedModel:
     """The place of its weights in the process."""
-    return embedding.encoder._handle.entry
+    return embedding.encoder._cached()
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_each_copy_is_closed_by_itself_and_the_last_one_frees_the_memory() -> No
     second.close()
     second.close()
     assert third.with_instruction(None).get_query_embedding("red") == pytest.approx(right)
-    loaded = weakref.ref(third.encoder._handle.load().model)
+    loaded = weakref.ref(third.encoder._load().model)
     del dropped
     third.close()
     gc.collect()
@@ -226,7 +226,7 @@ async def test_batches_of_one_call_take_turns_on_one_thread(
     embedding: InstructEmbedding, num_workers: int | None
 ) -> None:
     threads: set[str] = set()
-    model = embedding.encoder._handle.load().model
+    model = embedding.encoder._load().model
     hook = model.register_forward_pre_hook(lambda *_: threads.add(threading.current_thread().name))
     embedding.embed_batch_size, embedding.num_workers = 1, num_workers
     texts = some_texts(20)

@@ -111,7 +111,7 @@ class Shelf:
 
     def parts(self, encoder: InstructEncoder) -> tuple[InstEmb, Template]:
         """The module and the template of an encoder."""
-        loaded = encoder._handle.load()
+        loaded = encoder._load()
         return loaded.model, loaded.template
 
     def soft_prompts(self, folder: Path) -> Tensor:

@@ -40,7 +40,7 @@ class FakePool(ThreadPoolExecutor):
 def pools(monkeypatch: pytest.MonkeyPatch) -> type[FakePool]:
     kind = type("Pool", (FakePool,), {})
     monkeypatch.setattr(devices, "ProcessPoolExecutor", kind)
-    monkeypatch.setattr(devices, "_handle", None)
+    monkeypatch.setattr(devices, "_encoder", InstructEncoder())
     return kind
 
 
@@ -111,7 +111,7 @@ def test_to_close_an_encoder_at_work_is_an_error_of_its_own(
 ) -> None:
     working, go_on = threading.Event(), threading.Event()
 
-    def slow(request: Request, *_: Any) -> Any:
+    def slow(request: Request) -> Any:
         working.set()
         assert go_on.wait(10)
         return np.zeros((len(request.texts), 32), np.float32), []
@@ -122,9 +122,9 @@ def test_to_close_an_encoder_at_work_is_an_error_of_its_own(
     with ThreadPoolExecutor(2) as threads:
         call = threads.submit(encoder.encode, TEXTS)
         assert working.wait(10)
-        pools: list[Any] = encoder._device_pool()._pools
+        pool: Any = encoder._device_pool()._pool
         closing = threads.submit(encoder.close)
-        while not pools[0]._shutdown:
+        while not pool._shutdown:
             time.sleep(0.001)
         go_on.set()
         closing.result()
@@ -132,12 +132,6 @@ def test_to_close_an_encoder_at_work_is_an_error_of_its_own(
             call.result()
     with pytest.raises(ClosedEncoderError):
         encoder.encode(TEXTS)
-
-
-def test_a_worker_that_was_never_started_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_handle", None)
-    with pytest.raises(WorkerError, match="never started"):
-        devices._encode(Request(["a"], None), 32, np.dtype(np.float32))
 
 
 @pytest.mark.usefixtures("pools")
@@ -155,11 +149,7 @@ def encoder() -> Iterator[InstructEncoder]:
 
 
 def processes(encoder: InstructEncoder) -> list[Any]:
-    return [
-        process
-        for pool in encoder._device_pool()._pools
-        for process in (pool._processes or {}).values()
-    ]
+    return list((encoder._device_pool()._pool._processes or {}).values())
 
 
 async def test_processes_give_the_same_vectors_and_one_warning(encoder: InstructEncoder) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from instruct_embeddings.encoder import InstructEncoder, loading, model_cache, source
+from instruct_embeddings.encoder import InstructEncoder, loading, source
 from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.options import EncoderOptions
@@ -104,7 +104,9 @@ async def test_the_loop_turns_while_a_model_is_found_loaded_and_used(
 
         return run
 
-    monkeypatch.setattr(model_cache, "find_source", after_turns(source.find_source))
+    monkeypatch.setattr(
+        "instruct_embeddings.encoder.encoder.find_source", after_turns(source.find_source)
+    )
     monkeypatch.setattr(loading, "load_model", after_turns(loading.load_model))
     monkeypatch.setattr(Backbone, "forward", after_turns(Backbone.forward))
 
@@ -275,7 +277,7 @@ def test_saving_waits_for_the_pass_of_another_thread(
 ) -> None:
     """Which may have cut layers off for as long as it lasts."""
     encoder.encode(TEXTS)
-    runner = encoder._runner()
+    runner = encoder._running()
     saved = threading.Event()
 
     def save() -> None:

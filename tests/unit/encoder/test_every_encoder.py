@@ -126,7 +126,7 @@ def test_it_is_read_as_transformers_reads_it_or_refused(kind: str, tmp_path: Pat
     try:
         with InstructEncoder.from_pretrained(folder, normalize=False, device="cpu") as encoder:
             found = encoder.encode(TEXTS)
-            model = encoder._handle.load().model
+            model = encoder._load().model
     except CheckpointError as exc:
         if kind in READ or f"{kind!r}" not in str(exc):
             raise

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from instruct_embeddings.encoder import InstructEncoder, files
 from instruct_embeddings.encoder.files import Location, digest, folder_digest
-from instruct_embeddings.encoder.fingerprint import EmbeddingRecord, Identity
+from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.source import SETTINGS_FILE, find_source
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InstructionError
@@ -270,32 +270,31 @@ def test_a_role_or_an_instruction_that_cannot_be_is_refused() -> None:
         encoder.record(instruction=" ")
 
 
-def on_hub(options: EncoderOptions, *, embedded: bool = False) -> Identity:
+def on_hub(options: EncoderOptions, *, embedded: bool = False) -> InstructEncoder:
     """A checkpoint of the hub, its backbone inside or on the hub too."""
     source = find_source(EncoderOptions(model=str(tiny_checkpoint("bert"))))
     name = "toys/mine" if embedded else "toys/base"
-    return Identity(
-        replace(
-            source,
-            model=Location("toys/mine", source.model.path, on_hub=True),
-            base=Location(name, source.base.path, on_hub=True),
-            settings=replace(source.settings, base_revision="b1", backbone=embedded),
-        ),
-        options,
+    encoder = InstructEncoder(options)
+    encoder._source = replace(
+        source,
+        model=Location("toys/mine", source.model.path, on_hub=True),
+        base=Location(name, source.base.path, on_hub=True),
+        settings=replace(source.settings, base_revision="b1", backbone=embedded),
     )
+    return encoder
 
 
 def test_models_of_the_hub_are_told_by_name_and_revision() -> None:
     main, v1, v2 = (on_hub(EncoderOptions(revision=one)) for one in (None, "v1", "v2"))
-    assert len({one.record("a").fingerprint for one in (main, v1, v2)}) == 3
-    assert len({one.record(None).fingerprint for one in (main, v1, v2)}) == 1
-    assert main.record("a").model == "toys/mine"
-    assert main.record(None).model == "toys/base"
+    assert len({one.record(instruction="a").fingerprint for one in (main, v1, v2)}) == 3
+    assert len({one.record().fingerprint for one in (main, v1, v2)}) == 1
+    assert main.record(instruction="a").model == "toys/mine"
+    assert main.record().model == "toys/base"
 
 
 def test_a_backbone_inside_a_checkpoint_has_the_revision_of_the_checkpoint() -> None:
     v1, v2 = (on_hub(EncoderOptions(revision=one), embedded=True) for one in ("v1", "v2"))
-    assert v1.record(None).fingerprint != v2.record(None).fingerprint
+    assert v1.record().fingerprint != v2.record().fingerprint
 
 
 def test_new_files_in_an_old_place_are_another_model(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ entry.worker.submit(int).result()
 held, done = threading.Event(), threading.Event()
 
 def hold():
-    with entry.lock, entry._load_lock, entry._worker_lock, models._lock:
+    with entry.lock, entry._load_lock, models._lock:
         held.set()
         done.wait()
 

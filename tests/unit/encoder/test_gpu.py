@@ -53,7 +53,7 @@ def test_batches_shrink_when_the_memory_of_the_device_runs_out() -> None:
         found = encoder.with_options(batch_tokens=10**9).encode(texts, instruction=INSTRUCTION)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert encoder._handle.load().batch_tokens is not None
+    assert encoder._load().batch_tokens is not None
     np.testing.assert_allclose(found, np.repeat(expected, 2000, axis=0), atol=2e-3)
 
 

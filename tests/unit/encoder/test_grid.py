@@ -151,7 +151,7 @@ def test_a_grid_is_shaped_by_the_options(shelf: Shelf, kind: str) -> None:
 def test_progress_counts_pairs_of_text_and_instruction(shelf: Shelf, kind: str) -> None:
     encoder = shelf.encoder(kind).with_options(batch_tokens=60)
     out = np.empty((2, len(TEXTS), 32), dtype=np.float32)
-    runner = encoder._runner()
+    runner = encoder._running()
     done = list(runner.embed_grid(TEXTS, [INSTRUCTION, OTHER], 0, out))
     assert sum(done) == 2 * len(TEXTS)
     assert len(done) > 1

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.encoder import InstructEncoder, loading, model_cache, source
-from instruct_embeddings.encoder.model_cache import ModelHandle
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import ClosedEncoderError, ModelNotFoundError
 from tests.models import TEXTS, build_model, tiny
@@ -27,12 +26,12 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> model_cache.ModelCache:
 
 
 @pytest.fixture
-def handle() -> ModelHandle:
-    return ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
+def handle() -> InstructEncoder:
+    return InstructEncoder(EncoderOptions(model=str(tiny()), device="cpu"))
 
 
 def test_files_are_read_once_even_by_many_threads(
-    handle: ModelHandle, monkeypatch: pytest.MonkeyPatch
+    handle: InstructEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
     find = source.find_source
@@ -41,7 +40,7 @@ def test_files_are_read_once_even_by_many_threads(
         calls.append(options)
         return find(options)
 
-    monkeypatch.setattr(model_cache, "find_source", counted)
+    monkeypatch.setattr("instruct_embeddings.encoder.encoder.find_source", counted)
     started = threading.Barrier(8)
 
     def read(_: int) -> Any:
@@ -59,7 +58,9 @@ def test_a_copy_looks_for_files_only_where_others_are_asked_for(
 ) -> None:
     asked: list[EncoderOptions] = []
     find = source.find_source
-    monkeypatch.setattr(model_cache, "find_source", lambda o: (asked.append(o), find(o))[1])
+    monkeypatch.setattr(
+        "instruct_embeddings.encoder.encoder.find_source", lambda o: (asked.append(o), find(o))[1]
+    )
     encoder = InstructEncoder.from_pretrained(tiny())
     assert (encoder.dimension, encoder.with_options(truncate_dim=8).dimension) == (32, 8)
     assert len(asked) == 1
@@ -69,7 +70,7 @@ def test_a_copy_looks_for_files_only_where_others_are_asked_for(
 
 def test_a_model_that_was_not_found_is_looked_for_again(tmp_path: Path) -> None:
     place = tmp_path / "model"
-    late = ModelHandle(EncoderOptions(model=str(place)))
+    late = InstructEncoder(EncoderOptions(model=str(place)))
     with pytest.raises(ModelNotFoundError):
         _ = late.source
     place.symlink_to(tiny())
@@ -77,29 +78,29 @@ def test_a_model_that_was_not_found_is_looked_for_again(tmp_path: Path) -> None:
 
 
 def test_an_entry_is_acquired_once_and_released_once(
-    handle: ModelHandle, shared: model_cache.ModelCache
+    handle: InstructEncoder, shared: model_cache.ModelCache
 ) -> None:
-    other = ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
-    assert handle.entry is handle.entry is other.entry
+    other = InstructEncoder(EncoderOptions(model=str(tiny()), device="cpu"))
+    assert handle._cached() is handle._cached() is other._cached()
     handle.close()
     handle.close()
     assert len(shared) == 1
     with pytest.raises(ClosedEncoderError, match=f"encoder of {str(tiny())!r} was closed"):
-        _ = handle.entry
+        _ = handle._cached()
     other.close()
     assert len(shared) == 0
 
 
 def test_a_closed_handle_of_the_default_model_says_so() -> None:
-    closed = ModelHandle(EncoderOptions())
+    closed = InstructEncoder(EncoderOptions())
     closed.close()
     with pytest.raises(ClosedEncoderError, match="The encoder of 'the default model' was closed"):
-        closed.check_open()
+        closed._check_open()
 
 
 def test_a_handle_that_is_forgotten_is_released(shared: model_cache.ModelCache) -> None:
-    forgotten = ModelHandle(EncoderOptions(model=str(tiny()), device="cpu"))
-    _ = forgotten.entry
+    forgotten = InstructEncoder(EncoderOptions(model=str(tiny()), device="cpu"))
+    forgotten._cached()
     assert len(shared) == 1
     del forgotten
     gc.collect()
@@ -107,7 +108,7 @@ def test_a_handle_that_is_forgotten_is_released(shared: model_cache.ModelCache) 
 
 
 def test_close_during_a_load_leaves_nothing_behind(
-    handle: ModelHandle, shared: model_cache.ModelCache, monkeypatch: pytest.MonkeyPatch
+    handle: InstructEncoder, shared: model_cache.ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
     load = loading.load_model
@@ -119,7 +120,7 @@ def test_close_during_a_load_leaves_nothing_behind(
 
     monkeypatch.setattr(loading, "load_model", slow)
     with ThreadPoolExecutor(1) as pool:
-        loading_now = pool.submit(handle.load)
+        loading_now = pool.submit(handle._load)
         assert begun.wait(10)
         handle.close()
         go_on.set()

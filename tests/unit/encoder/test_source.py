@@ -60,7 +60,7 @@ def test_a_checkpoint_has_another_folder_for_its_backbone() -> None:
 def test_the_loaded_model_says_how_many_positions_it_has(kind: str, positions: int) -> None:
     """RoBERTa counts from behind the padding id, here 0; MPNet always from 2."""
     with InstructEncoder.from_pretrained(tiny(kind)) as encoder:
-        settings = encoder._handle.load().model.settings
+        settings = encoder._load().model.settings
         assert (settings.max_tokens, settings.generic_max_tokens) == (positions,) * 2
         with pytest.warns(TruncationWarning):
             cut, whole = encoder.encode(["red " * 200, "red " * (positions - 2)])
@@ -142,7 +142,7 @@ def test_the_saved_length_limits_generic_embeddings_alone(tmp_path: Path) -> Non
     assert source(tmp_path).settings.generic_max_tokens == 128
     write(tmp_path / "sentence_bert_config.json", {"max_seq_length": 9999})
     with InstructEncoder.from_pretrained(tmp_path) as encoder:
-        assert encoder._handle.load().model.settings.generic_max_tokens == 128
+        assert encoder._load().model.settings.generic_max_tokens == 128
 
 
 def test_a_model_that_is_neither_causal_nor_an_encoder_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.encoder import InstructEncoder, model_cache
+from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.encoder import check_texts
 from instruct_embeddings.encoder.texts import collect_truncations, warn_of_truncation
 from instruct_embeddings.errors import ConfigError, InstructionError, TextError, TruncationWarning
@@ -158,7 +158,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_bad_input_is_refused_before_a_file_is_read(
     call: dict[str, Any], error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_cache, "find_source", None)
+    monkeypatch.setattr("instruct_embeddings.encoder.encoder.find_source", None)
     encoder = InstructEncoder.from_pretrained("nobody/nothing")
     with pytest.raises(error, match=message):
         encoder.encode(**({"texts": TEXTS} | call))
@@ -178,7 +178,7 @@ def test_bad_input_is_refused_before_a_file_is_read(
 def test_bad_input_of_a_grid_is_refused_before_a_file_is_read(
     call: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_cache, "find_source", None)
+    monkeypatch.setattr("instruct_embeddings.encoder.encoder.find_source", None)
     with pytest.raises((TypeError, ValueError), match=message):
         InstructEncoder.from_pretrained("nobody/nothing").encode_grid(**call)
 
