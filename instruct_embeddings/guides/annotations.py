@@ -49,12 +49,11 @@ class LabelGuide:
                 f"LabelGuide got {shown(labels)}, and a mapping of ids to labels is wanted. "
                 'Pass {"ticket-17": "lost data", "ticket-3": ["bug", "slow performance"]}.'
             )
-        found = {row: _checked(row, value) for row, value in labels.items()}
-        self._labels = {row: names for row, names in found.items() if names}
+        checked = ((row, _checked(row, value)) for row, value in labels.items())
+        self._labels = {row: names for row, names in checked if names}
         if not self._labels:
             raise GuideError(
-                f"LabelGuide got no labels for {len(found)} ids; at least one is wanted. "
-                "Pass {id: label} for some rows."
+                f"LabelGuide got no labels for {len(labels)} ids. Pass {{id: label}} for some rows."
             )
 
     def __repr__(self) -> str:
@@ -159,10 +158,9 @@ class MetadataGuide:
 
 def labels_of(value: object, separator: str | None = None) -> frozenset[str]:
     """Labels without surrounding white space; none for a value that is too long or too many."""
-    plain = _plain(value)
-    if separator and isinstance(plain, str):
-        plain = plain.split(separator, MOST_LABELS)
-    labels = [str(one) for one in _several(plain) if not _is_missing(one)]
+    if separator and isinstance(value, str):
+        value = value.split(separator, MOST_LABELS)
+    labels = [str(one) for one in _several(value)]
     if len(labels) > MOST_LABELS or any(len(label) > MOST_CHARACTERS for label in labels):
         return frozenset()
     return frozenset(label.strip() for label in labels if label.strip())
@@ -174,7 +172,7 @@ def _checked(row: object, value: object) -> frozenset[str]:
             f"LabelGuide got labels for the id {shown(row)}, which is no text. Ids are the texts "
             "under which rows are stored. Pass {str(id): label}."
         )
-    if not all(one is None or isinstance(one, Label) for one in _several(_plain(value))):
+    if not all(isinstance(one, Label) for one in _several(value)):
         raise GuideError(
             f"LabelGuide got {shown(value)} for the id {row!r}. A label is a text or a number, "
             "several are a list of these, and None is none. Pass one of these."
@@ -182,17 +180,11 @@ def _checked(row: object, value: object) -> frozenset[str]:
     return labels_of(value)
 
 
-def _plain(value: object) -> object:
-    """Python's own values for numpy's."""
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _several(plain: object) -> Sequence[object]:
-    return list(plain) if isinstance(plain, list | tuple | set | frozenset) else [plain]
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _several(value: object) -> list[object]:
+    """What a value holds, as Python's own values for numpy's; neither None nor NaN."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    several = plain if isinstance(plain, list | tuple | set | frozenset) else [plain]
+    return [x for x in several if not (x is None or (isinstance(x, float) and math.isnan(x)))]
 
 
 def _known_keys(metadatas: Sequence[Metadata]) -> str:
@@ -257,19 +249,16 @@ class JudgementGuide:
         Raises:
             GuideError: There is no judgement, or one is not a (query, id, relevant) triple.
         """
-        if not isinstance(judgements, Iterable) or isinstance(judgements, str | Mapping):
-            raise GuideError(
-                f"JudgementGuide got {shown(judgements)}, and several judgements are wanted. Pass "
-                "a list of (query, id, relevant) triples."
-            )
+        several = isinstance(judgements, Iterable) and not isinstance(judgements, str | Mapping)
         found: dict[tuple[str, str], Judgement] = {}
-        for one in map(_judgement, judgements):
+        for one in map(_judgement, judgements if several else ()):
             found.pop((one.query, one.id), None)
             found[one.query, one.id] = one
         if not found:
+            given = "none" if several else shown(judgements)
             raise GuideError(
-                "JudgementGuide got no judgements. Pass (query, id, relevant) triples, such as "
-                '("it ate my photos", "ticket-17", True).'
+                f"JudgementGuide wants judgements, got {given}. Pass (query, id, relevant) "
+                'triples, such as [("it ate my photos", "ticket-17", True)].'
             )
         self.judgements = tuple(found.values())
         self.start = start

@@ -14,6 +14,7 @@ from instruct_embeddings.config import normalise_instruction
 from instruct_embeddings.errors import GuideError, InstructEmbeddingsError, InstructionError
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Supervision
+from instruct_embeddings.transform.vectors import has_direction
 
 Embed: TypeAlias = Callable[[Sequence[str]], Any]
 """Embeds n texts, shape (n, d)."""
@@ -39,13 +40,13 @@ def embed_all(embed: Embed, texts: Sequence[str], dimension: int | None = None) 
         problem = safe_message(exc)
     else:
         shape = (len(texts), vectors.shape[-1] if vectors.ndim and dimension is None else dimension)
-        if vectors.shape == shape and np.isfinite(vectors).all():
+        if vectors.shape == shape and has_direction(vectors).all():
             return vectors
-        problem = f"it returned shape {vectors.shape} or numbers that are not finite"
+        problem = f"it returned shape {vectors.shape}, zeros or numbers that are not finite"
     raise GuideError(
         f"embed() failed on {len(texts)} texts: {problem}. It has to return one vector of "
-        f"numbers for each text, shape ({len(texts)}, {dimension or 'd'}). Try it on one text, and "
-        "pass the function that embeds texts for this collection."
+        f"numbers for each text, other than zero, shape ({len(texts)}, {dimension or 'd'}). Try it "
+        "on one text, and pass the function that embeds texts for this collection."
     )
 
 
@@ -78,25 +79,23 @@ class GuideByInstruction:
                 f"GuideByInstruction got no guides: {shown(guides)}. At least one is wanted. Pass "
                 "{instruction: guide}."
             )
-        self._guides: dict[str, Guide] = {}
-        self._texts: dict[str, str] = {}
+        self._guides: dict[str, tuple[str, Guide]] = {}
         for text, guide in guides.items():
-            form = normalise_instruction(text)
-            if form in self._guides:
+            other, _ = self._guides.setdefault(normalise_instruction(text), (text, guide))
+            if other != text:
                 raise InstructionError(
-                    f"{self._texts[form]!r} and {text!r} are one instruction: case, spacing and "
-                    "end marks do not count. Each has one guide. Keep one of them."
+                    f"{other!r} and {text!r} are one instruction: case, spacing and end marks do "
+                    "not count. Each has one guide. Keep one of them."
                 )
-            self._guides[form], self._texts[form] = guide, text
 
     def __repr__(self) -> str:
         """The known instructions."""
-        return f"GuideByInstruction({list(self._texts.values())})"
+        return f"GuideByInstruction({[text for text, _ in self._guides.values()]})"
 
     @property
     def key(self) -> str:
         """`by-instruction:<digest>`; transforms are stored under the key of the chosen guide."""
-        parts = sorted([text, guide.key] for text, guide in self._guides.items())
+        parts = sorted([form, guide.key] for form, (_, guide) in self._guides.items())
         return f"by-instruction:{digest(parts)}"
 
     def choose(self, instruction: str) -> Guide:
@@ -105,13 +104,13 @@ class GuideByInstruction:
         Raises:
             GuideError: No guide is given for it; the message lists the known instructions.
         """
-        guide = self._guides.get(normalise_instruction(instruction))
-        if guide is None:
+        form = normalise_instruction(instruction)
+        if form not in self._guides:
             raise GuideError(
                 f"No guide is given for the instruction {instruction!r}. Known instructions: "
-                f"{list(self._texts.values())}. Add one, or use one of these."
+                f"{[text for text, _ in self._guides.values()]}. Add one, or use one of these."
             )
-        return guide
+        return self._guides[form][1]
 
     def ids(self) -> Sequence[str] | None:
         """None: the rows depend on the chosen guide."""

@@ -87,17 +87,17 @@ class EncoderGuide:
 
     def judge_grid(self, instructions: Sequence[str], sample: Rows) -> list[Targets]:
         """Encode the texts under several instructions; see `judge`."""
-        texts = [text or "" for text in sample.read_texts]
-        judged = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
-        if not judged.any():
+        read = {row: text for row, text in enumerate(sample.read_texts) if text and text.strip()}
+        if not read:
             raise GuideError(
                 f"None of the {len(sample)} sampled rows has a text, so there is nothing to "
                 "encode. Store texts with the vectors, or learn from labels: "
                 'MetadataGuide("key"), LabelGuide({id: label}).'
             )
-        read = [text for text, has in zip(texts, judged.tolist(), strict=True) if has]
-        grid = self.encoder.encode_grid(read, list(instructions))  # (i, m, p)
-        vectors = np.zeros((len(grid), len(texts), grid.shape[2]), dtype=np.float32)
+        grid = self.encoder.encode_grid(list(read.values()), list(instructions))  # (i, m, p)
+        judged = np.zeros(len(sample), dtype=np.bool_)
+        judged[list(read)] = True
+        vectors = np.zeros((len(grid), len(sample), grid.shape[2]), dtype=np.float32)
         vectors[:, judged] = grid
         return [Targets(own, judged) for own in vectors]
 
@@ -197,46 +197,38 @@ class LabelNamesGuide:
         scores = own @ adjust(answers, own).T
         targets = np.zeros((len(sample), own.shape[1] + len(answers)), dtype=np.float32)
         targets[judged] = np.hstack([own, spread(softmax(_SHARPNESS * scores))])
-        guesses = iter(guess(scores, self.names, self.margin))
-        labels = [next(guesses) if has else None for has in judged.tolist()]
-        return Targets(targets, judged, Labels.single(labels))
+        labels = np.full(len(sample), None)
+        labels[judged] = guess(scores, self.names, self.margin)
+        return Targets(targets, judged, Labels.single(labels.tolist()))
 
     def _answers(self, instruction: str, dimension: int) -> FloatArray:
         """Centred embeddings of the names, with their descriptions, shape (c, p)."""
-        under: str | None = None
-        found = self._embed(self.names, under)
+        texts = [*self.names, *filter(None, self._described.values())]
+        found = self.encoder.encode(texts)
         if found.shape[1] != dimension:
             # Some poolings make longer vectors under an instruction.
-            under = instruction
-            found = self._embed(self.names, under)
-        texts = list(self._described.values())
-        described = [position for position, text in enumerate(texts) if text]
-        if described:
-            more = self._embed([texts[position] for position in described], under)
-            found[described] = unit_rows(found[described] + more)
-        return centred(found)
-
-    def _embed(self, texts: Sequence[str], instruction: str | None) -> FloatArray:
-        return unit_rows(self.encoder.encode(list(texts), instruction=instruction))
+            found = self.encoder.encode(texts, instruction=instruction)
+        answers, more = np.split(unit_rows(found), [len(self.names)])
+        described = [bool(text) for text in self._described.values()]
+        answers[described] = unit_rows(answers[described] + more)
+        return centred(answers)
 
 
 def _described(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     """Descriptions by name, empty where there are none."""
-    several = isinstance(names, Collection) and not isinstance(names, str | bytes)
-    listed = list(names) if several else []
-    texts = list(names.values()) if isinstance(names, Mapping) else [""] * len(listed)
-    if len(listed) < 2 or not all(isinstance(text, str) for text in [*listed, *texts]):
+    pairs: list[tuple[str, str]] = []
+    if isinstance(names, Mapping):
+        pairs = list(names.items())
+    elif isinstance(names, Collection) and not isinstance(names, str | bytes):
+        pairs = [(name, "") for name in names]
+    texts = all(isinstance(text, str) for pair in pairs for text in pair)
+    found = {name.strip(): text.strip() for name, text in pairs} if texts else {}
+    if len(found) < 2 or len(found) < len(pairs) or "" in found:
         raise ConfigError(
-            f"LabelNamesGuide got {shown(names)}. Pass at least two names as a list of "
-            "strings, or as {name: description}."
+            f"LabelNamesGuide got {shown(names)}. Pass at least two names as a list of strings, or "
+            "as {name: description}; each class has one name of its own, which is not empty."
         )
-    plain = [name.strip() for name in listed]
-    if len(set(plain)) != len(plain) or not all(plain):
-        raise ConfigError(
-            f"LabelNamesGuide got the names {listed!r}, of which one is empty or given twice. "
-            "Give each class one name of its own."
-        )
-    return dict(zip(plain, map(str.strip, texts), strict=True))
+    return found
 
 
 def adjust(answers: FloatArray, texts: FloatArray) -> FloatArray:

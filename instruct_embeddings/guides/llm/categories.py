@@ -16,6 +16,7 @@ from instruct_embeddings.guides.chat import Cost
 from instruct_embeddings.guides.llm.prompts import (
     MAX_DESCRIPTION_CHARACTERS,
     MAX_NAME_CHARACTERS,
+    category_line,
     one_line,
 )
 
@@ -43,20 +44,22 @@ class Categories:
         if self.instruction is not None:
             object.__setattr__(self, "instruction", check_instruction(self.instruction))
         names = tuple(_checked(name, "name", MAX_NAME_CHARACTERS) for name in self.names)
-        object.__setattr__(self, "names", names)
-        _check_names(names)
-        given = {one_line(name): text for name, text in self.descriptions.items()}
+        given = {one_line(name): text for name, text in self.descriptions.items() if text}
+        folded = [name.casefold() for name in names]
+        twice = sorted({name for name in folded if folded.count(name) > 1})
         unknown = sorted(set(given) - set(names))
-        if unknown:
+        if not 2 <= len(names) <= MAX_CATEGORIES or twice or unknown:
             raise ConfigError(
-                f"Descriptions of {unknown} belong to no category; the categories are "
-                f"{list(names)}. Name the category too, or remove its description."
+                f"Got {len(names)} categories; 2 to {MAX_CATEGORIES} different ones, and "
+                f"descriptions of these, are allowed. Given twice (case does not count): {twice}; "
+                f"described, not named: {unknown}. Add, rename or remove some; 'none of them' is "
+                "always possible and needs no category."
             )
         texts = {
             name: _checked(text, "description", MAX_DESCRIPTION_CHARACTERS)
             for name, text in given.items()
-            if text
         }
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "descriptions", texts)
 
     @classmethod
@@ -81,10 +84,7 @@ class Categories:
 
     def lines(self) -> list[str]:
         """Each name, with its description where there is one."""
-        return [
-            f"{name}: {self.descriptions[name]}" if name in self.descriptions else name
-            for name in self.names
-        ]
+        return [category_line(name, self.descriptions.get(name)) for name in self.names]
 
     @property
     def digest(self) -> str:
@@ -93,15 +93,11 @@ class Categories:
 
     def to_json(self, path: str | Path) -> None:
         """Write a file that people can read and edit."""
-        data = {
-            "format_version": FORMAT_VERSION,
-            "instruction": self.instruction,
-            "categories": [
-                {"name": name, "description": self.descriptions.get(name, "")}
-                for name in self.names
-            ],
-        }
-        text = json.dumps(data, ensure_ascii=False, indent=2)
+        categories = [
+            {"name": name, "description": self.descriptions.get(name, "")} for name in self.names
+        ]
+        data = {"format_version": FORMAT_VERSION, "instruction": self.instruction}
+        text = json.dumps(data | {"categories": categories}, ensure_ascii=False, indent=2)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -116,9 +112,8 @@ class Categories:
             data = parse_json(read_limited(Path(path), MAX_FILE_BYTES))
             if data["format_version"] > FORMAT_VERSION:
                 raise ValueError(f"format_version {data['format_version']} is newer than this code")
-            entries = [
-                (str(entry["name"]), str(entry["description"])) for entry in data["categories"]
-            ]
+            found = {str(one["name"]): str(one["description"]) for one in data["categories"]}
+            names = tuple(str(one["name"]) for one in data["categories"])
             instruction = data["instruction"]
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise DataError(
@@ -126,7 +121,7 @@ class Categories:
                 'that Categories.to_json writes: {"format_version": 1, "instruction": "...", '
                 '"categories": [{"name": "...", "description": "..."}]}.'
             ) from exc
-        return cls(instruction, tuple(name for name, _ in entries), dict(entries))
+        return cls(instruction, names, found)
 
 
 @dataclass(frozen=True)
@@ -180,15 +175,3 @@ def _checked(text: str, what: str, longest: int) -> str:
             "characters. Shorten it, or leave the category out."
         )
     return one_line(text)
-
-
-def _check_names(names: Sequence[str]) -> None:
-    if not 2 <= len(names) <= MAX_CATEGORIES:
-        raise ConfigError(
-            f"Got {len(names)} categories; 2 to {MAX_CATEGORIES} are allowed. Texts are told apart "
-            "by at least two; 'none of them' is always possible and needs no category."
-        )
-    folded = [name.casefold() for name in names]
-    twice = sorted({name for name in folded if folded.count(name) > 1})
-    if twice:
-        raise ConfigError(f"Categories {twice} are given twice. Case does not count; rename one.")

@@ -1,7 +1,8 @@
 """Labels from a language model, for collections that have none."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -110,7 +111,7 @@ class LLMGuide:
 
     def __repr__(self) -> str:
         """The model, and the categories where they were given."""
-        names = list(self._given.names) if self._given else None
+        names = self._given and list(self._given.names)
         return f"LLMGuide({self.model!r}, categories={names})"
 
     @property
@@ -231,9 +232,8 @@ class _Session:
 
     def find_categories(self, texts: Sequence[str]) -> Categories:
         if self.categories is None:
-            labelling = self._start(self.estimate(texts, labels=False))
-            self.categories = labelling.find_categories(texts, self.guide._embed)
-            labelling.client.finish()
+            with self._labelling(self.estimate(texts, labels=False)) as labelling:
+                self.categories = labelling.find_categories(texts, self.guide._embed)
         return self.categories
 
     def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
@@ -241,11 +241,10 @@ class _Session:
         found = {text: self.verdicts[text] for text in texts if text in self.verdicts}
         unknown = [text for text in texts if text not in found]
         if unknown:
-            labelling = self._start(self.estimate(texts))
-            if self.categories is None:
-                self.categories = labelling.find_categories(texts, self.guide._embed)
-            found |= zip(unknown, labelling.label(unknown, self.categories), strict=True)
-            labelling.client.finish()
+            with self._labelling(self.estimate(texts)) as labelling:
+                if self.categories is None:
+                    self.categories = labelling.find_categories(texts, self.guide._embed)
+                found |= zip(unknown, labelling.label(unknown, self.categories), strict=True)
         failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
         self.verdicts |= {text: one for text, one in found.items() if one not in failures}
         return found
@@ -254,10 +253,10 @@ class _Session:
         """Counts of the verdicts on the rows of a sample; None for rows that were not read."""
         counts = Counter(verdicts)
         names = self.categories.names if self.categories else ()
-        found = sorted(((name, counts[name]) for name in names), key=lambda one: -one[1])
+        found = {name: counts[name] for name in sorted(names, key=lambda one: -counts[one])}
         return LabellingReport(
             rows=len(verdicts),
-            labelled=sum(count for _, count in found),
+            labelled=sum(found.values()),
             none=counts[Unlabelled.NONE],
             refused=counts[Unlabelled.REFUSED],
             unparsable=counts[Unlabelled.UNPARSABLE],
@@ -265,15 +264,17 @@ class _Session:
             calls=sum(client.calls for client in self.clients),
             cached=sum(client.cached for client in self.clients),
             cost=sum((client.budget.spent for client in self.clients), Cost()),
-            categories=dict(found),
+            categories=found,
         )
 
-    def _start(self, estimated: Cost) -> Labelling:
+    @contextmanager
+    def _labelling(self, estimated: Cost) -> Iterator[Labelling]:
         """A labelling with caps of its own, which have to suffice."""
         client = self.guide._client(planned=estimated.calls)
         client.budget.check(estimated)
         self.clients.append(client)
-        return Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
+        yield Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
+        client.finish()
 
 
 def _texts(sample: Sample) -> list[str]:

@@ -10,38 +10,33 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.base import Embed, embed_all
-from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, Prompt, estimate
-from instruct_embeddings.guides.llm import prompts
+from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, estimate
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.prompts import (
-    Candidate,
+    LABEL,
+    MERGE,
+    NAME,
+    SUMMARISE,
+    Step,
+    ask,
+    category_line,
     declined,
     read_choices,
     read_merged,
     read_names,
     read_summaries,
 )
-from instruct_embeddings.transform.vectors import (
-    has_direction,
-    nearest_centre,
-    spherical_k_means,
-    unit_rows,
-)
+from instruct_embeddings.transform.vectors import nearest_centre, spherical_k_means, unit_rows
 
 T = TypeVar("T")
 
-# Expected lengths of replies; those of summaries and choices for one text.
-_SUMMARY_TOKENS = 25
-_NAMES_TOKENS = 100
-_MERGED_TOKENS = 1000
-_CHOICE_TOKENS = 6
 # Examples of usual length, for an estimate.
 _SUMMARY = "a summary of about twelve words, as the model is asked for it"
 _CATEGORY = "name of the category: one sentence on what belongs to this category and what does not"
@@ -80,17 +75,15 @@ class Labelling:
 
     def find_categories(self, texts: Sequence[str], embed: Embed) -> Categories:
         """The categories by which different texts answer the instruction."""
-        _embed_summaries(embed, [self.instruction])  # fails before the first call, if it does
-        summaries = self._summarise(texts)
-        merged = self._merge(self._name(_groups(summaries, embed, self.seed)))
-        if len(merged) < 2:
+        embed_all(embed, [self.instruction])  # fails before the first call, if it does
+        found = self._merge(self._name(_groups(self._summarise(texts), embed, self.seed)))
+        if len(found) < 2:
             raise GuideError(
-                f"The model found {len(merged)} categories for {self.instruction!r} "
-                f"({[one.name for one in merged]}); at least 2 are needed to tell texts apart. "
+                f"The model found {len(found)} categories for {self.instruction!r} "
+                f"({list(found)}); at least 2 are needed to tell texts apart. "
                 "Ask something in which the texts differ, or pass categories of your own."
             )
-        descriptions = {one.name: one.description for one in merged}
-        return Categories(self.instruction, tuple(descriptions), descriptions)
+        return Categories(self.instruction, tuple(found), found)
 
     def label(self, texts: Sequence[str], categories: Categories) -> list[Verdict]:
         """A verdict for each text, in order.
@@ -99,92 +92,74 @@ class Labelling:
         text that the model refuses, or that confuses it, costs the verdict of no other.
         """
         names = categories.names
-        ask = partial(
-            self._ask_batches,
-            prompt=partial(prompts.label, self.instruction, categories.lines(), seed=self.seed),
-            parser=partial(read_choices, categories=len(names)),
-            tokens_per_text=_CHOICE_TOKENS,
-        )
+        parser = partial(read_choices, categories=len(names))
         batches = split(texts, self.per_call)
-        answers = ask(batches)
+        answers = self._ask(LABEL, batches, parser, categories.lines())
         found = [_verdicts(a, len(b), names) for a, b in zip(answers, batches, strict=True)]
         failed = [i for i, a in enumerate(answers) if a.value is None and len(batches[i]) > 1]
         if len(failed) <= max(_MOST_FAILED_BATCHES, _MOST_FAILED * len(batches)):
-            alone = iter(ask([[text] for i in failed for text in batches[i]]))
+            single = [[text] for i in failed for text in batches[i]]
+            alone = iter(self._ask(LABEL, single, parser, categories.lines()))
             for i in failed:
                 found[i] = [_verdicts(next(alone), 1, names)[0] for _ in batches[i]]
         return [verdict for verdicts in found for verdict in verdicts]
 
     def _summarise(self, texts: Sequence[str]) -> list[str]:
-        answers = self._ask_batches(
-            split(texts, self.per_call),
-            partial(prompts.summarise, self.instruction, seed=self.seed),
-            read_summaries,
-            _SUMMARY_TOKENS,
-        )
+        answers = self._ask(SUMMARISE, split(texts, self.per_call), read_summaries)
         found = [summary for answer in answers for summary in answer.value or [] if summary]
         if len(found) < _MIN_SUMMARIES:
+            problem = next((answer.problem for answer in answers if answer.problem), None)
+            why = f" A reply could not be used: {problem.rstrip('.')}." if problem else ""
             raise GuideError(
                 f"The model says of {len(found)} of {len(texts)} texts what they say about "
-                f"{self.instruction!r}; at least {_MIN_SUMMARIES} are needed."
-                f"{_first_problem(answers)} Take a larger sample, ask something that the texts "
-                "answer, or use another model."
+                f"{self.instruction!r}; at least {_MIN_SUMMARIES} are needed.{why} Take a larger "
+                "sample, ask something that the texts answer, or use another model."
             )
         return found
 
-    def _name(self, groups: Sequence[Sequence[str]]) -> list[Candidate]:
-        """Proposed categories; the same name counts once, whatever its case."""
-        asked = [prompts.name_cluster(self.instruction, group, self.seed) for group in groups]
-        answers = self.client.ask_all(asked, read_names, output_tokens=_NAMES_TOKENS)
-        found: dict[str, Candidate] = {}
-        for answer in answers:
-            for candidate in answer.value or []:
-                found.setdefault(candidate.name.casefold(), candidate)
-        if not found:
-            raise GuideError(
-                f"The model named no category for {self.instruction!r}.{_first_problem(answers)} "
-                "Pass categories of your own, or use another model."
-            )
-        return list(found.values())
+    def _name(self, groups: Sequence[Sequence[str]]) -> dict[str, str]:
+        """Descriptions of proposed categories; the same name counts once, whatever its case."""
+        asked = [ask(NAME, self.instruction, group, self.seed) for group in groups]
+        answers = self.client.ask_all(asked, read_names, output_tokens=NAME.tokens)
+        found: dict[str, tuple[str, str]] = {}
+        for named in (one for answer in answers for one in (answer.value or {}).items()):
+            found.setdefault(named[0].casefold(), named)
+        return dict(found.values())
 
-    def _merge(self, candidates: list[Candidate]) -> list[Candidate]:
+    def _merge(self, proposed: dict[str, str]) -> dict[str, str]:
         """Without a readable answer the proposed categories stay as they are."""
-        if len(candidates) < 2:
-            return candidates
-        lines = [candidate.line for candidate in candidates]
-        [answer] = self.client.ask_all(
-            [prompts.merge(self.instruction, lines, self.seed)],
-            read_merged(len(candidates)),
-            output_tokens=_MERGED_TOKENS,
-        )
-        return answer.value or candidates
+        if len(proposed) < 2:
+            return proposed
+        lines = [category_line(*one) for one in proposed.items()]
+        asked = ask(MERGE, self.instruction, lines, self.seed)
+        [answer] = self.client.ask_all([asked], read_merged(len(lines)), output_tokens=MERGE.tokens)
+        return answer.value or proposed
 
-    def _ask_batches(
+    def _ask(
         self,
+        step: Step,
         batches: Sequence[Sequence[str]],
-        prompt: Callable[[Sequence[str]], Prompt],
         parser: Callable[[int], Callable[[str], T]],
-        tokens_per_text: int,
+        categories: Sequence[str] = (),
     ) -> list[Answer[T]]:
         """One answer a batch, in order; replies are parsed for the size of their batch."""
         answers: list[Answer[T]] = []
         for size, group in groupby(batches, key=len):
-            asked = [prompt(batch) for batch in group]
-            tokens = size * tokens_per_text
-            answers += self.client.ask_all(asked, parser(size), output_tokens=tokens)
+            asked = [ask(step, self.instruction, one, self.seed, categories) for one in group]
+            answers += self.client.ask_all(asked, parser(size), output_tokens=size * step.tokens)
         return answers
 
 
 def estimate_search(instruction: str, texts: Sequence[str], per_call: int) -> Cost:
     """The cost of finding categories: summaries, names of clusters, merging."""
-    summaries = [prompts.summarise(instruction, batch, 0) for batch in split(texts, per_call)]
     clusters = cluster_count(len(texts))
-    naming = prompts.name_cluster(instruction, [_SUMMARY] * (_NEAREST + _OTHERS), 0)
-    merging = prompts.merge(instruction, [_CATEGORY] * (2 * clusters), 0)
+    summaries = [ask(SUMMARISE, instruction, batch, 0) for batch in split(texts, per_call)]
+    naming = ask(NAME, instruction, [_SUMMARY] * (_NEAREST + _OTHERS), 0)
+    merging = ask(MERGE, instruction, [_CATEGORY] * (2 * clusters), 0)
     return (
-        estimate(summaries, output_tokens=_SUMMARY_TOKENS * min(per_call, len(texts)))
-        + estimate([naming] * clusters, output_tokens=_NAMES_TOKENS)
-        + estimate([merging], output_tokens=_MERGED_TOKENS)
+        estimate(summaries, output_tokens=SUMMARISE.tokens * min(per_call, len(texts)))
+        + estimate([naming] * clusters, output_tokens=NAME.tokens)
+        + estimate([merging], output_tokens=MERGE.tokens)
     )
 
 
@@ -193,8 +168,8 @@ def estimate_labels(
 ) -> Cost:
     """The cost of a category for each text."""
     lines = categories.lines() if categories else [_CATEGORY] * _CATEGORIES
-    asked = [prompts.label(instruction, lines, batch, 0) for batch in split(texts, per_call)]
-    return estimate(asked, output_tokens=_CHOICE_TOKENS * min(per_call, len(texts)))
+    asked = [ask(LABEL, instruction, batch, 0, lines) for batch in split(texts, per_call)]
+    return estimate(asked, output_tokens=LABEL.tokens * min(per_call, len(texts)))
 
 
 def split(texts: Sequence[str], size: int) -> list[Sequence[str]]:
@@ -235,24 +210,13 @@ def pick_members(members: list[str], *, nearest: int, others: int, seed: int) ->
 def _groups(summaries: Sequence[str], embed: Embed, seed: int) -> list[list[str]]:
     """Members that represent each cluster, the largest cluster first."""
     different = list(dict.fromkeys(summaries))
-    vectors = dict(zip(different, _embed_summaries(embed, different), strict=True))
+    vectors = dict(zip(different, embed_all(embed, different), strict=True))
     rows = np.stack([vectors[summary] for summary in summaries])
     clusters = cluster_rows(rows, cluster_count(len(rows)), seed)
     return [
         pick_members([summaries[i] for i in cluster], nearest=_NEAREST, others=_OTHERS, seed=seed)
         for cluster in sorted(clusters, key=len, reverse=True)
     ]
-
-
-def _embed_summaries(embed: Embed, texts: Sequence[str]) -> FloatArray:
-    vectors = embed_all(embed, texts)
-    if not has_direction(vectors).all():
-        raise GuideError(
-            "embed() returned a vector of zeros, whose direction is undefined, for one of "
-            f"{len(texts)} texts. It has to return a vector other than zero for each text. Try it "
-            "on one text, or pass another function."
-        )
-    return vectors
 
 
 def _verdicts(answer: Answer[list[int | None]], count: int, names: Sequence[str]) -> list[Verdict]:
@@ -262,9 +226,3 @@ def _verdicts(answer: Answer[list[int | None]], count: int, names: Sequence[str]
     verdicts: dict[int | None, Verdict] = {None: Unlabelled.REFUSED, 0: Unlabelled.NONE}
     verdicts |= enumerate(names, start=1)
     return [verdicts[choice] for choice in answer.value]
-
-
-def _first_problem(answers: Sequence[Answer[Any]]) -> str:
-    """The first of the answers' problems, as a sentence for a message."""
-    problem = next((answer.problem for answer in answers if answer.problem), None)
-    return f" A reply could not be used: {problem.rstrip('.')}." if problem else ""

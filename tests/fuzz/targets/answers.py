@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import tempfile
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from instruct_embeddings.guides.chat import Prompt, ReplyError
 from instruct_embeddings.guides.chat.cache import FILE, MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.llm.prompts import (
-    Candidate,
     declined,
     read_choices,
     read_merged,
@@ -50,22 +50,23 @@ def _check(reply: str, folder: Path) -> None:
             str(exc).encode()
             expect(10 < len(str(exc)) < _MOST, f"a message: {exc}")
         else:
-            _check_value(parse, found)
+            _check_value(found)
 
 
-def _check_value(parse: object, found: list[object]) -> None:
+def _check_value(found: Collection[object]) -> None:
+    if isinstance(found, dict):
+        for name, description in found.items():
+            expect(0 < len(name) <= 80 and len(description) <= 300, "a category")
+            f"{name}{description}".encode()
+        return
     for one in found:
-        if isinstance(one, Candidate):
-            expect(0 < len(one.name) <= 80 and len(one.description) <= 300, "a category")
-            one.line.encode()
-        elif isinstance(one, str):
+        if isinstance(one, str):
             expect(one.strip() and "\n" not in one, "a summary")
             one.encode()
         else:
             expect(one is None or one in range(5), f"a choice: {one!r}")
             expect(not isinstance(one, bool), "a choice that is no number")
-    if parse not in (read_names,) and not any(isinstance(one, Candidate) for one in found):
-        expect(len(found) in (0, 3), "an entry for each text")
+    expect(len(found) == 3, "an entry for each text")
 
 
 def _texts(data: bytes) -> str:

@@ -48,10 +48,10 @@ def test_keys_of_guides_are_those_of_former_versions(guide: Guide, key: str) -> 
 @pytest.mark.parametrize(
     ("prompt", "key"),
     [
-        (prompts.summarise("What?", TEXTS, 0), "9c8073235fa5dbc3"),
-        (prompts.name_cluster("What?", TEXTS, 1), "cb24ae25146fc51c"),
-        (prompts.merge("What?", TEXTS, 0), "8ba5880e8d3e7e07"),
-        (prompts.label("What?", ["a: b", "c"], TEXTS, 0), "dc18cb38dda2d86c"),
+        (prompts.ask(prompts.SUMMARISE, "What?", TEXTS, 0), "9c8073235fa5dbc3"),
+        (prompts.ask(prompts.NAME, "What?", TEXTS, 1), "cb24ae25146fc51c"),
+        (prompts.ask(prompts.MERGE, "What?", TEXTS, 0), "8ba5880e8d3e7e07"),
+        (prompts.ask(prompts.LABEL, "What?", TEXTS, 0, ["a: b", "c"]), "dc18cb38dda2d86c"),
     ],
 )
 def test_cached_answers_of_former_versions_are_found(prompt: Prompt, key: str) -> None:

@@ -169,10 +169,10 @@ def test_it_shows_its_names() -> None:
         ("cats and dogs", "at least two names"),
         (["cat", 3], "list of strings"),
         ({"cat": "purrs", "dog": None}, "list of strings"),
-        (["cat", "dog", "cat"], "given twice"),
+        (["cat", "dog", "cat"], "one name of its own"),
         (["cat", "dog "], None),
-        (["cat", "cat "], "given twice"),
-        (["cat", " "], "is empty"),
+        (["cat", "cat "], "one name of its own"),
+        (["cat", " "], "not empty"),
     ],
 )
 def test_names_that_are_none_are_refused(names: Any, message: str | None) -> None:

@@ -84,7 +84,7 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
         (["a", ""], "name of a category is ''"),
         (["a", "x" * 81], "1 to 80 characters"),
         (["a", 3], "name of a category is 3"),
-        (["a", "b", "A"], r"\['a'\] are given twice"),
+        (["a", "b", "A"], r"case does not count\): \['a'\]"),
         ({"a": "x" * 301, "b": ""}, "1 to 300 characters"),
         ("ab", "got one string 'ab'"),
     ],
@@ -95,7 +95,7 @@ def test_what_cannot_tell_texts_apart_is_refused(given: Any, message: str) -> No
 
 
 def test_descriptions_need_their_category() -> None:
-    with pytest.raises(ConfigError, match=r"Descriptions of \['c'\] belong to no category"):
+    with pytest.raises(ConfigError, match=r"described, not named: \['c'\]"):
         Categories(None, ("a", "b"), {"c": "x"})
     with pytest.raises(InstructionError):
         Categories(" ", ("a", "b"))

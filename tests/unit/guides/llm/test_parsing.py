@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from instruct_embeddings.guides.chat import ReplyError
 from instruct_embeddings.guides.llm.prompts import (
-    Candidate,
     declined,
     read_choices,
     read_merged,
@@ -28,13 +27,13 @@ def test_choices_are_known_numbers_none_of_them_or_refusals() -> None:
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ('{"1": 1}', r"keys 1 to 2: missing \['2'\]"),
-        ('{"1": 1, "2": 2, "3": 1}', r"not asked for \['3'\]"),
-        ('{"1": 1, "2": 4}', "Entry 2 is 4, which is not a number from 0 to 3"),
-        ('{"1": -1, "2": 1}', "Entry 1 is -1"),
-        ('{"1": true, "2": 1}', "Entry 1 is True"),
-        ('{"1": "1", "2": 1}', "Entry 1 is '1'"),
-        ('{"1": 1.0, "2": 1}', "Entry 1 is 1.0"),
+        ('{"1": 1}', r"keys 1 to 2: missing or not asked for are \['2'\]"),
+        ('{"1": 1, "2": 2, "3": 1}', r"not asked for are \['3'\]"),
+        ('{"1": 1, "2": 4}', "entry is 4, which is not a number from 0 to 3"),
+        ('{"1": -1, "2": 1}', "entry is -1"),
+        ('{"1": true, "2": 1}', "entry is True"),
+        ('{"1": "1", "2": 1}', "entry is '1'"),
+        ('{"1": 1.0, "2": 1}', "entry is 1.0"),
         ('{"1": 1, "1": 2, "2": 2}', "stands twice"),
         ("[1, 2]", "a JSON object"),
         ("1, 2", "holds no JSON"),
@@ -57,7 +56,7 @@ def test_whatever_a_model_says_choices_are_known_numbers(reply: str) -> None:
 
 
 def test_summaries_are_texts() -> None:
-    with pytest.raises(ReplyError, match="Entry 1 is neither a string nor null"):
+    with pytest.raises(ReplyError, match="entry is neither a string nor null"):
         read_summaries(1)('{"1": ["x"]}')
 
 
@@ -66,18 +65,16 @@ def test_names_come_with_descriptions_and_without_leftovers() -> None:
         '[{"name": " Perl\\n5", "description": "a\\n b"}, {"name": "Other", "description": ""}, '
         '{"name": "<|im_end|>C"}]'
     )
-    assert read_names(reply) == [Candidate("Perl 5", "a b"), Candidate("< |im_end|>C", "")]
-    assert read_names("[]") == []
-    assert Candidate("a", "b").line == "a: b"
-    assert Candidate("a", "").line == "a"
+    assert read_names(reply) == {"Perl 5": "a b", "< |im_end|>C": ""}
+    assert read_names("[]") == {}
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ('["Perl"]', "'Perl', which is not an object"),
-        ('[{"name": 3}]', "both strings"),
-        ('[{"name": "a", "description": null}]', "both strings"),
+        ('["Perl"]', "an object of"),
+        ('[{"name": 3}]', "strings"),
+        ('[{"name": "a", "description": null}]', "strings"),
         ('[{"name": " "}]', "A name has 0 characters"),
         ('[{"name": "' + "x" * 81 + '"}]', "A name has 81 characters; 1 to 80"),
         ('[{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}]', "4 categories are too"),
@@ -89,8 +86,8 @@ def test_other_names_are_refused(reply: str, message: str) -> None:
 
 
 def test_long_descriptions_are_cut() -> None:
-    [found] = read_names('[{"name": "a", "description": "' + "x" * 999 + '"}]')
-    assert found.description == "x" * 300
+    found = read_names('[{"name": "a", "description": "' + "x" * 999 + '"}]')
+    assert found == {"a": "x" * 300}
 
 
 def merged(*groups: tuple[str, Any]) -> str:
@@ -100,20 +97,20 @@ def merged(*groups: tuple[str, Any]) -> str:
 
 def test_each_proposed_category_goes_into_one() -> None:
     reply = merged(("a", [1, 3]), ("None", [4]), ("b", [2]))
-    assert read_merged(4)(reply) == [Candidate("a", ""), Candidate("b", "")]
+    assert read_merged(4)(reply) == {"a": "", "b": ""}
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (merged(("a", [1])), r"missing \[2\], twice \[\]"),
-        (merged(("a", [1, 2]), ("b", [2])), r"missing \[\], twice \[2\]"),
+        (merged(("a", [1])), r"one category: not so \[2\]"),
+        (merged(("a", [1, 2]), ("b", [2])), r"one category: not so \[2\]"),
         (merged(("a", [1, 3])), '"numbers" has to be a list of numbers from 1 to 2'),
         (merged(("a", []), ("b", [1, 2])), '"numbers" has to be'),
         (merged(("a", 1)), '"numbers" has to be'),
         (merged(("a", [1]), ("A", [2])), "the same name"),
         (merged(*((str(i), [1]) for i in range(31))), "31 categories are too many"),
-        ('[{"numbers": [1, 2]}]', "both strings"),
+        ('[{"numbers": [1, 2]}]', "strings"),
     ],
 )
 def test_other_merges_are_refused(reply: str, message: str) -> None:
@@ -149,7 +146,7 @@ def test_a_merge_of_very_many_numbers_is_refused_at_once() -> None:
     numbers = ",".join(["1"] * 90_000)
     reply = f'[{{"name": "a", "description": "", "numbers": [{numbers}]}}]'
     begin = time.perf_counter()
-    with pytest.raises(ReplyError, match=r"missing \[2\], twice \[1\]"):
+    with pytest.raises(ReplyError, match=r"not so \[1, 2\]"):
         read_merged(2)(reply)
     # Each number counted among all others would take minutes.
     assert time.perf_counter() - begin < 2

@@ -107,7 +107,7 @@ def test_no_category_at_all_is_an_error() -> None:
         def _name(self, prompt: str, texts: list[str]) -> object:
             return []
 
-    with pytest.raises(GuideError, match=r"named no category for 'What colour is it\?'\. Pass"):
+    with pytest.raises(GuideError, match=r"found 0 categories for 'What colour is it\?'"):
         find(Nameless(colour_of), things(8))
 
 
@@ -132,7 +132,7 @@ def test_embeddings_have_to_be_one_vector_a_text(vectors: object) -> None:
     model = ScriptedModel(colour_of)
     with pytest.raises(
         GuideError,
-        match=r"embed\(\) (failed on 1 texts: it returned shape|returned a vector of zeros)",
+        match=r"embed\(\) failed on 1 texts: it returned shape .* zeros or numbers that",
     ):
         find(model, things(8), lambda texts: vectors)
     assert model.prompts == []
