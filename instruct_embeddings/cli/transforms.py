@@ -64,7 +64,7 @@ def adapt(
     """
     from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
-    from instruct_embeddings.retrieval.instructions import better_form, compares_documents, kind_of
+    from instruct_embeddings.retrieval.instructions import better_form, misleads
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
@@ -78,7 +78,7 @@ def adapt(
     folder = database.store(store)
     transforms = TransformStore(folder)
     vectors = ChromaVectors(database.collection(collection))
-    if compares_documents(guide.key) and kind_of(instruction) == "request":
+    if misleads(guide.key, instruction):
         note(better_form(instruction, instant=True, override="query --fitted"))
     try:
         known = None if refit else transforms.find(instruction, guide.key, vectors.info())

@@ -56,16 +56,10 @@ def categorise(
     ranks[order] = np.arange(len(order))
     categories = []
     for group in order:
+        count = int(sizes[group])
         typical = typical_rows(adapted, np.flatnonzero(own == group), texts)[:_TYPICAL_TEXTS]
-        categories.append(
-            Category(
-                name=names[group],
-                count=int(sizes[group]),
-                share=int(sizes[group]) / len(texts),
-                words=words[group],
-                texts=tuple(text for row in typical if (text := texts[row])),
-            )
-        )
+        shown = tuple(text for row in typical if (text := texts[row]))
+        categories.append(Category(names[group], count, count / len(texts), words[group], shown))
     return Categorised(
         categories=tuple(categories),
         labelled=labels is not None,
@@ -114,13 +108,12 @@ def adapted_view(transform: InstructionTransform, vectors: FloatArray) -> FloatA
     What judgements corrected is in `q'`, and left out of the part of the space.
     """
     space, mix = transform.space, transform.mix
+    weight = 0.0 if space.classifier is None else space.weight
     parts = [(1 - mix, transform.query.fold(vectors))]
-    if space.classifier is None or space.weight == 0:
-        parts.append((mix, space.encoder.encode(vectors)))
-    else:
-        parts.append((mix * (1 - space.weight), space.encoder.encode(vectors)))
-        parts.append((mix * space.weight, space.classifier.probabilities(vectors)))
-    return np.hstack([np.float32(np.sqrt(weight)) * part for weight, part in parts])
+    parts.append((mix * (1 - weight), space.encoder.encode(vectors)))
+    if space.classifier is not None and weight:
+        parts.append((mix * weight, space.classifier.probabilities(vectors)))
+    return np.hstack([np.float32(np.sqrt(share)) * part for share, part in parts])
 
 
 def choose_centres(rows: FloatArray, seed: int) -> FloatArray:
@@ -142,10 +135,11 @@ def _largest_peak(figures: Sequence[float]) -> int:
     """The last figure that exceeds its neighbours and is nearly as high as the highest."""
     best = max(figures)
     framed = [-np.inf, *figures, -np.inf]
+    trios = enumerate(zip(framed, figures, framed[2:], strict=False))
     peaks = [
         index
-        for index, figure in enumerate(figures)
-        if framed[index] < figure >= framed[index + 2] and figure >= best - _TOLERANCE
+        for index, (before, figure, after) in trios
+        if before < figure >= after and figure >= best - _TOLERANCE
     ]
     return peaks[-1] if peaks else figures.index(best)
 
@@ -169,41 +163,38 @@ def distinctive_words(
     """
     bags = [set(_WORD.findall(text.casefold())) if text else set() for text in texts]
     everywhere = Counter(word for bag in bags for word in bag)
-    total = sum(bool(bag) for bag in bags)
+    total = sum(map(bool, bags))
     found = []
     for group in range(count):
         own = [bags[row] for row in np.flatnonzero(groups == group) if bags[row]]
         scores = {
-            word: _z_score(inside, len(own), everywhere[word] - inside, total - len(own))
+            word: _z_score(inside, len(own), everywhere[word], total)
             for word, inside in Counter(word for bag in own for word in bag).items()
             if inside >= min(2, len(own))
         }
-        best = sorted(scores, key=lambda word: (-scores[word], word))
-        found.append(_without_forms([word for word in best if scores[word] > 1.0], most))
+        kept: list[str] = []
+        for word in sorted(scores, key=lambda word: (-scores[word], word)):
+            if scores[word] <= 1.0 or len(kept) == most:
+                break
+            if not any(_is_form(word, other) for other in kept):
+                kept.append(word)
+        found.append(tuple(kept))
     return found
 
 
-def _without_forms(words: Sequence[str], most: int) -> tuple[str, ...]:
-    """The first words of which none is another with a few letters more, such as its plural."""
-    kept: list[str] = []
-    for word in words:
-        if len(kept) == most:
-            break
-        pairs = (sorted((word, other), key=len) for other in kept)
-        if not any(
-            long.startswith(short) and len(long) - len(short) <= _SUFFIX for short, long in pairs
-        ):
-            kept.append(word)
-    return tuple(kept)
+def _is_form(word: str, other: str) -> bool:
+    """Whether one is the other with a few letters more, such as its plural."""
+    short, long = sorted((word, other), key=len)
+    return long.startswith(short) and len(long) - len(short) <= _SUFFIX
 
 
-def _z_score(inside: int, texts: int, outside: int, others: int) -> float:
-    """By how many standard errors a word is more frequent inside than outside."""
-    if not texts or not others:
+def _z_score(inside: int, texts: int, everywhere: int, total: int) -> float:
+    """By how many standard errors a word is more frequent in some texts than in the others."""
+    others, share = total - texts, everywhere / total
+    if not others or share == 1:
         return 0.0
-    overall = (inside + outside) / (texts + others)
-    error = np.sqrt(overall * (1 - overall) * (1 / texts + 1 / others))
-    return float((inside / texts - outside / others) / error) if error > 0 else 0.0
+    error = np.sqrt(share * (1 - share) * (1 / texts + 1 / others))
+    return float((inside / texts - (everywhere - inside) / others) / error)
 
 
 def typical_rows(vectors: FloatArray, rows: IntArray, texts: Sequence[str | None]) -> list[int]:

@@ -1,7 +1,6 @@
 """Compare the results of a query with those under an instruction."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray, Where
 from instruct_embeddings.config import at_least, check_instruction
-from instruct_embeddings.explain.categories import adapted_view, categorise
+from instruct_embeddings.explain.categories import Categorised, adapted_view, categorise
 from instruct_embeddings.explain.explanation import (
     Cloud,
     ComparedHit,
@@ -87,62 +86,103 @@ def explain(
     under = filters | {"query": query_text, "instruction": text, "blend": blend, "exact": exact}
     before = _search(retriever, vector, k, filters)
     after = _search(retriever, vector, k, under | {"prefetch": prefetch})
-    rows = sample_rows(collection, sample, seed=seed)
-    shown = dict.fromkeys([*list(after)[:k], *list(before)[:k]])
-    results = collection.fetch(list(shown), vectors=True, records=True)
-    vectors = [rows.vectors, *([results.vectors] if len(results) else []), unit]
-    generic = unit_rows(np.concatenate(vectors))  # sample, results, query
-    explanation = Explanation(
+    chosen = sample_rows(collection, sample, seed=seed)
+    shown = list(dict.fromkeys([*list(after)[:k], *list(before)[:k]]))
+    further = collection.fetch(
+        [row for row in shown if row not in set(chosen.ids)], vectors=True, records=True
+    )
+    rows = Rows.joined([chosen, further])
+    generic = unit_rows(np.concatenate([rows.vectors, unit]))  # sample, other results, query
+    position = {row: index for index, row in enumerate(rows.ids)}
+    places = [position[row] for row in shown if row in position]
+    constraints = _read_constraints(retriever, vector, text, chosen, under)
+    ranked_by: RankedBy = (
+        "generic" if retriever.instant is None or query_text is None else "instant"
+    )
+    scores = [after[row].score if row in after else None for row in rows.ids]
+    fit: dict[str, Any] = {}
+    found = None
+    if transform is not None:
+        used = retriever.uses(transform, text)
+        ranked_by = "fitted" if used else ranked_by
+        weight = ((transform.report.blend or 1.0) if blend is None else blend) if used else 0.0
+        fitted = transform.score(generic[-1:], generic[places], weight).tolist()
+        for place, score in zip(places, fitted, strict=True):
+            # Only the scores of the search include the constraints.
+            if not constraints or scores[place] is None:
+                scores[place] = score
+        adapted = adapted_view(transform, generic)
+        found = categorise(transform, generic, adapted, chosen.texts, seed)
+        results = [_positions(hits, position, k) for hits in (before, after)]
+        fit = {"used": used, **_fit_fields(transform, generic, adapted, found, results)}
+    return Explanation(
         query=query,
         instruction=text,
-        ranked_by=_ranked_by(retriever, after, transform, text, query_text),
+        ranked_by=next((hit.ranked_by for hit in after.values()), ranked_by),
         collection=collection.info().name,
-        constraints=_read_constraints(retriever, vector, text, rows, under),
-        rows=len(rows),
+        constraints=constraints,
+        rows=len(chosen),
         stored=collection.count(),
         k=k,
         depth=max(_DEPTH, k),
-        hits=_compared(results, before, after, generic),
+        hits=_compared(rows, places, before, after, generic, scores, found),
+        **fit,
     )
-    if transform is None:
-        return explanation
-    used = retriever.uses(transform, text)
-    weight = ((transform.report.blend or 1.0) if blend is None else blend) if used else 0.0
-    return replace(_with_fit(explanation, transform, rows, generic, weight, seed), used=used)
 
 
-def _with_fit(
-    explanation: Explanation,
+def _fit_fields(
     transform: InstructionTransform,
-    rows: Rows,
     generic: FloatArray,
-    weight: float,
-    seed: int,
-) -> Explanation:
-    """Add what a fitted transform knows; `generic`: sample, results and query, shape (n, d)."""
-    first = len(rows)
-    scores = transform.score(generic[-1:], generic[first:-1], weight)
-    adapted = adapted_view(transform, generic)
-    found = categorise(transform, generic, adapted, rows.texts, seed)
-    hits = []
-    for index, hit in enumerate(explanation.hits):
-        score: float | None = float(scores[index])
-        if explanation.constraints and hit.adapted_score is not None:
-            score = hit.adapted_score  # only the scores of the search include the constraints
-        category, probability = found.names[first + index], found.probabilities[first + index]
-        hits.append(replace(hit, adapted_score=score, category=category, probability=probability))
-    return replace(
-        explanation,
-        learned=transform.instruction,
-        guide=transform.guide,
-        report=transform.report,
-        labelled=found.labelled,
-        categories=found.categories,
-        query_category=found.names[-1],
-        query_probability=found.probabilities[-1],
-        hits=tuple(hits),
-        cloud=_cloud(rows, hits, explanation.k, generic, adapted, found.positions),
+    adapted: FloatArray,
+    found: Categorised,
+    results: Sequence[IntArray],
+) -> dict[str, Any]:
+    """What an explanation holds of a transform; the last row is the query, shape (n, d)."""
+    return {
+        "learned": transform.instruction,
+        "guide": transform.guide,
+        "report": transform.report,
+        "labelled": found.labelled,
+        "categories": found.categories,
+        "query_category": found.names[-1],
+        "query_probability": found.probabilities[-1],
+        "cloud": Cloud(
+            generic[:-1], adapted[:-1], found.positions[:-1], generic[-1:], adapted[-1:], *results
+        ),
+    }
+
+
+def _compared(
+    rows: Rows,
+    places: Sequence[int],
+    before: Mapping[str, Hit],
+    after: Mapping[str, Hit],
+    generic: FloatArray,
+    scores: Sequence[float | None],
+    found: Categorised | None,
+) -> tuple[ComparedHit, ...]:
+    """The results with the ranks and scores of both searches."""
+    ranks_before, ranks_after = (
+        {row: rank for rank, row in enumerate(hits, start=1)} for hits in (before, after)
     )
+    return tuple(
+        ComparedHit(
+            id=rows.ids[place],
+            text=rows.texts[place],
+            generic_rank=ranks_before.get(rows.ids[place]),
+            adapted_rank=ranks_after.get(rows.ids[place]),
+            generic_score=float(generic[place] @ generic[-1]),
+            adapted_score=scores[place],
+            category=None if found is None else found.names[place],
+            probability=None if found is None else found.probabilities[place],
+        )
+        for place in places
+    )
+
+
+def _positions(found: Mapping[str, Hit], position: Mapping[str, int], k: int) -> IntArray:
+    """Where the first k hits are among rows, best first."""
+    return np.array([position[row] for row in list(found)[:k] if row in position], dtype=np.int64)
 
 
 def _search(
@@ -162,21 +202,6 @@ def _search(
     return found
 
 
-def _ranked_by(
-    retriever: InstructRetriever,
-    found: Mapping[str, Hit],
-    transform: InstructionTransform | None,
-    instruction: str,
-    query: str | None,
-) -> RankedBy:
-    """What ranked the results; where there are none, what would have."""
-    for hit in found.values():
-        return hit.ranked_by
-    if transform is not None and retriever.uses(transform, instruction):
-        return "fitted"
-    return "generic" if retriever.instant is None or query is None else "instant"
-
-
 def _read_constraints(
     retriever: InstructRetriever,
     vector: ArrayLike,
@@ -186,80 +211,21 @@ def _read_constraints(
 ) -> tuple[ConstraintReading, ...]:
     """The constraints of an instruction, whether the candidates speak of them, and filters."""
     constraints, answers = find_constraints(instruction), retriever.answers
-    if not constraints:
-        return ()
     if answers is None:
         return tuple(
             ConstraintReading(one, None, propose_filter(one, rows.metadatas)) for one in constraints
         )
+    if not constraints:
+        return ()
     candidates = [hit.id for hit in retriever.search(vector, k=CANDIDATES, **options)]
-    vectors = retriever.collection.fetch(candidates, vectors=True).vectors
+    vectors = unit_rows(retriever.collection.fetch(candidates, vectors=True).vectors)
     moves = answers.moves
     close = moves.level(CLOSE)
     return tuple(
         ConstraintReading(
-            direction.constraint,
-            speaks(unit_rows(vectors) @ direction.vector, direction.seen) if candidates else 0.0,
-            propose_filter(
-                direction.constraint, rows.metadatas, embed=moves.directions, close=close
-            ),
+            one.constraint,
+            speaks(vectors @ one.vector, one.seen) if candidates else 0.0,
+            propose_filter(one.constraint, rows.metadatas, embed=moves.directions, close=close),
         )
-        for direction in answers.directions(constraints)
-    )
-
-
-def _compared(
-    results: Rows, before: Mapping[str, Hit], after: Mapping[str, Hit], generic: FloatArray
-) -> tuple[ComparedHit, ...]:
-    """The results in their order, with the ranks and scores of both searches."""
-    ranks_before, ranks_after = (
-        {row: rank for rank, row in enumerate(hits, start=1)} for hits in (before, after)
-    )
-    cosines = generic[len(generic) - 1 - len(results) : -1] @ generic[-1]
-    return tuple(
-        ComparedHit(
-            id=row,
-            text=text,
-            generic_rank=ranks_before.get(row),
-            adapted_rank=ranks_after.get(row),
-            generic_score=float(cosine),
-            adapted_score=after[row].score if row in after else None,
-            category=None,
-            probability=None,
-        )
-        for row, text, cosine in zip(results.ids, results.texts, cosines, strict=True)
-    )
-
-
-def _cloud(
-    rows: Rows,
-    hits: Sequence[ComparedHit],
-    k: int,
-    generic: FloatArray,
-    adapted: FloatArray,
-    categories: IntArray,
-) -> Cloud:
-    """The vectors of sample and results, each row once."""
-    first: dict[str, int] = {}
-    for row, name in enumerate([*rows.ids, *(hit.id for hit in hits)]):
-        first.setdefault(name, row)
-    position = {name: index for index, name in enumerate(first)}
-    kept = list(first.values())
-
-    def best(ranks: Iterable[int | None]) -> IntArray:
-        shown = [
-            position[hit.id]
-            for hit, rank in zip(hits, ranks, strict=True)
-            if rank is not None and rank <= k
-        ]
-        return np.array(shown, dtype=np.int64)
-
-    return Cloud(
-        generic=generic[kept],
-        adapted=adapted[kept],
-        categories=categories[kept],
-        query_generic=generic[-1:],
-        query_adapted=adapted[-1:],
-        generic_results=best(hit.generic_rank for hit in hits),
-        adapted_results=best(hit.adapted_rank for hit in hits),
+        for one in answers.directions(constraints)
     )

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from instruct_embeddings._printable import as_text, one_line, plain_table, printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import normalise_instruction
-from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.proposals import FilterProposal
 from instruct_embeddings.retrieval.constraints import Constraint
-from instruct_embeddings.retrieval.instructions import compares_documents, kind_of
+from instruct_embeddings.retrieval.instructions import misleads
 from instruct_embeddings.retrieval.ranking import RankedBy
 from instruct_embeddings.transform.report import FitReport
 
@@ -129,15 +128,14 @@ class Explanation:
         shown = [hit for rank, hit in ranks if rank is not None and rank <= self.k]
         return sum(hit.category == self.query_category for hit in shown), len(shown)
 
-    def fitted_part(self) -> tuple[FitReport, Cloud]:
-        """The report of the fit and the vectors of the map; an error if nothing was fitted."""
-        if self.report is None or self.cloud is None:
-            raise ConfigError(
-                f"There is no map of {self.instruction!r}: no fitted transform answers it. A "
-                "map shows the collection as a fitted transform sees it. Give the retriever a "
-                "guide, such as EncoderGuide(), or run `instruct-embeddings adapt`."
-            )
-        return self.report, self.cloud
+    @property
+    def why_unused(self) -> str:
+        """What keeps searches from using the transform; empty where nothing does."""
+        if self.used or self.guide is None:
+            return ""
+        if misleads(self.guide, self.instruction):
+            return "it compares texts, and the instruction asks for something"
+        return "its gain may be chance"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the vectors."""
@@ -192,12 +190,11 @@ def tables(explanation: Explanation) -> "Iterator[RenderableType]":
     for reading in explanation.constraints:
         yield from _constraint(reading, explanation.rows)
     yield ""
-    if explanation.report is None:
-        yield _hit_table(explanation)
-    else:
+    if explanation.report is not None:
         yield _category_table(explanation)
         yield ""
-        yield _hit_table(explanation)
+    yield _hit_table(explanation)
+    if explanation.report is not None:
         yield f"\n{_agreement(explanation)}"
 
 
@@ -206,11 +203,8 @@ def _constraint(reading: ConstraintReading, rows: int) -> Iterator[str]:
     yield f'{reading.constraint.kind} "{reading.constraint.phrase}": {_obeyed(reading.speaks)}'
     if found := reading.proposal:
         which = "named" if found.found_by == "words" else "closest in meaning"
-        values = ", ".join(f'"{value}"' for value in found.values)
-        yield (
-            f'  metadata could answer it exactly: "{found.key}" has {values} ({which}). '
-            "Not applied;"
-        )
+        has = f'"{found.key}" has ' + ", ".join(f'"{value}"' for value in found.values)
+        yield f"  metadata could answer it exactly: {has} ({which}). Not applied;"
         yield f"  {found.passing:,} of {rows:,} sampled rows pass the filter"
         yield f"  {json.dumps(found.where, ensure_ascii=False)}"
 
@@ -278,17 +272,9 @@ def _hit_table(explanation: Explanation) -> "Table":
 
 
 def _agreement(explanation: Explanation) -> str:
-    misled = compares_documents(explanation.guide or "")
-    if not explanation.used and misled and kind_of(explanation.instruction) == "request":
-        return (
-            "The transform is not used: it compares texts, and the instruction asks for something. "
-            "Both rankings are the generic one."
-        )
-    if not explanation.used:
-        return (
-            "The transform is not used, since its gain may be chance: both rankings are the "
-            "generic one."
-        )
+    if why := explanation.why_unused:
+        same = "; both rankings are the generic one" * (explanation.ranked_by == "generic")
+        return f"The transform is not used, since {why}{same}."
     before, of = explanation.agreeing(adapted=False)
     after, now = explanation.agreeing(adapted=True)
     what = "Taken for" if explanation.labelled else "In cluster"

@@ -1,11 +1,12 @@
 """What figures of matplotlib share: file formats, colours, and fonts for every letter."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import printable
@@ -50,7 +51,7 @@ def save_figure(figure: "Figure", file: Path) -> Path:
 class Fonts:
     """What the texts of a figure can be written with."""
 
-    families: tuple[str, ...]  # which together have the letters; the usual one first
+    families: list[str]  # which together have the letters; the usual one first
     missing: frozenset[str]  # letters that no installed font has
 
     def writes(self, text: str) -> bool:
@@ -59,25 +60,23 @@ class Fonts:
 
     def writable(self, text: str) -> str:
         """A text with an ellipsis for each run of letters that cannot be drawn."""
-        found = ["…" if letter in self.missing else letter for letter in printable(text)]
-        return "".join(x for i, x in enumerate(found) if x != "…" or found[i - 1 : i] != ["…"])
+        runs = groupby(printable(text), key=lambda letter: letter in self.missing)
+        return "".join("…" if missing else "".join(letters) for missing, letters in runs)
 
     def warn_of_missing(self, instead: str) -> None:
         """Say which letters no font has, what is drawn instead, and what helps."""
         if self.missing:
-            some = "".join(sorted(self.missing)[:_SHOWN])
-            more = "…" if len(self.missing) > _SHOWN else ""
             warn(
                 f"No installed font has {len(self.missing)} letters of this figure, such as "
-                f"{some!r}{more}; {instead}. Install a font that has them, such as Noto Sans CJK "
-                "for Chinese, Japanese and Korean, and draw again."
+                f"{''.join(sorted(self.missing)[:_SHOWN])!r}; {instead}. Install a font that has "
+                "them, such as Noto Sans CJK for Chinese, Japanese and Korean, and draw again."
             )
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
+    def used(self) -> AbstractContextManager[None]:
         """Draw with them."""
-        with require("matplotlib", extra="eval").rc_context({"font.family": list(self.families)}):
-            yield
+        matplotlib = require("matplotlib", extra="eval")
+        found: AbstractContextManager[None] = matplotlib.rc_context({"font.family": self.families})
+        return found
 
 
 def find_fonts(texts: Iterable[str]) -> Fonts:
@@ -86,40 +85,31 @@ def find_fonts(texts: Iterable[str]) -> Fonts:
     matplotlib draws a letter that its font lacks as a box, and falls back to no other by itself.
     """
     manager = require("matplotlib.font_manager", extra="eval")
-    usual = tuple(require("matplotlib", extra="eval").rcParams["font.family"])
-    letters = {letter for text in texts for letter in printable(text) if not letter.isspace()}
-    missing = set(map(ord, letters))
-    for name in usual:
+    families = list(require("matplotlib", extra="eval").rcParams["font.family"])
+    missing = {ord(letter) for text in texts for letter in printable(text) if not letter.isspace()}
+    for name in families:
         missing -= _code_points(manager.findfont(manager.FontProperties(family=[name])))
-    known = _installed(manager) if missing else {}
-    added: list[str] = []
-    while missing and known:
-        best = max(known, key=lambda name: len(missing & _code_points(known[name])))
-        if not missing & _code_points(known[best]):
+    files: dict[str, str] = {}  # of each family one
+    faces = [face for face in manager.fontManager.ttflist if missing and face.style == "normal"]
+    # Sans serif first, as it is taken where several are as good.
+    for face in sorted(
+        faces, key=lambda one: ("Sans" not in one.name, one.weight != 400, one.name)
+    ):
+        files.setdefault(face.name, face.fname)
+    while missing and files:
+        best = max(files, key=lambda name: len(missing & _code_points(files[name])))
+        if not missing & _code_points(files[best]):
             break
-        added.append(best)
-        missing -= _code_points(known[best])
-    return Fonts((*usual, *added), frozenset(map(chr, missing)))
-
-
-def _installed(manager: Any) -> dict[str, str]:
-    """A file of each family; sans serif first, as it is taken where several are as good."""
-    # Fonts of last resort have a box for every letter.
-    faces = [
-        font
-        for font in manager.fontManager.ttflist
-        if font.style == "normal" and not font.name.startswith("Last Resort")
-    ]
-    faces.sort(key=lambda font: ("Sans" not in font.name, font.weight != 400, font.name))
-    files: dict[str, str] = {}
-    for font in faces:
-        files.setdefault(font.name, font.fname)
-    return files
+        families.append(best)
+        missing -= _code_points(files[best])
+    return Fonts(families, frozenset(map(chr, missing)))
 
 
 @lru_cache(maxsize=512)
 def _code_points(file: str) -> frozenset[int]:
     """Those that a font file has; none where it cannot be read or drawn from."""
+    if "LastResort" in file:  # has a box for every letter
+        return frozenset()
     manager = require("matplotlib.font_manager", extra="eval")
     try:
         return frozenset(manager.get_font(file).get_charmap())

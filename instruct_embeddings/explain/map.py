@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import printable
 from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.explanation import Explanation
 from instruct_embeddings.explain.figures import (
     FRAME,
@@ -21,6 +23,7 @@ from instruct_embeddings.explain.figures import (
     find_fonts,
     new_figure,
 )
+from instruct_embeddings.transform.report import FitReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +62,12 @@ def picture(explanation: Explanation) -> "Figure":
     Letters that the usual font lacks are written with another that is installed. Where none has
     them, a category has its number instead of its name, with a warning.
     """
-    _, cloud = explanation.fitted_part()
+    report, cloud = explanation.report, explanation.cloud
+    if report is None or cloud is None:
+        raise ConfigError(
+            f"There is no map of {explanation.instruction!r}: no fitted transform answers it. Give "
+            "the retriever a guide, such as EncoderGuide(), or run `instruct-embeddings adapt`."
+        )
     figure = new_figure(*_SIZE)
     names = [category.name for category in explanation.categories]
     fonts = find_fonts([explanation.instruction, explanation.query, *names])
@@ -69,10 +77,11 @@ def picture(explanation: Explanation) -> "Figure":
         generic = project(np.concatenate([cloud.generic, cloud.query_generic]))
         adapted = project(np.concatenate([cloud.adapted, cloud.query_adapted]))
     with fonts.used():
-        _write_texts(figure, drawn)
+        _write_texts(figure, drawn, report)
         left, right = figure.axes
-        _draw_rows(left, generic, cloud.generic_results, drawn)
-        _draw_rows(right, adapted, cloud.adapted_results, drawn)
+        colours = np.array([*category_colours(drawn), _OTHER])[cloud.categories]  # -1 is the last
+        _draw_rows(left, generic, cloud.generic_results, colours)
+        _draw_rows(right, adapted, cloud.adapted_results, colours)
         figure.draw_without_rendering()  # settles the layout
         _name_groups(right, adapted[:-1], cloud.categories, drawn)
     return figure
@@ -109,13 +118,12 @@ def category_colours(explanation: Explanation) -> list[str]:
     The category of the query always has a colour of its own.
     """
     names = [category.name for category in explanation.categories]
-    colours = list((_FEW if len(names) <= len(_FEW) else _MANY)[: len(names)])
-    colours += [_OTHER] * (len(names) - len(colours))
-    query = names.index(explanation.query_category) if explanation.query_category in names else 0
-    if colours and colours[query] == _OTHER:
-        last = len(_MANY) - 1
-        colours[query], colours[last] = colours[last], _OTHER
-    return colours
+    own = _FEW if len(names) <= len(_FEW) else _MANY
+    order = list(range(len(names)))
+    if explanation.query_category in names[len(own) :]:
+        query, last = names.index(explanation.query_category), len(own) - 1
+        order[query], order[last] = last, query
+    return [own[place] if place < len(own) else _OTHER for place in order]
 
 
 def legend_entries(explanation: Explanation) -> tuple[list[str], list[str]]:
@@ -146,23 +154,20 @@ def _writable(explanation: Explanation, fonts: Fonts) -> Explanation:
     )
 
 
-def _write_texts(figure: "Figure", explanation: Explanation) -> None:
+def _write_texts(figure: "Figure", explanation: Explanation, report: FitReport) -> None:
     """Titles, the two panels with what is said of them, and the legend."""
-    report, _ = explanation.fitted_part()
     head = f"{_cut(explanation.instruction, 80)}\n★ {_cut(explanation.query, 110)}"
     figure.suptitle(head, x=0.01, ha="left", size=17, color=INK, parse_math=False)
     how = "guessed label" if explanation.labelled else "cluster"
-    said = (
-        ("As stored", _caption(explanation, adapted=False)),
-        ("Under the instruction", _caption(explanation, adapted=True)),
-    )
+    said = (("As stored", False), ("Under the instruction", True))
     below = (
         f"{report.measure} on held-out rows: {report.generic:.2f} as stored, "
         f"{report.adapted:.2f} under the instruction",
         f"{explanation.rows:,} rows, coloured by {how}; learned from {report.judged:,}",
     )
-    for axes, (title, caption), note in zip(figure.subplots(1, 2), said, below, strict=True):
-        axes.set_title(f"{title}\n{caption}", loc="left", size=12, color=INK, parse_math=False)
+    for axes, (title, adapted), note in zip(figure.subplots(1, 2), said, below, strict=True):
+        head = f"{title}\n{_caption(explanation, adapted=adapted)}"
+        axes.set_title(head, loc="left", size=12, color=INK, parse_math=False)
         axes.set_xlabel(note, loc="left", size=10.5, color=PALE_INK)
         axes.set(facecolor=_BACKGROUND, xticks=[], yticks=[])
         axes.spines[:].set_color(FRAME)
@@ -171,8 +176,8 @@ def _write_texts(figure: "Figure", explanation: Explanation) -> None:
 
 
 def _caption(explanation: Explanation, *, adapted: bool) -> str:
-    if adapted and not explanation.used:
-        return "not used by searches, since its gain may be chance"
+    if adapted and explanation.why_unused:
+        return f"not used by searches, since {explanation.why_unused}"
     same, of = explanation.agreeing(adapted=adapted)
     category = _cut(explanation.query_category or "", _NAME)
     if explanation.labelled:
@@ -202,13 +207,10 @@ def _legend(figure: "Figure", names: Sequence[str], colours: Sequence[str]) -> N
 
 
 def _draw_rows(
-    axes: "Axes", points: FloatArray, results: IntArray, explanation: Explanation
+    axes: "Axes", points: FloatArray, results: IntArray, colours: NDArray[np.str_]
 ) -> None:
     """The rows of one panel in their colours, and the query, the last point, with its results."""
-    _, cloud = explanation.fitted_part()
     rows, (x, y), found = points[:-1], points[-1], points[results]
-    palette = np.array([*category_colours(explanation), _OTHER])
-    colours = palette[cloud.categories]  # -1 is the last
     mixed = np.random.default_rng(0).permutation(len(rows))  # no category covers another
     order = mixed[np.argsort(colours[mixed] != _OTHER, kind="stable")]
     axes.scatter(
@@ -221,9 +223,8 @@ def _draw_rows(
     )
     for row in found:
         axes.plot([x, row[0]], [y, row[1]], color=INK, lw=0.7, alpha=0.35, zorder=2)
-    axes.scatter(
-        found[:, 0], found[:, 1], s=95, facecolors="none", edgecolors=INK, lw=1.5, zorder=3
-    )
+    x_found, y_found = found.T
+    axes.scatter(x_found, y_found, s=95, facecolors="none", edgecolors=INK, lw=1.5, zorder=3)
     axes.scatter([x], [y], s=430, marker="*", color=INK, edgecolors="white", lw=1.4, zorder=6)
 
 
@@ -234,26 +235,17 @@ def _name_groups(
     outline = require("matplotlib.patheffects", extra="eval").withStroke(
         linewidth=3.5, foreground="white"
     )
+    look: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold", "parse_math": False}
     taken: list[Bbox] = []
     for index, category in enumerate(explanation.categories):
         own = rows[categories == index]
         if len(own) < _MIN_ROWS_NAMED or _spread(own) > _COMPACT * _spread(rows):
             continue
-        x, y = np.median(own, axis=0)
+        x, y = np.median(own, axis=0).tolist()
         text = axes.text(
-            float(x),
-            float(y),
-            _cut(category.name, _NAME),
-            ha="center",
-            va="center",
-            color=INK,
-            size=12,
-            weight="bold",
-            parse_math=False,
-            path_effects=[outline],
-            zorder=5,
-            in_layout=False,
+            x, y, _cut(category.name, _NAME), color=INK, size=12, path_effects=[outline], **look
         )
+        text.set(zorder=5, in_layout=False)
         box = text.get_window_extent()
         # Inside the panel, although the middle of the group is near its edge.
         shift = max(0.0, axes.bbox.x0 - box.x0) + min(0.0, axes.bbox.x1 - box.x1)

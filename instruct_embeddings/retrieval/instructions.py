@@ -115,6 +115,11 @@ def compares_documents(guide: str) -> bool:
     return guide.startswith(_COMPARING)
 
 
+def misleads(guide: str, instruction: str) -> bool:
+    """Whether a guide, by its key, compares documents, and the instruction requests something."""
+    return compares_documents(guide) and kind_of(instruction) == "request"
+
+
 def better_form(instruction: str, *, instant: bool, override: str = "force=True") -> str:
     """What to say where a transform that compares documents is wanted for a request.
 

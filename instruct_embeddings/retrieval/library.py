@@ -25,7 +25,7 @@ from instruct_embeddings.guides.annotations import JudgementGuide
 from instruct_embeddings.guides.base import chosen_guide
 from instruct_embeddings.protocols import CollectionInfo, Guide, VectorCollection
 from instruct_embeddings.retrieval.fitting import OnFit, Progress, fit_all
-from instruct_embeddings.retrieval.instructions import better_form, compares_documents, kind_of
+from instruct_embeddings.retrieval.instructions import better_form, misleads
 from instruct_embeddings.retrieval.questions import Questions, measure_transform
 from instruct_embeddings.retrieval.reuse import InstructionMatcher, Reuse
 from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
@@ -58,7 +58,7 @@ class Known:
         and language models decide as their reports say.
         """
         report = self.transform.report
-        misled = compares_documents(self.transform.guide) and kind_of(self.instruction) == "request"
+        misled = misleads(self.transform.guide, self.instruction)
         return report.used and (report.questions is not None or not misled)
 
     @cached_property
@@ -177,7 +177,7 @@ class TransformLibrary:
         See `Known.serves`.
         """
         guide = None if force else self.guide_for(instruction)
-        if guide is None or kind_of(instruction) == "aspect" or not compares_documents(guide.key):
+        if guide is None or not misleads(guide.key, instruction):
             return True
         return bool(self.questions and self.questions.under(instruction))
 

@@ -24,7 +24,7 @@ def no_other_font(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_usual_letters_need_nothing() -> None:
     found = find_fonts(["plain text", "é ★ … “quoted” Ελληνικά"])
-    assert (found.families, found.missing) == (("sans-serif",), frozenset())
+    assert (found.families, found.missing) == (["sans-serif"], frozenset())
 
 
 def test_a_font_is_added_for_letters_that_the_usual_one_lacks(
@@ -39,7 +39,7 @@ def test_a_font_is_added_for_letters_that_the_usual_one_lacks(
 
     monkeypatch.setattr(figures, "_code_points", code_points)
     found = find_fonts(["产品问"])
-    assert (found.families, found.missing) == (("sans-serif", "DejaVu Serif"), frozenset("问"))
+    assert (found.families, found.missing) == (["sans-serif", "DejaVu Serif"], frozenset("问"))
     assert found.writable("a 产品问题 b".replace("题", "问")) == "a 产品… b"
 
 

@@ -183,6 +183,8 @@ def test_a_transform_that_is_not_used_is_said_to_be_not_used(make: Make) -> None
     assert texts(picture(make(used=False)))[5] == (
         "not used by searches, since its gain may be chance"
     )
+    request = make(used=False, guide="encoder:x", instruction="Find what refutes it.")
+    assert "the instruction asks for something" in texts(picture(request))[5]
 
 
 def test_groups_are_named_beside_them_and_in_the_legend(make: Make) -> None:
