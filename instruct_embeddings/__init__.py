@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TruncationWarning,
     )
     from instruct_embeddings.explain import Explanation
+    from instruct_embeddings.feedback import CrossEncoderJudge, EncoderJudge, FunctionJudge
     from instruct_embeddings.guides import (
         Categories,
         EncoderGuide,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Hit,
         InstructRetriever,
         Questions,
+        RelevanceFeedback,
         Reuse,
     )
     from instruct_embeddings.transform import (
@@ -49,14 +51,17 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "Categories": "guides",
+    "CrossEncoderJudge": "feedback",
     "Drift": "retrieval",
     "EmbeddingRecord": "encoder",
     "EncoderGuide": "guides",
+    "EncoderJudge": "feedback",
     "EncoderOptions": "encoder",
     "Explanation": "explain",
     "FitConfig": "config",
     "FitEvent": "retrieval",
     "FitReport": "transform",
+    "FunctionJudge": "feedback",
     "GuideByInstruction": "guides",
     "Hit": "retrieval",
     "InstantQuery": "instant",
@@ -74,6 +79,7 @@ _EXPORTS = {
     "QueryBridge": "transform",
     "QuestionReport": "transform",
     "Questions": "retrieval",
+    "RelevanceFeedback": "retrieval",
     "Reuse": "retrieval",
     "TransformStore": "transform",
     "TransformWarning": "errors",
@@ -83,14 +89,17 @@ _EXPORTS = {
 
 __all__ = [
     "Categories",
+    "CrossEncoderJudge",
     "Drift",
     "EmbeddingRecord",
     "EncoderGuide",
+    "EncoderJudge",
     "EncoderOptions",
     "Explanation",
     "FitConfig",
     "FitEvent",
     "FitReport",
+    "FunctionJudge",
     "GuideByInstruction",
     "Hit",
     "InstantQuery",
@@ -108,6 +117,7 @@ __all__ = [
     "QueryBridge",
     "QuestionReport",
     "Questions",
+    "RelevanceFeedback",
     "Reuse",
     "TransformStore",
     "TransformWarning",

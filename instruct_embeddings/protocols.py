@@ -242,6 +242,25 @@ class CollectionMoves(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """Reads a query and texts and says how relevant they are: a reranker, or a chat model."""
+
+    @property
+    def key(self) -> str:
+        """Short stable text that names the judge; judgements are remembered under it."""
+        ...
+
+    def relevance(
+        self, query: str, instruction: str | None, texts: Sequence[str]
+    ) -> Sequence[float | None]:
+        """One score a text, in their order; higher is more relevant, None is not judged.
+
+        Scores in [0, 1] are taken for the probability that a text answers; of other scales only
+        the order and the distances within one call count. Called from several threads.
+        """
+        ...
+
+
 class InstantMover(Protocol):
     """Moves query vectors by an instruction at once, in the space of any collection."""
 

@@ -37,7 +37,8 @@ def open_engine(
             package, None or False none.
         reuse: Least agreement at which the transform of another instruction serves.
         questions: Judged questions; their texts are embedded by `embed` unless they say how.
-        settings: Other arguments of `InstructRetriever`: guide, store, fit, force, on_fit.
+        settings: Other arguments of `InstructRetriever`: guide, store, fit, force, on_fit,
+            feedback.
 
     Raises:
         ConfigError: An argument is something else.
@@ -62,6 +63,7 @@ def engine_settings(engine: InstructRetriever) -> dict[str, Any]:
         "reuse": None if engine.reuse is None else engine.reuse.threshold,
         "questions": engine.questions,
         "on_fit": engine.on_fit,
+        "feedback": engine.feedback,
     }
 
 

@@ -28,7 +28,7 @@ from instruct_embeddings.transform.vectors import unit_rows
 # As many candidates as LangChain's vector stores take, or more where more results are wanted.
 _MMR_CANDIDATES, _MMR_CANDIDATES_PER_RESULT = 20, 5
 # Options that cannot be None for one call: there None stands for the option of the retriever.
-_NEVER_LIFTED = ("k", "blend", "wait")
+_NEVER_LIFTED = ("k", "blend", "wait", "judge")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class SearchOptions:
         prefetch: Candidates that are fetched and rescored; None chooses.
         exact: Rank all vectors instead of asking the index, for evaluation and small collections.
         wait: Wait for the fit of a new instruction, rather than let the instant query answer.
+        judge: Ask the judge of the retriever's `feedback`, where there is one.
         score_threshold: Least score of a result, in [-1, 1]; fewer than `k` may come back.
         lambda_mult: Maximal marginal relevance, so that copies of one text do not fill the
             results: 1 looks at scores alone, 0 only at how different results are. None keeps the
@@ -63,6 +64,7 @@ class SearchOptions:
     prefetch: int | None = None
     exact: bool = False
     wait: bool = False
+    judge: bool = True
     score_threshold: float | None = None
     lambda_mult: float | None = None
     fetch_k: int | None = None
@@ -78,7 +80,7 @@ class SearchOptions:
     def changed(self, **changes: Any) -> "SearchOptions":
         """These options with those of a call; `UNSET` leaves an option as it is.
 
-        So does None for `k`, `blend` and `wait`; for the others it lifts the option.
+        So does None for `k`, `blend`, `wait` and `judge`; for the others it lifts the option.
         """
         kept = {
             name: value
@@ -98,19 +100,32 @@ class SearchOptions:
         Raises:
             InstructEmbeddingsError: See `InstructRetriever.search`.
         """
-        hits = engine.search(
-            np.asarray(vector, dtype=np.float32),
-            query=query,
-            instruction=self.instruction,
-            k=self.candidates(),
-            where=self.where,
-            where_document=self.where_document,
-            blend=self.blend,
-            prefetch=self.prefetch,
-            exact=self.exact,
-            wait=self.wait,
-        )
+        hits = engine.search(np.asarray(vector, dtype=np.float32), **self._arguments(query))
         return self.choose(hits, engine.collection)
+
+    async def asearch(
+        self, engine: InstructRetriever, vector: ArrayLike, query: str | None
+    ) -> list[Hit]:
+        """The same without blocking the event loop."""
+        row = np.asarray(vector, dtype=np.float32)
+        hits = await engine.asearch(row, **self._arguments(query))
+        if self.lambda_mult is None:
+            return self.choose(hits, engine.collection)
+        return await asyncio.to_thread(self.choose, hits, engine.collection)
+
+    def _arguments(self, query: str | None) -> dict[str, Any]:
+        return {
+            "query": query,
+            "instruction": self.instruction,
+            "k": self.candidates(),
+            "where": self.where,
+            "where_document": self.where_document,
+            "blend": self.blend,
+            "prefetch": self.prefetch,
+            "exact": self.exact,
+            "wait": self.wait,
+            "judge": self.judge,
+        }
 
     def candidates(self) -> int:
         """Hits to ask for: several for each result that maximal marginal relevance chooses."""
@@ -266,8 +281,7 @@ class HostRetriever:
         text, options = self._read_query(query, **call)
         with from_here():
             vector = await self._avector(query)
-            await self.engine.aprepare(options.instruction, query=text, wait=options.wait)
-            return await asyncio.to_thread(options.search, self.engine, vector, text)
+            return await options.asearch(self.engine, vector, text)
 
     def _embed_queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
         return [self._vector(text) for text in texts]

@@ -1,6 +1,7 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
 from instruct_embeddings.retrieval.drift import Drift
+from instruct_embeddings.retrieval.feedback import JudgeCounts, RelevanceFeedback
 from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
 from instruct_embeddings.retrieval.questions import Questions, Relevant
 from instruct_embeddings.retrieval.ranking import Hit
@@ -13,8 +14,10 @@ __all__ = [
     "FitEvent",
     "Hit",
     "InstructRetriever",
+    "JudgeCounts",
     "OnFit",
     "Questions",
+    "RelevanceFeedback",
     "Relevant",
     "Reuse",
     "sample_rows",

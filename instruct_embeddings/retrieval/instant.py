@@ -36,6 +36,12 @@ class InstantRanker:
     move: FloatArray
     mix = 0.0  # nothing is rescored
 
+    @classmethod
+    def unmoved(cls, collection: VectorCollection, info: CollectionInfo) -> "InstantRanker":
+        """Ranks by the generic vector itself; a few vectors are read for their lengths."""
+        sample = sample_rows(collection, _MEASURED_LENGTHS, seed=0)
+        return cls(info, Norms.of(sample.vectors), np.zeros(info.dimension, dtype=np.float32))
+
     @property
     def order_is_exact(self) -> bool:
         """Whether the index ranks a folded query by cosine."""

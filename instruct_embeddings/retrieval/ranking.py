@@ -52,6 +52,8 @@ class Hit:
         ranked_by: What ranked the search; "generic" for a plain search, and where the generic
             ranking was kept because the transform did not beat it on held-out rows.
         reused: Instructions whose transforms served for those of the search, as they mean the same.
+        judge_score: What a judge said of the row, in [0, 1]; None where it did not read it.
+        judge_problem: Why a judge that was asked changed nothing; None where all is well.
     """
 
     id: str
@@ -60,6 +62,8 @@ class Hit:
     metadata: Metadata
     ranked_by: RankedBy
     reused: tuple[str, ...] = ()
+    judge_score: float | None = None
+    judge_problem: str | None = None
 
     @property
     def adapted(self) -> bool:
@@ -122,12 +126,14 @@ class FoldedQuery:
     Folded queries are added up with their weights before the index is searched, so that there is
     still one request; scores of candidates are added up with the same weights.
 
-    `query` is a unit generic vector, shape (1, d).
+    `query` is a unit generic vector, shape (1, d). `shift`, shape (d,), moves the folded query
+    further, by what a judge taught.
     """
 
     rankers: Sequence[WeightedRanker]
     query: FloatArray
     blend: float = 1.0
+    shift: FloatArray | None = None
 
     @property
     def first(self) -> Ranker:
@@ -162,6 +168,12 @@ class FoldedQuery:
     @cached_property
     def vector(self) -> FloatArray:
         """The unit vector for the index, shape (d,)."""
+        if self.shift is None:
+            return self._unshifted
+        return np.asarray(unit_rows((self._unshifted + self.shift)[None])[0])
+
+    @cached_property
+    def _unshifted(self) -> FloatArray:
         if len(self.rankers) == 1:
             [folded] = self._folded
         else:
@@ -175,7 +187,10 @@ class FoldedQuery:
             one.ranker.score(self.query, documents, self.blend * one.blend, folded=folded)
             for one, folded in zip(self.rankers, self._folded, strict=True)
         ]
-        return np.where(has_direction(rows.vectors), self._weighted(scores), np.float32(-np.inf))
+        found = self._weighted(scores)
+        if self.shift is not None:
+            found = np.clip(found + documents @ (self.vector - self._unshifted), -1.0, 1.0)
+        return np.where(has_direction(rows.vectors), found, np.float32(-np.inf))
 
     def _weighted(self, arrays: Sequence[FloatArray]) -> FloatArray:
         pairs = zip(self.rankers, arrays, strict=True)
@@ -184,16 +199,20 @@ class FoldedQuery:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """One validated search, or ConfigError.
+    """One validated search, or ConfigError; see `InstructRetriever.search`.
 
     All `prefetch` candidates of the index are rescored; of the default number the best are.
     """
 
-    k: int
+    k: int = 4
     where: Where | None = None
     where_document: Where | None = None
-    blend: float = 1.0
+    blend: float | None = None
     prefetch: int | None = None
+    exact: bool = False
+    wait: bool = False
+    force: bool | None = None
+    judge: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", at_least("k", self.k, 1, optional=False))
@@ -205,10 +224,21 @@ class SearchRequest:
                 f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "
                 "among the prefetched candidates. Raise prefetch or leave it out."
             )
-        if not isinstance(self.blend, Real) or not 0.0 <= self.blend <= 1.0:
+        if not isinstance(self.weight, Real) or not 0.0 <= self.weight <= 1.0:
             raise ConfigError(
                 f"blend={self.blend!r} is outside [0, 1]: 0 is the generic ranking, 1 the adapted."
             )
+
+    @property
+    def weight(self) -> float:
+        """The blend of the search; 1 where judged questions may have chosen another."""
+        return 1.0 if self.blend is None else self.blend
+
+    def wanting(self, k: int) -> "SearchRequest":
+        """The same search for at least so many results."""
+        if k <= self.k:
+            return self
+        return replace(self, k=k, prefetch=self.prefetch and max(k, self.prefetch))
 
     def widened(self, count: int) -> "SearchRequest":
         """The same search for so many results, which are reordered afterwards."""

@@ -25,8 +25,13 @@ from instruct_embeddings.retrieval.constraints import (
     reorder,
 )
 from instruct_embeddings.retrieval.drift import Drift, find_drift
+from instruct_embeddings.retrieval.feedback import (
+    JudgedSearch,
+    RelevanceFeedback,
+    check_feedback,
+)
 from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
-from instruct_embeddings.retrieval.instant import InstantAnswers
+from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
 from instruct_embeddings.retrieval.questions import (
     DEFAULT_BLENDS,
@@ -40,6 +45,7 @@ from instruct_embeddings.retrieval.questions import (
 from instruct_embeddings.retrieval.ranking import (
     FoldedQuery,
     Hit,
+    Ranking,
     SearchRequest,
     WeightedRanker,
     rank_by_index,
@@ -80,6 +86,7 @@ class InstructRetriever:
         reuse: Reuse | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
+        feedback: RelevanceFeedback | None = None,
     ) -> None:
         """Nothing is read until the first search.
 
@@ -96,9 +103,11 @@ class InstructRetriever:
             questions: Judged questions. With them, the choice between the generic ranking, a blend
                 and the adapted one is made on them, for each instruction they are asked under.
             on_fit: Called with a `FitEvent` at each step of a fit, in the thread that fits.
+            feedback: A judge that reads the best candidates and moves the query, at each search
+                whose text is known.
 
         Raises:
-            ConfigError: The collection, the guide or the store is something else.
+            ConfigError: The collection, the guide, the store or the feedback is something else.
         """
         self.collection = collection
         self.guide = guide
@@ -108,6 +117,7 @@ class InstructRetriever:
         self.reuse = reuse
         self.questions = questions
         self.on_fit = on_fit
+        self.feedback = check_feedback(feedback)
         self._library = TransformLibrary(
             collection,
             guide,
@@ -122,6 +132,7 @@ class InstructRetriever:
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._everything = AllVectors(collection)
+        self._generic_ranker: InstantRanker | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and name in vars(self):
@@ -211,13 +222,14 @@ class InstructRetriever:
         exact: bool = False,
         wait: bool = False,
         force: bool | None = None,
+        judge: bool = True,
     ) -> list[Hit]:
         """The best rows for a query, best first.
 
         Args:
             vector: Generic vector of the query, shape (d,), from the model that filled the
                 collection.
-            query: Text of the query, for the instant query.
+            query: Text of the query, for the instant query and the judge.
             instruction: Sentence that says in what respect rows should be similar; several with
                 weights, `{"What is it about?": 0.7, "How urgent is it?": 0.3}`, are searched for
                 at once; None is the plain generic search.
@@ -233,6 +245,8 @@ class InstructRetriever:
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer.
             force: As for the retriever, whose setting None takes.
+            judge: Ask the judge of `feedback`, where there is one and the text of the query is
+                known; scores then are similarities to which the judge's opinion is added.
 
         Raises:
             ConfigError: An argument is out of its range.
@@ -240,38 +254,38 @@ class InstructRetriever:
             CollectionError: The collection is empty, stale, or of another dimension.
             InvalidVectorsError: The query is a text, or a vector without a direction.
         """
-        request = SearchRequest(k, where, where_document, 1.0 if blend is None else blend, prefetch)
-        if not isinstance(query, str | None):
-            raise ConfigError(
-                f"query={query!r} is of type {type(query).__name__}, and the text of the query is "
-                "wanted. Pass a string, or None where only its vector is known."
-            )
-        if instruction is None:
-            return self._generic(vector, request)
-        weights = check_instructions(instruction)
-        info = self.collection.info()
-        unit = query_row(vector, info.dimension)
-        force = self.force if force is None else force
-        rankers = self._rankers(
-            weights, unit, query, info, wait=wait, force=force, own_blend=blend is None
+        request = SearchRequest(
+            k, where, where_document, blend, prefetch, exact, wait, force, judge
         )
-        if not rankers:
-            return self._generic(vector, request, info)
-        folded = FoldedQuery(rankers, unit, request.blend)
-        directions = self._directions(weights, info)
-        if folded.ranked_by == "generic" and not directions:
-            return self._generic(vector, request, info)
-        wanted = request.widened(CANDIDATES) if directions else request
-        if exact:
-            pages = self._everything.pages(info.dimension, where, where_document)
-            ranking = rank_exactly(pages, folded, wanted.k)
-        else:
-            ranking = rank_by_index(self.collection, folded, wanted, vectors=bool(directions))
-        if directions:
-            ranking = reorder(
-                self.collection, ranking, directions, k=request.k, blend=request.blend
-            )
-        return ranking.hits(self.collection, folded.ranked_by, folded.reused)
+        search = self._begin(vector, query, instruction, request)
+        if not isinstance(search, JudgedSearch):
+            return search
+        while (question := search.question()) is not None:
+            search.take(search.feedback.ask(question))
+        return search.hits()
+
+    async def asearch(
+        self,
+        vector: ArrayLike,
+        *,
+        query: str | None = None,
+        instruction: Instructions | None = None,
+        **options: Any,
+    ) -> list[Hit]:
+        """`search` by the same arguments, without blocking the event loop.
+
+        Fits and judges are waited for without a thread of the event loop's pool, so that searches
+        which need neither do not queue behind them.
+        """
+        request = SearchRequest(**options)
+        with from_here():
+            await self.aprepare(instruction, query=query, wait=request.wait)
+            search = await asyncio.to_thread(self._begin, vector, query, instruction, request)
+            if not isinstance(search, JudgedSearch):
+                return search
+            while (question := await asyncio.to_thread(search.question)) is not None:
+                await asyncio.to_thread(search.take, await search.feedback.aask(question))
+            return await asyncio.to_thread(search.hits)
 
     def evaluate(
         self,
@@ -333,7 +347,7 @@ class InstructRetriever:
                 "wait": self.guide is not None,
                 "force": True,
             }
-            options = filters | (adapted if blend else {})
+            options = filters | {"judge": False} | (adapted if blend else {})
             return [hit.id for hit in self.search(vectors[question.position], k=k, **options)]
 
         return measure(asked.items, self.collection, find, k=k, blends=blends, seed=seed, **filters)
@@ -341,6 +355,57 @@ class InstructRetriever:
     def refresh(self) -> None:
         """Forget the in-memory copy of exact searches; the next one reads the collection again."""
         self._everything.forget()
+
+    def _begin(
+        self,
+        vector: ArrayLike,
+        query: str | None,
+        instruction: Instructions | None,
+        request: SearchRequest,
+    ) -> "list[Hit] | JudgedSearch":
+        """The hits of a search; or what a judge has to be asked about first."""
+        if not isinstance(query, str | None):
+            raise ConfigError(
+                f"query={query!r} is of type {type(query).__name__}, and the text of the query is "
+                "wanted. Pass a string, or None where only its vector is known."
+            )
+        feedback = self.feedback if request.judge and query else None
+        if instruction is None and feedback is None:
+            return self._generic(vector, request)
+        weights = {} if instruction is None else check_instructions(instruction)
+        info = self.collection.info()
+        unit = query_row(vector, info.dimension)
+        rankers = self._rankers(weights, unit, query, info, request) if weights else []
+        directions = self._directions(weights, info)
+        folded = FoldedQuery(rankers, unit, request.weight) if rankers else None
+        if folded is None or (folded.ranked_by == "generic" and not directions):
+            if feedback is None:
+                return self._generic(vector, request, info)
+            folded = FoldedQuery([WeightedRanker(self._unmoved(info), "generic")], unit)
+
+        def rank(folded: FoldedQuery, k: int) -> Ranking:
+            return self._rank(folded, directions, request.wanting(k))
+
+        if feedback is None or query is None:
+            ranking = rank(folded, request.k)
+            return ranking.hits(self.collection, folded.ranked_by, folded.reused)
+        asked = "; ".join(_shown(text, weight) for text, weight in weights.items()) or None
+        return JudgedSearch(feedback, self.collection, rank, folded, query, asked, request.k)
+
+    def _rank(
+        self, folded: FoldedQuery, directions: Sequence[Direction], request: SearchRequest
+    ) -> Ranking:
+        wanted = request.widened(CANDIDATES) if directions else request
+        if request.exact:
+            pages = self._everything.pages(
+                folded.first.collection.dimension, request.where, request.where_document
+            )
+            ranking = rank_exactly(pages, folded, wanted.k)
+        else:
+            ranking = rank_by_index(self.collection, folded, wanted, vectors=bool(directions))
+        if not directions:
+            return ranking
+        return reorder(self.collection, ranking, directions, k=request.k, blend=request.weight)
 
     def _generic(
         self, vector: ArrayLike, request: SearchRequest, info: CollectionInfo | None = None
@@ -354,24 +419,22 @@ class InstructRetriever:
         unit: FloatArray,
         query: str | None,
         info: CollectionInfo,
-        *,
-        wait: bool,
-        force: bool,
-        own_blend: bool,
+        request: SearchRequest,
     ) -> list[WeightedRanker]:
         """What ranks under each instruction: what was fitted and serves, or the instant query."""
+        force = self.force if request.force is None else request.force
         known = {text: self._library.find(text, info) for text in weights}
         others = [text for text, one in known.items() if one is None or not (force or one.serves)]
         instant = self._at_once(query, info) if others else None
         taught = {text for text in others if self._library.is_taught(text, force=force)}
         missing = [text for text in others if known[text] is None and text in taught]
-        if missing and (wait or instant is None):
+        if missing and (request.wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
         rankers: dict[str, WeightedRanker] = {}
         for text, weight in weights.items():
             one = known[text]
             if one is not None and (force or one.serves):
-                blend = one.blend if own_blend else 1.0
+                blend = one.blend if request.blend is None else 1.0
                 rankers[text] = WeightedRanker(one.transform, "fitted", blend, weight, one.reused)
                 continue
             if text not in taught:
@@ -389,6 +452,12 @@ class InstructRetriever:
                 rankers.setdefault(text, WeightedRanker(some.ranker, "generic", 0.0, weight))
         return list(rankers.values())
 
+    def _unmoved(self, info: CollectionInfo) -> InstantRanker:
+        """Ranks by the generic vector, so that a judge can move it."""
+        if self._generic_ranker is None or self._generic_ranker.collection != info:
+            self._generic_ranker = InstantRanker.unmoved(self.collection, info)
+        return self._generic_ranker
+
     def _reaching(self, info: CollectionInfo | None = None) -> InstantAnswers | None:
         reaches = self._instant is not None and self._instant.reaches(info)
         return self._instant if reaches else None
@@ -404,3 +473,8 @@ class InstructRetriever:
         found = [one for text in instructions for one in find_constraints(text)]
         answers = self._reaching(info) if found else None
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)), info)
+
+
+def _shown(instruction: str, weight: float) -> str:
+    """An instruction as a judge reads it, with its weight among several."""
+    return instruction if weight == 1.0 else f"{instruction} ({weight:.0%} of it)"

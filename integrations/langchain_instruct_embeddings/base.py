@@ -45,6 +45,7 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
     prefetch: int | None = Field(default=None, gt=0)
     exact: bool = False
     wait: bool = False
+    judge: bool = True
     score_threshold: float | None = Field(default=None, ge=-1.0, le=1.0)
     lambda_mult: float | None = Field(default=None, ge=0.0, le=1.0)
     fetch_k: int | None = Field(default=None, gt=0)

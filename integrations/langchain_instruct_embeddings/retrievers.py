@@ -8,12 +8,21 @@ from pydantic import Field, SkipValidation, model_validator
 from typing_extensions import Self
 
 from chroma_instruct_embeddings import ChromaVectors
-from instruct_embeddings import FitConfig, InstructRetriever, Questions, TransformStore
+from instruct_embeddings import (
+    FitConfig,
+    InstructRetriever,
+    Questions,
+    RelevanceFeedback,
+    TransformStore,
+)
 from instruct_embeddings.hosts import OnFit, engine_settings, open_engine, same_engine
 from instruct_embeddings.protocols import Guide, InstantMover
 from langchain_instruct_embeddings.base import DocumentRetriever
 
-_ENGINE = ("guide", "instant", "store", "fit", "force", "reuse", "questions", "on_fit")
+_ENGINE = (
+    *("guide", "instant", "store", "fit", "force"),
+    *("reuse", "questions", "on_fit", "feedback"),
+)
 _MADE_WHEN_ABSENT: Any = None
 
 
@@ -32,10 +41,10 @@ class InstructionTransformRetriever(DocumentRetriever):
     Key init args:
         vectorstore:
             `langchain_chroma.Chroma` with the embeddings that made its vectors.
-        guide, instant, store, fit, force, reuse, questions, on_fit:
+        guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
             package, `reuse` is the least agreement, such as 0.925.
-        k, instruction, where_document, blend, prefetch, exact, wait:
+        k, instruction, where_document, blend, prefetch, exact, wait, judge:
             As in `SearchOptions`.
         score_threshold, lambda_mult, fetch_k:
             Likewise: a least score, and maximal marginal relevance.
@@ -99,6 +108,7 @@ class InstructionTransformRetriever(DocumentRetriever):
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
     on_fit: Annotated[OnFit | None, SkipValidation] = Field(default=None, frozen=True, repr=False)
+    feedback: Annotated[RelevanceFeedback | None, SkipValidation] = Field(None, frozen=True)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 

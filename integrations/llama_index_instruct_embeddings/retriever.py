@@ -10,7 +10,13 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 
 from chroma_instruct_embeddings import ChromaVectors
-from instruct_embeddings import FitConfig, InstructRetriever, Questions, TransformStore
+from instruct_embeddings import (
+    FitConfig,
+    InstructRetriever,
+    Questions,
+    RelevanceFeedback,
+    TransformStore,
+)
 from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, check_shared, open_engine
 from instruct_embeddings.protocols import Guide, InstantMover
 from llama_index_instruct_embeddings.base import NodeRetriever
@@ -34,10 +40,10 @@ class InstructionTransformRetriever(NodeRetriever):
         index:
             `VectorStoreIndex` over a `ChromaVectorStore`; or `vector_store` and `embed_model`, the
             model that made the stored vectors.
-        guide, instant, store, fit, force, reuse, questions, on_fit:
+        guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
             package, `reuse` is the least agreement, such as 0.925.
-        similarity_top_k, instruction, where_document, blend, prefetch, exact, wait:
+        similarity_top_k, instruction, where_document, blend, prefetch, exact, wait, judge:
             As in `SearchOptions`, for queries that do not say otherwise; the first is its `k`.
         similarity_cutoff, mmr_threshold, mmr_prefetch_k:
             Its `score_threshold`, `lambda_mult` and `fetch_k`.
@@ -92,6 +98,7 @@ class InstructionTransformRetriever(NodeRetriever):
         prefetch: int | None = None,
         exact: bool = False,
         wait: bool = False,
+        judge: bool = True,
         similarity_cutoff: float | None = None,
         mmr_threshold: float | None = None,
         mmr_prefetch_k: int | None = None,
@@ -101,6 +108,7 @@ class InstructionTransformRetriever(NodeRetriever):
         reuse: float | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
+        feedback: RelevanceFeedback | None = None,
         engine: InstructRetriever | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
@@ -123,6 +131,7 @@ class InstructionTransformRetriever(NodeRetriever):
             prefetch,
             exact,
             wait,
+            judge,
             similarity_cutoff,
             mmr_threshold,
             mmr_prefetch_k,
@@ -138,6 +147,7 @@ class InstructionTransformRetriever(NodeRetriever):
             "reuse": reuse,
             "questions": questions,
             "on_fit": on_fit,
+            "feedback": feedback,
         }
         if engine is None:
             engine = open_engine(vectors, self._embed_queries, instant=instant, **settings)

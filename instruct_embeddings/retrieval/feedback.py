@@ -1,0 +1,380 @@
+"""A judge in the loop: it reads the best candidates, and the query vector learns from it.
+
+Reordering what was found cannot find what was missed. So the scores of the judge move the query
+(`feedback.regression`), a second request finds what is near the moved one, and the final order adds
+what the judge said of a candidate to its similarity. A judge that fails in any way leaves the first
+ranking standing; one whose scores have nothing to do with the candidates loses its influence.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import at_least, seconds
+from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.feedback.judges import as_judge
+from instruct_embeddings.feedback.regression import learnable, relevance_direction, to_relevance
+from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.retrieval.ranking import FoldedQuery, Hit, Ranking
+from instruct_embeddings.transform.vectors import unit_rows
+
+# Chosen on dev sets by `make bench-judge`.
+STRENGTH = 1.0
+MIX = 0.3
+_LEAST_CANDIDATES = 3
+# A judge is trusted at first, as if it had judged so many questions this well.
+_PRIOR_QUESTIONS, _PRIOR_SKILL = 5, 0.4
+# Mean of `learnable` at which a judge is not listened to, and at which fully.
+_NO_SKILL, _FULL_SKILL = 0.03, 0.12
+_FORGET = 0.99
+_JUDGES_AT_ONCE = 8
+_SHOWN = 200
+_log = logging.getLogger(__name__)
+
+
+def check_feedback(feedback: object) -> "RelevanceFeedback | None":
+    """Feedback as it is, or None; a `ConfigError` for a judge that is not wrapped."""
+    if feedback is None or isinstance(feedback, RelevanceFeedback):
+        return feedback
+    raise ConfigError(
+        f"feedback={feedback!r:.60} is no RelevanceFeedback. Wrap the judge: "
+        "feedback=RelevanceFeedback(judge)."
+    )
+
+
+@dataclass(frozen=True)
+class JudgeCounts:
+    """What became of the questions to a judge.
+
+    Attributes:
+        asked: Calls of the judge.
+        refined: Answers that were used.
+        failed: Calls that raised, or answered something else than one score a text.
+        timed_out: Calls that took too long.
+        refused: Questions that were not asked, as a cap was reached.
+        texts: Texts that were given to the judge.
+        skill: How far its scores follow from where candidates lie; about 0 for one who guesses.
+        trust: The influence that its scores have, from 0 to 1.
+    """
+
+    asked: int = 0
+    refined: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    refused: int = 0
+    texts: int = 0
+    skill: float = _PRIOR_SKILL
+    trust: float = 1.0
+
+
+@dataclass(frozen=True)
+class JudgeQuestion:
+    """What a judge is asked: a query, its instruction, and the texts of candidates by their ids."""
+
+    query: str
+    instruction: str | None
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said, shape (n,), NaN where it judged nothing; or why there is no answer."""
+
+    relevance: FloatArray | None
+    problem: str | None = None
+
+
+class RelevanceFeedback:
+    """A judge that the query vector learns from, and how far it is asked.
+
+    One object counts calls and skill for all retrievers that share it.
+
+    Instantiate:
+        ```python
+        feedback = RelevanceFeedback(CrossEncoder("BAAI/bge-reranker-v2-m3"))
+        feedback = RelevanceFeedback(ChatJudge(model), candidates=10, timeout=20.0, max_calls=1000)
+        ```
+
+    Usage:
+        ```python
+        retriever = InstructionTransformRetriever(vectorstore=chroma, feedback=feedback)
+        retriever.invoke("it ate my photos", instruction="Find the fix.")
+        retriever.invoke("it ate my photos", judge=False)  # once without
+        print(feedback.counts)
+        ```
+    """
+
+    def __init__(
+        self,
+        judge: object,
+        *,
+        candidates: int = 20,
+        rounds: int = 1,
+        timeout: float | None = 10.0,
+        max_calls: int | None = None,
+        max_characters: int = 100_000,
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            judge: Anything that `as_judge` takes.
+            candidates: Texts that the judge reads in each round.
+            rounds: How often the judge reads; a further round reads candidates that are new.
+            timeout: Seconds for an answer, after which the ranking without it stands; None waits.
+            max_calls: Most calls in this process; further questions are answered without a judge.
+            max_characters: Most characters of one call: candidates beyond are not read.
+
+        Raises:
+            ConfigError: An argument is out of its range, or the judge cannot judge.
+        """
+        self.judge = as_judge(judge)
+        self.candidates = at_least("candidates", candidates, _LEAST_CANDIDATES, optional=False)
+        self.rounds = at_least("rounds", rounds, 1, optional=False)
+        if timeout is not None:
+            seconds("timeout", timeout)
+        self.timeout = timeout
+        self.max_calls = at_least("max_calls", max_calls, 0)
+        self.max_characters = at_least("max_characters", max_characters, 1, optional=False)
+        self._counts = JudgeCounts()
+        self._weighed = (_PRIOR_QUESTIONS * _PRIOR_SKILL, float(_PRIOR_QUESTIONS))
+        self._told: set[str] = set()
+        self._pool = DaemonPool(_JUDGES_AT_ONCE, "instruct-judge")
+        self.make_anew()
+        make_anew_after_fork(self)
+
+    def __repr__(self) -> str:
+        """The judge and how much it reads."""
+        return (
+            f"RelevanceFeedback({self.judge!r}, candidates={self.candidates}, rounds={self.rounds})"
+        )
+
+    def make_anew(self) -> None:
+        """A lock of this process."""
+        self._lock = threading.Lock()
+
+    @property
+    def counts(self) -> JudgeCounts:
+        """What became of the questions so far."""
+        with self._lock:
+            return self._counts
+
+    @property
+    def trust(self) -> float:
+        """The influence of the judge's scores, from 0 to 1."""
+        return self.counts.trust
+
+    def ask(self, question: JudgeQuestion) -> Verdict:
+        """What the judge says within the time; it never raises an error of the judge."""
+        asked = self._submit(question)
+        if isinstance(asked, Verdict):
+            return asked
+        try:
+            return self._read(asked.result(self.timeout), question)
+        except FutureTimeout:
+            return self._late(asked)
+        except Exception as exc:
+            return self._problem("failed", exc)
+
+    async def aask(self, question: JudgeQuestion) -> Verdict:
+        """The same without blocking the event loop or a thread of its pool."""
+        asked = self._submit(question)
+        if isinstance(asked, Verdict):
+            return asked
+        try:
+            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked)), self.timeout)
+            return self._read(found, question)
+        except (asyncio.TimeoutError, FutureTimeout):
+            return self._late(asked)
+        except Exception as exc:
+            return self._problem("failed", exc)
+
+    def weigh(self, skill: float | None) -> None:
+        """Take one more measurement of the judge's skill into account; None says nothing."""
+        if skill is None:
+            return
+        with self._lock:
+            total, count = (_FORGET * each for each in self._weighed)
+            self._weighed = total + skill, count + 1
+            mean = self._weighed[0] / self._weighed[1]
+            trust = float(np.clip((mean - _NO_SKILL) / (_FULL_SKILL - _NO_SKILL), 0.0, 1.0))
+            self._counts = replace(self._counts, skill=mean, trust=trust)
+        if trust == 0.0:
+            self._say_once(
+                "no skill",
+                f"Scores of {self.judge.key} have nothing to do with where candidates lie; they no "
+                "longer change rankings. Look at what it answers.",
+            )
+
+    def _submit(self, question: JudgeQuestion) -> "Future[Sequence[float | None]] | Verdict":
+        with self._lock:
+            if self.max_calls is not None and self._counts.asked >= self.max_calls:
+                self._counts = replace(self._counts, refused=self._counts.refused + 1)
+                return Verdict(None, f"max_calls={self.max_calls} is reached")
+            self._counts = replace(
+                self._counts,
+                asked=self._counts.asked + 1,
+                texts=self._counts.texts + len(question.texts),
+            )
+        # Tracing of the hosts goes by context variables, which threads do not inherit.
+        return self._pool.submit(
+            copy_context().run,
+            self.judge.relevance,
+            question.query,
+            question.instruction,
+            list(question.texts),
+        )
+
+    def _read(self, scores: object, question: JudgeQuestion) -> Verdict:
+        read = _numbers(scores, len(question.texts))
+        if isinstance(read, str):
+            return self._problem("failed", read)
+        self._count("refined")
+        return Verdict(read)
+
+    def _late(self, asked: "Future[Any]") -> Verdict:
+        asked.cancel()  # where no thread has begun with it
+        return self._problem("timed_out", f"no answer within {self.timeout:g} seconds")
+
+    def _problem(self, kind: str, problem: object) -> Verdict:
+        self._count(kind)
+        said = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+        self._say_once(kind, f"The judge {self.judge.key} did not answer: {said:.{_SHOWN}}")
+        return Verdict(None, f"{said:.{_SHOWN}}")
+
+    def _count(self, kind: str) -> None:
+        with self._lock:
+            self._counts = replace(self._counts, **{kind: getattr(self._counts, kind) + 1})
+
+    def _say_once(self, kind: str, message: str) -> None:
+        with self._lock:
+            known = kind in self._told
+            self._told.add(kind)
+        if not known:
+            _log.warning("%s (said once; see the counts of RelevanceFeedback)", message)
+
+
+def _numbers(scores: object, count: int) -> "FloatArray | str":
+    """Relevance in [0, 1], shape (n,), NaN where not judged; or what is wrong with the scores."""
+    if hasattr(scores, "tolist"):
+        scores = scores.tolist()
+    if not isinstance(scores, Sequence) or isinstance(scores, str | bytes):
+        return f"the answer is of type {type(scores).__name__}, not one score a text"
+    if len(scores) != count:
+        return f"{len(scores)} scores for {count} texts"
+    for score in scores:
+        number = isinstance(score, Real) and isfinite(float(score))
+        if score is not None and not number:
+            return f"the score {score!r:.40} is not a finite number"
+    given = np.array([np.nan if score is None else float(score) for score in scores])
+    known = ~np.isnan(given)
+    found = np.full(count, np.nan, dtype=np.float32)
+    found[known] = to_relevance(given[known])
+    return found
+
+
+@dataclass
+class JudgedSearch:
+    """One search with a judge: `question` to ask, `take` its verdict, until there is none.
+
+    `rank` gives the best rows for a folded query, so many of them.
+    """
+
+    feedback: RelevanceFeedback
+    collection: VectorCollection
+    rank: Callable[[FoldedQuery, int], Ranking]
+    folded: FoldedQuery
+    query: str
+    instruction: str | None
+    k: int
+    _asked: int = 0
+    _problem: str | None = None
+    _read: Rows = field(default_factory=lambda: Rows(()))
+    _relevance: FloatArray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+
+    def __post_init__(self) -> None:
+        self._ranking = self.rank(self.folded, max(self.k, self.feedback.candidates))
+        self._moved = self.folded
+
+    def question(self) -> JudgeQuestion | None:
+        """What the judge is asked next; None where it has read enough, or failed."""
+        if self._asked == self.feedback.rounds or self._problem is not None:
+            return None
+        known = set(self._read.ids)
+        new = [row for row in self._ranking.ids if row not in known]
+        rows = self.collection.fetch(new[: self.feedback.candidates], vectors=True, records=True)
+        fitting = _within(rows, self.feedback.max_characters)
+        if len(known) + len(fitting) < _LEAST_CANDIDATES or not fitting:
+            return None
+        self._asked += 1
+        self._new = rows.take(fitting)
+        texts = self._new.read_texts
+        return JudgeQuestion(
+            self.query, self.instruction, self._new.ids, tuple(text or "" for text in texts)
+        )
+
+    def take(self, verdict: Verdict) -> None:
+        """Learn from what the judge said, and search again."""
+        if verdict.relevance is None:
+            self._problem = verdict.problem
+            return
+        judged = np.flatnonzero(~np.isnan(verdict.relevance))
+        if len(self._relevance) + len(judged) < _LEAST_CANDIDATES:
+            self._problem = f"only {len(judged)} candidates were judged"
+            return
+        self._read = Rows.joined([self._read, self._new.take(judged)])
+        self._relevance = np.concatenate([self._relevance, verdict.relevance[judged]])
+        units = unit_rows(self._read.vectors)
+        self.feedback.weigh(learnable(self.folded.vector, units, self._relevance))
+        direction = relevance_direction(units, self._relevance)
+        strength = np.float32(STRENGTH * self.feedback.trust)
+        self._moved = replace(self.folded, shift=strength * direction)
+        self._ranking = self.rank(self._moved, max(self.k, self.feedback.candidates))
+
+    def hits(self) -> list[Hit]:
+        """The best `k` rows; `judge_score` and `judge_problem` say what the judge did."""
+        ranking, trust = self._ranking, self.feedback.trust
+        if not self._read.ids:
+            found = Ranking(ranking.ids[: self.k], ranking.scores[: self.k], ranking.rows)
+            hits = found.hits(self.collection, self.folded.ranked_by, self.folded.reused)
+            return [replace(hit, judge_problem=self._problem) for hit in hits]
+        scores = dict(zip(ranking.ids, ranking.scores.tolist(), strict=True))
+        own = self._moved.score(self._read)
+        for row, score, relevance in zip(self._read.ids, own, self._relevance, strict=True):
+            scores[row] = float(score) + MIX * trust * (float(relevance) - 0.5)
+        best = sorted(scores, key=lambda row: -scores[row])[: self.k]
+        final = np.clip([scores[row] for row in best], -1.0, 1.0).astype(np.float32)
+        hits = Ranking(tuple(best), final).hits(
+            self.collection, self.folded.ranked_by, self.folded.reused
+        )
+        judged = dict(zip(self._read.ids, self._relevance.tolist(), strict=True))
+        return [
+            replace(hit, judge_score=judged.get(hit.id), judge_problem=self._problem)
+            for hit in hits
+        ]
+
+
+def _within(rows: Rows, most: int) -> list[int]:
+    """Positions of rows with a text, until they have so many characters together."""
+    kept: list[int] = []
+    used = 0
+    for position, text in enumerate(rows.read_texts):
+        if text is None:
+            continue
+        used += len(text)
+        if used > most:
+            break
+        kept.append(position)
+    return kept
