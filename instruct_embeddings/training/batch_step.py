@@ -1,7 +1,7 @@
 """One batch: rows, targets, forward, loss, backward; large ones in little memory (GradCache)."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,8 +16,8 @@ from instruct_embeddings.training.data.batches import Batch
 from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.objective import Objective, Targets
 from instruct_embeddings.training.rows import Chunk, RowMaker
-from instruct_embeddings.training.student import AGAIN, POOLED, Passes, Student
-from instruct_embeddings.training.teacher import make_start, make_teacher
+from instruct_embeddings.training.student import Passes, Student
+from instruct_embeddings.training.teacher import make_teacher
 
 Piece = TypeVar("Piece")
 # Padded tokens of a forward pass on a processor: larger ones fall out of its caches.
@@ -47,16 +47,15 @@ class BatchStep:
             causal=model.backbone.causal,
             limits={s.name: s.text_tokens for s in config.data.sources if s.text_tokens},
         )
-        self.teacher = make_teacher(config, student, self.rows)
-        named = loss.distillation is not None and bool(loss.distillation.teacher)
-        own_start = loss.drift is not None and named
-        self._start = make_start(config, student, self.rows) if own_start else self.teacher
+        name = loss.distillation.teacher if loss.distillation else ""
+        self.teacher = self._start = make_teacher(config, student, self.rows, name)
+        if name and loss.drift is not None:
+            self._start = make_teacher(config, student, self.rows)
         self.passes = Passes(model, again="dropout" in loss.views).train()
-        refined, hidden = model.settings.refinement.steps > 0, model.backbone.hidden_size
         self._objective = Objective(
             loss,
-            pooled=hidden if refined else model.pooler.dimension,
-            hidden=hidden,
+            pooled=self.passes.width,
+            hidden=model.backbone.hidden_size,
             teacher=self.teacher.width,
         ).to(student.device)
 
@@ -82,47 +81,44 @@ class BatchStep:
             DataError: Fewer than two examples of the batch can be used.
             ConfigError: The loss is no finite number.
         """
-        examples = self._usable(batch)
-        with self.arithmetic():
-            targets = self._targets(examples, batch.answers)
-        chunks = self._chunks(examples)
-        targets = _in_order(targets, torch.cat([chunk.indices for chunk in chunks]))
-        kept: dict[str, float] = {}
-
-        def loss(outputs: Mapping[str, Tensor]) -> Tensor:
-            with self.arithmetic():
-                parts = self._objective(outputs, targets)
-            kept.update({name: float(value.detach()) for name, value in parts.items()})
-            _check_finite(kept)
-            total: Tensor = torch.stack(list(parts.values())).sum()
-            return total / self._config.run.accumulate
-
-        self._differentiate(chunks, loss)
-        return Found(kept, len(examples), len(batch.examples) - len(examples))
-
-    def _usable(self, batch: Batch) -> list[Example]:
-        found = [e for e in batch.examples if self.rows.fits(e) and self.teacher.fits(e)]
-        if len(found) < 2:
+        fits, run = self.teacher.rows.fits, self._config.run
+        examples = [e for e in batch.examples if self.rows.fits(e) and fits(e)]
+        if len(examples) < 2:
             raise DataError(
                 f"Instructions of {batch.group!r} leave no room for texts in "
                 f"{self._config.model.max_tokens} tokens, such as "
                 f"{batch.examples[0].instruction[:80]!r}. Shorten them, or raise [model] "
                 "max_tokens."
             )
-        return found
+        with self.arithmetic():
+            targets = self._targets(examples, batch.answers)
+        chunks = self._chunks(examples)
+        targets = _in_order(targets, torch.cat([chunk.indices for chunk in chunks]))
+        kept: dict[str, float] = {}
 
-    def _differentiate(self, chunks: Sequence[Chunk], loss: Any) -> None:
         def forward(chunk: Chunk) -> dict[str, Tensor]:
             # Gradients are computed outside: autocast would round those of the loss too.
             with self.arithmetic():
                 return self.passes(chunk.batch, chunk.plain)  # type: ignore[no-any-return]
 
-        # The batch is the second axis of these.
-        stacked = {POOLED, f"{AGAIN}{POOLED}"}
-        if self._config.run.chunk:
-            cached_backward(forward, chunks, loss, stacked=stacked)
-            return
-        loss(_join([forward(chunk) for chunk in chunks], stacked)).backward()
+        def loss(outputs: Mapping[str, Tensor]) -> Tensor:
+            with self.arithmetic():
+                parts = self._objective(outputs, targets)
+            kept.update({name: float(value.detach()) for name, value in parts.items()})
+            if not all(map(math.isfinite, kept.values())):
+                raise ConfigError(
+                    f"The loss is no finite number any more: {kept}. Lower [optimiser] "
+                    "learning_rate, raise [loss] temperature, or compute in [run] "
+                    'precision="float32".'
+                )
+            return torch.stack(list(parts.values())).sum() / run.accumulate
+
+        if run.chunk:
+            cached_backward(forward, chunks, loss)
+        else:
+            whole: Any = loss(_join([forward(chunk) for chunk in chunks]))
+            whole.backward()
+        return Found(kept, len(examples), len(batch.examples) - len(examples))
 
     def _chunks(self, examples: Sequence[Example]) -> list[Chunk]:
         rows = self._config.run.chunk or len(examples)
@@ -130,28 +126,20 @@ class BatchStep:
         return self.rows.chunks(examples, rows, tokens, plain=self._config.loss.drift is not None)
 
     def _targets(self, examples: Sequence[Example], further: Sequence[str]) -> Targets:
-        own = [example.answer for example in examples]
+        loss, own = self._config.loss, [example.answer for example in examples]
         wrong = [answer for example in examples for answer in example.negatives]
         candidates = [*own, *_others(own, [*wrong, *further])]
         keys = [normal_form(answer) for answer in candidates]
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         numbered = torch.tensor([numbers[key] for key in keys], device=self._device)
-        states = self.teacher.read(examples) if self._reads_answers() else None
-        texts = [example.text for example in examples]
-        return Targets(
-            answers=numbered[: len(own)],
-            candidates=self.teacher.embed(candidates),
-            candidate_answers=numbered,
-            answer_states=states.answer if states else None,
-            whole=states.whole if states else None,
-            generic=self._start.embed(texts) if self._config.loss.drift else None,
-        )
-
-    def _reads_answers(self) -> bool:
-        loss = self._config.loss
-        distil = loss.distillation
+        distil, more = loss.distillation, dict[str, Tensor]()
         states = distil is not None and distil.weight > 0 and distil.target == "answer_states"
-        return states or "teacher" in loss.views or loss.gist is not None
+        if states or "teacher" in loss.views or loss.gist is not None:
+            more["answer_states"], more["whole"] = self.teacher.read(examples)
+        embedded = self.teacher.embed(candidates)
+        if loss.drift is not None:
+            more["generic"] = self._start.embed([example.text for example in examples])
+        return Targets(numbered[: len(own)], embedded, numbered, **more)
 
 
 def _others(own: Sequence[str], more: Sequence[str]) -> list[str]:
@@ -161,41 +149,18 @@ def _others(own: Sequence[str], more: Sequence[str]) -> list[str]:
     return [answer for key, answer in found.items() if key not in known]
 
 
-def _check_finite(parts: Mapping[str, float]) -> None:
-    if not all(math.isfinite(value) for value in parts.values()):
-        raise ConfigError(
-            f"The loss is no finite number any more: {dict(parts)}. Lower [optimiser] "
-            "learning_rate, raise [loss] temperature, or compute in [run] "
-            'precision="float32".'
-        )
-
-
 def _in_order(targets: Targets, order: Tensor) -> Targets:
-    """The targets of rows in the order in which chunks hold them."""
-    order = order.to(targets.candidates.device)
-    rest = torch.arange(len(order), len(targets.candidates), device=order.device)
-    every = torch.cat([order, rest])
-
-    def pick(states: Tensor | None) -> Tensor | None:
-        return None if states is None else states[order]
-
-    return Targets(
-        answers=targets.answers[order],
-        candidates=targets.candidates[every],
-        candidate_answers=targets.candidate_answers[every],
-        answer_states=pick(targets.answer_states),
-        whole=pick(targets.whole),
-        generic=pick(targets.generic),
-    )
+    """The targets of rows in the order in which chunks hold them; further candidates follow."""
+    rest = torch.arange(len(order), len(targets.candidates))
+    every = torch.cat([order, rest]).to(targets.candidates.device)
+    return Targets(**{name: value[every[: len(value)]] for name, value in vars(targets).items()})
 
 
 def cached_backward(
     forward: Callable[[Piece], Mapping[str, Tensor]],
     chunks: Sequence[Piece],
-    loss: Callable[[dict[str, Tensor]], Tensor],
-    *,
-    stacked: Collection[str] = (),
-) -> Tensor:
+    loss: Callable[[Mapping[str, Tensor]], Any],
+) -> None:
     """Add the gradients of a loss over all chunks, with the activations of one chunk in memory.
 
     1. Each chunk is encoded without a graph.
@@ -209,114 +174,57 @@ def cached_backward(
     pass changes in the model, such as the statistics of batch normalisation, is changed twice.
 
     Args:
-        forward: From a chunk to its outputs, each of shape (b, ...).
+        forward: From a chunk to its outputs, each of shape (..., b, d).
         chunks: The parts of the batch. A single one is encoded once only.
         loss: From the outputs of the whole batch, in the order of the chunks, to a scalar.
-        stacked: Names of outputs with the batch on the second axis, such as (s, b, d).
-
-    Returns:
-        The loss, a scalar without a graph.
-
-    Raises:
-        ConfigError: There is no chunk, or chunks have outputs of other names.
     """
-    if not chunks:
-        raise ConfigError("chunks must be one or more parts of a batch, got none")
     if len(chunks) == 1:
-        value = loss(dict(forward(chunks[0])))
-        value.backward()  # type: ignore[no-untyped-call]
-        return value.detach()
-    states, parts = _encode(forward, chunks)
-    leaves = _join(parts, stacked)
-    for tensor in leaves.values():
-        tensor.requires_grad_(tensor.is_floating_point())
-    value = loss(leaves)
-    value.backward()  # type: ignore[no-untyped-call]
-    after = RandomState.now()  # of the loss too: its numbers must not come again
-    gradients = _split(leaves, parts, stacked)
-    for chunk, state, gradient in zip(chunks, states, gradients, strict=True):
-        state.restore()
-        _go_on(forward(chunk), gradient)
-    after.restore()
-    return value.detach()
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """What torch's generators will draw next."""
-
-    cpu: Tensor
-    cuda: tuple[Tensor, ...]
-    mps: Tensor | None
-
-    @classmethod
-    def now(cls) -> "RandomState":
-        """The state of the CPU, and of GPUs in use."""
-        cuda = torch.cuda.get_rng_state_all() if _cuda_in_use() else []
-        mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-        return cls(torch.get_rng_state(), tuple(cuda), mps)
-
-    def restore(self) -> None:
-        """Draw the same numbers again."""
-        torch.set_rng_state(self.cpu)
-        for device, state in enumerate(self.cuda):
-            torch.cuda.set_rng_state(state, device)
-        if self.mps is not None:
-            torch.mps.set_rng_state(self.mps)
-
-
-def _cuda_in_use() -> bool:
-    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return in_use
-
-
-def _encode(
-    forward: Callable[[Piece], Mapping[str, Tensor]], chunks: Sequence[Piece]
-) -> tuple[list[RandomState], list[Mapping[str, Tensor]]]:
-    """Outputs without a graph, and the random state before each chunk."""
+        loss(forward(chunks[0])).backward()
+        return
     states, parts = [], []
     with torch.no_grad():
         for chunk in chunks:
-            states.append(RandomState.now())
+            states.append(_random_state())
             parts.append(forward(chunk))
-            if parts[-1].keys() != parts[0].keys():
-                raise ConfigError(
-                    f"chunks must have the same outputs, got {sorted(parts[0])} and "
-                    f"{sorted(parts[-1])}"
-                )
     # Autocast keeps half-precision weights. In older versions of torch (its issue 112583) those of
     # this pass have no graph, and the gradients of step 3 would stop at them.
     torch.clear_autocast_cache()
-    return states, parts
-
-
-def _join(parts: Sequence[Mapping[str, Tensor]], stacked: Collection[str]) -> dict[str, Tensor]:
-    """Outputs of the whole batch."""
-    return {
-        name: torch.cat([part[name] for part in parts], dim=int(name in stacked))
-        for name in parts[0]
+    leaves = {name: value.requires_grad_() for name, value in _join(parts).items()}
+    loss(leaves).backward()
+    after = _random_state()  # of the loss too: its numbers must not come again
+    gradients = {
+        name: torch.split(leaf.grad, [part[name].shape[-2] for part in parts], dim=-2)
+        for name, leaf in leaves.items()
+        if leaf.grad is not None
     }
+    for number, (chunk, state) in enumerate(zip(chunks, states, strict=True)):
+        _set_random_state(state)
+        outputs = forward(chunk)
+        # A frozen model's outputs have no graph.
+        names = [name for name in gradients if outputs[name].requires_grad]
+        torch.autograd.backward(
+            [outputs[name] for name in names], [gradients[name][number] for name in names]
+        )
+    _set_random_state(after)
 
 
-def _split(
-    leaves: Mapping[str, Tensor],
-    parts: Sequence[Mapping[str, Tensor]],
-    stacked: Collection[str],
-) -> list[dict[str, Tensor]]:
-    """Gradients of the outputs of each chunk; outputs that the loss did not use have none."""
-    gradients: list[dict[str, Tensor]] = [{} for _ in parts]
-    for name, leaf in leaves.items():
-        if leaf.grad is None:
-            continue
-        axis = int(name in stacked)
-        sizes = [part[name].shape[axis] for part in parts]
-        for own, piece in zip(gradients, torch.split(leaf.grad, sizes, dim=axis), strict=True):
-            own[name] = piece
-    return gradients
+def _random_state() -> tuple[Tensor, list[Tensor], Tensor | None]:
+    """What torch's generators will draw next: of the CPU, of GPUs in use, of MPS."""
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if in_use else []
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    return torch.get_rng_state(), cuda, mps
 
 
-def _go_on(outputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-    """Carry gradients of outputs on into the parameters; a frozen teacher's outputs have none."""
-    names = [name for name in gradients if outputs[name].requires_grad]
-    if names:
-        torch.autograd.backward([outputs[n] for n in names], [gradients[n] for n in names])
+def _set_random_state(state: tuple[Tensor, list[Tensor], Tensor | None]) -> None:
+    """Draw the same numbers again."""
+    cpu, cuda, mps = state
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(cuda)
+    if mps is not None:
+        torch.mps.set_rng_state(mps)
+
+
+def _join(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Outputs of the whole batch."""
+    return {name: torch.cat([part[name] for part in parts], dim=-2) for name in parts[0]}

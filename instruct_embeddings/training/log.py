@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ from instruct_embeddings._extras import require
 
 LOG, PLOT = "log.jsonl", "loss.png"
 SCORE = "score"
-# What is read of a line of the log.
-_READ = {"step", "parts", "validation"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,7 @@ class Window:
     def batch(self, parts: Mapping[str, float], examples: int) -> "Window":
         """With one more batch."""
         sums = {name: self.parts.get(name, 0.0) + value for name, value in parts.items()}
-        found, seen = self.batches + 1, self.examples + examples
-        return replace(self, batches=found, examples=seen, parts=self.parts | sums)
-
-    def time(self, seconds: float) -> "Window":
-        """With more time."""
-        return replace(self, seconds=self.seconds + seconds)
+        return Window(self.batches + 1, self.examples + examples, self.seconds, self.parts | sums)
 
     def event(self, step: int, steps: int, measured: dict[str, float] | None = None) -> TrainEvent:
         """What there is to report after a step, with its measures where it was measured."""
@@ -97,8 +90,12 @@ class RunLog:
 
     def write(self, event: TrainEvent) -> None:
         """Add a line."""
+        # Six digits of each number.
+        rounded = json.loads(
+            json.dumps(asdict(event)), parse_float=lambda digits: round(float(digits), 6)
+        )
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_rounded(asdict(event))) + "\n")
+            file.write(json.dumps(rounded) + "\n")
 
     def plot(self) -> None:
         """Draw loss and validation over the steps into `loss.png`."""
@@ -123,24 +120,12 @@ class RunLog:
         figure.savefig(self._plot, dpi=120)
 
     def _lines(self) -> list[dict[str, Any]]:
-        if not self._file.is_file():
-            return []
+        """The lines up to one that an interruption cut off."""
         found: list[dict[str, Any]] = []
-        for line in self._file.read_text(encoding="utf-8").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                # The line that an interruption cut off.
-                break
-            if not isinstance(event, dict) or not event.keys() >= _READ:
-                break
-            found.append(event)
+        if self._file.is_file():
+            for line in self._file.read_text(encoding="utf-8").splitlines():
+                try:
+                    found.append(json.loads(line))
+                except ValueError:
+                    break
         return found
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    return value

@@ -4,41 +4,37 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from instruct_embeddings._reading import brief, parse_json, read_limited
-from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.files import replacing
-from instruct_embeddings.errors import CheckpointError
+from instruct_embeddings.errors import CheckpointError, ConfigError
 from instruct_embeddings.training.log import Window
+from instruct_embeddings.training.tables import Count, build, settings
 
 CHECKPOINT, STATE = "checkpoint", "state"
 _TENSORS, _PROGRESS = "state.safetensors", "progress.json"
 _MAX_PROGRESS_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
+@settings
 class Progress:
     """How far a run is."""
 
     digest: str  # of the configuration; another one cannot go on from here
     data: str = ""  # digest of what batches are drawn from, likewise
-    step: int = 0
+    step: Count = 0
     best: float | None = None  # the best validation measure so far
-    best_step: int = 0  # where it was measured
-    waited: int = 0  # measurements since then
+    best_step: Count = 0  # where it was measured
+    waited: Count = 0  # measurements since then
     seconds: float = 0.0  # time spent so far
-    examples: int = 0
-    dropped: int = 0  # examples left out, as their instruction leaves no room for a text
+    examples: Count = 0
+    dropped: Count = 0  # examples left out, as their instruction leaves no room for a text
     window: Window = field(default_factory=Window)  # what the next line of the log counts already
-
-    def __post_init__(self) -> None:
-        for name in ("step", "best_step", "waited", "examples", "dropped"):
-            at_least(name, getattr(self, name), 0, optional=False)
 
 
 def save_state(
@@ -74,9 +70,8 @@ def read_progress(output: Path) -> Progress | None:
     if not file.is_file():
         return None
     try:
-        found = parse_json(read_limited(file, _MAX_PROGRESS_BYTES))
-        return Progress(**{**found, "window": Window(**found["window"])})
-    except (OSError, ValueError, TypeError, KeyError) as exc:
+        return build(Progress, parse_json(read_limited(file, _MAX_PROGRESS_BYTES)))
+    except (OSError, ValueError, ConfigError) as exc:
         raise CheckpointError(
             f"{str(file)!r} is damaged ({brief(exc)}). Start again without --resume, in another "
             "folder."
@@ -124,20 +119,17 @@ def load_state(
             f"{str(file)!r} cannot be read as safetensors: {exc}. Start again without --resume, "
             "in another folder."
         ) from exc
-    saved = {
-        name.removeprefix("parameter."): found.pop(name)
-        for name in list(found)
-        if name.startswith("parameter.")
-    }
-    other = set(saved) ^ set(parameters)
-    other |= {n for n, value in parameters.items() if n in saved and saved[n].shape != value.shape}
+    saved = {name: found.pop(name) for name in list(found) if name.startswith("parameter.")}
+    own = {f"parameter.{name}": value for name, value in parameters.items()}
+    kinds = [{name: value.shape for name, value in held.items()} for held in (saved, own)]
+    other = {name for name, _ in kinds[0].items() ^ kinds[1].items()}
     if other:
         raise CheckpointError(
             f"{str(file)!r} holds other parameters than this model trains: {sorted(other)[:5]}. "
             "Resume with the configuration and the base model of that run."
         )
     with torch.no_grad():
-        for name, value in parameters.items():
+        for name, value in own.items():
             value.copy_(saved[name])
     for label, part in found.items():
         _, key, name = label.split(".", 2)

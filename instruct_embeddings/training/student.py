@@ -81,9 +81,20 @@ def prepare(model: InstEmb, config: BackboneConfig) -> None:
     _open_backbone(model, config)
     model.soft_prompts.requires_grad_(True)
     model.pooler.requires_grad_(True)
-    _set_dropout(model, config.dropout)
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = config.dropout
+        # Attention of Llama and its kind has a number instead of a layer.
+        if isinstance(getattr(part, "attention_dropout", None), float):
+            part.attention_dropout = config.dropout  # type: ignore[assignment]
     if config.gradient_checkpointing:
-        _checkpoint_gradients(model)
+        body: Any = model.backbone.body
+        arguments = {"use_reentrant": False}
+        # Newer versions of transformers have another name for it, and warn of the old one.
+        if hasattr(body, "activation_checkpointing_enable"):
+            body.activation_checkpointing_enable(activation_checkpointing_kwargs=arguments)
+        else:
+            body.gradient_checkpointing_enable(arguments)
 
 
 class Passes(nn.Module):
@@ -112,23 +123,24 @@ class Passes(nn.Module):
             out[GENERIC] = self.model.generic(plain)[0]
         return out
 
+    @property
+    def width(self) -> int:
+        """Length D of the embeddings."""
+        refined = self.model.settings.refinement.steps > 0
+        return self.model.backbone.hidden_size if refined else self.model.pooler.dimension
+
     def embed(self, batch: TokenBatch) -> Tensor:
         """The embeddings alone, not normalised, shape (b, D), float32."""
         steps = self.model.settings.refinement.steps
         return self.model(batch, refine_steps=steps)[-1].float()  # type: ignore[no-any-return]
 
     def _read(self, batch: TokenBatch) -> dict[str, Tensor]:
-        model, steps = self.model, self.model.settings.refinement.steps
-        if steps:
+        model, soft = self.model, batch.soft_prompts
+        if steps := model.settings.refinement.steps:
             return {POOLED: model(batch, refine_steps=steps)}
-        inputs = model.embed_inputs(batch) if batch.soft_prompts else batch.ids
-        hidden = model.backbone(inputs, batch.mask)
-        soft = batch.soft_prompts
+        hidden = model.backbone(model.embed_inputs(batch) if soft else batch.ids, batch.mask)
         pooled = model.pooler(PoolInputs(hidden, batch.mask, batch.last, soft))
-        out = {
-            POOLED: pooled[None],
-            PRIMARY: last_token_pool(hidden, batch.last),
-        }
+        out = {POOLED: pooled[None], PRIMARY: last_token_pool(hidden, batch.last)}
         if soft:
             out[SOFT] = soft_prompt_pool(hidden, batch.last, soft)
         return out
@@ -136,20 +148,21 @@ class Passes(nn.Module):
 
 def _check_start(source: ModelSource, settings: EncoderSettings, backbone: BackboneConfig) -> None:
     """Refuse a start that would silently become something else."""
+    start, base = f"[backbone] start={str(backbone.start)!r}", source.settings.base_model
     if not source.checkpoint:
         raise ConfigError(
-            f"[backbone] start={str(backbone.start)!r} is a plain model, not a checkpoint of an "
-            "encoder. Name it as [model] base_model, and leave start out."
+            f"{start} is a plain model, not a checkpoint of an encoder. Name it as [model] "
+            "base_model, and leave start out."
         )
-    if source.settings.base_model != settings.base_model:
+    if base != settings.base_model:
         raise ConfigError(
-            f"[model] base_model={settings.base_model!r}, and the checkpoint to start from was "
-            f"trained over {source.settings.base_model!r}. Name that one."
+            f"{start} was trained over {base!r}, and [model] base_model={settings.base_model!r}. "
+            f"Name {base!r} there."
         )
     if backbone.train == "full" and source.adapter is not None:
         raise ConfigError(
-            f'[backbone] train="full", and the checkpoint {str(backbone.start)!r} has LoRA layers, '
-            'which would be trained beside the weights under them. Use train="lora".'
+            f'{start} has LoRA layers, which train="full" would train beside the weights under '
+            'them. Use train="lora".'
         )
 
 
@@ -197,22 +210,3 @@ def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
                 f"[backbone] targets={targets!r} names no linear layer of the model; its layers "
                 f"are called {known}. Use some of these, or {ALL_LINEAR!r}."
             ) from exc
-
-
-def _set_dropout(model: InstEmb, rate: float) -> None:
-    for part in model.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = rate
-        # Attention of Llama and its kind has a number instead of a layer.
-        if isinstance(getattr(part, "attention_dropout", None), float):
-            part.attention_dropout = rate  # type: ignore[assignment]
-
-
-def _checkpoint_gradients(model: InstEmb) -> None:
-    body: Any = model.backbone.body
-    arguments = {"use_reentrant": False}
-    # Newer versions of transformers have another name for it, and warn of the old one.
-    if hasattr(body, "activation_checkpointing_enable"):
-        body.activation_checkpointing_enable(activation_checkpointing_kwargs=arguments)
-    else:
-        body.gradient_checkpointing_enable(arguments)

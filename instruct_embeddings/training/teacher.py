@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.pooling import PoolInputs
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import find_source
+from instruct_embeddings.encoder.template import Ids
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.rows import RowMaker
@@ -21,14 +22,6 @@ from instruct_embeddings.training.student import Student
 
 _REMEMBERED_BYTES = 100_000_000
 _ANSWER_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class AnswerStates:
-    """What the teacher makes of text, instruction and answer."""
-
-    answer: Tensor  # mean of the states over the tokens of the answer, shape (b, e)
-    whole: Tensor  # the whole row, pooled as the teacher pools a text, shape (b, e)
 
 
 class Teacher:
@@ -40,7 +33,7 @@ class Teacher:
 
     def __init__(self, model: InstEmb, rows: RowMaker) -> None:
         """Keep the model, whose backbone without LoRA layers teaches, and its tokenisation."""
-        self._model, self._rows = model, rows
+        self._model, self.rows = model, rows
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         self._most = max(1, _REMEMBERED_BYTES // (4 * self.width))
 
@@ -48,10 +41,6 @@ class Teacher:
     def width(self) -> int:
         """Length e of its embeddings."""
         return self._model.backbone.hidden_size
-
-    def fits(self, example: Example) -> bool:
-        """Whether the instruction leaves room for a text."""
-        return self._rows.fits(example)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Its generic embeddings, shape (n, e), float32, of unit length; they are remembered."""
@@ -73,14 +62,25 @@ class Teacher:
         """
         self._known.clear()
 
-    def read(self, examples: Sequence[Example]) -> AnswerStates:
-        """Read text, instruction and answer; InstructionError where there is no room for a text."""
-        rows, counts = self._rows.answered(examples, _ANSWER_TOKENS)
+    def read(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Read text, instruction and answer; InstructionError where there is no room for a text.
+
+        The mean of the states over the tokens of the answer, and the whole row, pooled as the
+        teacher pools a text; both have the shape (b, e).
+        """
+        return self._read(*self.rows.answered(examples, _ANSWER_TOKENS))
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        rows = self.rows.generic(texts)
+        return functional.normalize(self._read(rows, [1] * len(rows))[1], dim=-1)
+
+    def _read(self, rows: Sequence[Ids], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Means over so many tokens at the end of each row, and pooled rows."""
         backbone = self._model.backbone
         answer = torch.empty(len(rows), self.width, device=backbone.device)
         whole = torch.empty_like(answer)
         with self._frozen():
-            for indices, batch in self._rows.plain_batches(rows):
+            for indices, batch in self.rows.plain_batches(rows):
                 hidden = backbone(batch.ids, batch.mask)
                 own = torch.tensor([counts[i] for i in indices], device=batch.last.device)
                 steps, ends = torch.arange(hidden.shape[1], device=own.device), batch.last[:, None]
@@ -88,17 +88,7 @@ class Teacher:
                 answer[indices] = _mean(hidden.float(), inside)
                 pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
                 whole[indices] = self._model.generic_pooler(pooled).float()
-        return AnswerStates(answer, whole)
-
-    def _embed(self, texts: Sequence[str]) -> Tensor:
-        rows = self._rows.generic(texts)
-        out = torch.empty(len(rows), self.width, device=self._model.backbone.device)
-        with self._frozen():
-            for indices, batch in self._rows.plain_batches(rows):
-                hidden = self._model.backbone(batch.ids, batch.mask)
-                pooled = PoolInputs(hidden, batch.mask, batch.last, 0)
-                out[indices] = self._model.generic_pooler(pooled).float()
-        return functional.normalize(out, dim=-1)
+        return answer, whole
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
@@ -117,24 +107,16 @@ class Teacher:
                 value.requires_grad_(True)
 
 
-def make_teacher(config: TrainingConfig, student: Student, rows: RowMaker) -> Teacher:
-    """The teacher that a configuration names: another model, or the start of the student.
+def make_teacher(
+    config: TrainingConfig, student: Student, rows: RowMaker, name: str = ""
+) -> Teacher:
+    """The teacher of a name, or the student's backbone as it was before training.
 
-    A student whose backbone stays as it is teaches itself; `rows` tokenises for the student.
+    A student whose backbone stays as it is teaches itself, and `rows` tokenises for it; every other
+    teacher is a model of its own in memory.
     """
-    name = config.loss.distillation.teacher if config.loss.distillation else ""
-    return _other(config, student, name) if name else make_start(config, student, rows)
-
-
-def make_start(config: TrainingConfig, student: Student, rows: RowMaker) -> Teacher:
-    """The student's backbone as it was before training; see `make_teacher`."""
-    if not student.full:
+    if not name and not student.full:
         return Teacher(student.model, rows)
-    return _other(config, student, "")
-
-
-def _other(config: TrainingConfig, student: Student, name: str) -> Teacher:
-    """A model of its own in memory; "" is the start of the student."""
     backbone, model = config.backbone, config.model
     revision = None if name or backbone.start else model.base_revision
     model_name = name or str(backbone.start or model.base_model)

@@ -128,24 +128,10 @@ class _Run:
             load_state(self.output, self.components.named, self.components.optimiser)
 
     def go(self) -> TrainResult:
-        stopped = self._loop()
-        self._save()
-        folder = self.output / CHECKPOINT
-        if self.log is not None:
-            if self.progress.best is None:
-                self.components.student.save(folder)
-            self.log.plot()
-        self.processes.wait()
-        done = self.progress
-        return TrainResult(folder, done.step, done.best, stopped, done.seconds)
-
-    def _loop(self) -> bool:
-        """Train until the last step; whether it stopped before."""
-        run = self.config.run
-        while self.progress.step < run.steps:
-            # A run that is resumed may have stopped already.
-            if self._spent_patience:
-                return True
+        run, held_out = self.config.run, self.config.validation
+        patience = held_out.patience if held_out else 0
+        # A run that is resumed may have lost its patience already.
+        while self.progress.step < run.steps and not 0 < patience <= self.progress.waited:
             self._one_step()
             done = self.progress.step
             last = done == run.steps
@@ -154,12 +140,15 @@ class _Run:
                 self._report(measured)
             if done % run.save_every == 0 and not last:
                 self._save()
-        return False
-
-    @property
-    def _spent_patience(self) -> bool:
-        patience = self.config.validation.patience if self.config.validation else 0
-        return 0 < patience <= self.progress.waited
+        self._save()
+        folder, progress = self.output / CHECKPOINT, self.progress
+        if self.log is not None:
+            if progress.best is None:
+                self.components.student.save(folder)
+            self.log.plot()
+        self.processes.wait()
+        early = progress.step < run.steps
+        return TrainResult(folder, progress.step, progress.best, early, progress.seconds)
 
     def _one_step(self) -> None:
         done, started = self.progress, time.perf_counter()
@@ -173,18 +162,20 @@ class _Run:
             seconds=done.seconds + seconds,
             examples=done.examples + window.examples - done.window.examples,
             dropped=done.dropped + dropped,
-            window=window.time(seconds),
+            window=replace(window, seconds=window.seconds + seconds),
         )
 
     def _measure(self, last: bool) -> dict[str, float] | None:
         """Measure what is held out, where it is time to, and keep the best checkpoint."""
-        held_out, done = self.config.validation, self.progress
-        if held_out is None or not self.data.validation:
-            return None
-        if done.step % held_out.every and not last:
+        held_out, done, found = self.config.validation, self.progress, dict[str, float]()
+        if held_out is None or (done.step % held_out.every and not last):
             return None
         started = time.perf_counter()
-        found = self.processes.broadcast(self._validate() if self.processes.main else {})
+        if self.processes.main:
+            step = self.components.step
+            with step.arithmetic():
+                found = validate(step.passes, step.rows, step.teacher, self.data.validation)
+        found = self.processes.broadcast(found)
         if not found:
             return None
         score = found[SCORE]
@@ -199,11 +190,6 @@ class _Run:
             seconds=done.seconds + time.perf_counter() - started,
         )
         return found
-
-    def _validate(self) -> dict[str, float]:
-        step = self.components.step
-        with step.arithmetic():
-            return validate(step.passes, step.rows, step.teacher, self.data.validation)
 
     def _report(self, measured: dict[str, float] | None) -> None:
         event = self.progress.window.event(self.progress.step, self.config.run.steps, measured)

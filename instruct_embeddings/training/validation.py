@@ -61,16 +61,6 @@ def neighbour_precision(vectors: Tensor, labels: Tensor, k: int = NEIGHBOURS) ->
     return float(precision[counted].mean())
 
 
-def answer_accuracy(vectors: Tensor, answers: Tensor, embedded: Tensor) -> float:
-    """Fraction of the rows whose own answer is the nearest of all.
-
-    Unit vectors, shape (n, d); numbers of answers, shape (n,); embeddings of the answers in the
-    order of their numbers, shape (m, d).
-    """
-    nearest = (vectors @ embedded.T).argmax(1)
-    return float((nearest == answers).float().mean())
-
-
 def _task(
     passes: Passes, rows: RowMaker, teacher: Teacher, examples: Sequence[Example]
 ) -> float | None:
@@ -97,10 +87,9 @@ def _group(vectors: Tensor, answers: Sequence[str], teacher: Teacher) -> float |
         return None
     order = {key: number for number, key in enumerate(known)}
     numbers = torch.tensor([order[normal_form(answer)] for answer in answers])
-    is_open = len(known) > len(answers) // 2
-    if is_open and vectors.shape[1] == teacher.width:
+    if len(known) > len(answers) // 2 and vectors.shape[1] == teacher.width:
         embedded = teacher.embed(list(known.values())).cpu()
-        return answer_accuracy(vectors, numbers, embedded)
+        return float(((vectors @ embedded.T).argmax(1) == numbers).float().mean())
     return neighbour_precision(vectors, numbers)
 
 
@@ -108,6 +97,5 @@ def _embed(passes: Passes, rows: RowMaker, examples: Sequence[Example]) -> Tenso
     """Unit rows, shape (n, d), on the CPU."""
     chunks = rows.chunks(examples, _ROWS, _TOKENS)
     found = torch.cat([passes.embed(chunk.batch).cpu() for chunk in chunks])
-    out = torch.empty_like(found)
-    out[torch.cat([chunk.indices for chunk in chunks])] = found
-    return functional.normalize(out, dim=-1)
+    order = torch.cat([chunk.indices for chunk in chunks]).argsort()
+    return functional.normalize(found[order], dim=-1)

@@ -94,7 +94,7 @@ def train_instant(
         parts = take_step(config, student, draws, optimiser, named, done.step)
         seconds = time.perf_counter() - started
         window = done.window.batch(parts, config.instant.groups * config.instant.rows)
-        window = window.time(seconds)
+        window = replace(window, seconds=window.seconds + seconds)
         done = replace(done, step=done.step + 1, seconds=done.seconds + seconds, window=window)
         if done.step % run.log_every == 0 or done.step == run.steps:
             event = done.window.event(done.step, run.steps)

@@ -1,8 +1,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from instruct_embeddings.training.log import LOG, PLOT, RunLog, TrainEvent, Window
 
 
@@ -17,8 +15,8 @@ def steps(folder: Path) -> list[int]:
 
 
 def test_an_event_has_the_means_since_the_last_one() -> None:
-    window = Window().batch({"a": 1.0, "b": 4.0}, 10).batch({"a": 2.0, "b": 6.0}, 20).time(1.5)
-    found = window.time(0.5).event(7, 9, None)
+    window = Window(seconds=2.0).batch({"a": 1.0, "b": 4.0}, 10).batch({"a": 2.0, "b": 6.0}, 20)
+    found = window.event(7, 9, None)
     assert found == TrainEvent(7, 9, 6.5, {"a": 1.5, "b": 5.0}, 15.0, None)
 
 
@@ -48,11 +46,10 @@ def test_what_came_after_the_saved_step_is_dropped(tmp_path: Path) -> None:
     assert steps(tmp_path) == [2, 4, 5]
 
 
-@pytest.mark.parametrize("cut", ['{"step": 4, "lo', "7", '{"other": 1}'])
-def test_a_line_that_was_cut_off_ends_the_log(tmp_path: Path, cut: str) -> None:
+def test_a_line_that_was_cut_off_ends_the_log(tmp_path: Path) -> None:
     RunLog(tmp_path, resume_at=0).write(event(2))
     with (tmp_path / LOG).open("a", encoding="utf-8") as file:
-        file.write(cut)
+        file.write('{"step": 4, "lo')
     RunLog(tmp_path, resume_at=9).write(event(4))
     assert steps(tmp_path) == [2, 4]
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.training import teacher as teacher_module
 from instruct_embeddings.training.data.files import Example
-from instruct_embeddings.training.teacher import Teacher, make_start
+from instruct_embeddings.training.teacher import Teacher, make_teacher
 from tests.models import build_model, new_folder, tiny
 from tests.training import Parts, open_parts, tiny_config, write_things
 
@@ -52,10 +52,10 @@ def test_the_teacher_reads_without_dropout_and_draws_no_random_numbers(folder: P
     with open_parts(tiny_config(folder, backbone__dropout=0.4)) as parts:
         before, teacher = torch.get_rng_state(), parts.step.teacher
         first = teacher.embed(TEXTS)
-        states = teacher.read(EXAMPLES)
+        answer, _ = teacher.read(EXAMPLES)
         teacher.forget()
         assert torch.equal(first, teacher.embed(TEXTS))
-        assert torch.equal(states.answer, teacher.read(EXAMPLES).answer)
+        assert torch.equal(answer, teacher.read(EXAMPLES)[0])
         assert torch.equal(before, torch.get_rng_state())
         assert parts.student.model.training
 
@@ -74,7 +74,7 @@ class Counting(Teacher):
     """Counts the texts that it embeds."""
 
     def __init__(self, other: Teacher) -> None:
-        super().__init__(other._model, other._rows)
+        super().__init__(other._model, other.rows)
         self.embedded: list[str] = []
 
     def _embed(self, texts: list[str]) -> Tensor:  # type: ignore[override]
@@ -106,7 +106,7 @@ def test_the_oldest_answers_make_room(folder: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_states_are_means_over_the_tokens_of_the_answer(folder: Path, kind: str) -> None:
     with open_parts(tiny_config(folder, kind, model__generic_pooling="mean")) as parts:
-        found = parts.step.teacher.read(EXAMPLES)
+        answers, whole = parts.step.teacher.read(EXAMPLES)
         rows, counts = parts.step.rows.answered(EXAMPLES, 64)
         backbone = parts.student.model.backbone.eval()
         for place, (row, count) in enumerate(zip(rows, counts, strict=True)):
@@ -114,8 +114,8 @@ def test_states_are_means_over_the_tokens_of_the_answer(folder: Path, kind: str)
             with torch.no_grad(), backbone.without_adapter():
                 hidden = backbone(ids, torch.ones_like(ids))[0]
             expected = hidden[-count:].mean(0)
-            torch.testing.assert_close(found.answer[place], expected, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(found.whole[place], hidden.mean(0), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(answers[place], expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(whole[place], hidden.mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_another_model_teaches_in_its_own_space(folder: Path) -> None:
@@ -126,10 +126,10 @@ def test_another_model_teaches_in_its_own_space(folder: Path) -> None:
         assert teacher.width == 48
         expected = torch.tensor(other.encode(TEXTS))
         torch.testing.assert_close(teacher.embed(TEXTS), expected, atol=1e-5, rtol=0)
-        assert teacher.read(EXAMPLES).answer.shape == (2, 48)
-        assert teacher.fits(EXAMPLES[0])
+        assert teacher.read(EXAMPLES)[0].shape == (2, 48)
+        assert teacher.rows.fits(EXAMPLES[0])
         # Keeping the generic space is about the student's own.
-        assert make_start(config, parts.student, parts.step.rows).width == 32
+        assert make_teacher(config, parts.student, parts.step.rows).width == 32
 
 
 def test_a_backbone_that_is_trained_is_taught_by_a_copy_of_its_start(folder: Path) -> None:

@@ -10,7 +10,6 @@ from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.data.opening import ValidationTask
 from instruct_embeddings.training.validation import (
-    answer_accuracy,
     neighbour_precision,
     validate,
 )
@@ -38,14 +37,6 @@ def test_as_many_neighbours_count_as_have_the_label() -> None:
 
 def test_there_is_no_precision_where_no_label_comes_twice() -> None:
     assert neighbour_precision(on_circle(0, 10), torch.tensor([1, 2])) is None
-
-
-def test_accuracy_by_hand() -> None:
-    vectors, answers = on_circle(0, 55, 85), torch.tensor([0, 1, 1])
-    assert answer_accuracy(vectors, answers, on_circle(10, 90)) == 1.0
-    assert answer_accuracy(vectors, answers, on_circle(90, 10)) == 0.0
-    # The middle one is nearer to the wrong answer now.
-    assert answer_accuracy(vectors, answers, on_circle(40, 90)) == pytest.approx(2 / 3)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.losses import representation_distillation
 from tests.unit.training.losses.conftest import close, gradient, rows
 
@@ -44,19 +43,3 @@ def test_no_gradient_flows_into_the_teacher(kind: str) -> None:
     representation_distillation(student, teacher, kind=kind).backward()
     assert gradient(student).any()
     assert teacher.grad is None
-
-
-def test_half_precision_is_widened_first_also_under_autocast() -> None:
-    student, teacher = rows(5, 8).bfloat16(), rows(5, 8, 1).bfloat16()
-    projection = nn.Linear(8, 8)
-    expected = representation_distillation(student.float(), teacher.float(), projection=projection)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = representation_distillation(student, teacher, projection=projection)
-    close(found, expected, 1e-6)
-
-
-def test_unequal_widths_and_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ConfigError, match="pass a projection from 2 to 3 dimensions"):
-        representation_distillation(rows(1, 2), rows(1, 3))
-    with pytest.raises(ConfigError, match="kind must be 'cosine' or 'smooth_l1', got 'l2'"):
-        representation_distillation(rows(1, 2), rows(1, 2), kind="l2")

@@ -1,10 +1,8 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.losses import info_nce, matryoshka
 from tests.unit.training.losses.conftest import close, gradient, rows
 
@@ -39,15 +37,3 @@ def test_the_order_of_the_widths_makes_no_difference(seed: int, order: list[int]
 
     expected = sum(loss(both[:, :d]) for d in (2, 4, 8)) / 3
     close(matryoshka(loss, both, order), expected, 1e-4)
-
-
-@pytest.mark.parametrize("widths", [[3, 0], [3, 4], [3, -1], []])
-def test_widths_out_of_range_are_refused(widths: list[int]) -> None:
-    with pytest.raises(ConfigError, match="dimensions must be integers from 1 to 3"):
-        matryoshka(total, ROW, widths)
-
-
-@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0]])
-def test_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
-    with pytest.raises(ConfigError, match="weights must be 2 numbers"):
-        matryoshka(total, ROW, [3, 1], weights=weights)

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.training.losses import _FLOOR, iterative_refinement
 from tests.unit.training.losses.conftest import close, gradient
 
@@ -59,9 +58,3 @@ def test_the_gradient_of_a_worse_step_is_that_of_the_logarithms() -> None:
 def test_losses_in_half_precision_are_widened_first() -> None:
     losses = torch.tensor([1.0, 2.0, 0.5])
     close(iterative_refinement(losses.bfloat16()), iterative_refinement(losses), 1e-6)
-
-
-@pytest.mark.parametrize("shape", [(0,), (), (2, 2)])
-def test_anything_but_a_row_of_losses_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="step_losses must have shape"):
-        iterative_refinement(torch.ones(shape))
