@@ -174,7 +174,11 @@ def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps:
         # A schedule knows the steps of its run only.
         step = number % config.run.steps
         window, _ = take_step(config, components, data.source, processes, step, window)
-        _wait(processes.device)
+        # Until the device has computed what it was given.
+        if processes.device.startswith("cuda"):
+            torch.cuda.synchronize(processes.device)
+        elif processes.device.startswith("mps"):
+            torch.mps.synchronize()
         if number == 0:
             window, started = Window(), time.perf_counter()
     seconds = time.perf_counter() - started
@@ -186,14 +190,6 @@ def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps:
         hours=config.run.steps * seconds / steps / 3600,
         peak_bytes=torch.cuda.max_memory_allocated(processes.device) if on_cuda else None,
     )
-
-
-def _wait(device: str) -> None:
-    """Until the device has computed what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device.startswith("mps"):
-        torch.mps.synchronize()
 
 
 def _plan_data(config: TrainingConfig, data: TrainingData, examples: int) -> DataPlan:

@@ -3,9 +3,9 @@
 Parameters are counted there, and so are activations: autograd says what a forward pass keeps.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,17 +15,22 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from instruct_embeddings._reading import brief
 from instruct_embeddings.encoder.backbone import Backbone
 from instruct_embeddings.encoder.model import InstEmb
 from instruct_embeddings.encoder.source import find_source, is_causal
 from instruct_embeddings.encoder.template import TokenBatch
-from instruct_embeddings.errors import CheckpointError, ConfigError, ModelNotFoundError
+from instruct_embeddings.errors import ConfigError, ModelNotFoundError
 from instruct_embeddings.training.config import TrainingConfig
+from instruct_embeddings.training.objective import check_dimensions
 from instruct_embeddings.training.settings import BackboneConfig
 from instruct_embeddings.training.student import Passes, prepare
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
+
+# What transformers raises for values of a config.json that it cannot use, by its version.
+_UNUSABLE = (AttributeError, KeyError, RuntimeError, StrictDataclassError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -61,41 +66,29 @@ class PlannedModel:
 
 def plan_model(config: TrainingConfig) -> PlannedModel:
     """Build the encoder without weights, count its parameters and its activations."""
-    backbone = config.backbone
-    name = str(backbone.start) if backbone.start else config.model.base_model
+    backbone, name = config.backbone, str(config.backbone.start or config.model.base_model)
     revision = None if backbone.start else config.model.base_revision
     base, found = _find(name, revision, backbone, config.model.base_model)
-    saved = getattr(base, "dtype", None)
     half = backbone.dtype == "bfloat16" or (
-        backbone.dtype == "auto" and saved in (torch.bfloat16, torch.float16)
+        backbone.dtype == "auto" and getattr(base, "dtype", None) in (torch.bfloat16, torch.float16)
     )
     if backbone.attention:
         base._attn_implementation = backbone.attention
-    encoder = _encoder(config, base, found, is_causal(name, base.to_dict()))
-    sizes, refined = config.loss.matryoshka, config.model.refinement.steps > 0
-    dimension = encoder.backbone.hidden_size if refined else encoder.pooler.dimension
-    if sizes is not None and max(sizes.dimensions) > dimension:
-        raise ConfigError(
-            f"[loss.matryoshka] dimensions={list(sizes.dimensions)}, and an embedding has "
-            f"{dimension}. Use at most that many."
-        )
-    counts = replace(_counts(encoder), teacher=_teacher(config, encoder))
-    if half or config.run.precision == "bfloat16":
-        encoder.to(torch.bfloat16)
-    kept, again = _activations(config, encoder), 0
-    if backbone.gradient_checkpointing:
-        prepare(encoder, backbone)
-        again, kept = (kept or 0) // encoder.backbone.depth, _activations(config, encoder)
-    return PlannedModel(found, counts, half, dimension, kept, again)
-
-
-def _encoder(config: TrainingConfig, base: Any, found: str, causal: bool) -> InstEmb:
-    """The student on the meta device."""
+    causal = is_causal(name, base.to_dict())
     model = _build(base, found, causal=causal, mlm=config.model.refinement.head == "mlm")
     with torch.device("meta"):
         encoder = InstEmb(Backbone(model, causal=causal), config.model)
-        prepare(encoder, replace(config.backbone, gradient_checkpointing=False))
-    return encoder
+        prepare(encoder, replace(backbone, gradient_checkpointing=False))
+    passes = Passes(encoder, again="dropout" in config.loss.views).train()
+    check_dimensions(config.loss, passes.width)
+    counts = _counts(config, encoder)
+    if half or config.run.precision == "bfloat16":
+        encoder.to(torch.bfloat16)
+    kept, again = _activations(config, passes), 0
+    if backbone.gradient_checkpointing:
+        prepare(encoder, backbone)
+        again, kept = (kept or 0) // encoder.backbone.depth, _activations(config, passes)
+    return PlannedModel(found, counts, half, passes.width, kept, again)
 
 
 class _OnMeta(TorchFunctionMode):
@@ -119,12 +112,13 @@ class _OnMeta(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
+def _activations(config: TrainingConfig, passes: Passes) -> int | None:
     """Bytes that autograd keeps of one forward pass, apart from parameters."""
     rows, tokens = config.run.chunk or config.data.batch_size, config.model.max_tokens
     ids = torch.zeros(rows, tokens, dtype=torch.int64, device="meta")
     batch = TokenBatch(ids, torch.ones_like(ids), ids[:, 0], config.model.soft_prompts)
-    parameters = {value.untyped_storage()._cdata for value in encoder.parameters()}
+    plain = replace(batch, soft_prompts=0) if config.loss.drift else None
+    parameters = {value.untyped_storage()._cdata for value in passes.parameters()}
     kept: dict[int, Tensor] = {}
 
     def keep(saved: Tensor) -> Tensor:
@@ -133,11 +127,8 @@ def _activations(config: TrainingConfig, encoder: InstEmb) -> int | None:
             kept[storage] = saved
         return saved
 
-    dropout = config.backbone.dropout > 0
-    passes = Passes(encoder, again="dropout" in config.loss.views).train()
-    plain = replace(batch, soft_prompts=0) if config.loss.drift else None
     # On a processor attention with dropout keeps its weights.
-    fused = not (dropout and config.run.device == "cpu")
+    fused = not (config.backbone.dropout > 0 and config.run.device == "cpu")
     try:
         with _OnMeta(fused=fused), saved_tensors_hooks(keep, lambda saved: saved):
             outputs = passes(batch, plain)
@@ -155,55 +146,35 @@ def _find(
 
     local = replace(backbone.options(), model=name, revision=revision, local_files_only=True)
     try:
-        path = find_source(local).base.path
+        found = str(find_source(local).base.path)
     except ModelNotFoundError:
-        if backbone.architecture is not None:
-            return _given(backbone.architecture), "[backbone.architecture]"
-        return _from_hub(base, revision, backbone), "the model hub"
+        found = "[backbone.architecture]" if backbone.architecture is not None else "the model hub"
     try:
-        return AutoConfig.from_pretrained(path, local_files_only=True), str(path)
-    except (OSError, ValueError, KeyError, StrictDataclassError) as exc:
-        raise CheckpointError(f"{str(path)!r} has no usable config.json: {exc}") from exc
-
-
-def _given(values: Mapping[str, Any]) -> "PretrainedConfig":
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    kind = values["model_type"]
-    if kind not in CONFIG_MAPPING:
-        close = get_close_matches(kind, list(CONFIG_MAPPING), n=3)
-        raise ConfigError(
-            f"[backbone.architecture] model_type={kind!r} is not known to transformers; similar "
-            f"ones are {close}. Copy it from the config.json of the model."
-        )
-    try:
-        found: PretrainedConfig = AutoConfig.for_model(**values)
-    except (ValueError, TypeError, KeyError, StrictDataclassError) as exc:
-        raise ConfigError(
-            f"[backbone.architecture] is no configuration that transformers knows: {exc} "
-            "Copy the values from the config.json of the model."
-        ) from exc
-    return found
-
-
-def _from_hub(name: str, revision: str | None, backbone: BackboneConfig) -> "PretrainedConfig":
-    from transformers import AutoConfig
-
-    try:
-        found: PretrainedConfig = AutoConfig.from_pretrained(
-            name,
+        if found == "[backbone.architecture]":
+            return AutoConfig.for_model(**(backbone.architecture or {})), found
+        if found != "the model hub":
+            return AutoConfig.from_pretrained(found, local_files_only=True), found
+        return AutoConfig.from_pretrained(
+            base,
             revision=revision,
             cache_dir=backbone.cache_folder,
             local_files_only=backbone.local_files_only,
-        )
-    except (OSError, ValueError) as exc:
+        ), found
+    except OSError as exc:
         raise ModelNotFoundError(
-            f"The configuration of {name!r} is neither in a folder nor in reach of the model hub. "
-            f"Fetch the model where there is a network (hf download {name}), pass the folder of a "
+            f"The configuration of {base!r} is neither in a folder nor in reach of the model hub. "
+            f"Fetch the model where there is a network (hf download {base}), pass the folder of a "
             "copy, or give the values of its config.json in [backbone.architecture]."
         ) from exc
-    return found
+    except _UNUSABLE as exc:
+        raise _unusable(found, exc) from exc
+
+
+def _unusable(found: str, exc: Exception) -> ConfigError:
+    return ConfigError(
+        f"{found} has no configuration that transformers builds a model of ({brief(exc)}). Copy "
+        "the values from the config.json of the model."
+    )
 
 
 def _build(config: "PretrainedConfig", found: str, *, causal: bool, mlm: bool) -> "PreTrainedModel":
@@ -213,40 +184,27 @@ def _build(config: "PretrainedConfig", found: str, *, causal: bool, mlm: bool) -
     try:
         with torch.device("meta"):
             return kind.from_config(config)  # type: ignore[no-any-return]
-    except (ValueError, TypeError, AttributeError, RuntimeError) as exc:
-        # Values of the wrong type, which older versions of transformers read without a word.
-        raise ConfigError(
-            f"{found} is no configuration that transformers builds a model of: {exc} "
-            "Copy the values from the config.json of the model."
-        ) from exc
+    except _UNUSABLE as exc:
+        raise _unusable(found, exc) from exc
 
 
-def _counts(encoder: InstEmb) -> ParameterCounts:
-    trained = frozen = lora = 0
+def _counts(config: TrainingConfig, encoder: InstEmb) -> ParameterCounts:
+    sizes: Counter[str] = Counter()
     for name, value in encoder.backbone.named_parameters():
-        if "lora_" in name:
-            lora += value.numel()
-        elif value.requires_grad:
-            trained += value.numel()
-        else:
-            frozen += value.numel()
+        kind = "lora" if "lora_" in name else "backbone" if value.requires_grad else "frozen"
+        sizes[kind] += value.numel()
+    teacher = _size(encoder.backbone) if config.backbone.train == "full" else 0
+    if config.loss.distillation and (other := config.loss.distillation.teacher):
+        base, found = _find(other, None, replace(config.backbone, architecture=None), other)
+        teacher = _size(_build(base, found, causal=is_causal(other, base.to_dict()), mlm=False))
     return ParameterCounts(
-        frozen=frozen,
+        frozen=sizes["frozen"],
         embeddings=_size(encoder.backbone.body.get_input_embeddings()),
-        backbone=trained,
-        lora=lora,
+        backbone=sizes["backbone"],
+        lora=sizes["lora"],
         own=sum(value.numel() for value in encoder.own_parameters().values()),
+        teacher=teacher,
     )
-
-
-def _teacher(config: TrainingConfig, student: InstEmb) -> int:
-    """Parameters of a teacher in memory beside the student."""
-    name = config.loss.distillation.teacher if config.loss.distillation else ""
-    if name:
-        away = replace(config.backbone, architecture=None)
-        base, found = _find(name, None, away, name)
-        return _size(_build(base, found, causal=is_causal(name, base.to_dict()), mlm=False))
-    return _size(student.backbone) if config.backbone.train == "full" else 0
 
 
 def _size(model: Any) -> int:
