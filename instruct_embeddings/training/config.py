@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, TypeAdapter
 
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,
@@ -39,20 +39,19 @@ def _encoder_settings(value: object) -> EncoderSettings:
     """The `[model]` table, checked by the encoder's own settings."""
     if isinstance(value, EncoderSettings):
         return value
-    own = [one.name for one in fields(EncoderSettings) if one.name not in _OF_CHECKPOINTS]
-    values = _known(value, own, "[model]")
+    values = _known(value, EncoderSettings, "[model]")
     if "base_model" not in values:
         raise ValueError("[model] lacks the key 'base_model'. Add it.")
     for name, kind in (("template", TemplateSettings), ("refinement", RefinementSettings)):
         if name in values:
-            known = [one.name for one in fields(kind)]
-            values[name] = kind(**_known(values[name], known, f"[model.{name}]"))
+            values[name] = kind(**_known(values[name], kind, f"[model.{name}]"))
     return EncoderSettings(**values)
 
 
-def _known(table: object, keys: Sequence[str], where: str) -> dict[str, Any]:
+def _known(table: object, kind: type, where: str) -> dict[str, Any]:
     if not isinstance(table, Mapping):
         raise ValueError(f"{where} is {table!r}, not a table.")
+    keys = [one.name for one in fields(kind) if one.name not in _OF_CHECKPOINTS]
     if unknown := unknown_keys(table, keys, where):
         raise ValueError(unknown)
     return dict(table)
@@ -81,27 +80,56 @@ class TrainingConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        self._check_held_out()
-        self._check_loss()
+        model, loss, train = self.model, self.loss, self.backbone.train
+        names = {source.name for source in self.data.sources}
+        held_out = set(self.validation.sets) if self.validation else set()
+        learned = model.soft_prompts or model.pooling in ("dual_anchor_gate", "latent_attention")
+        if unknown := sorted(held_out - names):
+            raise ValueError(
+                f"[validation] sets names {unknown}, which are no [[data.sources]]; there are "
+                f"{sorted(names)}. Correct the names."
+            )
+        if names == held_out:
+            raise ValueError(
+                f"[validation] sets={sorted(held_out)} holds out every source. Leave one at least."
+            )
         if self.run.chunk > self.data.batch_size:
             raise ValueError(
                 f"[run] chunk={self.run.chunk} is more than [data] batch_size="
                 f"{self.data.batch_size}. Use fewer rows, or 0 for the whole batch at once."
             )
-        learned = self.model.pooling in ("dual_anchor_gate", "latent_attention")
-        if self.backbone.train == "none" and not (self.model.soft_prompts or learned):
+        if train == "none" and not learned:
             raise ValueError(
-                '[backbone] train="none", [model] soft_prompts=0 and '
-                f"pooling={self.model.pooling!r} leave nothing to train. Add soft prompts, or "
-                'train="lora".'
+                f'[backbone] train="none", [model] soft_prompts=0 and pooling={model.pooling!r} '
+                'leave nothing to train. Add soft prompts, or train="lora".'
+            )
+        if loss.anchors == "both" and (model.refinement.steps or not model.soft_prompts):
+            raise ValueError(
+                '[loss] anchors="both" needs soft prompts and no refinement, and [model] has '
+                f"soft_prompts={model.soft_prompts} and refinement.steps="
+                f'{model.refinement.steps}. Use anchors="pooled", or change these.'
+            )
+        if loss.drift is not None and train != "full":
+            raise ValueError(
+                f"[loss.drift] keeps the generic space, and [backbone] train={train!r} leaves that "
+                'as it is: without an instruction, LoRA layers are off. Use train="full".'
+            )
+        if "dropout" in loss.views and not self.backbone.dropout:
+            raise ValueError(
+                '[loss] views has "dropout", and with [backbone] dropout=0.0 the second pass gives '
+                "the same embedding. Use dropout=0.1, or leave the view out."
             )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON and TOML can hold; what is None is left out."""
-        data = _plain(asdict(self))
-        for name in _OF_CHECKPOINTS:
-            del data["model"][name]
-        return data  # type: ignore[no-any-return]
+        data: dict[str, Any] = TypeAdapter(TrainingConfig).dump_python(
+            self,
+            mode="json",
+            exclude={"model": {*_OF_CHECKPOINTS}},
+            exclude_none=True,
+            warnings=False,
+        )
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TrainingConfig":
@@ -131,44 +159,6 @@ class TrainingConfig:
         written = json.dumps(data, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(written.encode()).hexdigest()
 
-    def _check_held_out(self) -> None:
-        if self.validation is None:
-            return
-        names = [source.name for source in self.data.sources]
-        if unknown := sorted(set(self.validation.sets) - set(names)):
-            raise ValueError(
-                f"[validation] sets names {unknown}, which are no [[data.sources]]; there are "
-                f"{names}. Correct the names."
-            )
-        if set(names) <= set(self.validation.sets):
-            raise ValueError(
-                f"[validation] sets={list(self.validation.sets)} holds out every source. "
-                "Leave at least one to train on."
-            )
-
-    def _check_loss(self) -> None:
-        if self.loss.anchors == "both" and not self.model.soft_prompts:
-            raise ValueError(
-                '[loss] anchors="both" needs soft prompts, and [model] soft_prompts=0. Use '
-                'anchors="pooled", or add soft prompts.'
-            )
-        if self.model.refinement.steps and self.loss.anchors == "both":
-            raise ValueError(
-                '[loss] anchors="both" reads states that [model] refinement.steps='
-                f"{self.model.refinement.steps} has no use for. Leave it out, or use steps=0."
-            )
-        if self.loss.drift is not None and self.backbone.train != "full":
-            raise ValueError(
-                "[loss.drift] keeps the generic space, and [backbone] train="
-                f"{self.backbone.train!r} leaves that as it is: without an instruction, LoRA "
-                'layers are off. Leave it out, or use train="full".'
-            )
-        if "dropout" in self.loss.views and not self.backbone.dropout:
-            raise ValueError(
-                '[loss] views has "dropout", and with [backbone] dropout=0.0 the second pass gives '
-                "the same embedding. Use dropout=0.1, or leave the view out."
-            )
-
 
 def load_config(
     path: Path,
@@ -191,11 +181,13 @@ def load_config(
     with named(path):
         for key, value in changes:
             _change(tables, key, value)
-        run = tables.setdefault("run", {})
-        if isinstance(run, dict):
+        if isinstance(run := tables.setdefault("run", {}), dict):
             run.setdefault("output", f"runs/{path.stem}")
-        _resolve(tables.get("data"), path.parent, data or path.parent)
-        return TrainingConfig.from_dict(tables)
+        config = TrainingConfig.from_dict(tables)
+    folder, asked = data or path.parent, config.data.instructions
+    sources = tuple(replace(one, path=folder / one.path) for one in config.data.sources)
+    asked = path.parent / asked if asked else None
+    return replace(config, data=replace(config.data, sources=sources, instructions=asked))
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -220,44 +212,20 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Tables of both; where both have a value, that of the second."""
-    merged = dict(below)
-    for key, value in above.items():
-        known = merged.get(key)
-        if isinstance(known, dict) and isinstance(value, dict):
-            value = _over(known, value)
-        merged[key] = value
-    return merged
-
-
-def _resolve(table: object, beside: Path, folder: Path) -> None:
-    """Make the file names in `[data]` whole; what is no file name is refused later."""
-    if not isinstance(table, dict):
-        return
-    if isinstance(table.get("instructions"), str):
-        table["instructions"] = str(beside / Path(table["instructions"]).expanduser())
-    sources = table.get("sources")
-    for source in sources if isinstance(sources, list) else ():
-        if isinstance(source, dict) and isinstance(source.get("path"), str) and source["path"]:
-            source["path"] = str(folder / Path(source["path"]).expanduser())
+    merged = {
+        key: _over(below[key], above[key])
+        for key in below.keys() & above
+        if isinstance(below[key], dict) and isinstance(above[key], dict)
+    }
+    return below | above | merged
 
 
 def _change(tables: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
-    table = tables
     for name in path:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
+        tables = tables.setdefault(name, {})
+        if not isinstance(tables, dict):
             raise ConfigError(
                 f"{key!r} leads through {name!r}, which is no table. Change the file instead."
             )
-    if not path or not all(path) or not last:
-        raise ConfigError(f"{key!r} is no key in a table. Write one such as loss.temperature.")
-    table[last] = value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    tables[last] = value

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -53,11 +53,22 @@ class RowMaker:
         longest = max(settings.max_tokens, settings.generic_max_tokens)
         self._longest = longest - settings.refinement.steps
         self._limits = dict(limits or {})
-        self._frame = lru_cache(_MOST_FRAMES)(self._make_frame)
+        self._frame = lru_cache(_MOST_FRAMES)(
+            partial(
+                template.frame,
+                soft_prompts=settings.soft_prompts,
+                max_tokens=settings.max_tokens,
+                refine_steps=settings.refinement.steps,
+            )
+        )
 
     def fits(self, example: Example) -> bool:
         """Whether the instruction leaves room for a text."""
-        return self._frame(example.instruction) is not None
+        try:
+            self._frame(example.instruction)
+        except InstructionError:
+            return False
+        return True
 
     def chunks(
         self, examples: Sequence[Example], rows: int, tokens: int | None, *, plain: bool = False
@@ -118,16 +129,8 @@ class RowMaker:
             yield indices, self._collate([rows[i] for i in indices], 0)
 
     def _framed(self, examples: Sequence[Example]) -> list[tuple[Frame, Ids]]:
-        """What stands around each text, and its token ids."""
-        frames = []
-        for example in examples:
-            frame = self._frame(example.instruction)
-            if frame is None:
-                raise InstructionError(
-                    f"the instruction {example.instruction[:80]!r} leaves no room for a text in "
-                    f"{self._settings.max_tokens} tokens"
-                )
-            frames.append(frame)
+        """What stands around each text, and its token ids; InstructionError without room."""
+        frames = [self._frame(example.instruction) for example in examples]
         pairs = zip(frames, examples, strict=True)
         texts = self._template.tokenise([frame.front + example.text for frame, example in pairs])
         return [
@@ -146,15 +149,3 @@ class RowMaker:
             multiple=_MULTIPLE if padded <= self._longest else 1,
             device=self._device,
         )
-
-    def _make_frame(self, instruction: str) -> Frame | None:
-        settings = self._settings
-        try:
-            return self._template.frame(
-                instruction,
-                soft_prompts=settings.soft_prompts,
-                max_tokens=settings.max_tokens,
-                refine_steps=settings.refinement.steps,
-            )
-        except InstructionError:
-            return None

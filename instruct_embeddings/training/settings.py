@@ -26,15 +26,13 @@ Targets: TypeAlias = Literal["all-linear"] | tuple[str, ...]
 ALL_LINEAR: Literal["all-linear"] = "all-linear"
 
 
-def _targets(value: object) -> Targets:
+def _targets(value: Any) -> Targets:
     if value == ALL_LINEAR:
         return ALL_LINEAR
-    listed = isinstance(value, list | tuple) and all(
-        isinstance(one, str) and one.strip() for one in value
-    )
-    if not listed or not value:
+    listed = isinstance(value, list | tuple) and value
+    if not listed or not all(isinstance(one, str) and one.strip() for one in value):
         raise ValueError(f"Input should be {ALL_LINEAR!r}, or a list of names such as ['query']")
-    return different(tuple(value))  # type: ignore[arg-type]
+    return different(tuple(value))
 
 
 @settings
@@ -74,13 +72,11 @@ class BackboneConfig:
     architecture: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.architecture is not None:
-            kind = self.architecture.get("model_type")
-            if not isinstance(kind, str):
-                raise ValueError(
-                    f"[backbone.architecture] model_type={kind!r} is no model type of "
-                    "transformers. Copy the values from the config.json of the model."
-                )
+        if self.architecture is not None and "model_type" not in self.architecture:
+            raise ValueError(
+                "[backbone.architecture] lacks the key 'model_type'. Copy the values from the "
+                "config.json of the model."
+            )
         if self.train == "full" and self.dtype != "float32":
             raise ValueError(
                 f'[backbone] dtype={self.dtype!r} with train="full": small steps would be rounded '
@@ -196,55 +192,37 @@ class DistillationConfig:
     """Representation distillation of the soft prompts (InstEmb): `[loss.distillation]`.
 
     Without soft prompts the embedding itself is pulled.
-
-    Attributes:
-        weight: Of this part; 0 switches it off.
-        kind: "cosine" or "smooth_l1".
-        target: The teacher's mean state over the answer's tokens, behind text and instruction, or
-            its embedding of the answer alone.
-        teacher: Hub id or folder of the teacher; "" is the frozen start of the student itself.
     """
 
-    weight: Weight = 1.0
+    weight: Weight = 1.0  # of this part; 0 switches it off
     kind: Literal["cosine", "smooth_l1"] = "cosine"
+    # The teacher's mean state over the answer's tokens, behind text and instruction, or its
+    # embedding of the answer alone.
     target: Literal["answer_states", "answer_embedding"] = "answer_states"
-    teacher: StrictStr = ""
+    teacher: StrictStr = ""  # hub id or folder; "" is the frozen start of the student itself
 
 
 @settings
 class RefinementConfig:
-    """Iterative contrastive refinement (GIRCSE): `[loss.refinement]`.
+    """Iterative contrastive refinement (GIRCSE): `[loss.refinement]`."""
 
-    Attributes:
-        weight: Of the penalty on steps that are worse than the one before.
-    """
-
-    weight: Weight = 1.0
+    weight: Weight = 1.0  # of the penalty on steps that are worse than the one before
 
 
 @settings
 class GistConfig:
-    """Guided false-negative filtering (GISTEmbed): `[loss.gist]`.
+    """Guided false-negative filtering (GISTEmbed): `[loss.gist]`."""
 
-    Attributes:
-        margin: Candidates that the guide finds nearer than the positive, less this cosine, are no
-            negatives.
-    """
-
+    # Candidates that the guide finds nearer than the positive, less this cosine, are no negatives.
     margin: Weight = 0.0
 
 
 @settings
 class MatryoshkaConfig:
-    """The loss on the first dimensions too (Matryoshka): `[loss.matryoshka]`.
+    """The loss on the first dimensions too (Matryoshka): `[loss.matryoshka]`."""
 
-    Attributes:
-        dimensions: How many; the full length among them, where it is to count.
-        weights: One for each; by default 1.
-    """
-
-    dimensions: Sizes
-    weights: tuple[Above0, ...] = ()
+    dimensions: Sizes  # how many; the full length among them, where it is to count
+    weights: tuple[Above0, ...] = ()  # one for each; by default 1
 
     def __post_init__(self) -> None:
         if len(self.weights) not in (0, len(self.dimensions)):
@@ -256,13 +234,9 @@ class MatryoshkaConfig:
 
 @settings
 class DriftConfig:
-    """Keeping the generic space (Query Drift Compensation): `[loss.drift]`.
+    """Keeping the generic space (Query Drift Compensation): `[loss.drift]`."""
 
-    Attributes:
-        weight: Of the distance from the frozen generic embeddings.
-    """
-
-    weight: Weight = 1.0
+    weight: Weight = 1.0  # of the distance from the frozen generic embeddings
 
 
 @settings

@@ -124,7 +124,7 @@ def test_a_config_comes_back_from_plain_data(tmp_path: Path) -> None:
         ("data.sources", [{"path": "a", "competing": "b"}], "[[data.sources]] 1: competing='b'"),
         ("backbone.dropout", 0.0, 'views has "dropout"'),
         ("extra.key", 1, "has the unknown key 'extra'"),
-        ("loss", 1, "'loss' is no key in a table"),
+        ("loss", 1, "[loss] is 1, not a table"),
         ("data.sources.path", 1, "leads through 'sources'"),
     ],
 )
@@ -174,7 +174,7 @@ def test_losses_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
     full = load_config(file, changes=[("loss.drift", {}), ("backbone.train", "full")])
     assert full.loss.drift is not None
     both = [("model.refinement.steps", 2), ("model.soft_prompts", 1), ("loss.anchors", "both")]
-    with pytest.raises(ConfigError, match=r"refinement\.steps=2 has no use for"):
+    with pytest.raises(ConfigError, match=r"no refinement.*refinement\.steps=2"):
         load_config(file, changes=both)
 
 

@@ -96,7 +96,7 @@ def test_instructions_that_leave_no_room_do_not_fit() -> None:
     assert small.fits(example("a"))
     long = example("a", "what colour is it")
     assert not small.fits(long)
-    with pytest.raises(InstructionError, match="leaves no room for a text in 6 tokens"):
+    with pytest.raises(InstructionError, match="of 6 tokens and leave no room"):
         small.instructed([long])
     assert not maker(max_tokens=6, soft_prompts=1).fits(example("a"))
 
