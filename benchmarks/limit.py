@@ -32,11 +32,11 @@ from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.errors import TransformWarning
-from instruct_embeddings.evaluation.arrays import ArrayCollection
 from instruct_embeddings.evaluation.jsonl_tasks import read_retrieval
 from instruct_embeddings.guides import EncoderGuide, JudgementGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.testing import InMemoryCollection
 
 ENCODER = "our encoder, both sides under an instruction"
 GUIDED = "transform learned from the encoder"
@@ -177,15 +177,14 @@ def recalls(scores: FloatArray, answers: NDArray[np.bool_]) -> dict[str, float]:
 
 def searched(questions: Questions, guide: Guide) -> FloatArray:
     """Scores that the retriever gives, whether its transform helps on its own sample or not."""
-    ids = [str(place) for place in range(len(questions.documents))]
-    collection = ArrayCollection(ids, questions.stored, questions.documents)
+    collection = InMemoryCollection(questions.stored, texts=questions.documents)
     engine = InstructRetriever(collection, guide, force=True)
-    scores = np.empty((len(questions.texts), len(ids)), dtype=np.float32)
+    scores = np.empty((len(questions.texts), collection.count()), dtype=np.float32)
     with warnings.catch_warnings():
         # Whether it helps the questions is what is measured.
         warnings.simplefilter("ignore", TransformWarning)
         for row, vector in zip(scores, questions.asked, strict=True):
-            for hit in engine.search(vector, instruction=ASKED, k=len(ids)):
+            for hit in engine.search(vector, instruction=ASKED, k=collection.count()):
                 row[int(hit.id)] = hit.score
     return scores
 

@@ -212,11 +212,7 @@ def measure_instruction_following(
             f"Nothing can be measured on the aspects {[a.name for a in aspects]}: none has two "
             "labels. Pass texts whose labels differ."
         )
-    figures = [
-        figure
-        for studies in found.values()
-        for figure in _figures(studies, baseline, chosen.rounds)
-    ]
+    figures = [one for own in found.values() for one in _figures(own, baseline, chosen.rounds)]
     return InstructionFollowingReport(tuple(figures), baseline, tuple(seeds))
 
 
@@ -239,13 +235,10 @@ def _studies(
         names = codes([str(aspect.labels[row]) for row in rows])
         count = len(set(names.tolist()))
         if count > 1:
-            statistics = {
-                method: [
-                    v_measure_of(names, k_means(own[text][rows], count, seed))
-                    for text in aspect.instructions
-                ]
-                for method, own in embedded.items()
-            }
+            statistics = {}
+            for method, own in embedded.items():
+                clusters = [k_means(own[text][rows], count, seed) for text in aspect.instructions]
+                statistics[method] = [v_measure_of(names, one) for one in clusters]
             yield _Study(CLUSTERING, aspect.name, seed, len(rows), statistics)
     for one, other in combinations(aspects, 2):
         yield from _pair_studies(one, other, embedded, sizes, seed)
@@ -281,17 +274,10 @@ def _figures(
         values = np.array(
             [[one(np.arange(s.units)) for one in s.statistics[method]] for s in studies]
         )  # (seeds, wordings)
-        gains = [
-            paired_bootstrap(
-                _average(study.statistics[method]),
-                _average(study.statistics[baseline]),
-                study.units,
-                rounds=rounds,
-                seed=study.seed,
-            )
-            for study in studies
-            if method != baseline
-        ]
+        gains = []
+        for study in studies if method != baseline else ():
+            own, other = (_average(study.statistics[name]) for name in (method, baseline))
+            gains.append(paired_bootstrap(own, other, study.units, rounds=rounds, seed=study.seed))
         yield InstructionFollowingScore(
             kind=first.kind,
             subject=first.subject,
@@ -335,9 +321,8 @@ def _check(
             f"Aspects have labels of {[len(a.labels) for a in aspects]} texts. Pass at least one "
             "aspect, and for each one label a text (None where there is none)."
         )
-    if baseline not in methods:
+    if baseline not in methods or not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(
-            f"baseline={baseline!r} is no method; there are {list(methods)}. Name one of them."
+            f"Got baseline={baseline!r} of the methods {list(methods)} and seeds={list(seeds)}. "
+            "The baseline has to be one of the methods, seeds at least one, each once."
         )
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ConfigError(f"seeds={list(seeds)} holds none, or one twice. Pass distinct seeds.")

@@ -7,8 +7,8 @@ Three forms are read:
   has them. `top_ranked.jsonl` (`query-id`, `corpus-ids`) names candidates to rerank;
   `qrel_diff.jsonl` (the same fields) names, for each query `q`, documents that are relevant to
   `q-og` and no more to `q-changed`, as FollowIR has them;
-- a file of texts with labels: `{"text": ..., "labels": {aspect: label}}`. A list of labels, or an
-  aspect named under `multi`, stands for several labels: such rows are left out for that aspect;
+- a file of texts with labels: `{"text": ..., "labels": {aspect: label}}`. A row with a list of
+  several labels is left out for that aspect;
 - a file of pairs: `{"sentence1": ..., "sentence2": ..., "score": 3.8}`, or `label` for `score`.
 """
 
@@ -90,11 +90,9 @@ def read_retrieval(folder: Path) -> RetrievalData:
         for _, row in read_records(folder / CORPUS, ("_id", "text"))
     )
     rows = [row for _, row in read_records(folder / QUERIES, ("_id", "text"))]
-    instructed = any("instruction" in row for row in rows)
+    keys = ["text", *["instruction"] * any("instruction" in row for row in rows)]
     queries = tuple(
-        {"id": str(row["_id"]), "text": str(row["text"])}
-        | ({"instruction": str(row.get("instruction") or "")} if instructed else {})
-        for row in rows
+        {"id": str(row["_id"])} | {key: str(row.get(key) or "") for key in keys} for row in rows
     )
     relevant = _relevant(folder / QRELS, {row["id"] for row in queries}, {r["id"] for r in corpus})
     return RetrievalData(
@@ -110,12 +108,9 @@ def read_labelled(file: Path) -> LabelledTexts:
     """
     found: dict[str, dict[str, str]] = {}
     for row, values in read_records(file, ("text",)):
-        labels = _typed(row, values, "labels" if "labels" in values else "tags", dict, {})
-        several = _typed(row, values, "multi", list, [])
+        labels = _typed(row, values, "labels", dict, {})
         found[str(values["text"])] = {
-            aspect: own
-            for aspect, label in labels.items()
-            if aspect not in several and (own := _only(label))
+            aspect: own for aspect, label in labels.items() if (own := _only(label))
         }
     aspects = sorted({aspect for own in found.values() for aspect in own})
     if not aspects:
@@ -134,21 +129,20 @@ def read_pairs(file: Path) -> SentencePairs:
     Raises:
         DataError: The file is missing or malformed, or all pairs have one score.
     """
-    first, second, scores = [], [], []
+    pairs: list[tuple[str, str, float]] = []
     for row, values in read_records(file, SENTENCES):
         score = values.get("score", values.get("label"))
         with row_errors(row, 'A line looks like {"sentence1": "", "sentence2": "", "score": 3.8}'):
             if not isinstance(score, (int, float)) or not math.isfinite(score):
                 raise ValueError(f"the score of the pair is {score!r}, which is no number")
-        first.append(str(values["sentence1"]))
-        second.append(str(values["sentence2"]))
-        scores.append(float(score))
+        pairs.append((str(values["sentence1"]), str(values["sentence2"]), float(score)))
+    first, second, scores = zip(*pairs, strict=True) if pairs else ((), (), ())
     if len(set(scores)) < 2:
         raise DataError(
             f"{len(scores)} pairs of {file} have {len(set(scores))} different scores; at least two "
             "are needed. Check the file."
         )
-    return SentencePairs(tuple(first), tuple(second), tuple(scores))
+    return SentencePairs(first, second, scores)
 
 
 def instruction_reranking(

@@ -14,7 +14,6 @@ from instruct_embeddings._printable import as_text, figures_table, printed
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.config import FitConfig, at_least
 from instruct_embeddings.errors import ConfigError, TransformWarning
-from instruct_embeddings.evaluation.arrays import ArrayCollection
 from instruct_embeddings.evaluation.metrics import codes, k_means, v_measure_of
 from instruct_embeddings.explain.figures import (
     FRAME,
@@ -29,6 +28,7 @@ from instruct_embeddings.guides.annotations import LabelGuide, MetadataGuide
 from instruct_embeddings.protocols import Guide, VectorCollection
 from instruct_embeddings.retrieval.retriever import InstructRetriever
 from instruct_embeddings.retrieval.sampling import sample_rows
+from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.quality import (
     LEVEL,
     ROUNDS,
@@ -144,16 +144,11 @@ class Evaluation:
     def table(self) -> "Table":
         """A line for each method; for a console of rich."""
         heads = ["method", f"precision@{self.k}", "gain", "V-measure", "gain"]
-        lines = [
-            [
-                one.method,
-                str(one.precision),
-                one.precision_gain.brief() if one.precision_gain else "",
-                str(one.v_measure),
-                one.v_measure_gain.brief() if one.v_measure_gain else "",
-            ]
-            for one in self.methods
-        ]
+        lines = []
+        for one in self.methods:
+            found = (one.precision, one.precision_gain, one.v_measure, one.v_measure_gain)
+            shown = (x.brief() if isinstance(x, Difference) else str(x or "") for x in found)
+            lines.append([one.method, *shown])
         return figures_table(self.headline(), heads, lines)
 
     def headline(self) -> str:
@@ -181,8 +176,9 @@ class Evaluation:
 
 def picture(evaluation: Evaluation) -> "Figure":
     """The figure of matplotlib."""
-    figure = new_figure(10, 2.2 + 0.45 * len(evaluation.methods))
-    names = [one.method for one in evaluation.methods]
+    methods = evaluation.methods
+    figure = new_figure(10, 2.2 + 0.45 * len(methods))
+    names = [one.method for one in methods]
     fonts = find_fonts([evaluation.headline(), *names])
     fonts.warn_of_missing("they are left out")
     with fonts.used():
@@ -191,26 +187,18 @@ def picture(evaluation: Evaluation) -> "Figure":
         figure.suptitle(head, x=0.01, ha="left", color=INK, fontsize=11, parse_math=False)
         left, right = figure.subplots(1, 2, sharey=True)
         names = [fonts.writable(name) for name in names]
-        precision = [one.precision for one in evaluation.methods]
-        _panel(left, f"precision@{evaluation.k}", names, precision)
-        _panel(right, "V-measure", names, [one.v_measure for one in evaluation.methods])
+        _panel(left, f"precision@{evaluation.k}", names, [one.precision for one in methods])
+        _panel(right, "V-measure", names, [one.v_measure for one in methods])
     return figure
 
 
 def _panel(axes: "Axes", title: str, names: Sequence[str], figures: Sequence[Estimate]) -> None:
     colours = [_GENERIC_COLOUR, _ADAPTED_COLOUR, *[_OTHER_COLOUR] * len(names)]
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": INK}
     for index, (one, colour) in enumerate(zip(figures, colours, strict=False)):
         axes.plot([one.low, one.high], [index, index], color=colour, lw=2.5, solid_capstyle="round")
         axes.plot([one.value], [index], "o", color=colour, ms=8, mec="white")
-        axes.annotate(
-            f"{one.value:.3f}",
-            (one.value, index),
-            xytext=(0, 9),
-            textcoords="offset points",
-            ha="center",
-            color=INK,
-            fontsize=10,
-        )
+        axes.annotate(f"{one.value:.3f}", (one.value, index), xytext=(0, 9), fontsize=10, **look)
     axes.set_title(title, loc="left", color=PALE_INK, fontsize=10)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.7)
@@ -260,19 +248,20 @@ def evaluate(
     """
     chosen = config or EvaluationConfig()
     unit = unit_rows(vectors)
-    if not len(unit) == len(labels) == len(labels if texts is None else texts):
+    read: Sequence[str | None] = [None] * len(labels) if texts is None else texts
+    if not len(unit) == len(labels) == len(read):
         raise ConfigError(
-            f"Got {len(unit)} vectors, {len(labels)} labels and "
-            f"{'no' if texts is None else len(texts)} texts. Pass one of each for every row."
+            f"Got {len(unit)} vectors, {len(labels)} labels and {len(read)} texts. Pass one of "
+            "each for every row, or no texts."
         )
     learn, measure = _split(labels, chosen)
     names = codes([str(labels[row]) for row in measure])
     pool = unit[measure]
     queries = pool[: chosen.queries]
 
-    teacher = guide or LabelGuide({str(row): str(labels[row]) for row in learn})
-    read = None if texts is None else [texts[row] for row in learn]
-    collection = ArrayCollection([str(row) for row in learn], unit[learn], read)
+    ids = [str(row) for row in learn]
+    teacher = guide or LabelGuide({row: str(labels[int(row)]) for row in ids})
+    collection = InMemoryCollection(unit[learn], ids=ids, texts=[read[row] for row in learn])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TransformWarning)  # the report says the same
         retriever = InstructRetriever(collection, teacher, fit=fit or FitConfig(seed=chosen.seed))
@@ -387,16 +376,13 @@ def _methods(
             f"Only {count} of {len(queries)} queries share their label with another measured row; "
             "at least 2 are needed. Pass more rows of each label."
         )
-    found: dict[str, tuple[Statistic, Statistic]] = {}
-    for name, space in spaces.items():
-        own = leave_self_out(scores[name])
-        hits = precision_at_k(own[answerable], relevant[answerable], config.k)
-        clusters = k_means(space, int(names.max()) + 1, config.seed)
-        found[name] = mean_of(hits), v_measure_of(names, clusters)
-    methods = []
     settings: dict[str, Any] = {"rounds": config.rounds, "level": config.level, "seed": config.seed}
-    for name, (precision, agreement) in found.items():
-        generic = None if name == GENERIC else found[GENERIC]
+    generic: tuple[Statistic, Statistic] | None = None
+    methods = []
+    for name, space in spaces.items():  # generic first
+        own = leave_self_out(scores[name])
+        precision = mean_of(precision_at_k(own[answerable], relevant[answerable], config.k))
+        agreement = v_measure_of(names, k_means(space, int(names.max()) + 1, config.seed))
         methods.append(
             Scored(
                 name,
@@ -406,4 +392,5 @@ def _methods(
                 generic and paired_bootstrap(agreement, generic[1], len(names), **settings),
             )
         )
+        generic = generic or (precision, agreement)
     return tuple(methods)

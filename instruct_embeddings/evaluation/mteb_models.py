@@ -13,16 +13,11 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.encoder.encoder import InstructEncoder
 from instruct_embeddings.encoder.files import BASE_MODEL, digest
-from instruct_embeddings.errors import (
-    ConfigError,
-    GuideError,
-    InstructionError,
-    TransformWarning,
-)
-from instruct_embeddings.evaluation.arrays import ArrayCollection
+from instruct_embeddings.errors import ConfigError, GuideError, InstructionError, TransformWarning
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import Guide
 from instruct_embeddings.retrieval.retriever import InstructRetriever
+from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -86,8 +81,8 @@ class MtebEncoder:
             )
         elif revision is not None or device is not None:
             raise ConfigError(
-                f"revision={revision!r} and device={device!r} were given with an encoder. Leave "
-                "them out, or pass the name of a model instead of the encoder."
+                f"revision={revision!r} and device={device!r} were given with an encoder, which "
+                "has both. Leave them out, or pass the name of a model."
             )
         self.encoder = model_name
         self.instructions = dict(instructions or {})
@@ -116,42 +111,36 @@ class MtebEncoder:
         Batch sizes and splits are not read.
         """
         del kwargs
-        texts, instructions = batch_inputs(inputs)
+        texts, given = batch_inputs(inputs)
         own = task_instruction(task_metadata, prompt_type, self.instructions)
-        groups: dict[str | None, list[int]] = {}
-        for position, given in enumerate(instructions):
-            groups.setdefault((given or own) if self.instructed else None, []).append(position)
-        self.instructions_read |= {text for text in groups if text is not None}
-        parts = [
-            self.encoder.encode(
+        read = [(one or own) if self.instructed else None for one in given]
+        self.instructions_read.update(filter(None, read))
+        found: dict[int, FloatArray] = {}
+        for instruction in dict.fromkeys(read):
+            positions = [position for position, one in enumerate(read) if one == instruction]
+            part = self.encoder.encode(
                 [texts[position] for position in positions],
-                instruction=text,
+                instruction=instruction,
                 show_progress=show_progress_bar,
             )
-            for text, positions in groups.items()
-        ]
-        lengths = sorted({part.shape[1] for part in parts})
+            found |= zip(positions, part, strict=True)
+        lengths = sorted({len(row) for row in found.values()})
         if len(lengths) > 1:
             raise ConfigError(
                 f"The model's embeddings have {lengths} dimensions with and without an "
                 "instruction, so they cannot be compared. Give every text an instruction."
             )
-        out = np.zeros((len(texts), *lengths), dtype=np.float32)
-        for positions, part in zip(groups.values(), parts, strict=True):
-            out[positions] = part
-        return unit_rows(out)
+        return unit_rows(np.stack([found[position] for position in range(len(texts))]))
 
-    def similarity(self, embeddings1: "Array", embeddings2: "Array") -> "Array":
+    def similarity(self, embeddings1: "Array", embeddings2: "Array") -> Any:
         """Cosines of all pairs, shapes (n, d) and (m, d) to (n, m)."""
         measures = require("mteb.similarity_functions", extra="mteb")
-        cosines: Array = measures.cos_sim(embeddings1, embeddings2)
-        return cosines
+        return measures.cos_sim(embeddings1, embeddings2)
 
-    def similarity_pairwise(self, embeddings1: "Array", embeddings2: "Array") -> "Array":
+    def similarity_pairwise(self, embeddings1: "Array", embeddings2: "Array") -> Any:
         """Cosines of the rows at the same positions, shapes (n, d) twice to (n,)."""
         measures = require("mteb.similarity_functions", extra="mteb")
-        cosines: Array = measures.pairwise_cos_sim(embeddings1, embeddings2)
-        return cosines
+        return measures.pairwise_cos_sim(embeddings1, embeddings2)
 
 
 class MtebRetriever:
@@ -201,7 +190,6 @@ class MtebRetriever:
         self.unlearned: dict[str, str] = {}
         self.instructions_read: set[str] = set()
         self.fallbacks: dict[str, str] = {}
-        self._corpus: ArrayCollection | None = None
         self._engine: InstructRetriever | None = None
 
     @property
@@ -211,12 +199,20 @@ class MtebRetriever:
         revision = digest([*parts, sorted(self.instructions.items())])
         return model_meta(self.generic, revision, instructed=True, suffix="-transform")
 
-    def index(self, corpus: "Dataset", *, encode_kwargs: "EncodeKwargs", **kwargs: Any) -> None:
+    def index(
+        self,
+        corpus: "Dataset",
+        *,
+        task_metadata: "TaskMetadata",
+        encode_kwargs: "EncodeKwargs",
+        **kwargs: Any,
+    ) -> None:
         """Embed a corpus (`id`, `text`, perhaps `title`); what was indexed before is forgotten."""
         del kwargs
-        texts, _ = row_inputs(corpus)
-        self._corpus = ArrayCollection(list(corpus["id"]), self._embed(texts, encode_kwargs), texts)
-        self._engine = InstructRetriever(self._corpus, self.guide, fit=self.fit, force=self.force)
+        side = require("mteb.types", extra="mteb").PromptType.document
+        texts, _, vectors = self._embed(corpus, task_metadata, side, encode_kwargs)
+        collection = InMemoryCollection(vectors, ids=list(corpus["id"]), texts=texts)
+        self._engine = InstructRetriever(collection, self.guide, fit=self.fit, force=self.force)
         self.reports, self.unlearned = {}, {}
 
     def search(
@@ -238,62 +234,68 @@ class MtebRetriever:
             ConfigError: Nothing was indexed.
         """
         del kwargs
-        if self._engine is None or self._corpus is None:
+        if self._engine is None:
             raise ConfigError("No corpus was indexed, so there is nothing to search. Call index().")
-        engine, corpus = self._engine, self._corpus
+        engine = self._engine
         side = require("mteb.types", extra="mteb").PromptType.query
+        _, given, vectors = self._embed(queries, task_metadata, side, encode_kwargs)
         own = task_instruction(task_metadata, side, self.instructions)
-        texts, given = row_inputs(queries)
-        vectors = self._embed(texts, encode_kwargs)
-        instructions = [text or own for text in given]
-        read = list(dict.fromkeys(text for text in instructions if text))
-        self.instructions_read.update(read)
-        self._prepare(engine, read)
-        used = [None if text in self.unlearned else text for text in instructions]
-        top = min(top_k, corpus.count())
+        read = [text or own for text in given]
+        self.instructions_read.update(filter(None, read))
+        self._prepare(engine, list(dict.fromkeys(filter(None, read))))
+        top = min(top_k, engine.collection.count())
         ranked: dict[str, dict[str, float]] = {}
-        for query, vector, instruction in zip(queries["id"], vectors, used, strict=True):
+        for query, vector, text in zip(queries["id"], vectors, read, strict=True):
+            instruction = None if text in self.unlearned else text
             if top_ranked is None:
                 hits = engine.search(vector, instruction=instruction, k=top)
                 ranked[query] = {hit.id: hit.score for hit in hits}
             else:
-                candidates = top_ranked.get(query, ())
-                scores = _scored(engine, corpus, vector, instruction, candidates)
+                scores = _scored(engine, vector, instruction, top_ranked.get(query, ()))
                 ranked[query] = dict(scores[:top_k])
         return ranked
 
-    def _embed(self, texts: Sequence[str], encode_kwargs: "EncodeKwargs") -> FloatArray:
-        bar = bool(encode_kwargs.get("show_progress_bar", False))
-        return unit_rows(self.generic.encode(texts, show_progress=bar))
+    def _embed(
+        self,
+        rows: "Dataset",
+        metadata: "TaskMetadata",
+        side: "PromptType",
+        encode_kwargs: "EncodeKwargs",
+    ) -> tuple[list[str], list[str | None], FloatArray]:
+        """Texts as mteb hands them to encoders, their instructions and generic vectors."""
+        loaders = require("mteb._create_dataloaders", extra="mteb")
+        options = dict(encode_kwargs)
+        bar = bool(options.pop("show_progress_bar", False))
+        texts, instructions = batch_inputs(
+            loaders.create_dataloader(rows, task_metadata=metadata, prompt_type=side, **options)
+        )
+        return texts, instructions, unit_rows(self.generic.encode(texts, show_progress=bar))
 
     def _prepare(self, engine: InstructRetriever, instructions: Sequence[str]) -> None:
-        """Fit what is missing; several instructions read a sample together."""
+        """Fit what is missing; a task goes on without a transform that cannot be fitted."""
         known = {*self.reports, *self.unlearned}
         missing = [text for text in instructions if text not in known]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TransformWarning)  # the reports say the same
             for start in range(0, len(missing), _TOGETHER):
                 part = missing[start : start + _TOGETHER]
-                # Where one of them cannot be fitted, it is found below.
+                # Several read a sample together; where one cannot be fitted, it is found below.
                 with suppress(*_CANNOT_TEACH):
                     engine.prepare(part)
                 for text in part:
-                    self._fit(engine, text)
-
-    def _fit(self, engine: InstructRetriever, instruction: str) -> None:
-        """Fit one; a task goes on without a transform that cannot be fitted."""
-        try:
-            transform = engine.transform(instruction)
-            self.reports[instruction] = transform.report
-            if not engine.uses(transform, instruction):
-                self.fallbacks[instruction] = (
-                    "its guide compares documents, and it requests something"
-                    if transform.report.used
-                    else "its transform gains nothing on held-out documents"
-                )
-        except _CANNOT_TEACH as exc:
-            self.unlearned[instruction] = self.fallbacks[instruction] = str(exc)
-            _log.warning("%r is ranked by generic vectors: %s", instruction, exc)
+                    try:
+                        transform = engine.transform(text)
+                    except _CANNOT_TEACH as exc:
+                        self.unlearned[text] = self.fallbacks[text] = str(exc)
+                        _log.warning("%r is ranked by generic vectors: %s", text, exc)
+                        continue
+                    self.reports[text] = transform.report
+                    if not engine.uses(transform, text):
+                        self.fallbacks[text] = (
+                            "its guide compares documents, and it requests something"
+                            if transform.report.used
+                            else "its transform gains nothing on held-out documents"
+                        )
 
 
 def batch_inputs(batches: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str | None]]:
@@ -310,20 +312,8 @@ def batch_inputs(batches: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[
     return texts, instructions
 
 
-def row_inputs(rows: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str | None]]:
-    """The same for documents or queries that mteb hands to a search model.
-
-    Titles stand in front of the text of documents, as mteb puts them for encoders; the turns of a
-    conversation become one text.
-    """
-    read = [(_text(row), row.get("instruction") or None) for row in rows]
-    return [text for text, _ in read], [instruction for _, instruction in read]
-
-
 def task_instruction(
-    metadata: "TaskMetadata",
-    prompt_type: "PromptType | None",
-    instructions: Mapping[str, str],
+    metadata: "TaskMetadata", prompt_type: "PromptType | None", instructions: Mapping[str, str]
 ) -> str | None:
     """The instruction of a task, for one side of it.
 
@@ -338,7 +328,11 @@ def task_instruction(
         What `instructions` says, else the prompt of the task itself; None for neither.
     """
     side = prompt_type.value if prompt_type else None
-    for key in _keys(metadata.name, metadata.type, side):
+    keys = [metadata.name, metadata.type]
+    if side is not None:
+        alone = side != "document"
+        keys = [key for name in keys for key in (f"{name}-{side}", *[name] * alone)] + [side]
+    for key in keys:
         if key in instructions:
             return instructions[key] or None
     prompt: Any = metadata.prompt
@@ -359,55 +353,30 @@ def model_meta(
     # Only a name on the hub has an owner; the model may be a folder.
     parts = encoder.name.split("/")
     name = encoder.name if len(parts) == 2 else f"{_OWNER}/{parts[-1]}"
-    made: ModelMeta = meta.ModelMeta.create_empty(
-        overwrites={
-            "name": f"{name}{suffix}",
-            "revision": revision,
-            "languages": ["eng-Latn"],
-            "max_tokens": encoder.max_tokens,
-            "embed_dim": encoder.dimension,
-            "framework": ["PyTorch", "Transformers"],
-            "similarity_fn_name": meta.ScoringFunction.COSINE,
-            "use_instructions": instructed,
-            "modalities": ["text"],
-        }
-    )
+    known = {
+        "name": f"{name}{suffix}",
+        "revision": revision,
+        "languages": ["eng-Latn"],
+        "max_tokens": encoder.max_tokens,
+        "embed_dim": encoder.dimension,
+        "framework": ["PyTorch", "Transformers"],
+        "similarity_fn_name": meta.ScoringFunction.COSINE,
+        "use_instructions": instructed,
+        "modalities": ["text"],
+    }
+    made: ModelMeta = meta.ModelMeta.create_empty(overwrites=known)
     return made
 
 
-def _text(row: Mapping[str, Any]) -> str:
-    text = row["text"]
-    if isinstance(text, str):
-        return f"{row.get('title') or ''} {text}".strip()
-    turns = [
-        turn if isinstance(turn, str) else f"{turn['role']}: {turn['content']}" for turn in text
-    ]
-    return "; ".join(turns)
-
-
-def _keys(name: str, kind: str, side: str | None) -> Sequence[str]:
-    if side is None:
-        return name, kind
-    if side == "document":
-        return f"{name}-document", f"{kind}-document", "document"
-    return f"{name}-{side}", name, f"{kind}-{side}", kind, side
-
-
 def _scored(
-    engine: InstructRetriever,
-    corpus: ArrayCollection,
-    vector: FloatArray,
-    instruction: str | None,
-    ids: Sequence[str],
+    engine: InstructRetriever, vector: FloatArray, instruction: str | None, ids: Sequence[str]
 ) -> list[tuple[str, float]]:
     """The candidates of one query with their scores, best first."""
-    if not ids:
-        return []
-    documents, query = corpus[ids], vector.reshape(1, -1)
-    scores = documents @ query[0]
-    if instruction is not None:
+    rows = engine.collection.fetch(ids, vectors=True)
+    scores = rows.vectors @ vector
+    if instruction is not None and ids:
         transform = engine.transform(instruction)
         if engine.uses(transform, instruction):
-            scores = transform.score(query, documents)
+            scores = transform.score(vector[None], rows.vectors)
     order = np.argsort(-scores, kind="stable")
-    return [(ids[position], float(scores[position])) for position in order]
+    return [(rows.ids[position], float(scores[position])) for position in order]

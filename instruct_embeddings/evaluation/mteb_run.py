@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -96,10 +95,9 @@ def run_task(task: "AbsTask", models: Mapping[str, MtebModel]) -> Iterator[TaskS
         except OSError as exc:
             unreachable = _unreachable(exc)
     for method, model in models.items():
-        problem = unreachable
-        if problem is None and isinstance(model, MtebRetriever) and not _ranks(task):
-            problem = "it ranks documents, and this task has none"
-        yield _scored(task, method, model, problem)
+        foreign = isinstance(model, MtebRetriever) and not _ranks(task)
+        no_rank = "it ranks documents, and this task has none" if foreign else None
+        yield _scored(task, method, model, unreachable or no_rank)
     if task.data_loaded:
         task.unload_data()
 
@@ -186,21 +184,17 @@ def _named(name: str, instructions: Mapping[str, str]) -> Sequence["AbsTask"]:
         from instruct_embeddings.evaluation.mteb_tasks import local_tasks
 
         return local_tasks(Path(name), instructions)
-    tasks = {task.metadata.name for task in require("mteb.get_tasks", extra="mteb").TASK_LIST}
-    if name in GROUPS:
-        return [mteb.get_task(one) for one in GROUPS[name]]
-    if name in tasks:
-        return [mteb.get_task(name)]
-    benchmarks = [one.name for one in mteb.get_benchmarks()]
+    try:
+        return [mteb.get_task(one) for one in GROUPS.get(name, (name,))]
+    except KeyError as exc:
+        no_task = exc.args[0]
     try:
         return list(mteb.get_benchmark(name).tasks)
     except KeyError as exc:
-        close = get_close_matches(name, [*tasks, *benchmarks, *GROUPS])
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise DataError(
-            f"{name!r} is no task or benchmark of mteb, and no path.{hint} Name a task such as "
-            "'Core17InstructionRetrieval', a benchmark such as 'FollowIR', or a folder of JSONL "
-            "files."
+            f"{name!r} is no path; among mteb's tasks, {no_task} Among its benchmarks, "
+            f"{exc.args[0]} Name a task such as 'Core17InstructionRetrieval', a benchmark such as "
+            "'FollowIR', or a folder of JSONL files."
         ) from exc
 
 

@@ -102,4 +102,4 @@ def test_a_file_of_instructions_that_cannot_be_read_stops_it_at_once(
 def test_an_unknown_task_stops_it_at_once(run: Run) -> None:
     ran = run("-t", "FollowIRR")
     assert ran.exit_code == 1
-    assert "Did you mean 'FollowIR'" in ran.stderr
+    assert "Did you mean: FollowIR?" in ran.stderr

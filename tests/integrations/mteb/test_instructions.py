@@ -2,7 +2,7 @@ import pytest
 from mteb import TaskMetadata
 from mteb.types import PromptType
 
-from instruct_embeddings.evaluation.mteb_models import batch_inputs, row_inputs, task_instruction
+from instruct_embeddings.evaluation.mteb_models import batch_inputs, task_instruction
 
 QUERY, DOCUMENT = PromptType.query, PromptType.document
 
@@ -72,16 +72,3 @@ def test_batches_of_queries_hold_query_and_instruction_apart() -> None:
     }
     found = batch_inputs([queries, {"text": ["plain"]}])
     assert found == (["red", "blue", "plain"], ["only loud", None, None])
-
-
-def test_rows_are_read_as_mteb_prepares_them() -> None:
-    rows = [
-        {"text": "how they fly", "title": "Birds"},
-        {"text": "how they fly", "title": None, "instruction": ""},
-        {"text": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "All."}]},
-        {"text": ["Which?", "Why?"], "instruction": "Only birds."},
-    ]
-    assert row_inputs(rows) == (
-        ["Birds how they fly", "how they fly", "user: Which?; assistant: All.", "Which?; Why?"],
-        [None, None, None, "Only birds."],
-    )

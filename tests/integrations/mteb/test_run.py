@@ -63,9 +63,9 @@ def test_paths_are_local_tasks(toys: Path, beir: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_what_was_meant() -> None:
-    with pytest.raises(DataError, match=r"'FollowIRR' is no task.* Did you mean 'FollowIR'"):
+    with pytest.raises(DataError, match=r"'FollowIRR' is no path; .* Did you mean: FollowIR\?"):
         find_tasks(["FollowIRR"])
-    with pytest.raises(DataError, match=r"and no path\. Name a task"):
+    with pytest.raises(DataError, match=r"is no path; .* Name a task"):
         find_tasks(["no/such/folder/at/all"])
 
 

@@ -155,9 +155,9 @@ def test_an_aspect_needs_a_wording() -> None:
     [
         ({"aspects": []}, r"Aspects have labels of \[\] texts"),
         ({"aspects": [ASPECTS[0], Aspect("x", ("y",), ("z",))]}, r"labels of \[90, 1\] texts"),
-        ({"baseline": "other"}, r"'other' is no method; there are \['deaf', 'obedient'\]"),
-        ({"seeds": []}, "holds none, or one twice"),
-        ({"seeds": [1, 1]}, "holds none, or one twice"),
+        ({"baseline": "other"}, r"baseline='other' of the methods \['deaf', 'obedient'\]"),
+        ({"seeds": []}, r"seeds=\[\]\. .* at least one, each once"),
+        ({"seeds": [1, 1]}, r"seeds=\[1, 1\]\. "),
         ({"methods": {"deaf": lambda _: NOISE[:5]}}, "'deaf' gave 5 embeddings for 90 texts"),
         (
             {"aspects": [Aspect("x", ("y",), ("same",) * 90)]},

@@ -171,7 +171,7 @@ def test_a_report_is_plain_data_and_a_table(report: Evaluation) -> None:
 
 
 def test_arguments_have_one_entry_a_row(many: Toys) -> None:
-    with pytest.raises(ConfigError, match="240 vectors, 2 labels and no texts"):
+    with pytest.raises(ConfigError, match="240 vectors, 2 labels and 2 texts"):
         evaluate(many.vectors, ["a", "b"], instruction=COLOUR)
     with pytest.raises(ConfigError, match="240 labels and 1 texts"):
         evaluate(many.vectors, many.colours, instruction=COLOUR, texts=["one"])
