@@ -32,10 +32,18 @@ class Words:
 
     table: dict[str, Any]
 
-    def relation(self, rng: random.Random, name: str, aspect: str) -> str | None:
-        """A wording of a relation that a retrieval set is asked for; None where it has none."""
-        own = self.table["relations"].get(name, {}).get(aspect)
-        return None if own is None else rng.choice(own["instructions"])
+    def relation(self, rng: random.Random, name: str, aspect: str) -> str:
+        """A wording of what a retrieval set is asked for; the aspect where the table has none.
+
+        "siblings" are asked what a passage is about, in the words of the relation.
+        """
+        siblings = name == "siblings"
+        table = self.table["relations"].get("medquad_train" if siblings else name, {})
+        text = str(rng.choice(table[aspect]["instructions"])) if aspect in table else aspect
+        if not siblings:
+            return text
+        form = str(rng.choice(self.table["frames"]["siblings"]))
+        return form.format(i=text, j=text[:1].lower() + text[1:])
 
     def plain(self, rng: random.Random, kind: str) -> str:
         """An instruction for a "question", a "claim" or "any" query that asks for nothing else."""
@@ -67,11 +75,6 @@ class Words:
         if rng.random() < _UNFRAMED:
             return instruction
         return str(rng.choice(self.table["frames"]["forms"])).format(i=instruction)
-
-    def sibling(self, rng: random.Random, instruction: str) -> str:
-        """The wording of a relation, asked about what a passage is about."""
-        form = str(rng.choice(self.table["frames"]["siblings"]))
-        return form.format(i=instruction, j=instruction[:1].lower() + instruction[1:])
 
 
 @dataclass(frozen=True)
@@ -117,60 +120,44 @@ class Draws:
 
     def _labels(self, rng: random.Random, rows: int) -> Drawn:
         """Texts of one set: those with the same label are right."""
-        one = self._labelled(rng)
-        aspect = one.aspects[rng.choice(sorted(one.aspects))]
-        judged = np.flatnonzero(aspect.labels >= 0)
+        one, aspect = self._aspect(rng)
+        judged = aspect.labels >= 0
+        every = np.flatnonzero(judged)
         picked = [
-            int(rng.choice(aspect.rows[rng.choice(sorted(aspect.rows))]))
-            if rng.random() < _BALANCED
-            else int(rng.choice(judged))
+            int(
+                rng.choice(
+                    aspect.rows[rng.choice(sorted(aspect.rows))]
+                    if rng.random() < _BALANCED
+                    else every
+                )
+            )
             for _ in range(rows)
         ]
-        own = aspect.labels[picked]
-        allowed = np.repeat((aspect.labels >= 0)[None], rows, axis=0)
-        allowed[np.arange(rows), picked] = False
-        instructions = [
-            self.words.framed(rng, rng.choice(aspect.instructions)) for _ in range(rows)
-        ]
-        return Drawn(
-            kind="labels",
-            texts=[one.texts[i] for i in picked],
-            instructions=instructions,
-            vectors=one.vectors[picked],
-            documents=one.vectors,
-            allowed=allowed,
-            relevant=(aspect.labels[None] == own[:, None]) & allowed,
-            words=aspect.word_vectors,
-            word=own,
-        )
+        asked = [self.words.framed(rng, rng.choice(aspect.instructions)) for _ in range(rows)]
+        drawn, own = _of_texts("labels", one, picked, asked, judged), aspect.labels[picked]
+        relevant = (aspect.labels[None] == own[:, None]) & drawn.allowed
+        return replace(drawn, relevant=relevant, words=aspect.word_vectors, word=own)
 
     def _relations(self, rng: random.Random, rows: int) -> Drawn:
         """Queries of one retrieval set, each under one of its relations."""
         one = self._retrieval(rng, self.relations)
-        aspects = sorted(one.queries)
-        found: list[tuple[Query, str]] = []
-        while len(found) < rows:
-            aspect = rng.choice(aspects)
-            instruction = self._relation(rng, one.name, aspect)
-            found.append((rng.choice(one.queries[aspect]), instruction))
-        return self._asked("relations", one, [q for q, _ in found], [text for _, text in found])
-
-    def _relation(self, rng: random.Random, name: str, aspect: str) -> str:
-        if name == "siblings":
-            found = self.words.relation(rng, "medquad_train", aspect)
-            return self.words.sibling(rng, found or aspect)
-        return self.words.relation(rng, name, aspect) or aspect
+        queries, asked = [], []
+        for _ in range(rows):
+            aspect = rng.choice(sorted(one.queries))
+            asked.append(self.words.relation(rng, one.name, aspect))
+            queries.append(rng.choice(one.queries[aspect]))
+        return _of_queries("relations", one, queries, asked)
 
     def _plain(self, rng: random.Random, rows: int) -> Drawn:
         """Questions and claims under instructions that ask for nothing else."""
         one = self._retrieval(rng, self.plain)
         kind = sorted(one.queries)[0]
         unknown = rng.random() < _UNKNOWN_OF_PLAIN
-        instructions = [
+        asked = [
             self.words.unknown(rng) if unknown else self.words.plain(rng, kind) for _ in range(rows)
         ]
         queries = [rng.choice(one.queries[kind]) for _ in range(rows)]
-        return self._asked("plain", one, queries, instructions, keep=True)
+        return replace(_of_queries("plain", one, queries, asked), keep=True)
 
     def _keep(self, rng: random.Random, rows: int) -> Drawn:
         """Queries of any set under what asks for nothing, or for what the texts do not hold."""
@@ -179,31 +166,17 @@ class Draws:
             queries = [
                 rng.choice(one.queries[rng.choice(sorted(one.queries))]) for _ in range(rows)
             ]
-            drawn = self._asked("keep", one, queries, self._nothing(rng, rows), keep=True)
+            drawn = _of_queries("keep", one, queries, self._nothing(rng, rows))
         else:
             texts = self._labelled(rng)
             picked = [rng.randrange(len(texts.texts)) for _ in range(rows)]
-            allowed = np.ones((rows, len(texts.texts)), dtype=np.bool_)
-            allowed[np.arange(rows), picked] = False
-            drawn = Drawn(
-                kind="keep",
-                texts=[texts.texts[i] for i in picked],
-                instructions=self._nothing(rng, rows),
-                vectors=texts.vectors[picked],
-                documents=texts.vectors,
-                allowed=allowed,
-                keep=True,
-            )
-        some = slice(None)
-        if len(drawn.documents) > _MOST_KEPT:
-            start = rng.randrange(len(drawn.documents) - _MOST_KEPT)
-            some = slice(start, start + _MOST_KEPT)
-        return replace(
-            drawn,
-            documents=drawn.documents[some],
-            allowed=drawn.allowed[:, some],
-            relevant=None,
-        )
+            every = np.ones(len(texts.texts), dtype=np.bool_)
+            drawn = _of_texts("keep", texts, picked, self._nothing(rng, rows), every)
+        over = len(drawn.documents) - _MOST_KEPT
+        start = rng.randrange(over) if over > 0 else 0
+        some = slice(start, start + _MOST_KEPT)
+        documents, allowed = drawn.documents[some], drawn.allowed[:, some]
+        return replace(drawn, documents=documents, allowed=allowed, relevant=None, keep=True)
 
     def _nothing(self, rng: random.Random, rows: int) -> list[str]:
         return [
@@ -220,26 +193,25 @@ class Draws:
         constraint are right. So the topic is kept while the aspect changes.
         """
         for _ in range(_TRIES):
-            one = self._labelled(rng)
-            aspect = one.aspects[rng.choice(sorted(one.aspects))]
+            one, aspect = self._aspect(rng)
             cases: list[_Case] = []
             for _ in range(6 * rows):
-                case = self._case(rng, one, aspect)
-                if case is not None:
-                    cases.append(case)
+                cases += self._case(rng, one, aspect)
                 if len(cases) == rows:
+                    texts, vectors, asked, allowed, relevant = zip(*cases, strict=True)
                     return Drawn(
-                        kind="constraints",
-                        texts=[case.text for case in cases],
-                        instructions=[case.instruction for case in cases],
-                        vectors=np.stack([case.vector for case in cases]),
+                        "constraints",
+                        list(texts),
+                        list(asked),
+                        vectors=np.stack(vectors),
                         documents=one.vectors,
-                        allowed=np.stack([case.allowed for case in cases]),
-                        relevant=np.stack([case.relevant for case in cases]),
+                        allowed=np.stack(allowed),
+                        relevant=np.stack(relevant),
                     )
         raise RuntimeError("No labelled set has aspects that constraints can be made of.")
 
-    def _case(self, rng: random.Random, one: LabelledSet, aspect: Aspect) -> "_Case | None":
+    def _case(self, rng: random.Random, one: LabelledSet, aspect: Aspect) -> "list[_Case]":
+        """A query with its constraint; none where its neighbours do not differ enough."""
         labels = aspect.labels
         row = int(rng.choice(np.flatnonzero(labels >= 0)))
         text, vector = one.texts[row], one.vectors[row]
@@ -254,22 +226,23 @@ class Draws:
         size = min(rng.choice(_NEAR), int(allowed.sum()) - 1)
         near = np.argpartition(-scores, size)[:size]
         counts = Counter(labels[near].tolist())
-        kinds = list(_CONSTRAINTS)
-        kind = rng.choices(kinds, [_CONSTRAINTS[name] for name in kinds])[0]
-        if kind == "no":
-            usable = [n for n, c in counts.items() if 0.12 * size <= c <= 0.85 * size]
-        else:
-            usable = [n for n, c in counts.items() if 2 <= c <= 0.7 * size]
+        [kind] = rng.choices(list(_CONSTRAINTS), list(_CONSTRAINTS.values()))
+        fewest, most = (0.12 * size, 0.85 * size) if kind == "no" else (2, 0.7 * size)
+        usable = [n for n, c in counts.items() if fewest <= c <= most]
         others = sorted((n for n in counts if n not in usable[:1]), key=lambda n: -counts[n])
         if not usable or (kind == "both" and len(counts) < 2):
-            return None
+            return []
         wanted = rng.choice(sorted(usable))
         other = next((n for n in others if n != wanted), wanted)
         holds = labels[near] == wanted
         relevant = np.zeros(len(labels), dtype=np.bool_)
         relevant[near[~holds if kind == "no" else holds]] = True
-        instruction = self.words.constraint(rng, kind, aspect.words[wanted], aspect.words[other])
-        return _Case(text, vector, instruction, allowed, relevant)
+        asked = self.words.constraint(rng, kind, aspect.words[wanted], aspect.words[other])
+        return [(text, vector, asked, allowed, relevant)]
+
+    def _aspect(self, rng: random.Random) -> tuple[LabelledSet, Aspect]:
+        one = self._labelled(rng)
+        return one, one.aspects[rng.choice(sorted(one.aspects))]
 
     def _labelled(self, rng: random.Random) -> LabelledSet:
         """A labelled set; those with several aspects come more often, small ones less."""
@@ -283,40 +256,32 @@ class Draws:
         by_name = {one.name: one for one in among}
         return by_name[_chosen(rng, self.shares, by_name)]
 
-    @staticmethod
-    def _asked(
-        kind: str,
-        one: RetrievalSet,
-        queries: Sequence[Query],
-        instructions: list[str],
-        *,
-        keep: bool = False,
-    ) -> Drawn:
-        shape = (len(queries), len(one.documents))
-        allowed, relevant = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-        for row, query in enumerate(queries):
-            relevant[row, list(query.relevant)] = True
-            if query.own is not None:
-                allowed[row, query.own] = False
-        return Drawn(
-            kind=kind,
-            texts=[query.text for query in queries],
-            instructions=instructions,
-            vectors=one.query_vectors[[query.vector for query in queries]],
-            documents=one.documents,
-            allowed=allowed,
-            relevant=relevant & allowed,
-            keep=keep,
-        )
+
+# Text and vector of a query, its instruction, documents that may be judged and right ones.
+_Case: TypeAlias = tuple[str, FloatArray, str, BoolArray, BoolArray]
 
 
-@dataclass(frozen=True)
-class _Case:
-    text: str
-    vector: FloatArray
-    instruction: str
-    allowed: BoolArray
-    relevant: BoolArray
+def _of_texts(
+    kind: str, one: LabelledSet, picked: list[int], asked: list[str], judged: BoolArray
+) -> Drawn:
+    """Texts of a set as queries for its other texts."""
+    allowed = np.repeat(judged[None], len(picked), axis=0)
+    allowed[np.arange(len(picked)), picked] = False
+    texts = [one.texts[i] for i in picked]
+    return Drawn(kind, texts, asked, one.vectors[picked], one.vectors, allowed)
+
+
+def _of_queries(kind: str, one: RetrievalSet, queries: Sequence[Query], asked: list[str]) -> Drawn:
+    """Queries of a retrieval set with their right documents."""
+    shape = (len(queries), len(one.documents))
+    allowed, relevant = np.ones(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    for row, query in enumerate(queries):
+        relevant[row, list(query.relevant)] = True
+        if query.own is not None:
+            allowed[row, query.own] = False
+    vectors = one.query_vectors[[query.vector for query in queries]]
+    texts = [query.text for query in queries]
+    return Drawn(kind, texts, asked, vectors, one.documents, allowed, relevant & allowed)
 
 
 def _chosen(rng: random.Random, shares: Mapping[str, float], among: Collection[str]) -> str:

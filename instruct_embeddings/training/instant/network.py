@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from instruct_embeddings.encoder.template import Frame, collate
+from instruct_embeddings.encoder.template import Frame, Ids, collate
 from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
+from instruct_embeddings.training.instant.draws import Drawn
 from instruct_embeddings.training.student import Student
 from instruct_embeddings.transform.files import write_whole
 
@@ -74,18 +75,21 @@ class InstantStudent:
     network: MoveNetwork
     frame: Callable[[str], Frame]
 
-    def read(self, texts: Sequence[str], instructions: Sequence[str], text_tokens: int) -> Tensor:
+    def read(self, groups: Sequence[Drawn], text_tokens: int) -> Tensor:
         """Embeddings of queries under their own instructions, not normalised, shape (b, e)."""
-        ids = self.student.template.tokenise([text[: 8 * text_tokens] for text in texts])
-        frames = [self.frame(text) for text in instructions]
+        texts = [text[: 8 * text_tokens] for group in groups for text in group.texts]
+        frames = [self.frame(text) for group in groups for text in group.instructions]
+        ids = self.student.template.tokenise(texts)
         rows = [frame.row(row[:text_tokens]) for frame, row in zip(frames, ids, strict=True)]
+        # Rows of similar length, so that little padding is computed.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        parts = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
-        read = torch.cat([self._read([rows[i] for i in part]) for part in parts])
-        return read[np.argsort(order)]
+        read = [
+            self._read([rows[i] for i in order[start : start + _TOGETHER]])
+            for start in range(0, len(order), _TOGETHER)
+        ]
+        return torch.cat(read)[np.argsort(order)]
 
-    def _read(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Rows of similar length, so that little padding is computed."""
+    def _read(self, rows: Sequence[Ids]) -> Tensor:
         batch = collate(
             rows,
             soft_prompts=self.student.model.settings.soft_prompts,
@@ -97,19 +101,12 @@ class InstantStudent:
         found: Tensor = self.student.model(batch)[-1]
         return found
 
-    def moves(
-        self, texts: Sequence[str], instructions: Sequence[str], vectors: Tensor, text_tokens: int
-    ) -> Tensor:
-        """Moves of queries, shape (b, d)."""
-        moved: Tensor = self.network(self.read(texts, instructions, text_tokens), vectors)
-        return moved
-
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters by name."""
         own = {f"head.{name}": value for name, value in self.network.named_parameters()}
         return self.student.trainable() | own
 
-    def save(self, folder: Path, space: str, strength: float = 1.0) -> None:
+    def save(self, folder: Path, space: str, strength: float) -> None:
         """Write a checkpoint that `InstantQuery.from_pretrained` loads."""
         self.student.save(folder)
         write_whole(folder / HEAD_FILE, self.network.to_head(space, strength).to_bytes())

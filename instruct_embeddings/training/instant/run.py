@@ -3,6 +3,7 @@
 import hashlib
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -27,7 +28,6 @@ from instruct_embeddings.training.instant.network import InstantStudent, MoveNet
 from instruct_embeddings.training.instant.sets import (
     Embed,
     LabelledSet,
-    RetrievalSet,
     read_answered,
     read_labelled,
     read_retrieval,
@@ -126,8 +126,8 @@ def make(config: InstantConfig, device: str, seed: int) -> InstantStudent:
 
 def freeze_below(model: InstEmb, layers: int) -> None:
     """Train the last layers only; soft prompts stand below them and stay as they are."""
-    kept = {f".layer.{number}." for number in range(model.backbone.depth - layers)}
-    kept |= {f".layers.{number}." for number in range(model.backbone.depth - layers)}
+    below = range(model.backbone.depth - layers)
+    kept = [f".{part}.{number}." for part in ("layer", "layers") for number in below]
     for name, value in model.named_parameters():
         if name == "soft_prompts" or any(part in name for part in kept):
             value.requires_grad_(False)
@@ -152,30 +152,21 @@ def open_draws(
     }
     labelled: list[LabelledSet] = []
     for file in sorted(data.glob("*.jsonl")):
-        if file.stem in config.held_out:
-            continue
-        if file.stem == "natinst":
-            labelled += read_answered(
-                file, rewrites, embed, most=config.most_answers, longest=config.longest // 2
-            )
-            continue
-        table = instructions.get(file.stem, {})
-        one = read_labelled(
-            file, table, embed, most=config.most_texts, longest=config.longest, seed=0
-        )
-        labelled += [one] if one is not None else []
-    found: dict[str, list[RetrievalSet]] = {
-        part: [
+        if file.stem == "natinst" and file.stem not in config.held_out:
+            most, longest = config.most_answers, config.longest // 2
+            labelled += read_answered(file, rewrites, embed, most=most, longest=longest)
+        elif file.stem not in config.held_out:
+            table, most = instructions.get(file.stem, {}), config.most_texts
+            labelled += read_labelled(file, table, embed, most=most, longest=config.longest)
+    relations, plain = (
+        [
             read_retrieval(folder, embed)
             for folder in sorted((data / part).iterdir())
             if folder.name not in config.held_out
         ]
         for part in ("relations", "plain")
-    }
-    draws = Draws(
-        labelled, found["relations"], found["plain"], Words(words), config.kinds, config.shares
     )
-    return draws, space
+    return Draws(labelled, relations, plain, Words(words), config.kinds, config.shares), space
 
 
 def take_step(
@@ -192,21 +183,22 @@ def take_step(
     torch.manual_seed(seed_of(config.run.seed, step))
     groups = [draws.group(rng, own.rows) for _ in range(own.groups)]
     tokens = rng.choices(own.text_tokens, own.text_shares)[0]
-    moves = _moves(student, groups, tokens)
-    parts: dict[str, float] = {}
+    read = student.read(groups, tokens)
+    vectors = np.concatenate([group.vectors for group in groups])
+    moves = student.network(read, _tensor(vectors, read.device))
+    parts: dict[str, float] = defaultdict(float)
     total = moves.new_zeros(())
     for group, moved in zip(groups, torch.split(moves, own.rows), strict=True):
         found = losses(own, group, moved)
         total = total + torch.stack(list(found.values())).sum() / own.groups
         for name, value in found.items():
-            key = f"{group.kind}.{name}"
-            parts[key] = parts.get(key, 0.0) + float(value.detach()) / own.groups
+            parts[f"{group.kind}.{name}"] += float(value.detach()) / own.groups
     if not torch.isfinite(total):
         raise ConfigError(
             f"The loss of step {step} is {float(total.detach())}, no finite number. Lower "
             "[optimiser] learning_rate."
         )
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     update(optimiser, named, config.optimiser, step, config.run.steps)
     return parts
 
@@ -237,21 +229,12 @@ def losses(config: InstantConfig, drawn: Drawn, moves: Tensor) -> dict[str, Tens
     return found
 
 
-def _moves(student: InstantStudent, groups: Sequence[Drawn], tokens: int) -> Tensor:
-    texts = [text for group in groups for text in group.texts]
-    instructions = [text for group in groups for text in group.instructions]
-    vectors = np.concatenate([group.vectors for group in groups])
-    device = torch.device(student.student.device)
-    return student.moves(texts, instructions, _tensor(vectors, device), tokens)
-
-
 @torch.no_grad()
 def _centre(student: InstantStudent, draws: Draws, config: InstantTraining) -> None:
     rng = random.Random(seed_of(config.run.seed, -1))
     groups = [draws.group(rng, config.instant.rows) for _ in range(_CENTRED_ON)]
     tokens = max(config.instant.text_tokens)
-    read = [student.read(group.texts, group.instructions, tokens) for group in groups]
-    student.network.centre(torch.cat(read))
+    student.network.centre(torch.cat([student.read([group], tokens) for group in groups]))
 
 
 def _tensor(array: "np.ndarray[Any, Any]", device: torch.device) -> Tensor:

@@ -61,9 +61,9 @@ class RetrievalSet:
 
 
 def read_labelled(
-    file: Path, table: dict[str, Any], embed: Embed, *, most: int, longest: int, seed: int
-) -> LabelledSet | None:
-    """Some texts of a labelled file, each once; None where no aspect can be asked for.
+    file: Path, table: dict[str, Any], embed: Embed, *, most: int, longest: int
+) -> list[LabelledSet]:
+    """Some texts of a labelled file, each once; no set where no aspect can be asked for.
 
     The file has JSON lines with `text` and `labels`, as `scripts/prepare_training_data.py` writes;
     the table of instructions of the set has wordings and names of labels by aspect. At most `most`
@@ -73,21 +73,17 @@ def read_labelled(
     for row in _rows(file, "text"):
         if "labels" in row and len(row["text"]) < longest:
             labelled.setdefault(row["text"], row["labels"])
-    order = np.random.default_rng(seed).permutation(len(labelled))[:most]
+    order = np.random.default_rng(0).permutation(len(labelled))[:most]
     texts = tuple(list(labelled)[i] for i in order)
-    if not texts:
-        return None
     rows = [labelled[text] for text in texts]
     aspects: dict[str, Aspect] = {}
     for name in sorted({aspect for row in rows for aspect in row}):
-        own = table.get(name, {})
-        found = [row.get(name) for row in rows]
+        own, found = table.get(name, {}), [row.get(name) for row in rows]
         if "instructions" in own:
             names = {label: str(word) for label, word in own.get("answers", {}).items()}
             aspect = _aspect(f"{file.stem}.{name}", found, own["instructions"], names, embed)
-            if aspect is not None:
-                aspects[name] = aspect
-    return LabelledSet(file.stem, texts, embed(file.stem, texts), aspects) if aspects else None
+            aspects |= {name: aspect} if aspect else {}
+    return [LabelledSet(file.stem, texts, embed(file.stem, texts), aspects)] if aspects else []
 
 
 def read_answered(
