@@ -112,8 +112,7 @@ class Parts:
         """Gradients after some batches by name of the parameter, where it has one."""
         self.student.model.zero_grad()
         self.backward(*batches)
-        named = self.student.trainable() | self.step.own_parameters()
-        return {n: p.grad.clone() for n, p in named.items() if p.grad is not None}
+        return {n: p.grad.clone() for n, p in self.step.named.items() if p.grad is not None}
 
     def backward(self, *batches: int) -> list[Found]:
         """Add the gradients of batches, given by their numbers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from instruct_embeddings.config import normal_form
 from instruct_embeddings.errors import ConfigError, DataError
@@ -15,6 +15,7 @@ from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data.batches import Batch
 from instruct_embeddings.training.data.files import Example
 from instruct_embeddings.training.objective import Objective, Targets
+from instruct_embeddings.training.optimiser import make_optimiser
 from instruct_embeddings.training.rows import Chunk, RowMaker
 from instruct_embeddings.training.student import Passes, Student
 from instruct_embeddings.training.teacher import make_teacher
@@ -34,7 +35,7 @@ class Found:
 
 
 class BatchStep:
-    """Computes gradients of batches."""
+    """Computes gradients of batches, for the optimiser of the `named` parameters."""
 
     def __init__(self, config: TrainingConfig, student: Student) -> None:
         """Put student, teacher and objective together."""
@@ -58,10 +59,12 @@ class BatchStep:
             hidden=model.backbone.hidden_size,
             teacher=self.teacher.width,
         ).to(student.device)
-
-    def own_parameters(self) -> dict[str, nn.Parameter]:
-        """The projections of the objective."""
-        return {f"objective.{name}": p for name, p in self._objective.named_parameters()}
+        projections = self._objective.named_parameters()
+        self.named = student.trainable() | {f"objective.{n}": p for n, p in projections}
+        soft = config.optimiser.soft_prompt_rate
+        self.optimiser = make_optimiser(
+            self.named, config.optimiser, lambda name: soft if name == "soft_prompts" else 1.0
+        )
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """The type of the arithmetic, as a context of forward passes."""
@@ -163,20 +166,15 @@ def cached_backward(
 ) -> None:
     """Add the gradients of a loss over all chunks, with the activations of one chunk in memory.
 
-    1. Each chunk is encoded without a graph.
-    2. The loss of all outputs together gives the gradient of each output.
-    3. Each chunk is encoded again, with the same random numbers, and its outputs' gradients go on
-       into the parameters.
+    Each chunk is encoded without a graph; the loss of all outputs together, in the order of the
+    chunks, gives the gradient of each output; then each chunk is encoded again, with the same
+    random numbers, and its outputs' gradients go on into the parameters. `forward` gives outputs of
+    shape (..., b, d).
 
     Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (RepL4NLP
     2021, arXiv 2101.06983, section 3). The gradients are those of the whole batch in one piece, for
-    one more forward pass. Parameters that only the loss uses get theirs in step 2. What a forward
-    pass changes in the model, such as the statistics of batch normalisation, is changed twice.
-
-    Args:
-        forward: From a chunk to its outputs, each of shape (..., b, d).
-        chunks: The parts of the batch. A single one is encoded once only.
-        loss: From the outputs of the whole batch, in the order of the chunks, to a scalar.
+    one more forward pass. What a forward pass changes in the model, such as the statistics of batch
+    normalisation, is changed twice.
     """
     if len(chunks) == 1:
         loss(forward(chunks[0])).backward()

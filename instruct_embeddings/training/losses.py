@@ -30,18 +30,13 @@ def info_nce(
     """InfoNCE (van den Oord et al., 2018, arXiv 1807.03748, equation 4) with cosines.
 
     With t the temperature and c the candidates that are not excluded, the mean over the rows of
-    `-log(exp(cos(anchor, own) / t) / sum_c exp(cos(anchor, c) / t))`.
+    `-log(exp(cos(anchor, own) / t) / sum_c exp(cos(anchor, c) / t))`. Which view of a row the
+    candidates are decides the method: a second dropout pass is SimCSE (Gao et al., 2021, arXiv
+    2104.08821, section 3), the embeddings of answers are InstEmb's.
 
-    Which view of a row the candidates are decides the method: a second dropout pass is SimCSE (Gao
-    et al., 2021, arXiv 2104.08821, section 3), the embeddings of answers are InstEmb's.
-
-    Args:
-        anchors: Shape (b, d).
-        candidates: Shape (n, d).
-        positive: Index of each row's own candidate, shape (b,).
-        temperature: Divides the cosines.
-        excluded: Candidates that are no negatives of a row, bool, shape (b, n). The own candidate
-            always stays. A row without any negative has a loss and a gradient of 0.
+    Anchors, shape (b, d); candidates, shape (n, d); the index of each row's own candidate, shape
+    (b,); candidates that are no negatives of a row, shape (b, n), among which the own one does not
+    count. A row without any negative has a loss and a gradient of 0.
     """
     scores = _cosines(anchors, candidates)  # (b, n)
     if excluded is not None:
@@ -51,26 +46,15 @@ def info_nce(
 
 @torch.no_grad()
 def guided_exclusions(
-    guide_anchors: Tensor,
-    guide_candidates: Tensor,
-    positive: Tensor,
-    *,
-    margin: float = 0.0,
+    guide_anchors: Tensor, guide_candidates: Tensor, positive: Tensor, *, margin: float = 0.0
 ) -> Tensor:
     """False negatives as a guide model sees them (GISTEmbed, Solatorio, 2024, arXiv 2402.16829).
 
     A candidate that the guide finds closer to a row than the row's own positive is likely to be
-    right as well: it is excluded.
-
-    Args:
-        guide_anchors: The guide's embeddings of the rows, shape (b, d).
-        guide_candidates: The guide's embeddings of the candidates, shape (n, d).
-        positive: Index of each row's own candidate, shape (b,).
-        margin: Excludes candidates up to so much less similar than the own positive, too; the
-            paper has none. A negative one spares candidates that are a little more similar.
-
-    Returns:
-        True where a candidate is excluded, never at the own one; shape (b, n).
+    right as well: it is excluded. The guide's embeddings of the rows, shape (b, d), and of the
+    candidates, shape (n, d), and the index of each row's own one, shape (b,), to what is excluded,
+    shape (b, n), never the own one. `margin` excludes candidates up to so much less similar, too;
+    the paper has none. A negative one spares candidates that are a little more similar.
     """
     scores = _cosines(guide_anchors, guide_candidates)  # (b, n)
     own = scores.gather(1, positive[:, None])  # (b, 1)
@@ -80,15 +64,8 @@ def guided_exclusions(
 def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
     """Supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362, equation 2).
 
-    All rows of the same label are positives of each other; the logarithms are averaged over them.
-
-    Args:
-        anchors: Shape (b, d).
-        labels: Number of each row's label, shape (b,).
-        temperature: Divides the cosines.
-
-    Returns:
-        Mean over the rows that have a positive, a scalar, float32; 0 where none has.
+    All rows, shape (b, d), of the same label, shape (b,), are positives of each other; the
+    logarithms are averaged over them, then over the rows that have one. 0 where none has.
     """
     with _full_precision(anchors):
         return contrastive_loss(_unit(anchors), labels[:, None] == labels, temperature)
@@ -97,14 +74,11 @@ def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: floa
 def iterative_refinement(step_losses: Tensor, *, weight: float = 1.0) -> Tensor:
     """Iterative contrastive refinement (GIRCSE, ICLR 2026, arXiv 2509.24291, section 3).
 
-    `mean_k L_k + weight * mean_k relu(log L_(k+1) - log L_k)`, where L_k is the contrastive loss
-    with the first k soft tokens pooled: every step learns, and a step that is worse than the one
-    before costs extra. The paper sums the first part; with the mean its size, and so the right
-    learning rate and the balance with other losses, does not depend on the number of steps.
-
-    Args:
-        step_losses: Loss after each step, shape (s,), none of them negative.
-        weight: Factor of the second part.
+    `mean_k L_k + weight * mean_k relu(log L_(k+1) - log L_k)`, where L_k, shape (s,), is the
+    contrastive loss with the first k soft tokens pooled: every step learns, and a step that is
+    worse than the one before costs extra. The paper sums the first part; with the mean its size,
+    and so the right learning rate and the balance with other losses, does not depend on the number
+    of steps.
     """
     losses = step_losses.float()
     if len(losses) == 1:
@@ -121,13 +95,9 @@ def matryoshka(
 ) -> Tensor:
     """Matryoshka representation learning (Kusupati et al., 2022, arXiv 2205.13147, section 3).
 
-    Args:
-        loss: From embeddings of any width to a scalar. It normalises them by itself, as those of
-            this package do. Anchors and candidates go in one tensor and are parted inside.
-        embeddings: Shape (..., d).
-        dimensions: Widths to which they are cut, from the front; d itself is one where wanted.
-        weights: Of the widths; none weigh all alike. They are divided by their sum: the size of
-            the loss does not depend on how many there are.
+    The mean of a loss over embeddings, shape (..., d), that are cut to each of the widths, from the
+    front; the loss normalises them by itself. Weights are divided by their sum, so that its size
+    does not depend on how many there are.
     """
     factors = list(weights) or [1.0] * len(dimensions)
     losses = torch.stack([loss(embeddings[..., :size]) for size in dimensions]).float()
@@ -143,15 +113,10 @@ def representation_distillation(
 ) -> Tensor:
     """Representation distillation (InstEmb, ICML 2026).
 
-    The student's soft prompts, which have not seen the answer, are pulled to the states that the
-    teacher has after reading it.
-
-    Args:
-        student: Shape (b, d); further axes in front are as good.
-        teacher: Shape (b, e); no gradient flows into it.
-        kind: "cosine", one minus the cosine of each row, or "smooth_l1", quadratic below a
-            difference of 1 and linear above, averaged over rows and dimensions.
-        projection: From d to e dimensions; needed where they differ.
+    The student's soft prompts, shape (..., d), which have not seen the answer, are pulled to the
+    states that the teacher has after reading it, shape (..., e), into which no gradient flows:
+    "cosine" is one minus the cosine of each row, "smooth_l1" quadratic below a difference of 1 and
+    linear above. The projection from d to e dimensions is needed where they differ.
     """
     if projection is not None:
         with _full_precision(student):

@@ -85,12 +85,13 @@ class Processes:
     def __init__(self, device: str | None) -> None:
         """Join the others; of several GPUs each process takes its own."""
         accelerate: Any = require("accelerate", extra="train")
-        self._state = accelerate.PartialState(cpu=device == "cpu")
-        self.count: int = self._state.num_processes
-        self.index: int = self._state.process_index
-        self.main: bool = self._state.is_main_process
+        state = accelerate.PartialState(cpu=device == "cpu")
+        self.count: int = state.num_processes
+        self.index: int = state.process_index
+        self.main: bool = state.is_main_process
+        self.wait: Callable[[], None] = state.wait_for_everyone
         own = device == "cpu" or self.count == 1
-        self.device = choose_device(device) if own else str(self._state.device)
+        self.device = choose_device(device) if own else str(state.device)
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the mean of the gradients of all."""
@@ -104,12 +105,7 @@ class Processes:
 
     def broadcast(self, value: T) -> T:
         """What the main process passes, in all of them."""
-        if self.count == 1:
-            return value
         held = [value]
-        distributed.broadcast_object_list(held, src=0)
+        if self.count > 1:
+            distributed.broadcast_object_list(held, src=0)
         return held[0]
-
-    def wait(self) -> None:
-        """Go on when all are here."""
-        self._state.wait_for_everyone()

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from instruct_embeddings.config import at_least
+from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import Group, ReadingReport, TrainingData, open_data
 from instruct_embeddings.training.log import Window
 from instruct_embeddings.training.optimiser import Processes
 from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model
-from instruct_embeddings.training.trainer import make_components, take_step
+from instruct_embeddings.training.student import make_student
+from instruct_embeddings.training.trainer import take_step
 
 _FLOAT32, _HALF = 4, 2
 _ADAM_STATES = 2
@@ -168,27 +170,28 @@ def measure_steps(config: TrainingConfig, data: TrainingData, plan: Plan, steps:
     One more step goes before and is not timed: the first of a process is slow.
     """
     processes = Processes(config.run.device)
-    components = make_components(config, processes.device)
+    seed, device = config.run.seed, processes.device
+    own = BatchStep(config, make_student(config.model, config.backbone, device=device, seed=seed))
     window, started = Window(), 0.0
     for number in range(steps + 1):
         # A schedule knows the steps of its run only.
         step = number % config.run.steps
-        window, _ = take_step(config, components, data.source, processes, step, window)
+        window, _ = take_step(config, own, data.source, processes, step, window)
         # Until the device has computed what it was given.
-        if processes.device.startswith("cuda"):
-            torch.cuda.synchronize(processes.device)
-        elif processes.device.startswith("mps"):
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        elif device.startswith("mps"):
             torch.mps.synchronize()
         if number == 0:
             window, started = Window(), time.perf_counter()
     seconds = time.perf_counter() - started
-    on_cuda = processes.device.startswith("cuda")
+    on_cuda = device.startswith("cuda")
     return replace(
         plan,
         measured_steps=steps,
         examples_per_second=window.examples / seconds,
         hours=config.run.steps * seconds / steps / 3600,
-        peak_bytes=torch.cuda.max_memory_allocated(processes.device) if on_cuda else None,
+        peak_bytes=torch.cuda.max_memory_allocated(device) if on_cuda else None,
     )
 
 

@@ -119,13 +119,12 @@ def load_state(
             f"{str(file)!r} cannot be read as safetensors: {exc}. Start again without --resume, "
             "in another folder."
         ) from exc
-    saved = {name: found.pop(name) for name in list(found) if name.startswith("parameter.")}
     own = {f"parameter.{name}": value for name, value in parameters.items()}
+    saved = {name: found.pop(name) for name in list(found) if name.startswith("parameter.")}
     kinds = [{name: value.shape for name, value in held.items()} for held in (saved, own)]
-    other = {name for name, _ in kinds[0].items() ^ kinds[1].items()}
-    if other:
+    if other := sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()}):
         raise CheckpointError(
-            f"{str(file)!r} holds other parameters than this model trains: {sorted(other)[:5]}. "
+            f"{str(file)!r} holds other parameters than this model trains: {other[:5]}. "
             "Resume with the configuration and the base model of that run."
         )
     with torch.no_grad():
@@ -140,16 +139,14 @@ def load_state(
 
 
 def recover(output: Path, *names: str) -> None:
-    """Repair what an interruption left in the folder of a run.
+    """Give the named folders of a run their names back where replacing them was interrupted.
 
-    Of the named folders in it, those whose replacement was interrupted get their name back, and
-    unfinished ones are removed.
+    Unfinished ones are removed.
     """
     for name in names:
-        folder = output / name
-        left = sorted(output.glob(f".{name}-*"))
-        old = [one for one in left if one.name.endswith("-old")]
-        if old and not folder.exists():
-            os.replace(old[0], folder)
+        folder, left = output / name, sorted(output.glob(f".{name}-*"))
+        for one in left:
+            if one.name.endswith("-old") and not folder.exists():
+                os.replace(one, folder)
         for one in left:
             shutil.rmtree(one, ignore_errors=True)

@@ -10,11 +10,9 @@ code than the loop.
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
-from torch import nn
 
 from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, DataError
@@ -22,7 +20,7 @@ from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data import BatchSource, TrainingData, open_data
 from instruct_embeddings.training.log import SCORE, RunLog, TrainEvent, TrainResult, Window
-from instruct_embeddings.training.optimiser import Processes, make_optimiser, seed_of, update
+from instruct_embeddings.training.optimiser import Processes, seed_of, update
 from instruct_embeddings.training.state import (
     CHECKPOINT,
     STATE,
@@ -32,7 +30,7 @@ from instruct_embeddings.training.state import (
     resumed,
     save_state,
 )
-from instruct_embeddings.training.student import Student, make_student
+from instruct_embeddings.training.student import make_student
 from instruct_embeddings.training.validation import validate
 
 
@@ -66,31 +64,9 @@ def train(
         return run.go()
 
 
-@dataclass(frozen=True)
-class Components:
-    """What a run works with."""
-
-    student: Student
-    step: BatchStep
-    named: dict[str, nn.Parameter]  # the parameters that are trained
-    optimiser: torch.optim.Optimizer
-
-
-def make_components(config: TrainingConfig, device: str) -> Components:
-    """Load what a run works with."""
-    student = make_student(config.model, config.backbone, device=device, seed=config.run.seed)
-    step = BatchStep(config, student)
-    named = student.trainable() | step.own_parameters()
-    soft = config.optimiser.soft_prompt_rate
-    optimiser = make_optimiser(
-        named, config.optimiser, lambda name: soft if name == "soft_prompts" else 1.0
-    )
-    return Components(student, step, named, optimiser)
-
-
 def take_step(
     config: TrainingConfig,
-    components: Components,
+    own: BatchStep,
     source: BatchSource,
     processes: Processes,
     step: int,
@@ -102,11 +78,11 @@ def take_step(
     torch.manual_seed(seed_of(run.seed, step, processes.index))
     for part in range(run.accumulate):
         batch = source.batch(step * run.accumulate + part, processes.index)
-        found = components.step.backward(batch)
+        found = own.backward(batch)
         window = window.batch(found.parts, found.examples * processes.count)
         dropped += found.dropped
-    processes.average(components.named.values())
-    update(components.optimiser, components.named, config.optimiser, step, run.steps)
+    processes.average(own.named.values())
+    update(own.optimiser, own.named, config.optimiser, step, run.steps)
     return window, dropped
 
 
@@ -121,11 +97,14 @@ class _Run:
     ) -> None:
         self.config, self.data, self.processes = config, data, processes
         self.progress, self.on_event = progress, on_event
-        self.output = Path(config.run.output)
+        self.output = config.run.output
         self.log = RunLog(self.output, resume_at=progress.step) if processes.main else None
-        self.components = make_components(config, processes.device)
+        self.student = make_student(
+            config.model, config.backbone, device=processes.device, seed=config.run.seed
+        )
+        self.step = BatchStep(config, self.student)
         if progress.step:
-            load_state(self.output, self.components.named, self.components.optimiser)
+            load_state(self.output, self.step.named, self.step.optimiser)
 
     def go(self) -> TrainResult:
         run, held_out = self.config.run, self.config.validation
@@ -144,7 +123,7 @@ class _Run:
         folder, progress = self.output / CHECKPOINT, self.progress
         if self.log is not None:
             if progress.best is None:
-                self.components.student.save(folder)
+                self.student.save(folder)
             self.log.plot()
         self.processes.wait()
         early = progress.step < run.steps
@@ -153,7 +132,7 @@ class _Run:
     def _one_step(self) -> None:
         done, started = self.progress, time.perf_counter()
         window, dropped = take_step(
-            self.config, self.components, self.data.source, self.processes, done.step, done.window
+            self.config, self.step, self.data.source, self.processes, done.step, done.window
         )
         seconds = time.perf_counter() - started
         self.progress = replace(
@@ -172,7 +151,7 @@ class _Run:
             return None
         started = time.perf_counter()
         if self.processes.main:
-            step = self.components.step
+            step = self.step
             with step.arithmetic():
                 found = validate(step.passes, step.rows, step.teacher, self.data.validation)
         found = self.processes.broadcast(found)
@@ -181,7 +160,7 @@ class _Run:
         score = found[SCORE]
         gained = done.best is None or score > done.best
         if gained and self.processes.main:
-            self.components.student.save(self.output / CHECKPOINT)
+            self.student.save(self.output / CHECKPOINT)
         self.progress = replace(
             done,
             best=score if gained else done.best,
@@ -200,14 +179,14 @@ class _Run:
 
     def _save(self) -> None:
         if self.processes.main:
-            save_state(self.output, self.progress, self.components.named, self.components.optimiser)
-        self.components.step.forget()
+            save_state(self.output, self.progress, self.step.named, self.step.optimiser)
+        self.step.forget()
         self.processes.wait()
 
 
 def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progress:
     """Where the run in the output folder is; CheckpointError where something else lies there."""
-    output = Path(config.run.output)
+    output = config.run.output
     if processes.main:
         recover(output, STATE, CHECKPOINT)
     processes.wait()

@@ -25,8 +25,8 @@ import torch
 from instruct_embeddings.training import TrainingConfig, train, trainer
 config = TrainingConfig.from_dict(json.loads(sys.argv[1]))
 made, events = [], []
-parts = trainer.make_components
-trainer.make_components = lambda *given: made.append(parts(*given)) or made[0]
+parts = trainer.BatchStep
+trainer.BatchStep = lambda *given: made.append(parts(*given)) or made[0]
 result = train(config, on_event=lambda event: events.append(event.step))
 weights = {name: value.double().sum().item() for name, value in made[0].named.items()}
 print(json.dumps([result.steps, result.best, events, weights]))

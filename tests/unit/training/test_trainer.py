@@ -22,7 +22,7 @@ from instruct_embeddings.training.student import Student
 from instruct_embeddings.training.teacher import Teacher
 from instruct_embeddings.training.trainer import train
 from tests.models import tiny
-from tests.training import learner, tiny_config, write_things
+from tests.training import learner, open_parts, tiny_config, write_things
 
 HELD_OUT = {"sets": [], "instructions": 0.3, "rows": 60, "every": 1, "patience": 0}
 TEXTS = ["the red ball sits on the table", "a cube", "every blue ring is lost"]
@@ -206,7 +206,8 @@ def test_where_nothing_can_be_measured_the_last_weights_are_saved(
 
 
 def test_soft_prompts_learn_faster_and_do_not_decay(folder: Path) -> None:
-    parts = trainer.make_components(tiny_config(folder), "cpu")
+    with open_parts(tiny_config(folder)) as made:
+        parts = made.step
     rates = {
         name: (group["lr"], group["weight_decay"])
         for group in parts.optimiser.param_groups
