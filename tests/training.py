@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instruct_embeddings.training.batch_step import BatchStep, Found
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import TrainingData, open_data
+from instruct_embeddings.training.data.opening import TrainingData, open_data
 from instruct_embeddings.training.student import Student, make_student
 from tests.models import build_model, new_folder, tiny
 

@@ -9,7 +9,9 @@ import torch
 from instruct_embeddings.config import at_least
 from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import Group, ReadingReport, TrainingData, open_data
+from instruct_embeddings.training.data.batches import Group
+from instruct_embeddings.training.data.files import ReadingReport
+from instruct_embeddings.training.data.opening import TrainingData, open_data
 from instruct_embeddings.training.log import Window
 from instruct_embeddings.training.optimiser import Processes
 from instruct_embeddings.training.plan_model import ParameterCounts, PlannedModel, plan_model

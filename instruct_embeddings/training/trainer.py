@@ -18,7 +18,8 @@ from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, DataError
 from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import BatchSource, TrainingData, open_data
+from instruct_embeddings.training.data.batches import BatchSource
+from instruct_embeddings.training.data.opening import TrainingData, open_data
 from instruct_embeddings.training.log import SCORE, RunLog, TrainEvent, TrainResult, Window
 from instruct_embeddings.training.optimiser import Processes, seed_of, update
 from instruct_embeddings.training.state import (

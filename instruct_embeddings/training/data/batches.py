@@ -13,7 +13,6 @@ from instruct_embeddings.training.data.files import (
     InstructionTable,
     Row,
     SourceFile,
-    parse_row,
 )
 from instruct_embeddings.training.data.index import Entry
 
@@ -39,7 +38,6 @@ class GroupReader:
     name: str
     file: SourceFile  # where its rows stand
     table: InstructionTable  # other wordings of the instructions that rows bring
-    max_characters: int  # longer texts are cut there
     # What is asked about labelled rows; None where rows bring their instructions.
     aspect: Aspect | None = None
     mixed: bool = False  # whether rows bring different instructions
@@ -47,9 +45,11 @@ class GroupReader:
 
     def example(self, entry: Entry, wording: float) -> Example:
         """The example of a row; `wording` in [0, 1) chooses among the wordings."""
-        row = self.row(entry)
+        row = self.file.row(entry.offset, entry.length)
         own, answer, labels = row.instruction or "", self._answer(row), dict(row.labels)
-        wordings = self.aspect.instructions if self.aspect else self.table.rewrites.get(own, (own,))
+        wordings = self.table.rewrites.get(own, (own,))
+        if self.aspect is not None:
+            wordings = self.aspect.instructions
         others = [a.answer(labels[a.label]) for a in self.competing if a.label in labels]
         wrong = tuple(other for other in others if normal_form(other) != normal_form(answer))
         instruction = wordings[int(wording * len(wordings))]
@@ -57,12 +57,7 @@ class GroupReader:
 
     def answer(self, entry: Entry) -> str:
         """The answer of a row."""
-        return self._answer(self.row(entry))
-
-    def row(self, entry: Entry) -> Row:
-        """A row as it stands in the file."""
-        line = self.file.read(entry.offset, entry.length)
-        return parse_row(line, max_characters=self.max_characters)
+        return self._answer(self.file.row(entry.offset, entry.length))
 
     def _answer(self, row: Row) -> str:
         if self.aspect is None:

@@ -103,8 +103,8 @@ class ReadingReport:
 class SourceFile:
     """A file of rows that is read line by line, then back by byte offsets; it must not change."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, max_characters: int) -> None:
+        self.path, self._most = path, max_characters
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as exc:
@@ -114,23 +114,24 @@ class SourceFile:
             ) from exc
         self._stamp = self._state()
 
-    def lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """Line number (from 1), byte offset and bytes of each line that is not blank."""
-        yield from json_lines(self.path)
+    def rows(self) -> Iterator[tuple[int, int, int, Row | ValueError]]:
+        """Line number (from 1), byte offset and length of each row, and what is wrong with it."""
+        for number, offset, line in json_lines(self.path):
+            try:
+                found: Row | ValueError = parse_row(line, max_characters=self._most)
+            except ValueError as exc:
+                found = exc
+            yield number, offset, len(line), found
         self.check()
 
-    def read(self, offset: int, length: int) -> bytes:
-        """The bytes of a line."""
+    def row(self, offset: int, length: int) -> Row:
+        """A row that was read before."""
         self._file.seek(offset)
-        return self._file.read(length)
+        return parse_row(self._file.read(length), max_characters=self._most)
 
     def check(self) -> None:
         """Raise DataError unless size and time of writing are those of the indexed file."""
-        try:
-            state: tuple[int, int] | None = self._state()
-        except FileNotFoundError:
-            state = None
-        if state != self._stamp:
+        if self._state() != self._stamp:
             raise DataError(
                 f"The data file {self.path} changed while training, or is gone. Rows are read back "
                 "by their offsets in it. Start again, or bring the old file back and resume."
@@ -141,7 +142,10 @@ class SourceFile:
         self._file.close()
 
     def _state(self) -> tuple[int, int]:
-        state = os.stat(self.path)
+        try:
+            state = os.stat(self.path)
+        except FileNotFoundError:
+            return -1, -1
         return state.st_size, state.st_mtime_ns
 
 

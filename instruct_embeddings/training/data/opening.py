@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from instruct_embeddings.config import normal_form
@@ -20,7 +20,6 @@ from instruct_embeddings.training.data.files import (
     ReadingReport,
     SourceFile,
     load_instructions,
-    parse_row,
 )
 from instruct_embeddings.training.data.index import Entry, FileIndex, IndexGroup
 from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
@@ -85,9 +84,12 @@ class _Opening:
         # By name; wordings that are held out are taken away.
         self.aspects = dict(self.table.aspects)
         self.read, self.skipped, self.problems = 0, 0, list[str]()
-        self.hashed = lru_cache(_HASHES_KEPT)(self._hash)
+        self.hashed = lru_cache(_HASHES_KEPT)(partial(stable_hash, seed))
         self.labelled = lru_cache(_HASHES_KEPT)(self._label)
-        files = [stack.enter_context(closing(SourceFile(source.path))) for source in config.sources]
+        most = config.max_characters
+        files = [
+            stack.enter_context(closing(SourceFile(source.path, most))) for source in config.sources
+        ]
         self.parts = [
             (source, file, self._index(source, file))
             for source, file in zip(config.sources, files, strict=True)
@@ -151,25 +153,21 @@ class _Opening:
         return drawn
 
     def _index(self, source: SourceConfig, file: SourceFile) -> FileIndex:
-        index = FileIndex(least=self.config.min_group_rows)
-        skipped = self.skipped
-        for number, offset, line in file.lines():
-            try:
-                row = parse_row(line, max_characters=self.config.max_characters)
-            except ValueError as exc:
-                self._skip(f"{file.path}:{number}: {exc}")
+        index, skipped = FileIndex(least=self.config.min_group_rows), self.skipped
+        for number, offset, length, row in file.rows():
+            if isinstance(row, ValueError):
+                self._skip(f"{file.path}:{number}: {row}")
                 continue
             self.read += 1
-            text = self._hash(row.text)
+            text = stable_hash(self.seed, row.text)
             if row.instruction is not None:
                 answer = self.hashed(normal_form(row.answer))
-                entry = Entry(answer, text, offset, len(line))
-                index.own[self.hashed(row.instruction)].append(entry)
+                own = index.own[self.hashed(row.instruction)]
+                own.append(Entry(answer, text, offset, length))
             for name, label in row.labels:
-                found = self.labelled(source.name, name, label)
-                if found is not None:
-                    entry = Entry(found, text, offset, len(line))
-                    index.labelled[f"{source.name}/{name}"].append(entry)
+                if (found := self.labelled(source.name, name, label)) is not None:
+                    labelled = index.labelled[f"{source.name}/{name}"]
+                    labelled.append(Entry(found, text, offset, length))
         if not index.own and not index.labelled:
             raise DataError(
                 f"The data file {file.path} holds nothing to learn: {self.skipped - skipped} "
@@ -185,21 +183,19 @@ class _Opening:
         if self.skipped <= _PROBLEMS_KEPT:
             self.problems.append(problem)
 
-    def _hash(self, text: str) -> int:
-        return stable_hash(self.seed, text)
-
     def _label(self, source: str, name: str, label: str) -> int | None:
         """Hash of the answer that a label stands for; None where nobody asks for the aspect."""
         aspect = self.table.aspect(source, name)
-        return self._hash(normal_form(aspect.answer(label))) if aspect.instructions else None
+        if not aspect.instructions:
+            return None
+        return stable_hash(self.seed, normal_form(aspect.answer(label)))
 
     def _aspect_task(
         self, file: SourceFile, index: FileIndex, name: str, asked: tuple[str, ...], most: int
     ) -> ValidationTask:
         """Rows of an aspect under the first of the wordings that are asked, and never trained."""
         aspect = self.aspects[name]
-        reader = self._reader(name, file)
-        reader = replace(reader, aspect=replace(aspect, instructions=asked[:1]))
+        reader = GroupReader(name, file, self.table, replace(aspect, instructions=asked[:1]))
         left = tuple(text for text in aspect.instructions if text not in asked)
         self.aspects[name] = replace(aspect, instructions=left)
         found = index.pick_aspect(name, most)
@@ -209,12 +205,10 @@ class _Opening:
         self, source: SourceConfig, file: SourceFile, index: FileIndex, most: int
     ) -> list[ValidationTask]:
         """Rows of the held-out instructions that a file brings, where there are two."""
-        reader, examples = self._reader(f"{source.name}/mixed", file), []
+        examples = []
         for entry, mixed in index.pick_own(most, group_rows=_VALIDATION_GROUP_ROWS):
-            own = reader.name
-            if not mixed:
-                own = _own_name(source.name, reader.row(entry).instruction or "")
-            examples.append(replace(reader.example(entry, 0.0), group=own))
+            name, _ = _named(source, file, entry, mixed=mixed)
+            examples.append(GroupReader(name, file, self.table).example(entry, 0.0))
         return [ValidationTask(source.name, tuple(examples))] if len(examples) > 1 else []
 
     def _can_teach(self, group: IndexGroup) -> bool:
@@ -232,26 +226,24 @@ class _Opening:
         self, source: SourceConfig, file: SourceFile, group: IndexGroup
     ) -> tuple[GroupReader, str]:
         """What reads a group, and the instruction that its rows have in common."""
-        if group.mixed:
-            return replace(self._reader(f"{source.name}/mixed", file), mixed=True), ""
         if group.aspect is None:
-            reader = self._reader(source.name, file)
-            instruction = reader.row(group.answers[0][0]).instruction or ""
-            return replace(reader, name=_own_name(source.name, instruction)), instruction
+            first = group.answers[0][0]
+            name, instruction = _named(source, file, first, mixed=group.mixed)
+            return GroupReader(name, file, self.table, mixed=group.mixed), instruction
         asked = self.aspects[group.aspect]
         others = source.competing if asked.label in source.competing else ()
         competing = tuple(
             self.table.aspect(source.name, name) for name in others if name != asked.label
         )
-        reader = self._reader(group.aspect, file)
-        return replace(reader, aspect=asked, competing=competing), ""
-
-    def _reader(self, name: str, file: SourceFile) -> GroupReader:
-        return GroupReader(name, file, self.table, self.config.max_characters)
+        return GroupReader(group.aspect, file, self.table, asked, competing=competing), ""
 
 
-def _own_name(source: str, instruction: str) -> str:
-    return f"{source}/{sha256(instruction.encode()).hexdigest()[:8]}"
+def _named(source: SourceConfig, file: SourceFile, entry: Entry, *, mixed: bool) -> tuple[str, str]:
+    """Name and instruction of a group of rows that bring theirs, of which one is given."""
+    if mixed:
+        return f"{source.name}/mixed", ""
+    instruction = file.row(entry.offset, entry.length).instruction or ""
+    return f"{source.name}/{sha256(instruction.encode()).hexdigest()[:8]}", instruction
 
 
 def stable_hash(seed: int, text: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.data import open_data
+from instruct_embeddings.training.data.opening import open_data
 from instruct_embeddings.training.settings import DataConfig, SourceConfig
 from tests.fuzz.damage import changed, damaged
 from tests.fuzz.target import Target, expect

@@ -6,7 +6,7 @@ import pytest
 from instruct_embeddings.errors import ConfigError, ModelNotFoundError
 from instruct_embeddings.training import plan as planning
 from instruct_embeddings.training.config import TrainingConfig
-from instruct_embeddings.training.data import open_data
+from instruct_embeddings.training.data.opening import open_data
 from instruct_embeddings.training.plan import Plan, measure_steps, plan_training
 from tests.models import tiny
 from tests.training import tiny_config, write_things

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct_embeddings.training.data import Batch, TrainingData, open_data
-from instruct_embeddings.training.data.batches import choose, spread
+from instruct_embeddings.training.data.batches import Batch, choose, spread
+from instruct_embeddings.training.data.opening import TrainingData, open_data
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
 

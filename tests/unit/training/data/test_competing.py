@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.training.data import Example, open_data
+from instruct_embeddings.training.data.files import Example
+from instruct_embeddings.training.data.opening import open_data
 from instruct_embeddings.training.settings import DataConfig, SourceConfig, ValidationConfig
 from tests.unit.training.data.conftest import TABLE, data_config, questions, toys, write_rows
 

@@ -88,15 +88,15 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=20), st.booleans())
 def test_lines_are_read_back_by_their_places(texts: list[str], last_break: bool) -> None:
     # Unescaped: U+2028, form feeds and such stand inside lines.
-    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    rows = [{"text": f"x{text}", "labels": {"a": "b"}} for text in texts]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path = Path(os.environ["ROWS_FOLDER"]) / "rows.jsonl"
     path.write_bytes(("\n".join(lines) + "\n" * last_break).encode())
-    file = SourceFile(path)
-    found = list(file.lines())
-    back = [json.loads(file.read(place, len(line)))["text"] for _, place, line in found]
-    file.close()
-    assert back == texts
-    assert [number for number, _, _ in found] == list(range(1, len(texts) + 1))
+    with closing(SourceFile(path, 99)) as file:
+        found = list(file.rows())
+        back = [file.row(place, length).text for _, place, length, _ in found]
+    assert back == [f"x{text}"[:99] for text in texts]
+    assert [number for number, *_ in found] == list(range(1, len(texts) + 1))
 
 
 @pytest.fixture(autouse=True)
@@ -107,22 +107,22 @@ def rows_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def test_blank_lines_are_passed_over_but_numbered(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\r\n{}\r\n  \n[]")
-    file = SourceFile(path)
-    assert list(file.lines()) == [(2, 2, b"{}\r\n"), (4, 9, b"[]")]
+    file = SourceFile(path, 99)
+    assert [place[:3] for place in file.rows()] == [(2, 2, 4), (4, 9, 2)]
     file.close()
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.jsonl cannot be read: No such file"):
-        SourceFile(tmp_path / "nowhere.jsonl")
+        SourceFile(tmp_path / "nowhere.jsonl", 99)
     with pytest.raises(DataError, match="cannot be read: "):
-        SourceFile(tmp_path)
+        SourceFile(tmp_path, 99)
 
 
 def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"one\n")
-    file = SourceFile(path)
+    file = SourceFile(path, 99)
     file.check()
     os.utime(path, ns=(0, 0))
     with pytest.raises(DataError, match=r"rows\.jsonl changed while training"):
@@ -138,10 +138,10 @@ def test_a_line_longer_than_any_row_stops_the_reading(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.write(b'{"text": "a"}\n')
         stream.truncate(LONGEST_LINE * 4)  # a hole without a line break: no space is taken
-    with closing(SourceFile(file)) as source:
+    with closing(SourceFile(file, 99)) as source:
         tracemalloc.start()
         with pytest.raises(DataError, match=r"line 2 is longer than 8,388,608.*Split it"):
-            list(source.lines())
+            list(source.rows())
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 3 * LONGEST_LINE

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.training.data import Example, ReadingReport, TrainingData, open_data
+from instruct_embeddings.training.data.files import Example, ReadingReport
+from instruct_embeddings.training.data.opening import TrainingData, open_data
 from instruct_embeddings.training.settings import DataConfig, ValidationConfig
 from tests.unit.training.data.conftest import data_config, questions, toys, write_rows
 
