@@ -12,7 +12,7 @@ import numpy as np
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import Metadata
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.base import Embed, digest, embed_all
+from instruct_embeddings.guides.base import Embed, OfAnyRow, digest, embed_all
 from instruct_embeddings.protocols import Guide, Rows
 from instruct_embeddings.supervision import Labels, Pairs
 
@@ -82,7 +82,7 @@ class LabelGuide:
         return labels
 
 
-class MetadataGuide:
+class MetadataGuide(OfAnyRow):
     """Takes the labels of an instruction from one metadata key.
 
     Rows without the key, or with an empty value, are not judged; nor are those whose value is no
@@ -133,10 +133,6 @@ class MetadataGuide:
         if self.separator is None:
             return f"metadata:{self.metadata_key}"
         return f"metadata-split:{json.dumps([self.metadata_key, self.separator])}"
-
-    def ids(self) -> Sequence[str] | None:
-        """None: any row may be sampled."""
-        return None
 
     def judge(self, instruction: str, sample: Rows) -> Labels:
         """Read the key of each row.

@@ -50,7 +50,15 @@ def embed_all(embed: Embed, texts: Sequence[str], dimension: int | None = None) 
     )
 
 
-class GuideByInstruction:
+class OfAnyRow:
+    """A guide that judges whichever rows are sampled."""
+
+    def ids(self) -> Sequence[str] | None:
+        """None: any row may be sampled."""
+        return None
+
+
+class GuideByInstruction(OfAnyRow):
     """Chooses the guide of an instruction.
 
     A guide such as `MetadataGuide("language")` teaches the same labels under every instruction. A
@@ -111,10 +119,6 @@ class GuideByInstruction:
                 f"{[text for text, _ in self._guides.values()]}. Add one, or use one of these."
             )
         return self._guides[form][1]
-
-    def ids(self) -> Sequence[str] | None:
-        """None: the rows depend on the chosen guide."""
-        return None
 
     def judge(self, instruction: str, sample: Rows) -> Supervision:
         """Supervision from the chosen guide."""

@@ -8,7 +8,7 @@ import numpy as np
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.base import digest
+from instruct_embeddings.guides.base import OfAnyRow, digest
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels, Targets
 from instruct_embeddings.transform.transform import softmax
@@ -21,7 +21,7 @@ _SHARPNESS = 10.0
 DEFAULT_MARGIN = 0.05
 
 
-class EncoderGuide:
+class EncoderGuide(OfAnyRow):
     """Encodes the texts of a sample under the instruction; a transform learns from the vectors.
 
     The collection may come from any embedding model: only the sample is read by the encoder. The
@@ -41,11 +41,6 @@ class EncoderGuide:
     Usage:
         ```python
         retriever = InstructRetriever(collection, guide, fit=FitConfig(guide_budget=30))
-        ```
-
-    Use within a chain:
-        ```python
-        InstructionTransformRetriever(vectorstore=chroma, guide=guide) | format_docs
         ```
     """
 
@@ -71,10 +66,6 @@ class EncoderGuide:
         """`encoder:<digest>` of weights and of settings that change vectors."""
         # Without an instruction only the backbone would count.
         return f"encoder:{self.encoder.fingerprint(instruction='guide')[:16]}"
-
-    def ids(self) -> Sequence[str] | None:
-        """None: any row may be sampled."""
-        return None
 
     def judge(self, instruction: str, sample: Rows) -> Targets:
         """Encode the texts under one instruction; rows without a text are not judged.
@@ -102,7 +93,7 @@ class EncoderGuide:
         return [Targets(own, judged) for own in vectors]
 
 
-class LabelNamesGuide:
+class LabelNamesGuide(OfAnyRow):
     """Sorts rows into classes that are only named, and sharpens the encoder's targets by them.
 
     Instantiate:
@@ -147,6 +138,7 @@ class LabelNamesGuide:
                 is not within [0, 2].
         """
         self._described = _described(names)
+        self.names = tuple(self._described)
         if not isinstance(margin, int | float) or not 0 <= margin <= 2:
             raise ConfigError(
                 f"margin={margin!r} is outside [0, 2], the differences of two cosines. "
@@ -165,20 +157,11 @@ class LabelNamesGuide:
         return self._texts.encoder
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names, in the order given."""
-        return tuple(self._described)
-
-    @property
     def key(self) -> str:
         """`names:<digest>` of names in any order, descriptions, margin and encoder."""
         # Under an instruction, since without one only the backbone would count.
         read_by = self.encoder.fingerprint(instruction="label names")
         return f"names:{digest([read_by, float(self.margin), sorted(self._described.items())])}"
-
-    def ids(self) -> Sequence[str] | None:
-        """None: any row may be sampled."""
-        return None
 
     def judge(self, instruction: str, sample: Rows) -> Targets:
         """Compare the texts with the names under an instruction.

@@ -6,11 +6,10 @@ and templates often leave out the first. So the answer is what follows the last 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_CHARACTERS = 200_000
-MAX_DEPTH = 16
 _SHOWN = 60
 
 # Families of marks, and models that write them:
@@ -63,12 +62,10 @@ _IN_WORDS = (
 
 # A bracket, or the mark of thoughts that go on to the end.
 _NEXT = re.compile(rf"(?P<thoughts>{OPENING.pattern})|[{{\[]", re.IGNORECASE)
-# Other brackets are prose, such as "[approximately" and "{see below", and need not be closed.
+# Other brackets are prose, such as "[approximately" and "{see below".
 _LIKE_JSON = re.compile(
     r"\{\s*(?:[\"'}]|\w+\s*:)|\[\s*(?:[\"'{}\[\]\d-]|true|false|null|NaN|Infinity)"
 )
-# A whole string, a bracket, or a quote that opens a string without end.
-_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 
 
 class ReplyError(ValueError):
@@ -93,8 +90,8 @@ def json_object(reply: str, read: Callable[[dict[str, Any]], Any] = dict) -> Any
     objects the last one that it takes counts. The thoughts of a model that thinks aloud do not.
 
     Raises:
-        ReplyError: There is none that fits, it is an array, cut off, too long or too deep, has a
-            key twice, or holds numbers or texts that JSON cannot carry to others.
+        ReplyError: There is none that fits, it is an array, cut off or too long, has a key
+            twice, or holds numbers or texts that JSON cannot carry to others.
     """
     return _last_of(dict, "object {...}", reply, read)
 
@@ -105,64 +102,49 @@ def json_array(reply: str, read: Callable[[list[Any]], Any] = list) -> Any:
 
 
 def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> Any:
-    text = without_thoughts(reply)
+    text = without_thoughts(reply).rstrip()
     if len(text) > MAX_CHARACTERS:
         raise ReplyError(
             f"The reply has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
     unfit: list[ReplyError] = []
     others: list[ReplyError] = []
-    for span in reversed(_spans(text)):
-        value = None
-        try:
-            value = _decoded(span)
-            if isinstance(value, kind):
-                return read(value)
+    for value in reversed(list(_values(text))):
+        if isinstance(value, ReplyError):
+            others.append(value)
+        elif not isinstance(value, kind):
             others.append(ReplyError(f"The reply is not a JSON {form}, which is asked for."))
-        except ReplyError as exc:
-            (others if value is None else unfit).append(exc)
+        else:
+            try:
+                return read(value)
+            except ReplyError as exc:
+                unfit.append(exc)
     # What is of the right kind was most likely meant.
     none = ReplyError(f"The reply holds no JSON; it starts with {text.strip()[:_SHOWN]!r}.")
     raise [*unfit, *others, none][0]
 
 
-def _spans(text: str) -> list[str]:
-    """Texts between outermost brackets, in order; within a broken object nothing is looked for."""
-    spans = []
+def _values(text: str) -> Iterator[Any]:
+    """Objects and arrays amid prose, in order, up to one that is broken: its error ends them.
+
+    Of one that is cut off nothing counts that stands before: it would have been the answer.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_no_key_twice)
     bracket = _NEXT.search(text)
     while bracket is not None and bracket["thoughts"] is None:
-        start = bracket.start()
-        end = _end(text, start)
-        if end is not None:
-            spans.append(text[start:end])
-        elif _LIKE_JSON.match(text, start):
-            raise ReplyError("The JSON of the reply is cut off: a bracket or quote is not closed.")
-        bracket = _NEXT.search(text, end or start + 1)
-    return spans
-
-
-def _end(text: str, start: int) -> int | None:
-    """Where the bracket at `start` is closed; None where it is not."""
-    depth = 0
-    for mark in _MARKS.finditer(text, start):
-        if mark.group() == '"':
-            break
-        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(mark.group(), 0)
-        if depth > MAX_DEPTH:
-            raise ReplyError(f"The JSON of the reply is nested deeper than {MAX_DEPTH} levels.")
-        if depth == 0:
-            return mark.end()
-    return None
-
-
-def _decoded(text: str) -> Any:
-    try:
-        value = json.loads(text, object_pairs_hook=_no_key_twice)
-        # Infinite numbers and halves of surrogate pairs fail wherever the value is stored.
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as exc:
-        raise ReplyError(f"The reply is not valid JSON: {exc}.") from exc
-    return value
+        start, end = bracket.span()
+        try:
+            value, end = decoder.raw_decode(text, start)
+            # Infinite numbers and halves of surrogate pairs fail wherever the value is stored.
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+            yield value
+        except (ValueError, RecursionError) as exc:
+            if _LIKE_JSON.match(text, start):
+                if getattr(exc, "pos", 0) >= len(text) or str(exc).startswith("Unterminated"):
+                    raise ReplyError(f"The JSON of the reply is cut off: {exc}.") from exc
+                yield ReplyError(f"The reply is not valid JSON: {exc}.")
+                return
+        bracket = _NEXT.search(text, end)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """Labels from a language model, for collections that have none."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,24 +10,18 @@ import numpy as np
 
 from instruct_embeddings.config import at_least, check_instruction, normalise_instruction
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.base import Embed
+from instruct_embeddings.guides.base import Embed, OfAnyRow
 from instruct_embeddings.guides.chat import ChatClient, Cost, as_model
 from instruct_embeddings.guides.llm import prompts
 from instruct_embeddings.guides.llm.categories import Categories, LabellingReport
-from instruct_embeddings.guides.llm.steps import (
-    Labelling,
-    Unlabelled,
-    Verdict,
-    estimate_labels,
-    estimate_search,
-)
+from instruct_embeddings.guides.llm.steps import Labelling
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.supervision import Labels
 
 Sample: TypeAlias = Rows | Sequence[str]
 
 
-class LLMGuide:
+class LLMGuide(OfAnyRow):
     """Labels a sample by a language model, after GSTransform (arXiv 2505.24754, section 3.2).
 
     The model summarises each text under the instruction; the summaries are embedded and clustered;
@@ -92,12 +83,14 @@ class LLMGuide:
         self._sample = at_least("sample", sample, 4)
         self._per_call = at_least("texts_per_call", texts_per_call, 1, optional=False)
         self._seed = at_least("seed", seed, 0, optional=False)
-        self._model = as_model(model)
+        chat = as_model(model)
+        self.model = chat.name
+        """Name of the model, a part of the key and of the cache."""
         self._given = None if categories is None else Categories.of(categories)
         self._embed = embed or _embed
         self._client = partial(
             ChatClient,
-            self._model,
+            chat,
             cache=cache,
             concurrency=concurrency,
             max_calls=max_calls,
@@ -105,7 +98,7 @@ class LLMGuide:
             on_progress=on_progress,
         )
         self._client()  # checks the options now, not at the first search
-        self._sessions: dict[str, _Session] = {}
+        self._labellings: dict[str, Labelling] = {}
         self.last_report: LabellingReport | None = None
         """Counts of the last `judge`, or None."""
 
@@ -115,11 +108,6 @@ class LLMGuide:
         return f"LLMGuide({self.model!r}, categories={names})"
 
     @property
-    def model(self) -> str:
-        """Name of the model, a part of the key and of the cache."""
-        return self._model.name
-
-    @property
     def key(self) -> str:
         """`llm:<model>:<digest>`; the digest is that of all that changes the labels."""
         source = self._given.digest if self._given else _name(self._embed)
@@ -127,17 +115,13 @@ class LLMGuide:
         digest = sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:16]
         return f"llm:{self.model}:{digest}"
 
-    def ids(self) -> Sequence[str] | None:
-        """None: any row may be sampled."""
-        return None
-
     def estimate(self, instruction: str, sample: Sample) -> Cost:
         """What judging rows with texts, or texts, will cost at most, without repair rounds.
 
         Nothing is called. Answers in the cache are counted as if they had to be paid for.
         """
-        session = self._session(instruction)
-        return session.estimate(session.choose(sample))
+        labelling = self._labelling(instruction)
+        return labelling.estimate(self._choose(labelling, sample))
 
     def find_categories(self, instruction: str, sample: Sample) -> Categories:
         """Find the categories of rows with texts, or of texts, to read or edit them; label nothing.
@@ -146,8 +130,8 @@ class LLMGuide:
             GuideError: There is too little to tell apart, a cap does not suffice, or the model
                 cannot be asked.
         """
-        session = self._session(instruction)
-        return session.find_categories(session.choose(sample))
+        labelling = self._labelling(instruction)
+        return labelling.find_categories(self._choose(labelling, sample))
 
     def categories(self, instruction: str) -> Categories:
         """The categories of an instruction: those given, or those found before.
@@ -155,7 +139,7 @@ class LLMGuide:
         Raises:
             GuideError: None were found yet, or those given answer another instruction.
         """
-        found = self._session(instruction).categories
+        found = self._labelling(instruction).categories
         if found is None:
             raise GuideError(
                 f"No categories were found for {instruction!r} yet. Search under it first, or call "
@@ -170,10 +154,10 @@ class LLMGuide:
             GuideError: No row could be labelled, there is too little to tell apart, a cap does not
                 suffice, or the model cannot be asked.
         """
-        session = self._session(instruction)
-        found = session.judge(session.choose(sample))
+        labelling = self._labelling(instruction)
+        found = labelling.judge(self._choose(labelling, sample))
         verdicts = [found.get(text) for text in _texts(sample)]
-        self.last_report = session.report(verdicts)
+        self.last_report = labelling.report(verdicts)
         if not self.last_report.labelled:
             raise GuideError(
                 f"The model {self.model} labelled none of the {len(sample)} sampled rows for "
@@ -182,7 +166,7 @@ class LLMGuide:
             )
         return Labels.single([v if isinstance(v, str) else None for v in verdicts])
 
-    def _session(self, instruction: str) -> "_Session":
+    def _labelling(self, instruction: str) -> Labelling:
         """The work under an instruction, however it is typed."""
         text, key = check_instruction(instruction), normalise_instruction(instruction)
         made_for = self._given.instruction if self._given else None
@@ -191,20 +175,10 @@ class LLMGuide:
                 f"The categories of this guide were made for {made_for!r}, not for {text!r}. Use "
                 "that instruction, or GuideByInstruction with a guide for each."
             )
-        return self._sessions.setdefault(key, _Session(self, text, self._given))
+        new = Labelling(text, self._given, self._embed, self._client, self._per_call, self._seed)
+        return self._labellings.setdefault(key, new)
 
-
-@dataclass
-class _Session:
-    """What a guide knows under one instruction; each method asks only for the rest."""
-
-    guide: LLMGuide
-    instruction: str
-    categories: Categories | None
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    clients: list[ChatClient] = field(default_factory=list)
-
-    def choose(self, sample: Sample) -> list[str]:
+    def _choose(self, labelling: Labelling, sample: Sample) -> list[str]:
         """Different texts to read, in the order given, as many as the guide may read.
 
         Those that are judged already come first, since they cost nothing: a larger sample around
@@ -216,65 +190,9 @@ class _Session:
                 f"None of the {len(sample)} sampled rows has a text, so there is nothing for the "
                 "model to read. Store texts with the vectors, or use another guide."
             )
-        drawn = np.random.default_rng(self.guide._seed).permutation(len(different)).tolist()
-        drawn.sort(key=lambda position: different[position] not in self.verdicts)
-        return [different[position] for position in sorted(drawn[: self.guide._sample])]
-
-    def estimate(self, texts: Sequence[str], *, labels: bool = True) -> Cost:
-        """What chosen texts will cost at most, without repair rounds."""
-        per_call, cost = self.guide._per_call, Cost()
-        if self.categories is None:
-            cost += estimate_search(self.instruction, texts, per_call)
-        if labels:
-            unknown = [text for text in texts if text not in self.verdicts]
-            cost += estimate_labels(self.instruction, unknown, per_call, self.categories)
-        return cost
-
-    def find_categories(self, texts: Sequence[str]) -> Categories:
-        if self.categories is None:
-            with self._labelling(self.estimate(texts, labels=False)) as labelling:
-                self.categories = labelling.find_categories(texts, self.guide._embed)
-        return self.categories
-
-    def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
-        """A verdict on each of the chosen texts. Failures are not kept: they are asked again."""
-        found = {text: self.verdicts[text] for text in texts if text in self.verdicts}
-        unknown = [text for text in texts if text not in found]
-        if unknown:
-            with self._labelling(self.estimate(texts)) as labelling:
-                if self.categories is None:
-                    self.categories = labelling.find_categories(texts, self.guide._embed)
-                found |= zip(unknown, labelling.label(unknown, self.categories), strict=True)
-        failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
-        self.verdicts |= {text: one for text, one in found.items() if one not in failures}
-        return found
-
-    def report(self, verdicts: Sequence[Verdict | None]) -> LabellingReport:
-        """Counts of the verdicts on the rows of a sample; None for rows that were not read."""
-        counts = Counter(verdicts)
-        names = self.categories.names if self.categories else ()
-        found = {name: counts[name] for name in sorted(names, key=lambda one: -counts[one])}
-        return LabellingReport(
-            rows=len(verdicts),
-            labelled=sum(found.values()),
-            none=counts[Unlabelled.NONE],
-            refused=counts[Unlabelled.REFUSED],
-            unparsable=counts[Unlabelled.UNPARSABLE],
-            unread=counts[None],
-            calls=sum(client.calls for client in self.clients),
-            cached=sum(client.cached for client in self.clients),
-            cost=sum((client.budget.spent for client in self.clients), Cost()),
-            categories=found,
-        )
-
-    @contextmanager
-    def _labelling(self, estimated: Cost) -> Iterator[Labelling]:
-        """A labelling with caps of its own, which have to suffice."""
-        client = self.guide._client(planned=estimated.calls)
-        client.budget.check(estimated)
-        self.clients.append(client)
-        yield Labelling(client, self.instruction, self.guide._per_call, self.guide._seed)
-        client.finish()
+        drawn = np.random.default_rng(self._seed).permutation(len(different)).tolist()
+        drawn.sort(key=lambda position: different[position] not in labelling.verdicts)
+        return [different[position] for position in sorted(drawn[: self._sample])]
 
 
 def _texts(sample: Sample) -> list[str]:

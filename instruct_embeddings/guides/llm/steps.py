@@ -5,8 +5,10 @@ merging the names; then each text is given one of them, or none.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from itertools import groupby
@@ -17,8 +19,8 @@ import numpy as np
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.base import Embed, embed_all
-from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, estimate
-from instruct_embeddings.guides.llm.categories import Categories
+from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, Prompt, estimate
+from instruct_embeddings.guides.llm.categories import Categories, LabellingReport
 from instruct_embeddings.guides.llm.prompts import (
     LABEL,
     MERGE,
@@ -64,19 +66,84 @@ Verdict: TypeAlias = str | Unlabelled
 """The name of a category, or why there is none."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Labelling:
-    """Finds categories and labels texts under one instruction."""
+    """What is known of texts under one instruction; each method asks only for the rest."""
 
-    client: ChatClient
     instruction: str
+    categories: Categories | None
+    embed: Embed
+    new_client: Callable[..., ChatClient]  # each labelling has caps of its own
     per_call: int  # texts in one call
     seed: int  # of the marks around texts, of clusters and of the choice of their members
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    clients: list[ChatClient] = field(default_factory=list)
 
-    def find_categories(self, texts: Sequence[str], embed: Embed) -> Categories:
+    def estimate(self, texts: Sequence[str], *, labels: bool = True) -> Cost:
+        """What it will cost at most, without repair rounds."""
+        cost = Cost()
+        if self.categories is None:
+            clusters = cluster_count(len(texts))
+            naming = self._prompt(NAME, [_SUMMARY] * (_NEAREST + _OTHERS))
+            merging = self._prompt(MERGE, [_CATEGORY] * (2 * clusters))
+            cost += self._cost(SUMMARISE, texts)
+            cost += estimate([naming] * clusters, output_tokens=NAME.tokens)
+            cost += estimate([merging], output_tokens=MERGE.tokens)
+        if labels:
+            lines = self.categories.lines() if self.categories else [_CATEGORY] * _CATEGORIES
+            cost += self._cost(LABEL, [text for text in texts if text not in self.verdicts], lines)
+        return cost
+
+    def find_categories(self, texts: Sequence[str]) -> Categories:
         """The categories by which different texts answer the instruction."""
-        embed_all(embed, [self.instruction])  # fails before the first call, if it does
-        found = self._merge(self._name(_groups(self._summarise(texts), embed, self.seed)))
+        if self.categories is None:
+            with self._running(self.estimate(texts, labels=False)):
+                self.categories = self._found(texts)
+        return self.categories
+
+    def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
+        """A verdict on each of different texts. Failures are not kept: they are asked again."""
+        found = {text: self.verdicts[text] for text in texts if text in self.verdicts}
+        unknown = [text for text in texts if text not in found]
+        if unknown:
+            with self._running(self.estimate(texts)):
+                self.categories = self.categories or self._found(texts)
+                found |= zip(unknown, self._label(unknown, self.categories), strict=True)
+        failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
+        self.verdicts |= {text: one for text, one in found.items() if one not in failures}
+        return found
+
+    def report(self, verdicts: Sequence[Verdict | None]) -> LabellingReport:
+        """Counts of the verdicts on the rows of a sample; None for rows that were not read."""
+        counts = Counter(verdicts)
+        names = self.categories.names if self.categories else ()
+        found = {name: counts[name] for name in sorted(names, key=lambda one: -counts[one])}
+        return LabellingReport(
+            rows=len(verdicts),
+            labelled=sum(found.values()),
+            none=counts[Unlabelled.NONE],
+            refused=counts[Unlabelled.REFUSED],
+            unparsable=counts[Unlabelled.UNPARSABLE],
+            unread=counts[None],
+            calls=sum(client.calls for client in self.clients),
+            cached=sum(client.cached for client in self.clients),
+            cost=sum((client.budget.spent for client in self.clients), Cost()),
+            categories=found,
+        )
+
+    @contextmanager
+    def _running(self, estimated: Cost) -> Iterator[None]:
+        """With a client whose caps have to suffice."""
+        client = self.new_client(planned=estimated.calls)
+        client.budget.check(estimated)
+        self.clients.append(client)
+        yield
+        client.finish()
+
+    def _found(self, texts: Sequence[str]) -> Categories:
+        embed_all(self.embed, [self.instruction])  # fails before the first call, if it does
+        groups = _groups(self._summarise(texts), self.embed, self.seed)
+        found = self._merge(self._name(groups))
         if len(found) < 2:
             raise GuideError(
                 f"The model found {len(found)} categories for {self.instruction!r} "
@@ -85,7 +152,7 @@ class Labelling:
             )
         return Categories(self.instruction, tuple(found), found)
 
-    def label(self, texts: Sequence[str], categories: Categories) -> list[Verdict]:
+    def _label(self, texts: Sequence[str], categories: Categories) -> list[Verdict]:
         """A verdict for each text, in order.
 
         Texts of a batch whose reply cannot be used are asked again one by one, so that a single
@@ -119,8 +186,8 @@ class Labelling:
 
     def _name(self, groups: Sequence[Sequence[str]]) -> dict[str, str]:
         """Descriptions of proposed categories; the same name counts once, whatever its case."""
-        asked = [ask(NAME, self.instruction, group, self.seed) for group in groups]
-        answers = self.client.ask_all(asked, read_names, output_tokens=NAME.tokens)
+        asked = [self._prompt(NAME, group) for group in groups]
+        answers = self.clients[-1].ask_all(asked, read_names, output_tokens=NAME.tokens)
         found: dict[str, tuple[str, str]] = {}
         for named in (one for answer in answers for one in (answer.value or {}).items()):
             found.setdefault(named[0].casefold(), named)
@@ -130,9 +197,9 @@ class Labelling:
         """Without a readable answer the proposed categories stay as they are."""
         if len(proposed) < 2:
             return proposed
-        lines = [category_line(*one) for one in proposed.items()]
-        asked = ask(MERGE, self.instruction, lines, self.seed)
-        [answer] = self.client.ask_all([asked], read_merged(len(lines)), output_tokens=MERGE.tokens)
+        asked = self._prompt(MERGE, [category_line(*one) for one in proposed.items()])
+        read = read_merged(len(proposed))
+        [answer] = self.clients[-1].ask_all([asked], read, output_tokens=MERGE.tokens)
         return answer.value or proposed
 
     def _ask(
@@ -145,31 +212,17 @@ class Labelling:
         """One answer a batch, in order; replies are parsed for the size of their batch."""
         answers: list[Answer[T]] = []
         for size, group in groupby(batches, key=len):
-            asked = [ask(step, self.instruction, one, self.seed, categories) for one in group]
-            answers += self.client.ask_all(asked, parser(size), output_tokens=size * step.tokens)
+            asked = [self._prompt(step, batch, categories) for batch in group]
+            tokens = size * step.tokens
+            answers += self.clients[-1].ask_all(asked, parser(size), output_tokens=tokens)
         return answers
 
+    def _prompt(self, step: Step, texts: Sequence[str], categories: Sequence[str] = ()) -> Prompt:
+        return ask(step, self.instruction, texts, self.seed, categories)
 
-def estimate_search(instruction: str, texts: Sequence[str], per_call: int) -> Cost:
-    """The cost of finding categories: summaries, names of clusters, merging."""
-    clusters = cluster_count(len(texts))
-    summaries = [ask(SUMMARISE, instruction, batch, 0) for batch in split(texts, per_call)]
-    naming = ask(NAME, instruction, [_SUMMARY] * (_NEAREST + _OTHERS), 0)
-    merging = ask(MERGE, instruction, [_CATEGORY] * (2 * clusters), 0)
-    return (
-        estimate(summaries, output_tokens=SUMMARISE.tokens * min(per_call, len(texts)))
-        + estimate([naming] * clusters, output_tokens=NAME.tokens)
-        + estimate([merging], output_tokens=MERGE.tokens)
-    )
-
-
-def estimate_labels(
-    instruction: str, texts: Sequence[str], per_call: int, categories: Categories | None
-) -> Cost:
-    """The cost of a category for each text."""
-    lines = categories.lines() if categories else [_CATEGORY] * _CATEGORIES
-    asked = [ask(LABEL, instruction, batch, 0, lines) for batch in split(texts, per_call)]
-    return estimate(asked, output_tokens=LABEL.tokens * min(per_call, len(texts)))
+    def _cost(self, step: Step, texts: Sequence[str], categories: Sequence[str] = ()) -> Cost:
+        asked = [self._prompt(step, batch, categories) for batch in split(texts, self.per_call)]
+        return estimate(asked, output_tokens=step.tokens * min(self.per_call, len(texts)))
 
 
 def split(texts: Sequence[str], size: int) -> list[Sequence[str]]:

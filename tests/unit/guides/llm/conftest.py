@@ -1,11 +1,13 @@
 """Texts with a colour, and a model that sees it."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 
+from instruct_embeddings.guides.base import Embed
 from instruct_embeddings.guides.chat import ChatClient
+from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.guides.llm.steps import Labelling
 from instruct_embeddings.testing import TinyEncoder
 from tests.scripted_llm import ScriptedModel, colour_of
@@ -25,7 +27,13 @@ def things(count: int) -> list[str]:
     return [f"a {('red', 'green', 'blue')[i % 3]} thing, number {i}" for i in range(count)]
 
 
-def start(model: Callable[[str], str], per_call: int = 4, **options: Any) -> Labelling:
+def start(
+    model: Callable[[str], str],
+    per_call: int = 4,
+    *,
+    categories: Categories | None = None,
+    embed: Embed = EMBED,
+) -> Labelling:
     """A labelling by colour, one call at a time."""
-    client = ChatClient(model, concurrency=1, retries=0, **options)
-    return Labelling(client, COLOUR, per_call, seed=0)
+    client = partial(ChatClient, model, concurrency=1, retries=0)
+    return Labelling(COLOUR, categories, embed, client, per_call, seed=0)

@@ -24,7 +24,7 @@ from tests.unit.guides.llm.conftest import COLOUR, EMBED, start, things
 
 
 def find(model: ScriptedModel, texts: Sequence[str], embed: Embed = EMBED) -> Categories:
-    return start(model).find_categories(texts, embed)
+    return start(model, embed=embed).find_categories(texts)
 
 
 def test_categories_are_found_from_summaries_of_the_texts(model: ScriptedModel) -> None:
@@ -152,7 +152,8 @@ COLOURS = Categories(COLOUR, ("red", "green", "blue"))
 
 
 def label(model: Callable[[str], str], texts: Sequence[str], *, per_call: int = 4) -> list[Verdict]:
-    return start(model, per_call).label(texts, COLOURS)
+    found = start(model, per_call, categories=COLOURS).judge(texts)
+    return [found[text] for text in texts]
 
 
 def test_each_text_gets_its_category_or_none(model: ScriptedModel) -> None:
