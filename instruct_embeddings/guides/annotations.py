@@ -44,16 +44,13 @@ class LabelGuide:
         Raises:
             GuideError: It is no mapping of ids to labels, or holds no label.
         """
-        if not isinstance(labels, Mapping):
-            raise GuideError(
-                f"LabelGuide got {shown(labels)}, and a mapping of ids to labels is wanted. "
-                'Pass {"ticket-17": "lost data", "ticket-3": ["bug", "slow performance"]}.'
-            )
-        checked = ((row, _checked(row, value)) for row, value in labels.items())
+        pairs = labels.items() if isinstance(labels, Mapping) else ()
+        checked = ((row, _checked(row, value)) for row, value in pairs)
         self._labels = {row: names for row, names in checked if names}
         if not self._labels:
             raise GuideError(
-                f"LabelGuide got no labels for {len(labels)} ids. Pass {{id: label}} for some rows."
+                f"LabelGuide got no labels in {shown(labels)}. Pass a mapping of ids to labels: "
+                '{"ticket-17": "lost data", "ticket-3": ["bug", "slow performance"]}.'
             )
 
     def __repr__(self) -> str:
@@ -163,15 +160,11 @@ def labels_of(value: object, separator: str | None = None) -> frozenset[str]:
 
 
 def _checked(row: object, value: object) -> frozenset[str]:
-    if not isinstance(row, str):
+    if not isinstance(row, str) or not all(isinstance(one, Label) for one in _several(value)):
         raise GuideError(
-            f"LabelGuide got labels for the id {shown(row)}, which is no text. Ids are the texts "
-            "under which rows are stored. Pass {str(id): label}."
-        )
-    if not all(isinstance(one, Label) for one in _several(value)):
-        raise GuideError(
-            f"LabelGuide got {shown(value)} for the id {row!r}. A label is a text or a number, "
-            "several are a list of these, and None is none. Pass one of these."
+            f"LabelGuide got {shown(value)} for the id {shown(row)}. Ids are the texts under which "
+            "rows are stored. A label is a text or a number, several are a list of these, and None "
+            'is none. Pass {"ticket-17": "lost data"}.'
         )
     return labels_of(value)
 

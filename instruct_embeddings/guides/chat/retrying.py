@@ -42,8 +42,6 @@ _BACKOFF = wait_exponential(0.25, max=15) + wait_random_exponential(0.25, max=15
 _PASSING = (408, 409, 425, 429)
 _ABOUT_THIS_PROMPT = (400, 413, 422, 451)
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached")
-# A body that is no JSON comes from a proxy or a server in trouble.
-_PASSING_ERRORS = (OSError, EOFError, json.JSONDecodeError)
 _FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
     *(NameError, NotImplementedError, TypeError, ValueError),
@@ -187,29 +185,25 @@ def understand(error: Exception) -> Failure:
     while causes[-1].__cause__ is not None and len(causes) < _MOST_CAUSES:
         causes.append(causes[-1].__cause__)
     status = next(filter(None, map(_status, causes)), None)
-    if any(getattr(one, "code", None) in _NO_MONEY for one in causes):
-        kind = Kind.STOP
-    else:
-        kind = _kind_of_error(error) if status is None else _kind_of_status(status)
+    no_money = any(getattr(one, "code", None) in _NO_MONEY for one in causes)
     return Failure(
-        kind=kind,
+        kind=Kind.STOP if no_money else _kind(error, status),
         message=safe_message(error),
         charged=status is None or status < 400,
         retry_after=max(map(_retry_after, causes)),
     )
 
 
-def _kind_of_status(status: int) -> Kind:
-    if status in _PASSING or status >= 500 or status < 300:
-        return Kind.RETRY
-    return Kind.REFUSED if status in _ABOUT_THIS_PROMPT else Kind.STOP
-
-
-def _kind_of_error(error: Exception) -> Kind:
+def _kind(error: Exception, status: int | None) -> Kind:
+    if status is not None:
+        if status in _PASSING or status >= 500 or status < 300:
+            return Kind.RETRY
+        return Kind.REFUSED if status in _ABOUT_THIS_PROMPT else Kind.STOP
     if isinstance(error, UnicodeError):
         return Kind.REFUSED
-    passing = isinstance(error, _PASSING_ERRORS) or not isinstance(error, _FAULTS)
-    return Kind.RETRY if passing else Kind.UNCLEAR
+    # A body that is no JSON comes from a proxy or a server in trouble.
+    fault = isinstance(error, _FAULTS) and not isinstance(error, json.JSONDecodeError)
+    return Kind.UNCLEAR if fault else Kind.RETRY
 
 
 def _status(error: BaseException) -> int | None:
