@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -89,6 +89,9 @@ def _check(connection: sqlite3.Connection) -> None:
     """Make a new file ours; refuse one that is not, as its triggers and views would run."""
     tables = connection.execute("SELECT sql FROM sqlite_master LIMIT 2").fetchall()
     if not tables:
+        # Writers keep out no readers. Another process that makes the same file does it too.
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
             f"BEGIN IMMEDIATE; {_TABLE.replace('TABLE', 'TABLE IF NOT EXISTS')};"
             f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_FORMAT_VERSION};"
