@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.feedback.form import QueryForm
 from instruct_embeddings.protocols import Judge
 
 JudgeFunction: TypeAlias = Callable[[str, str | None, Sequence[str]], Sequence[float | None]]
@@ -31,11 +32,10 @@ def as_judge(judge: object) -> Judge:
         return judge  # type: ignore[return-value]
     if callable(getattr(judge, "predict", None)) and callable(getattr(judge, "rank", None)):
         return CrossEncoderJudge(judge)
-    for method, wrapper in _WRAPPERS.items():
-        if callable(getattr(judge, method, None)):
-            raise ConfigError(
-                f"judge={type(judge).__name__} has to be wrapped: pass judge={wrapper}(...)."
-            )
+    if (wrapper := wrapper_of(judge)) is not None:
+        raise ConfigError(
+            f"judge={type(judge).__name__} has to be wrapped: pass judge={wrapper}(...)."
+        )
     if callable(judge):
         return FunctionJudge(judge)
     raise ConfigError(
@@ -44,6 +44,14 @@ def as_judge(judge: object) -> Judge:
         "ChatJudge(a chat model), EncoderJudge(), or a function of (query, instruction, texts) "
         "that gives one score a text."
     )
+
+
+def wrapper_of(judge: object) -> str | None:
+    """Name of the class that makes a judge of an object of a host; None where none is known."""
+    if inspect.isclass(judge):
+        return None
+    can = (name for method, name in _WRAPPERS.items() if callable(getattr(judge, method, None)))
+    return next(can, None)
 
 
 # In this order: what a host's object can do, and what makes a judge of it.
@@ -108,16 +116,7 @@ class CrossEncoderJudge:
         Raises:
             ConfigError: The form does not name the query, or names something else.
         """
-        try:
-            written = form.format(instruction="\x00", query="\x01")
-        except (KeyError, IndexError, ValueError) as exc:
-            raise ConfigError(
-                f"form={form!r} holds something else than {{instruction}} and {{query}} ({exc}). "
-                'Pass a form such as "{instruction} {query}".'
-            ) from exc
-        if "\x01" not in written:
-            raise ConfigError(f"form={form!r} does not hold {{query}}; add it.")
-        self._model, self._form, self._batch_size = model, form, batch_size
+        self._model, self._form, self._batch_size = model, QueryForm(form), batch_size
         name = getattr(model, "model_name_or_path", None) or getattr(
             getattr(getattr(model, "model", None), "config", None), "_name_or_path", None
         )
@@ -131,11 +130,7 @@ class CrossEncoderJudge:
         self, query: str, instruction: str | None, texts: Sequence[str]
     ) -> Sequence[float | None]:
         """Scores of the model, in the scale of its activation function."""
-        read = (
-            query
-            if instruction is None
-            else self._form.format(instruction=instruction, query=query)
-        )
+        read = self._form.write(query, instruction)
         scores = self._model.predict(
             [(read, text) for text in texts],
             batch_size=self._batch_size,

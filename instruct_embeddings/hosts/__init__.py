@@ -19,12 +19,16 @@ from instruct_embeddings.hosts.retriever import (
     check_default,
     check_query,
 )
+from instruct_embeddings.retrieval import AskJudge, JudgeQuestion, JudgeWatcher
 from instruct_embeddings.retrieval.fitting import OnFit
 
 __all__ = [
     "UNSET",
+    "AskJudge",
     "HostRetriever",
     "Instructions",
+    "JudgeQuestion",
+    "JudgeWatcher",
     "OnFit",
     "SearchOptions",
     "Unset",

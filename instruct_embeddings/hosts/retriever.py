@@ -1,7 +1,8 @@
 """What the retrievers of all hosts do alike: options of a search, and what is done with them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from instruct_embeddings.config import (
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
 from instruct_embeddings.protocols import VectorCollection
-from instruct_embeddings.retrieval import Hit, InstructRetriever
+from instruct_embeddings.retrieval import Hit, InstructRetriever, JudgeWatcher, judge_watched
 from instruct_embeddings.retrieval.questions import DEFAULT_BLENDS, Relevant
 from instruct_embeddings.transform.report import FitReport, QuestionReport
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -282,6 +283,12 @@ class HostRetriever:
         with from_here():
             vector = await self._avector(query)
             return await options.asearch(self.engine, vector, text)
+
+    def _judge_watched(
+        self, watcher: Callable[..., JudgeWatcher], *parts: Any
+    ) -> AbstractContextManager[None]:
+        """Asks a judge through the host's watcher of these parts; where there is none, nothing."""
+        return nullcontext() if self.engine.feedback is None else judge_watched(watcher(*parts))
 
     def _embed_queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
         return [self._vector(text) for text in texts]

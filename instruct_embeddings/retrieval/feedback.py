@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -24,9 +25,10 @@ from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least, seconds
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.feedback.judges import as_judge
+from instruct_embeddings.feedback.judges import as_judge, wrapper_of
 from instruct_embeddings.feedback.regression import learnable, relevance_direction, to_relevance
 from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.retrieval.judging import ask_watched
 from instruct_embeddings.retrieval.ranking import FoldedQuery, Hit, Ranking
 from instruct_embeddings.transform.vectors import unit_rows
 
@@ -48,9 +50,11 @@ def check_feedback(feedback: object) -> "RelevanceFeedback | None":
     """Feedback as it is, or None; a `ConfigError` for a judge that is not wrapped."""
     if feedback is None or isinstance(feedback, RelevanceFeedback):
         return feedback
+    wrapper = wrapper_of(feedback)
+    judge = "judge" if wrapper is None else f"{wrapper}({type(feedback).__name__}(...))"
     raise ConfigError(
         f"feedback={feedback!r:.60} is no RelevanceFeedback. Wrap the judge: "
-        "feedback=RelevanceFeedback(judge)."
+        f"feedback=RelevanceFeedback({judge})."
     )
 
 
@@ -182,7 +186,7 @@ class RelevanceFeedback:
         if isinstance(asked, Verdict):
             return asked
         try:
-            return self._read(asked.result(self.timeout), question)
+            return self._read(asked.result(self.timeout))
         except FutureTimeout:
             return self._late(asked)
         except Exception as exc:
@@ -195,7 +199,7 @@ class RelevanceFeedback:
             return asked
         try:
             found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked)), self.timeout)
-            return self._read(found, question)
+            return self._read(found)
         except (asyncio.TimeoutError, FutureTimeout):
             return self._late(asked)
         except Exception as exc:
@@ -229,20 +233,16 @@ class RelevanceFeedback:
                 texts=self._counts.texts + len(question.texts),
             )
         # Tracing of the hosts goes by context variables, which threads do not inherit.
-        return self._pool.submit(
-            copy_context().run,
-            self.judge.relevance,
-            question.query,
-            question.instruction,
-            list(question.texts),
-        )
+        ask = partial(self._ask, question)
+        return self._pool.submit(copy_context().run, ask_watched, question, ask)
 
-    def _read(self, scores: object, question: JudgeQuestion) -> Verdict:
-        read = _numbers(scores, len(question.texts))
-        if isinstance(read, str):
-            return self._problem("failed", read)
+    def _ask(self, question: JudgeQuestion) -> Sequence[float | None]:
+        scores = self.judge.relevance(question.query, question.instruction, list(question.texts))
+        return _checked(scores, len(question.texts))
+
+    def _read(self, scores: Sequence[float | None]) -> Verdict:
         self._count("refined")
-        return Verdict(read)
+        return Verdict(_relevance(scores))
 
     def _late(self, asked: "Future[Any]") -> Verdict:
         asked.cancel()  # where no thread has begun with it
@@ -250,7 +250,8 @@ class RelevanceFeedback:
 
     def _problem(self, kind: str, problem: object) -> Verdict:
         self._count(kind)
-        said = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+        plain = isinstance(problem, str | _NoScores)
+        said = str(problem) if plain else f"{type(problem).__name__}: {problem}"
         self._say_once(kind, f"The judge {self.judge.key} did not answer: {said:.{_SHOWN}}")
         return Verdict(None, f"{said:.{_SHOWN}}")
 
@@ -266,21 +267,30 @@ class RelevanceFeedback:
             _log.warning("%s (said once; see the counts of RelevanceFeedback)", message)
 
 
-def _numbers(scores: object, count: int) -> "FloatArray | str":
-    """Relevance in [0, 1], shape (n,), NaN where not judged; or what is wrong with the scores."""
+class _NoScores(ValueError):
+    """A judge answered something else than one score a text."""
+
+
+def _checked(scores: object, count: int) -> Sequence[float | None]:
+    """The scores as they are; what is wrong with them is a `_NoScores`."""
     if hasattr(scores, "tolist"):
         scores = scores.tolist()
     if not isinstance(scores, Sequence) or isinstance(scores, str | bytes):
-        return f"the answer is of type {type(scores).__name__}, not one score a text"
+        raise _NoScores(f"the answer is of type {type(scores).__name__}, not one score a text")
     if len(scores) != count:
-        return f"{len(scores)} scores for {count} texts"
+        raise _NoScores(f"{len(scores)} scores for {count} texts")
     for score in scores:
         number = isinstance(score, Real) and isfinite(float(score))
         if score is not None and not number:
-            return f"the score {score!r:.40} is not a finite number"
+            raise _NoScores(f"the score {score!r:.40} is not a finite number")
+    return scores
+
+
+def _relevance(scores: Sequence[float | None]) -> FloatArray:
+    """Relevance in [0, 1], shape (n,), NaN where not judged."""
     given = np.array([np.nan if score is None else float(score) for score in scores])
     known = ~np.isnan(given)
-    found = np.full(count, np.nan, dtype=np.float32)
+    found = np.full(len(scores), np.nan, dtype=np.float32)
     found[known] = to_relevance(given[known])
     return found
 

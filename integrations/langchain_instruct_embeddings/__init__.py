@@ -11,14 +11,21 @@ from instruct_embeddings._extras import lazy_exports
 if TYPE_CHECKING:
     from langchain_instruct_embeddings.bridged import BridgedEmbeddings
     from langchain_instruct_embeddings.embeddings import InstructEmbeddings
+    from langchain_instruct_embeddings.judge import CompressorJudge
     from langchain_instruct_embeddings.retrievers import InstructionTransformRetriever
 
-__all__ = ["BridgedEmbeddings", "InstructEmbeddings", "InstructionTransformRetriever"]
+__all__ = [
+    "BridgedEmbeddings",
+    "CompressorJudge",
+    "InstructEmbeddings",
+    "InstructionTransformRetriever",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "BridgedEmbeddings": "bridged",
+        "CompressorJudge": "judge",
         "InstructEmbeddings": "embeddings",
         "InstructionTransformRetriever": ("retrievers", "langchain_chroma"),
     },

@@ -23,12 +23,12 @@ from instruct_embeddings.hosts import (
     SearchOptions,
     check_default,
     check_query,
-    warn,
 )
+from langchain_instruct_embeddings.documents import to_document
+from langchain_instruct_embeddings.tracing import judge_run
 
 # Fields that are options of a search by the same name.
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
-_LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
 
 class DocumentRetriever(HostRetriever, BaseRetriever):
@@ -75,7 +75,8 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         _scores: list[float] | None = None,
         **call: Any,
     ) -> list[Document]:
-        return self._documents(self._search(query, **call), _scores)
+        with self._judge_watched(judge_run, run_manager):
+            return self._documents(self._search(query, **call), _scores)
 
     async def _aget_relevant_documents(
         self,
@@ -85,18 +86,15 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         _scores: list[float] | None = None,
         **call: Any,
     ) -> list[Document]:
-        return self._documents(await self._asearch(query, **call), _scores)
+        with self._judge_watched(judge_run, run_manager.get_sync()):
+            return self._documents(await self._asearch(query, **call), _scores)
 
     def _documents(self, hits: Sequence[Hit], scores: list[float] | None) -> list[Document]:
-        """Documents in the order of the hits, as they are stored; rows without a text are left out.
-
-        Scores are no part of them, except under `score_key`: LangChain takes two documents for the
-        same where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
-        """
+        """Documents in the order of the hits; rows without a text are left out."""
         shown = [hit for hit in hits if hit.text is not None]
         if scores is not None:
             scores += [float(hit.score) for hit in shown]
-        return [_to_document(hit, self.score_key) for hit in shown]
+        return [to_document(hit, self.score_key) for hit in shown]
 
     def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
         own = {name: getattr(self, name) for name in _OPTIONS}
@@ -125,19 +123,3 @@ class DocumentRetriever(HostRetriever, BaseRetriever):
         params["ls_vector_store_provider"] = type(self.vectorstore).__name__
         params["ls_embedding_provider"] = type(self._embeddings).__name__
         return params
-
-
-def _to_document(hit: Hit, score_key: str | None) -> Document:
-    # What LlamaIndex stores to rebuild its nodes is of no use here.
-    hidden = _LLAMA_INDEX_KEYS if "_node_content" in hit.metadata else ()
-    metadata = {key: value for key, value in hit.metadata.items() if key not in hidden}
-    if score_key is not None:
-        if score_key in metadata:
-            warn(
-                f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
-                "replaces it in the returned document. Pass another score_key, or score_key=None."
-            )
-        metadata[score_key] = float(hit.score)
-        if hit.reused:
-            metadata["reused_instruction"] = ", ".join(hit.reused)
-    return Document(id=hit.id, page_content=hit.text or "", metadata=metadata)

@@ -53,6 +53,7 @@ EXPORTED: dict[str, list[str]] = {
     ],
     "langchain_instruct_embeddings": [
         "BridgedEmbeddings",
+        "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
     ],
