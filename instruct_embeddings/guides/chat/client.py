@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed, wait
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
 from instruct_embeddings.guides.chat.models import REPLY_TOKENS, Budget, Prompt, as_model, estimate
 from instruct_embeddings.guides.chat.replies import ReplyError, without_thoughts
-from instruct_embeddings.guides.chat.retrying import Caller, Outcome, Stopped
+from instruct_embeddings.guides.chat.retrying import Caller, Stopped
 
 T = TypeVar("T")
 
@@ -187,21 +188,19 @@ class _Batch(Generic[T]):
         return answer
 
     def _ask(self, prompt: Prompt) -> Answer[T]:
-        first = self._call(prompt)
+        call = partial(self.caller.call, output_tokens=self.output_tokens, stop=self.stop)
+        first = call(prompt)
         if first.reply is None:
             return Answer(None, "", first.calls, False, first.problem, refused=True)
         answer = self._read(first.reply, first.calls)
         if answer.problem is None:
             return answer
-        second = self._call(_repair_prompt(prompt, first.reply, answer.problem))
+        second = call(_repair_prompt(prompt, first.reply, answer.problem))
         calls = first.calls + second.calls
         if second.reply is None:
             why = f"{answer.problem} Asked for a better one, the model gave none: {second.problem}"
             return replace(answer, calls=calls, problem=why)
         return self._read(second.reply, calls)
-
-    def _call(self, prompt: Prompt) -> Outcome:
-        return self.caller.call(prompt, output_tokens=self.output_tokens, stop=self.stop)
 
     def _read(self, reply: str, calls: int) -> Answer[T]:
         value, problem = None, None

@@ -207,14 +207,10 @@ def _kind(error: Exception, status: int | None) -> Kind:
 
 
 def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    candidates = (
-        getattr(error, "status_code", None),
-        getattr(response, "status_code", None),
-        getattr(error, "code", None),
-        getattr(error, "status", None),
-    )
-    return next((x for x in candidates if isinstance(x, int) and 100 <= x < 600), None)
+    owners = (error, getattr(error, "response", None))
+    names = ("status_code", "code", "status")
+    found = (getattr(owner, name, None) for name in names for owner in owners)
+    return next((x for x in found if isinstance(x, int) and 100 <= x < 600), None)
 
 
 def _retry_after(error: BaseException) -> float:

@@ -97,8 +97,8 @@ class Labelling:
     def find_categories(self, texts: Sequence[str]) -> Categories:
         """The categories by which different texts answer the instruction."""
         if self.categories is None:
-            with self._running(self.estimate(texts, labels=False)):
-                self.categories = self._found(texts)
+            with self._client(self.estimate(texts, labels=False)) as client:
+                self.categories = self._found(client, texts)
         return self.categories
 
     def judge(self, texts: Sequence[str]) -> dict[str, Verdict]:
@@ -106,9 +106,9 @@ class Labelling:
         found = {text: self.verdicts[text] for text in texts if text in self.verdicts}
         unknown = [text for text in texts if text not in found]
         if unknown:
-            with self._running(self.estimate(texts)):
-                self.categories = self.categories or self._found(texts)
-                found |= zip(unknown, self._label(unknown, self.categories), strict=True)
+            with self._client(self.estimate(texts)) as client:
+                self.categories = self.categories or self._found(client, texts)
+                found |= zip(unknown, self._label(client, unknown, self.categories), strict=True)
         failures = (Unlabelled.REFUSED, Unlabelled.UNPARSABLE)
         self.verdicts |= {text: one for text, one in found.items() if one not in failures}
         return found
@@ -132,18 +132,18 @@ class Labelling:
         )
 
     @contextmanager
-    def _running(self, estimated: Cost) -> Iterator[None]:
-        """With a client whose caps have to suffice."""
+    def _client(self, estimated: Cost) -> Iterator[ChatClient]:
+        """A client whose caps have to suffice."""
         client = self.new_client(planned=estimated.calls)
         client.budget.check(estimated)
         self.clients.append(client)
-        yield
+        yield client
         client.finish()
 
-    def _found(self, texts: Sequence[str]) -> Categories:
+    def _found(self, client: ChatClient, texts: Sequence[str]) -> Categories:
         embed_all(self.embed, [self.instruction])  # fails before the first call, if it does
-        groups = _groups(self._summarise(texts), self.embed, self.seed)
-        found = self._merge(self._name(groups))
+        groups = _groups(self._summarise(client, texts), self.embed, self.seed)
+        found = self._merge(client, self._name(client, groups))
         if len(found) < 2:
             raise GuideError(
                 f"The model found {len(found)} categories for {self.instruction!r} "
@@ -152,7 +152,9 @@ class Labelling:
             )
         return Categories(self.instruction, tuple(found), found)
 
-    def _label(self, texts: Sequence[str], categories: Categories) -> list[Verdict]:
+    def _label(
+        self, client: ChatClient, texts: Sequence[str], categories: Categories
+    ) -> list[Verdict]:
         """A verdict for each text, in order.
 
         Texts of a batch whose reply cannot be used are asked again one by one, so that a single
@@ -161,18 +163,18 @@ class Labelling:
         names = categories.names
         parser = partial(read_choices, categories=len(names))
         batches = split(texts, self.per_call)
-        answers = self._ask(LABEL, batches, parser, categories.lines())
+        answers = self._ask(client, LABEL, batches, parser, categories.lines())
         found = [_verdicts(a, len(b), names) for a, b in zip(answers, batches, strict=True)]
         failed = [i for i, a in enumerate(answers) if a.value is None and len(batches[i]) > 1]
         if len(failed) <= max(_MOST_FAILED_BATCHES, _MOST_FAILED * len(batches)):
             single = [[text] for i in failed for text in batches[i]]
-            alone = iter(self._ask(LABEL, single, parser, categories.lines()))
+            alone = iter(self._ask(client, LABEL, single, parser, categories.lines()))
             for i in failed:
                 found[i] = [_verdicts(next(alone), 1, names)[0] for _ in batches[i]]
         return [verdict for verdicts in found for verdict in verdicts]
 
-    def _summarise(self, texts: Sequence[str]) -> list[str]:
-        answers = self._ask(SUMMARISE, split(texts, self.per_call), read_summaries)
+    def _summarise(self, client: ChatClient, texts: Sequence[str]) -> list[str]:
+        answers = self._ask(client, SUMMARISE, split(texts, self.per_call), read_summaries)
         found = [summary for answer in answers for summary in answer.value or [] if summary]
         if len(found) < _MIN_SUMMARIES:
             problem = next((answer.problem for answer in answers if answer.problem), None)
@@ -184,26 +186,27 @@ class Labelling:
             )
         return found
 
-    def _name(self, groups: Sequence[Sequence[str]]) -> dict[str, str]:
+    def _name(self, client: ChatClient, groups: Sequence[Sequence[str]]) -> dict[str, str]:
         """Descriptions of proposed categories; the same name counts once, whatever its case."""
         asked = [self._prompt(NAME, group) for group in groups]
-        answers = self.clients[-1].ask_all(asked, read_names, output_tokens=NAME.tokens)
+        answers = client.ask_all(asked, read_names, output_tokens=NAME.tokens)
         found: dict[str, tuple[str, str]] = {}
         for named in (one for answer in answers for one in (answer.value or {}).items()):
             found.setdefault(named[0].casefold(), named)
         return dict(found.values())
 
-    def _merge(self, proposed: dict[str, str]) -> dict[str, str]:
+    def _merge(self, client: ChatClient, proposed: dict[str, str]) -> dict[str, str]:
         """Without a readable answer the proposed categories stay as they are."""
         if len(proposed) < 2:
             return proposed
         asked = self._prompt(MERGE, [category_line(*one) for one in proposed.items()])
         read = read_merged(len(proposed))
-        [answer] = self.clients[-1].ask_all([asked], read, output_tokens=MERGE.tokens)
+        [answer] = client.ask_all([asked], read, output_tokens=MERGE.tokens)
         return answer.value or proposed
 
     def _ask(
         self,
+        client: ChatClient,
         step: Step,
         batches: Sequence[Sequence[str]],
         parser: Callable[[int], Callable[[str], T]],
@@ -214,7 +217,7 @@ class Labelling:
         for size, group in groupby(batches, key=len):
             asked = [self._prompt(step, batch, categories) for batch in group]
             tokens = size * step.tokens
-            answers += self.clients[-1].ask_all(asked, parser(size), output_tokens=tokens)
+            answers += client.ask_all(asked, parser(size), output_tokens=tokens)
         return answers
 
     def _prompt(self, step: Step, texts: Sequence[str], categories: Sequence[str] = ()) -> Prompt:
