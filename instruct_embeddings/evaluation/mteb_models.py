@@ -55,9 +55,7 @@ class MtebEncoder:
     def __init__(
         self,
         model_name: str | InstructEncoder | None = None,
-        revision: str | None = None,
         *,
-        device: str | None = None,
         instructions: Mapping[str, str] | None = None,
         instructed: bool = True,
     ) -> None:
@@ -66,24 +64,12 @@ class MtebEncoder:
         Args:
             model_name: An encoder, or a model as in `InstructEncoder.from_pretrained`; None means
                 the one that comes with the package.
-            revision: Of the model on the hub; not with an encoder.
-            device: A torch device; not with an encoder.
             instructions: By task, type of task or side; see `task_instruction`.
             instructed: Whether instructions are read at all. Without them the encoder gives its
                 generic embeddings: the baseline of the same model.
-
-        Raises:
-            ConfigError: A revision or a device is given with an encoder.
         """
         if not isinstance(model_name, InstructEncoder):
-            model_name = InstructEncoder.from_pretrained(
-                model_name, revision=revision, device=device
-            )
-        elif revision is not None or device is not None:
-            raise ConfigError(
-                f"revision={revision!r} and device={device!r} were given with an encoder, which "
-                "has both. Leave them out, or pass the name of a model."
-            )
+            model_name = InstructEncoder.from_pretrained(model_name)
         self.encoder = model_name
         self.instructions = dict(instructions or {})
         self.instructed = instructed

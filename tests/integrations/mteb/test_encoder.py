@@ -144,11 +144,6 @@ def test_mteb_records_what_the_vectors_depend_on(encoder: InstructEncoder) -> No
     assert len(revisions) == 4
 
 
-def test_an_encoder_has_its_revision_and_its_device_already(encoder: InstructEncoder) -> None:
-    with pytest.raises(ConfigError, match="revision='v1' and device=None were given with an enc"):
-        MtebEncoder(encoder, "v1")
-
-
 def test_vectors_of_two_lengths_are_refused() -> None:
     """With and without an instruction: anchors side by side are twice as long."""
     model = MtebEncoder(str(tiny_checkpoint(pooling="dual_anchor_concat")))
