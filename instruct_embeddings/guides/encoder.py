@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
 
 _SHARPNESS = 10.0
-DEFAULT_MARGIN = 0.05
+# Lead of the best name over the next one from which on a row is labelled.
+MARGIN = 0.05
 
 
 class EncoderGuide(OfAnyRow):
@@ -122,30 +123,19 @@ class LabelNamesGuide(OfAnyRow):
         self,
         names: Sequence[str] | Mapping[str, str],
         encoder: "InstructEncoder | None" = None,
-        *,
-        margin: float = DEFAULT_MARGIN,
     ) -> None:
         """Choose names and encoder; weights are loaded with the first sample.
 
         Args:
             names: At least two names, or descriptions by name.
             encoder: By default the one that comes with the package.
-            margin: A row is labelled only where the cosine of the best name exceeds that of the
-                next by so much.
 
         Raises:
-            ConfigError: There are fewer than two names, one is empty or given twice, or the margin
-                is not within [0, 2].
+            ConfigError: There are fewer than two names, or one is empty or given twice.
         """
         self._described = _described(names)
         self.names = tuple(self._described)
-        if not isinstance(margin, int | float) or not 0 <= margin <= 2:
-            raise ConfigError(
-                f"margin={margin!r} is outside [0, 2], the differences of two cosines. "
-                f"Use a value such as {DEFAULT_MARGIN}."
-            )
         self._texts = EncoderGuide(encoder)
-        self.margin = margin
 
     def __repr__(self) -> str:
         """The names."""
@@ -158,10 +148,10 @@ class LabelNamesGuide(OfAnyRow):
 
     @property
     def key(self) -> str:
-        """`names:<digest>` of names in any order, descriptions, margin and encoder."""
+        """`names:<digest>` of names in any order, descriptions and encoder."""
         # Under an instruction, since without one only the backbone would count.
         read_by = self.encoder.fingerprint(instruction="label names")
-        return f"names:{digest([read_by, float(self.margin), sorted(self._described.items())])}"
+        return f"names:{digest([read_by, MARGIN, sorted(self._described.items())])}"
 
     def judge(self, instruction: str, sample: Rows) -> Targets:
         """Compare the texts with the names under an instruction.
@@ -181,7 +171,7 @@ class LabelNamesGuide(OfAnyRow):
         targets = np.zeros((len(sample), own.shape[1] + len(answers)), dtype=np.float32)
         targets[judged] = np.hstack([own, spread(softmax(_SHARPNESS * scores))])
         labels = np.full(len(sample), None)
-        labels[judged] = guess(scores, self.names, self.margin)
+        labels[judged] = guess(scores, self.names)
         return Targets(targets, judged, Labels.single(labels.tolist()))
 
     def _answers(self, instruction: str, dimension: int) -> FloatArray:
@@ -233,7 +223,7 @@ def spread(probabilities: FloatArray) -> FloatArray:
     return np.asarray(apart / length if length > 1e-6 else 0.0 * apart, dtype=np.float32)
 
 
-def guess(scores: FloatArray, names: Sequence[str], margin: float) -> list[str | None]:
+def guess(scores: FloatArray, names: Sequence[str], margin: float = MARGIN) -> list[str | None]:
     """The name of the best column of each row of scores, shape (n, c), c >= 2.
 
     None where its lead over the next best is below the margin.

@@ -78,13 +78,6 @@ def test_what_lies_between_two_names_is_not_labelled_but_still_a_target() -> Non
     assert guide.judge(WHAT, sample).judged.all()
 
 
-def test_the_margin_is_the_lead_over_the_next_name() -> None:
-    """Centred, two texts are as far apart as two names, cosines 1 and -1; a third lies askew."""
-    guide = LabelNamesGuide(["cat", "dog"], ENCODER, margin=1.99)
-    assert names_of(guide, "it purrs", "it barks") == ["cat", "dog"]
-    assert names_of(guide, "it purrs", "it barks", "mews") == ["cat", "dog", None]
-
-
 def test_targets_are_embeddings_beside_probabilities_in_equal_shares() -> None:
     targets = LabelNamesGuide(["cat", "dog"], ENCODER).judge(WHAT, rows("it purrs", "it barks"))
     apart = np.array([1, -1, 0]) / 2**0.5
@@ -148,10 +141,9 @@ def test_the_key_names_all_that_counts_and_not_the_order() -> None:
     keys = {
         LabelNamesGuide(["cat", "cow"], ENCODER).key,
         LabelNamesGuide({"cat": "", "dog": "barks"}, ENCODER).key,
-        LabelNamesGuide(["cat", "dog"], ENCODER, margin=0.1).key,
         LabelNamesGuide(["cat", "dog"], other).key,
     }
-    assert len({key, *keys}) == 5
+    assert len({key, *keys}) == 4
 
 
 def test_it_shows_its_names() -> None:
@@ -181,12 +173,6 @@ def test_names_that_are_none_are_refused(names: Any, message: str | None) -> Non
         return
     with pytest.raises(ConfigError, match=message):
         LabelNamesGuide(names)
-
-
-@pytest.mark.parametrize("margin", [-0.1, 2.1, float("nan")])
-def test_a_margin_that_no_cosines_have_is_refused(margin: float) -> None:
-    with pytest.raises(ConfigError, match=r"outside \[0, 2\]"):
-        LabelNamesGuide(["cat", "dog"], margin=margin)
 
 
 def test_centred_rows_are_what_sets_them_apart() -> None:
