@@ -1,9 +1,9 @@
 """The head of the instant query: from what the encoder read to a move of the query vector."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -63,13 +63,10 @@ class MoveHead:
         """
         found = read @ self.weights.T + self.bias
         lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
-        scale = self.longest * self._trust(read, vectors) * np.tanh(lengths) / lengths
-        return np.asarray(scale * found, dtype=np.float32)
-
-    def _trust(self, read: FloatArray, vectors: FloatArray) -> FloatArray:
         hidden = np.tanh(np.hstack([read, vectors]) @ self.trust_weights.T + self.trust_bias)
-        logits = hidden @ self.trust_out[:-1] + self.trust_out[-1]
-        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)[:, None]
+        trust = 1 / (1 + np.exp(-(hidden @ self.trust_out[:-1] + self.trust_out[-1])))
+        scale = self.longest * trust[:, None] * np.tanh(lengths) / lengths
+        return np.asarray(scale * found, dtype=np.float32)
 
     def to_bytes(self) -> bytes:
         """As a file: safetensors with a description in the header."""
@@ -93,14 +90,16 @@ class MoveHead:
         try:
             data = read_limited(file, _MAX_BYTES)
             about = parse_json(safetensors_header(data)["__metadata__"][_HEADER])
-            _check_version(about, file)
+            version = about["format_version"]
+            if version != FORMAT_VERSION or isinstance(version, bool):
+                raise CheckpointError(
+                    f"{file} has format_version {version!r:.60}; this version ({__version__}) "
+                    f"reads {FORMAT_VERSION}. Upgrade the package."
+                )
             tensors = load(data)
-            head = cls(
-                **{name: tensors[name] for name in _TENSORS},
-                longest=float(about["longest"]),
-                space=str(about["space"]),
-            )
-            head._check()
+            arrays = {name: tensors[name] for name in _TENSORS}
+            head = cls(**arrays, longest=float(about["longest"]), space=str(about["space"]))
+            head._check(list(arrays.values()))
         except (OSError, SafetensorError, *MALFORMED) as exc:
             if isinstance(exc, CheckpointError):
                 raise
@@ -110,28 +109,17 @@ class MoveHead:
             ) from exc
         return head
 
-    def _check(self) -> None:
+    def _check(self, arrays: Sequence[FloatArray]) -> None:
         """Refuse shapes and numbers that would fail, or mislead, only when a query is moved."""
-        arrays = [getattr(self, name) for name in _TENSORS]
         if any(array.dtype != np.float32 for array in arrays):
             raise ValueError("its maps are of another type than float32")
         # Written so that it is refused where a comparison with NaN says no.
         if not all(np.abs(array).max(initial=0.0) <= _LARGEST for array in arrays):
             raise ValueError(f"it holds numbers that are not finite, or larger than {_LARGEST:g}")
-        d, e = self.weights.shape
-        h = len(self.trust_bias)
+        (d, e), h = self.weights.shape, len(self.trust_bias)
         shapes = [array.shape for array in arrays]
         if shapes != [(d, e), (d,), (h, e + d), (h,), (h + 1,)] or not 0 < self.longest <= 10:
             raise ValueError(f"its maps have shapes {shapes}, which do not fit together")
 
 
 _TENSORS = ("weights", "bias", "trust_weights", "trust_bias", "trust_out")
-
-
-def _check_version(about: dict[str, Any], file: Path) -> None:
-    version = about["format_version"]
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise CheckpointError(
-            f"{file} has format_version {version!r:.60}; this version ({__version__}) reads "
-            f"{FORMAT_VERSION}. Upgrade the package."
-        )

@@ -7,15 +7,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from typing_extensions import Self
 
-from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.instant.head import HEAD_FILE, MoveHead
@@ -207,9 +206,6 @@ class CollectionMoves:
     bridge: QueryBridge | None = None
     likeness: tuple[float, float] = (0.0, 0.0)
     texts: tuple[str, ...] = ()
-    _shared_moves: Recent[str, FloatArray] = field(
-        default_factory=lambda: Recent(_KEPT), compare=False, repr=False
-    )
 
     def moves(
         self,
@@ -244,16 +240,10 @@ class CollectionMoves:
         return float(np.median([len(text) for text in self.texts]))
 
     @cached_property
-    def _nothing(self) -> FloatArray:
-        return self.mover.embed([_NOTHING])
-
-    def _shared(self, instruction: str) -> FloatArray:
-        """Move of a text that says nothing, shape (d,); kept for the last instructions."""
-        known = self._shared_moves.get(instruction)
-        if known is None:
-            [found] = self.mover.moves([_NOTHING], instruction, self._nothing)
-            known = self._shared_moves.put(instruction, found)
-        return known
+    def _shared(self) -> Callable[[str], FloatArray]:
+        """Moves of a text that says nothing, shape (d,); kept for the last instructions."""
+        nothing = self.mover.embed([_NOTHING])
+        return lru_cache(_KEPT)(lambda asked: self.mover.moves([_NOTHING], asked, nothing)[0])
 
     def directions(self, phrases: Sequence[str]) -> FloatArray:
         """Generic unit vectors of phrases in the space of the collection, shape (n, d)."""
@@ -272,16 +262,13 @@ class CollectionMoves:
 
 def find_space(mover: InstantQuery, sample: Sampler) -> CollectionMoves:
     """Recognise the space of a collection by some of its rows, or fit a map to it."""
-    found = sample(_PROBES)
-    probes = _with_texts(found)
-    if found.vectors.shape[1] == mover.dimension:
-        if not len(probes):  # nothing speaks against it
-            return CollectionMoves(mover)
-        cosines = (mover.embed(_texts(probes)) * unit_rows(probes.vectors)).sum(1)
+    vectors, texts = _with_texts(sample(_PROBES))
+    if vectors.shape[1] == mover.dimension:
+        # Without texts nothing speaks against it.
+        cosines = (mover.embed(texts) * unit_rows(vectors)).sum(1) if texts else np.ones(1)
         if float(np.median(cosines)) >= _SAME:
-            return CollectionMoves(mover, texts=tuple(_texts(probes)))
-    rows = _with_texts(sample(MAP_TEXTS))
-    texts = _texts(rows)
+            return CollectionMoves(mover, texts=tuple(texts))
+    vectors, texts = _with_texts(sample(MAP_TEXTS))
     if len(set(texts)) < MIN_TEXTS:
         raise GuideError(
             f"The collection was filled by another model than {mover.name} moves queries of, and "
@@ -289,10 +276,10 @@ def find_space(mover: InstantQuery, sample: Sampler) -> CollectionMoves:
             "are needed to find a map. Store texts with the vectors, or pass instant=None."
         )
     own = mover.embed(texts)
-    bridge = fit_bridge(rows.vectors, own, texts, new_model=mover.name)
+    bridge = fit_bridge(vectors, own, texts, new_model=mover.name)
     _log.info("A map into the space of the collection was fitted: %s", bridge.report)
     return CollectionMoves(
-        mover, bridge, (_likeness(own), _likeness(unit_rows(rows.vectors))), tuple(texts)
+        mover, bridge, (_likeness(own), _likeness(unit_rows(vectors))), tuple(texts)
     )
 
 
@@ -303,9 +290,7 @@ def _likeness(vectors: FloatArray) -> float:
     return float((total - count) / max(1, count * (count - 1)))
 
 
-def _with_texts(rows: Rows) -> Rows:
-    return rows.take([i for i, text in enumerate(rows.read_texts) if text and text.strip()])
-
-
-def _texts(rows: Rows) -> list[str]:
-    return [text or "" for text in rows.read_texts]
+def _with_texts(rows: Rows) -> tuple[FloatArray, list[str]]:
+    """Vectors and texts of the rows that have one."""
+    texts = {i: text for i, text in enumerate(rows.read_texts) if text and text.strip()}
+    return rows.vectors[list(texts)], list(texts.values())

@@ -187,10 +187,13 @@ def _open_backbone(model: InstEmb, config: BackboneConfig) -> None:
 def _with_lora(model: nn.Module, config: BackboneConfig) -> Any:
     peft = require("peft")
     targets = config.targets if isinstance(config.targets, str) else list(config.targets)
-    named = [ALL_LINEAR] if isinstance(targets, str) else targets
     # The pooler of BERT is not read by any pooling of ours. peft warns where it finds none.
-    poolers = [name for name, _ in model.named_modules() if ".pooler." in f".{name}."]
-    unread = [n for n in poolers if ALL_LINEAR in named or n.rpartition(".")[2] in named]
+    unread = [
+        name
+        for name, _ in model.named_modules()
+        if ".pooler." in f".{name}."
+        and (targets == ALL_LINEAR or name.rpartition(".")[2] in targets)
+    ]
     lora = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,

@@ -118,9 +118,12 @@ def make_teacher(
     if not name and not student.full:
         return Teacher(student.model, rows)
     backbone, model = config.backbone, config.model
-    revision = None if name or backbone.start else model.base_revision
     model_name = name or str(backbone.start or model.base_model)
-    options = replace(backbone.options(student.device), model=model_name, revision=revision)
+    options = replace(
+        backbone.options(student.device),
+        model=model_name,
+        revision=None if name or backbone.start else model.base_revision,
+    )
     source = find_source(options)
     settings = replace(source.settings, soft_prompts=0, pooling="mean", adapter=False)
     if not name:
