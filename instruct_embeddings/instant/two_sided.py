@@ -132,14 +132,9 @@ class SharedEncoder:
         self._users.add(self)
 
     @property
-    def closed(self) -> bool:
-        """Whether this user has closed it."""
-        return self not in self._users
-
-    @property
     def encoder(self) -> TwoSidedEncoder:
         """The encoder; ClosedEncoderError after `close()`."""
-        if self.closed:
+        if self not in self._users:
             raise ClosedEncoderError(
                 f"The embeddings over {self._encoder!r} were closed. Make new ones, or close them "
                 "later."
@@ -148,7 +143,7 @@ class SharedEncoder:
 
     def for_copy(self, own: "SharedEncoder") -> "SharedEncoder":
         """The hold of a copy: on this encoder where it serves, else on the copy's own."""
-        if self.closed or own.encoder.options != self.encoder.options:
+        if self not in self._users or own.encoder.options != self.encoder.options:
             return own
         return SharedEncoder(self.encoder, self._users)
 

@@ -37,9 +37,7 @@ def rate_factor(step: int, steps: int, config: OptimiserConfig) -> float:
 
 
 def make_optimiser(
-    named: Mapping[str, nn.Parameter],
-    config: OptimiserConfig,
-    faster: Callable[[str], float] = lambda name: 1.0,
+    named: Mapping[str, nn.Parameter], config: OptimiserConfig, faster: Callable[[str], float]
 ) -> torch.optim.Optimizer:
     """AdamW over parameters; neither soft prompts nor biases and norms decay.
 

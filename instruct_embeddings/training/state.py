@@ -12,6 +12,7 @@ from torch import nn
 
 from instruct_embeddings._reading import brief, parse_json, read_limited
 from instruct_embeddings.encoder.files import replacing
+from instruct_embeddings.encoder.source import SETTINGS_FILE
 from instruct_embeddings.errors import CheckpointError, ConfigError
 from instruct_embeddings.training.log import Window
 from instruct_embeddings.training.tables import Count, build, settings
@@ -82,9 +83,15 @@ def resumed(output: Path, digest: str, *, resume: bool) -> Progress:
     """Where the run in a folder is; at the start where there is none.
 
     Raises:
-        CheckpointError: A run lies there, and it is not to be resumed or has another configuration.
+        CheckpointError: A run lies there, and it is not to be resumed or has another configuration;
+            or something else does.
     """
-    found = read_progress(output)
+    folder, found = output / CHECKPOINT, read_progress(output)
+    if folder.exists() and not (folder / SETTINGS_FILE).is_file():
+        raise CheckpointError(
+            f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). Remove it, "
+            "or choose another [run] output."
+        )
     if found is None:
         return Progress(digest)
     if not resume:
@@ -138,12 +145,12 @@ def load_state(
         optimiser.state[value][key] = moved.clone()
 
 
-def recover(output: Path, *names: str) -> None:
-    """Give the named folders of a run their names back where replacing them was interrupted.
+def recover(output: Path) -> None:
+    """Give state and checkpoint their names back where replacing them was interrupted.
 
     Unfinished ones are removed.
     """
-    for name in names:
+    for name in (STATE, CHECKPOINT):
         folder, left = output / name, sorted(output.glob(f".{name}-*"))
         for one in left:
             if one.name.endswith("-old") and not folder.exists():

@@ -14,8 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from instruct_embeddings.encoder.source import SETTINGS_FILE
-from instruct_embeddings.errors import CheckpointError, DataError
+from instruct_embeddings.errors import DataError
 from instruct_embeddings.training.batch_step import BatchStep
 from instruct_embeddings.training.config import TrainingConfig
 from instruct_embeddings.training.data.batches import BatchSource
@@ -24,7 +23,6 @@ from instruct_embeddings.training.log import SCORE, RunLog, TrainEvent, TrainRes
 from instruct_embeddings.training.optimiser import Processes, seed_of, update
 from instruct_embeddings.training.state import (
     CHECKPOINT,
-    STATE,
     Progress,
     load_state,
     recover,
@@ -58,11 +56,20 @@ def train(
         ModelNotFoundError, CheckpointError: A model or the folder of the run cannot be used.
         MissingExtraError: accelerate, matplotlib or peft is not installed.
     """
-    processes = Processes(config.run.device)
-    progress = _start(config, processes, resume)
+    processes, output = Processes(config.run.device), config.run.output
+    if processes.main:
+        recover(output)
+    processes.wait()
+    progress = resumed(output, config.digest, resume=resume)
     with open_data(config.data, config.validation, seed=config.run.seed) as data:
-        run = _Run(config, data, processes, _check_data(config, data, progress), on_event)
-        return run.go()
+        drawn = [(g.name, g.rows, g.answers, g.probability) for g in data.groups]
+        digest = hashlib.sha256(repr(drawn).encode()).hexdigest()
+        if progress.data not in ("", digest):
+            raise DataError(
+                f"The training files of the run in {str(output)!r} have changed since it started. "
+                "Resume with the files of that time, or choose another [run] output."
+            )
+        return _Run(config, data, processes, replace(progress, data=digest), on_event).go()
 
 
 def take_step(
@@ -183,30 +190,3 @@ class _Run:
             save_state(self.output, self.progress, self.step.named, self.step.optimiser)
         self.step.forget()
         self.processes.wait()
-
-
-def _start(config: TrainingConfig, processes: Processes, resume: bool) -> Progress:
-    """Where the run in the output folder is; CheckpointError where something else lies there."""
-    output = config.run.output
-    if processes.main:
-        recover(output, STATE, CHECKPOINT)
-    processes.wait()
-    folder = output / CHECKPOINT
-    if folder.exists() and not (folder / SETTINGS_FILE).is_file():
-        raise CheckpointError(
-            f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). Remove it, "
-            "or choose another [run] output."
-        )
-    return resumed(output, config.digest, resume=resume)
-
-
-def _check_data(config: TrainingConfig, data: TrainingData, progress: Progress) -> Progress:
-    """The progress, with a digest of what batches are drawn from, which must stay the same."""
-    drawn = [(g.name, g.rows, g.answers, g.probability) for g in data.groups]
-    digest = hashlib.sha256(repr(drawn).encode()).hexdigest()
-    if progress.data not in ("", digest):
-        raise DataError(
-            f"The training files of the run in {str(config.run.output)!r} have changed since it "
-            "started. Resume with the files of that time, or choose another [run] output."
-        )
-    return replace(progress, data=digest)

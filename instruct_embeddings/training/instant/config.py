@@ -86,12 +86,11 @@ class InstantTraining:
         return sha256(repr(described).encode()).hexdigest()[:32]
 
 
-def read_config(file: Path, *, output: Path | None = None, **changes: Any) -> InstantTraining:
-    """Read a TOML file; `output` and `changes` that are not None replace settings of `[run]`."""
+def read_config(file: Path, **changes: Any) -> InstantTraining:
+    """Read a TOML file; `changes` that are not None replace settings of `[run]`."""
     tables = read_toml(file)
-    with named(file):
-        config = build(InstantTraining, tables)
     given = {name: value for name, value in changes.items() if value is not None}
-    if output is not None:
-        given["output"] = output
-    return replace(config, run=build(RunConfig, asdict(config.run) | given, "run"))
+    if isinstance(run := tables.setdefault("run", {}), dict):
+        run.update(given)
+    with named(file):
+        return build(InstantTraining, tables)

@@ -35,14 +35,7 @@ from instruct_embeddings.training.instant.sets import (
 from instruct_embeddings.training.log import RunLog, TrainEvent, Window
 from instruct_embeddings.training.optimiser import make_optimiser, seed_of, update
 from instruct_embeddings.training.settings import BackboneConfig
-from instruct_embeddings.training.state import (
-    CHECKPOINT,
-    STATE,
-    load_state,
-    recover,
-    resumed,
-    save_state,
-)
+from instruct_embeddings.training.state import CHECKPOINT, load_state, recover, resumed, save_state
 from instruct_embeddings.training.student import make_student
 from instruct_embeddings.training.tables import read_toml
 from instruct_embeddings.transform.files import write_whole
@@ -74,7 +67,7 @@ def train_instant(
         Folder of the checkpoint, in the output folder.
     """
     output, run = config.run.output, config.run
-    recover(output, CHECKPOINT, STATE)
+    recover(output)
     done = resumed(output, config.digest, resume=resume)
     device = run.device or "cpu"
     draws, space = open_draws(config.instant, data, output / VECTORS, device)

@@ -104,7 +104,7 @@ def test_an_interruption_between_two_renames_is_mended(tmp_path: Path) -> None:
     save_state(tmp_path, PROGRESS, *made(0))
     (tmp_path / STATE).rename(tmp_path / f".{STATE}-x1-old")
     (tmp_path / f".{STATE}-x1").mkdir()
-    recover(tmp_path, STATE)
+    recover(tmp_path)
     assert [place.name for place in tmp_path.iterdir()] == [STATE]
     assert read_progress(tmp_path) == PROGRESS
 
@@ -112,7 +112,7 @@ def test_an_interruption_between_two_renames_is_mended(tmp_path: Path) -> None:
 def test_what_an_interruption_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (STATE, f".{STATE}-x1", f".{STATE}-x1-old", ".checkpoint-y", "own", ".own"):
         (tmp_path / name).mkdir()
-    recover(tmp_path, STATE, "checkpoint")
+    recover(tmp_path)
     assert sorted(place.name for place in tmp_path.iterdir()) == [".own", "own", STATE]
 
 
