@@ -24,6 +24,7 @@ from instruct_embeddings.training.data.files import Example
 _MOST_FRAMES = 10_000
 # Every new length of a row makes new kernels: few lengths keep them few.
 _MULTIPLE = 8
+_PLAIN_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,9 @@ class RowMaker:
             counts.append(len(answer))
         return rows, counts
 
-    def plain_batches(
-        self, rows: Sequence[Ids], tokens: int = 4096
-    ) -> Iterator[tuple[list[int], TokenBatch]]:
+    def plain_batches(self, rows: Sequence[Ids]) -> Iterator[tuple[list[int], TokenBatch]]:
         """Batches without soft prompts, with the indices of their rows."""
-        for indices in length_sorted_batches([len(row) for row in rows], tokens):
+        for indices in length_sorted_batches([len(row) for row in rows], _PLAIN_TOKENS):
             yield indices, self._collate([rows[i] for i in indices], 0)
 
     def _framed(self, examples: Sequence[Example]) -> list[tuple[Frame, Ids]]:

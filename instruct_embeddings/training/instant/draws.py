@@ -121,22 +121,19 @@ class Draws:
     def _labels(self, rng: random.Random, rows: int) -> Drawn:
         """Texts of one set: those with the same label are right."""
         one, aspect = self._aspect(rng)
-        judged = aspect.labels >= 0
-        every = np.flatnonzero(judged)
-        picked = [
-            int(
-                rng.choice(
-                    aspect.rows[rng.choice(sorted(aspect.rows))]
-                    if rng.random() < _BALANCED
-                    else every
-                )
-            )
-            for _ in range(rows)
-        ]
+        picked = [self._pick(rng, aspect) for _ in range(rows)]
         asked = [self.words.framed(rng, rng.choice(aspect.instructions)) for _ in range(rows)]
-        drawn, own = _of_texts("labels", one, picked, asked, judged), aspect.labels[picked]
+        drawn = _of_texts("labels", one, picked, asked, aspect.labels >= 0)
+        own = aspect.labels[picked]
         relevant = (aspect.labels[None] == own[:, None]) & drawn.allowed
         return replace(drawn, relevant=relevant, words=aspect.word_vectors, word=own)
+
+    @staticmethod
+    def _pick(rng: random.Random, aspect: Aspect) -> int:
+        if rng.random() < _BALANCED:
+            label = rng.choice(range(len(aspect.words)))
+            return int(rng.choice(np.flatnonzero(aspect.labels == label)))
+        return int(rng.choice(np.flatnonzero(aspect.labels >= 0)))
 
     def _relations(self, rng: random.Random, rows: int) -> Drawn:
         """Queries of one retrieval set, each under one of its relations."""

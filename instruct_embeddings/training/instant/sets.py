@@ -22,7 +22,6 @@ class Aspect:
     """One question about the texts of a set, and its answers."""
 
     labels: IntArray  # label of each text, -1 where it has none, shape (n,)
-    rows: dict[int, IntArray]  # texts with each label that at least two have
     words: tuple[str, ...]  # how the labels are called, in the order of their numbers
     word_vectors: FloatArray  # their generic vectors, shape (labels, d)
     instructions: tuple[str, ...]  # wordings of the question
@@ -155,8 +154,7 @@ def _aspect(
     numbers = {label: number for number, label in enumerate(kept)}
     labels = np.array([numbers.get(label or "", -1) for label in found], dtype=np.int64)
     words = tuple(names.get(label) or label.replace("_", " ").replace("-", " ") for label in kept)
-    rows = {number: np.flatnonzero(labels == number) for number in range(len(kept))}
-    return Aspect(labels, rows, words, embed(f"{name}-words", words), tuple(instructions))
+    return Aspect(labels, words, embed(f"{name}-words", words), tuple(instructions))
 
 
 def _rows(file: Path, *required: str) -> Iterator[dict[str, Any]]:

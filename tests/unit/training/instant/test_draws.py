@@ -25,7 +25,6 @@ def aspect(name: str, modulus: int) -> Aspect:
     labels[:5] = -1  # without a label
     return Aspect(
         labels=labels,
-        rows={number: np.flatnonzero(labels == number) for number in range(modulus)},
         words=tuple(f"{name} {number}" for number in range(modulus)),
         word_vectors=unit(modulus, modulus),
         instructions=(f"Which {name} is it?",),
