@@ -49,43 +49,20 @@ if TYPE_CHECKING:
         fit_bridge,
     )
 
-_EXPORTS = {
-    "Categories": "guides",
-    "CrossEncoderJudge": "feedback",
-    "Drift": "retrieval",
-    "EmbeddingRecord": "encoder",
-    "EncoderGuide": "guides",
-    "EncoderJudge": "feedback",
-    "EncoderOptions": "encoder",
-    "Explanation": "explain",
-    "FitConfig": "config",
-    "FitEvent": "retrieval",
-    "FitReport": "transform",
-    "FunctionJudge": "feedback",
-    "GuideByInstruction": "guides",
-    "Hit": "retrieval",
-    "InstantQuery": "instant",
-    "InstructEmbeddingsError": "errors",
-    "InstructEncoder": "encoder",
-    "InstructRetriever": "retrieval",
-    "InstructionTransform": "transform",
-    "Judgement": "guides",
-    "JudgementGuide": "guides",
-    "LLMGuide": "guides",
-    "LabelGuide": "guides",
-    "LabelNamesGuide": "guides",
-    "LabellingReport": "guides",
-    "MetadataGuide": "guides",
-    "QueryBridge": "transform",
-    "QuestionReport": "transform",
-    "Questions": "retrieval",
-    "RelevanceFeedback": "retrieval",
-    "Reuse": "retrieval",
-    "TransformStore": "transform",
-    "TransformWarning": "errors",
-    "TruncationWarning": "errors",
-    "fit_bridge": "transform",
+_MODULES = {
+    "config": "FitConfig",
+    "encoder": "EmbeddingRecord EncoderOptions InstructEncoder",
+    "errors": "InstructEmbeddingsError TransformWarning TruncationWarning",
+    "explain": "Explanation",
+    "feedback": "CrossEncoderJudge EncoderJudge FunctionJudge",
+    "guides": "Categories EncoderGuide GuideByInstruction Judgement JudgementGuide LLMGuide "
+    "LabelGuide LabelNamesGuide LabellingReport MetadataGuide",
+    "instant": "InstantQuery",
+    "retrieval": "Drift FitEvent Hit InstructRetriever Questions RelevanceFeedback Reuse",
+    "transform": "FitReport InstructionTransform QueryBridge QuestionReport TransformStore "
+    "fit_bridge",
 }
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
     "Categories",

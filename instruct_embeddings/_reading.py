@@ -8,12 +8,12 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
 from pathlib import Path
 from types import UnionType
-from typing import Any, AnyStr, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LONGEST_LINE = 8 * 1024 * 1024
 MAX_VALUES = 1_000_000
@@ -129,22 +129,6 @@ def safetensors_header(data: bytes) -> Any:
     if length > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
     return parse_json(data[8 : 8 + length])
-
-
-def limited_lines(
-    readline: Callable[[int], AnyStr], longest: int = LONGEST_LINE
-) -> Iterator[AnyStr]:
-    """The lines of a stream, whose `readline` is given.
-
-    Raises:
-        ValueError: A line is longer; it was not read to its end.
-    """
-    number = 1
-    while line := readline(longest + 1):
-        if len(line) > longest:
-            raise ValueError(f"line {number:,} is longer than {longest:,} characters")
-        yield line
-        number += 1
 
 
 def brief(error: BaseException) -> str:

@@ -9,9 +9,9 @@ from functools import partial
 from itertools import chain
 from json import JSONDecodeError
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, AnyStr, TypeAlias
 
-from instruct_embeddings._reading import LONGEST_LINE, limited_lines, parse_json
+from instruct_embeddings._reading import LONGEST_LINE, parse_json
 from instruct_embeddings.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -140,11 +140,13 @@ def _opened(file: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
         raise DataError(f"{file} cannot be read ({exc.strerror}). Check the path.") from exc
 
 
-def _lines(file: Path, stream: IO[Any]) -> Iterator[Any]:
-    try:
-        yield from limited_lines(stream.readline)
-    except ValueError as exc:
-        raise _too_long(file, str(exc)) from exc
+def _lines(file: Path, stream: IO[AnyStr]) -> Iterator[AnyStr]:
+    number = 1
+    while line := stream.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise _too_long(file, f"line {number:,} is longer than {LONGEST_LINE:,} characters")
+        yield line
+        number += 1
 
 
 def _too_long(file: Path, why: str) -> DataError:

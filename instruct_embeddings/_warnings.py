@@ -1,6 +1,7 @@
 """Warnings that point at the line of the user who called, however deep and in whichever thread."""
 
 import os
+import site
 import sys
 import sysconfig
 import warnings
@@ -10,32 +11,21 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any, TypeAlias
 
-# Whose lines say nothing to a user: ours, and those of hosts that call us.
-_BETWEEN = (
+_OURS = (
     "instruct_embeddings",
     "chroma_instruct_embeddings",
     "langchain_instruct_embeddings",
     "llama_index_instruct_embeddings",
-    "chromadb",
-    "langchain",
-    "langchain_chroma",
-    "langchain_classic",
-    "langchain_community",
-    "langchain_core",
-    "langgraph",
-    "langsmith",
-    "llama_index",
-    "llama_index_instrumentation",
-    "pydantic",
-    "tenacity",
-    "workflows",
 )
+# Whose lines say nothing to a user: hosts that call us are installed.
 _INSTALLED = tuple(
     os.path.join(folder, "")
-    for name in ("purelib", "platlib", "scripts")
-    if (folder := sysconfig.get_path(name))
+    for folder in (
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+        sysconfig.get_path("scripts"),
+    )
 )
-
 
 # File, line, module and registry, as `warnings.warn_explicit` takes them.
 _Line: TypeAlias = tuple[str, int, str, dict[Any, Any]]
@@ -60,7 +50,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the nearest line of the user's own code.
 
     Where none is on the stack, at the line that `from_here` has kept, else at the nearest line that
-    belongs to no host.
+    is not ours.
     """
     line = _nearest(_is_user_code) or _called_from.get() or _nearest(_is_outside)
     if line is None:
@@ -84,10 +74,10 @@ def _is_user_code(frame: FrameType) -> bool:
 
 
 def _is_outside(frame: FrameType) -> bool:
-    """Neither ours, nor of a host, nor of the standard library."""
+    """Neither ours nor of the standard library."""
     first = _module(frame).partition(".")[0]
     frozen = frame.f_code.co_filename.startswith("<frozen")
-    return not (first in _BETWEEN or first in sys.stdlib_module_names or frozen)
+    return not (first in _OURS or first in sys.stdlib_module_names or frozen)
 
 
 def _module(frame: FrameType) -> str:

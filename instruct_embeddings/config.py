@@ -1,6 +1,5 @@
 """Settings of fitting and searching: frozen, validated when made, saved with what they made."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
@@ -54,11 +53,11 @@ class FitConfig:
         Raises:
             ConfigError: A key is unknown to this version.
         """
-        unknown = sorted(set(data) - {f.name for f in fields(cls)})
-        if unknown:
+        known = sorted(field.name for field in fields(cls))
+        if unknown := sorted(set(data) - set(known)):
             raise ConfigError(
-                f"Unknown fit settings {unknown}; this version knows "
-                f"{sorted(f.name for f in fields(cls))}. Upgrade the package or remove them."
+                f"Unknown fit settings {unknown}; this version knows {known}. Upgrade the package "
+                "or remove them."
             )
         return cls(**data)
 
@@ -120,23 +119,15 @@ def check_instructions(asked: Instructions) -> dict[str, float]:
                 f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
                 "count. Keep one of them."
             )
-        if not _is_weight(weight):
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not 0 < weight <= 1e100:
             raise InstructionError(
                 f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
-                "1.8e308. Give each instruction a weight such as 0.5, or leave it out."
+                "1e100. Give each instruction a weight such as 0.5, or leave it out."
             )
-        weights[text] = float(weight)
-    # The largest is made 1 first: sums of large numbers are infinite. None becomes 0.
-    largest, least = max(weights.values()), sys.float_info.min
-    scaled = {text: max(weight / largest, least) for text, weight in weights.items()}
-    total = sum(scaled.values())
-    return {text: weight / total for text, weight in scaled.items()}
-
-
-def _is_weight(weight: object) -> bool:
-    if not isinstance(weight, int | float) or isinstance(weight, bool):
-        return False
-    return 0 < weight <= sys.float_info.max
+        weights[text] = weight
+    total = sum(weights.values())
+    return {text: weight / total for text, weight in weights.items()}
 
 
 def normalise_instruction(instruction: str) -> str:

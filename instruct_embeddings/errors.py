@@ -1,30 +1,4 @@
-"""Every error this project raises on purpose.
-
-```text
-InstructEmbeddingsError
-├── ConfigError              (ValueError)    an argument is out of its range
-│   └── InstructionError                     an empty or over-long instruction
-├── MissingExtraError        (ImportError)   an optional dependency is not installed
-├── CollectionError                          something about the stored vectors
-│   ├── EmptyCollectionError (ValueError)    nothing is stored
-│   ├── CollectionMismatchError (ValueError) vectors of another model or dimension
-│   ├── InvalidVectorsError  (ValueError)    NaN, infinite or zero vectors
-│   ├── StaleCollectionError (RuntimeError)  another process changed the files underneath
-│   ├── UnreachableCollectionError (ConnectionError) its server is down or out of order
-│   └── UnsupportedCollectionError (TypeError) an object we cannot read vectors from
-├── GuideError               (ValueError)    the guide cannot teach a transform
-├── TransformError
-│   ├── TransformMismatchError (ValueError)  a transform of another collection
-│   └── ArtefactError        (ValueError)    a damaged, foreign or newer artefact
-├── EncoderError
-│   ├── ModelNotFoundError   (OSError)       a model that is neither a folder nor in reach
-│   ├── CheckpointError      (ValueError)    a damaged, foreign or newer checkpoint
-│   ├── ClosedEncoderError   (RuntimeError)  an encoder used after `close()`
-│   ├── EncoderMemoryError   (MemoryError)   one text alone does not fit into memory
-│   └── WorkerError          (RuntimeError)  the process of a device stopped
-├── TextError                (ValueError)    a text that no tokenizer reads
-└── DataError                (ValueError)    a file of records cannot be read
-```
+"""Every error this project raises on purpose, below `InstructEmbeddingsError`.
 
 Messages have four parts: what happened, the value seen, what is allowed, what to do. Each member
 also inherits the builtin that a caller would expect.

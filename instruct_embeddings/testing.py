@@ -15,11 +15,7 @@ from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import (
-    CollectionMismatchError,
-    ConfigError,
-    EmptyCollectionError,
-)
+from instruct_embeddings.errors import CollectionMismatchError, ConfigError, EmptyCollectionError
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 _WORD = re.compile(r"\w+")
@@ -262,18 +258,14 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def _matches(metadata: Metadata, where: Where | None) -> bool:
-    for key, want in (where or {}).items():
-        if key == "$and":
-            good = all(_matches(metadata, inner) for inner in want)
-        elif key == "$or":
-            good = any(_matches(metadata, inner) for inner in want)
-        else:
-            tests = want if isinstance(want, Mapping) else {"$eq": want}
-            have = metadata.get(key)
-            good = all(_known(_COMPARISONS, op)(have, value) for op, value in tests.items())
-        if not good:
-            return False
-    return True
+    return all(_holds(metadata, key, want) for key, want in (where or {}).items())
+
+
+def _holds(metadata: Metadata, key: str, want: Any) -> bool:
+    if key in ("$and", "$or"):
+        return (all if key == "$and" else any)(_matches(metadata, inner) for inner in want)
+    tests = want if isinstance(want, Mapping) else {"$eq": want}
+    return all(_known(_COMPARISONS, op)(metadata.get(key), value) for op, value in tests.items())
 
 
 _TEXT_TESTS: Mapping[str, Callable[[str, Any], bool]] = {

@@ -2,7 +2,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from instruct_embeddings._reading import (
     TooLargeError,
     brief,
-    limited_lines,
     parse_json,
     read_limited,
     read_plain,
@@ -90,21 +88,6 @@ values = st.recursive(
 def test_all_other_json_is_read_as_it_is(value: object, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert parse_json(text) == parse_json(text.encode()) == value
-
-
-@given(st.lists(st.text("ab", max_size=3)))
-def test_lines_up_to_the_limit_are_those_of_the_file(lines: list[str]) -> None:
-    text = "\n".join(lines)
-    assert list(limited_lines(StringIO(text).readline, 4)) == list(StringIO(text))
-    data = text.encode()
-    assert list(limited_lines(BytesIO(data).readline, 4)) == list(BytesIO(data))
-
-
-def test_a_longer_line_is_named() -> None:
-    found = limited_lines(StringIO("ab\nabc\n").readline, 3)
-    assert next(found) == "ab\n"
-    with pytest.raises(ValueError, match="line 2 is longer than 3 characters"):
-        next(found)
 
 
 def test_errors_are_quoted_in_one_short_line() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import re
+import site
 import threading
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,9 @@ ROOT = Path(instruct_embeddings.__file__).parents[1]
 def as_module(name: str, body: str) -> dict[str, object]:
     """The namespace of some code that says it is of a module."""
     space: dict[str, object] = {"__name__": name, "warn": warn}
-    exec(compile(body, f"{name}.py", "exec"), space)
+    # What is not ours is a host, which is installed.
+    folder = "" if name.startswith("instruct_embeddings") else f"{site.getsitepackages()[0]}/"
+    exec(compile(body, f"{folder}{name}.py", "exec"), space)
     return space
 
 
