@@ -1,7 +1,7 @@
 """`evaluate`: rankings on judged questions; `eval`: tasks of mteb or of local files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -132,9 +132,8 @@ def _lines(file: Path) -> JudgedQuestions:
 
 
 def _folder(folder: Path) -> JudgedQuestions:
-    queries = folder / _QUERIES
     qrels = next((folder / name for name in _QRELS if (folder / name).is_file()), None)
-    if not queries.is_file() or qrels is None:
+    if not (folder / _QUERIES).is_file() or qrels is None:
         there = ", ".join(sorted(one.name for one in folder.iterdir())[:8]) or "nothing"
         raise DataError(
             f"{folder} holds {there}. {_FOLDER}. Name such a folder, or a JSONL file whose lines "
@@ -142,7 +141,7 @@ def _folder(folder: Path) -> JudgedQuestions:
         )
     found = JudgedQuestions()
     form = 'Each line is like {"_id": "q1", "text": "it ate my photos"}'
-    for row, values in read_records(queries, text_key="query", form=form):
+    for row, values in read_records(folder / _QUERIES, text_key="query", form=form):
         with row_errors(row, form):
             key = str(values.get("_id", values.get("id", "")))
             if not key or key in found.texts:
@@ -169,10 +168,9 @@ def _relevant(row: Mapping[str, object]) -> dict[str, float]:
     value = row.get("relevant")
     if isinstance(value, Mapping) and all(type(grade) in (int, float) for grade in value.values()):
         return {str(key): float(grade) for key, grade in value.items()}
-    if isinstance(value, list) and all(type(one) in (str, int) for one in value):
-        return {str(one): 1.0 for one in value}
-    if type(value) in (str, int) and str(value).strip():
-        return {str(value): 1.0}
+    ids = value if isinstance(value, list) else [value] if str(value).strip() else [None]
+    if all(type(one) in (str, int) for one in ids):
+        return dict.fromkeys(map(str, ids), 1.0)
     raise ValueError(f"'relevant' is {value!r:.60}, not an id, a list of ids, nor ids with grades")
 
 
@@ -292,14 +290,12 @@ def _models(
 
     encoder = InstructEncoder.from_pretrained(model)
     generic = InstructEncoder.from_pretrained(generic_model or BASE_MODEL)
-    makers: dict[EvalMethod, Callable[[], MtebModel]] = {
-        EvalMethod.generic: lambda: MtebEncoder(generic, instructed=False),
-        EvalMethod.encoder: lambda: MtebEncoder(encoder, instructions=instructions),
-        EvalMethod.transform: lambda: MtebRetriever(
-            generic, EncoderGuide(encoder), instructions=instructions
-        ),
+    known: dict[str, MtebModel] = {
+        "generic": MtebEncoder(generic, instructed=False),
+        "encoder": MtebEncoder(encoder, instructions=instructions),
+        "transform": MtebRetriever(generic, EncoderGuide(encoder), instructions=instructions),
     }
-    made = {method.value: makers[method]() for method in dict.fromkeys(methods)}
+    made: dict[str, MtebModel] = {method.value: known[method.value] for method in methods}
     for one in made.values():
         # Looked for now, so that a model that is not there stops the command before it starts.
         _ = one.mteb_model_meta

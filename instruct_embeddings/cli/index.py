@@ -74,15 +74,8 @@ def index(
     lists by "|". Each paragraph of a text file is a row.
     """
     reader = Reader(text_key, id_key, skip_bad)
-    document = run_index(
-        database,
-        collection,
-        list(dict.fromkeys(files)),
-        reader,
-        model,
-        update=update,
-        rebuild=rebuild,
-    )
+    once = list(dict.fromkeys(files))
+    document = run_index(database, collection, once, reader, model, update=update, rebuild=rebuild)
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
     if len(reader.bad) > _SHOWN:
@@ -115,20 +108,13 @@ def run_index(
             "collection, or name the model that filled this one with --model."
         )
     started = time.perf_counter()
+    filled = f"{name}{_REBUILDING}" if rebuild else name
     if rebuild:
-        database.drop_damaged(f"{name}{_REBUILDING}")
-        target = Target(database, f"{name}{_REBUILDING}", encoder.name, like=stored)
-    else:
-        target = Target(database, name, encoder.name)
+        database.drop_damaged(filled)
+    target = Target(database, filled, encoder.name, like=stored)
+    options: dict[str, Any] = {"largest_batch": largest_batch, "update": update or rebuild}
     with progress(f"Indexing into {name}", total) as advance:
-        counts = fill(
-            target,
-            reader.read(files),
-            encoder,
-            largest_batch=largest_batch,
-            on_rows=advance,
-            update=update or rebuild,
-        )
+        counts = fill(target, reader.read(files), encoder, on_rows=advance, **options)
     if rebuild:
         target.replace(stored, name)
     with database.reached():

@@ -80,16 +80,13 @@ def read_filter(where: str | None) -> dict[str, Any] | None:
     if where is None:
         return None
     try:
-        parsed = json.loads(where)
-    except json.JSONDecodeError as exc:
-        raise typer.BadParameter(f"--where is not JSON ({exc}): {where}") from exc
-    if not isinstance(parsed, dict):
-        raise typer.BadParameter(f'--where is a JSON object such as {{"area": "x"}}: {where}')
-    try:
-        require("chromadb.api.types", extra="chroma").validate_where(parsed)
+        found: dict[str, Any] = json.loads(where)
+        require("chromadb.api.types", extra="chroma").validate_where(found)
     except ValueError as exc:
-        raise typer.BadParameter(f"--where is not a filter of Chroma: {exc}") from exc
-    return parsed
+        raise typer.BadParameter(
+            f'--where is a filter of Chroma such as {{"area": "x"}}, as JSON ({exc}): {where}'
+        ) from exc
+    return found
 
 
 def _check_stored(

@@ -17,7 +17,7 @@ from instruct_embeddings.errors import InstructEmbeddingsError, TransformWarning
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
     from instruct_embeddings.retrieval.ranking import Hit
@@ -114,8 +114,6 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def fitting() -> Iterator["OnFit"]:
     """Show how a fit goes on, on stderr; the block is given what is called at its steps."""
-    from rich.progress import TaskID
-
     with _bars() as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -133,22 +131,15 @@ def fitting() -> Iterator["OnFit"]:
 
 
 def _bars() -> "Progress":
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as bars
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    return bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
         console=_console(stderr=True),
     )
 

@@ -1,7 +1,9 @@
 """`query` and `explain`: one query, without and under an instruction."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,49 +64,39 @@ def query(
     retriever, encoder = open_retriever(
         database, collection, store, model, instruction, fitted=fitted
     )
-    clock = _Clock()
-    vector = encoder.encode([text])[0]
-    clock.lap("encode")
-    generic = retriever.search(vector, **options)
-    clock.lap("generic")
-    adapted = []
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "encode"):
+        vector = encoder.encode([text])[0]
+    with _timed(seconds, "generic"):
+        sides = {"generic": retriever.search(vector, **options)}
     if instruction is not None:
-        retriever.fitted(instruction, wait=fitted)
-        clock.lap("load_transform")
+        with _timed(seconds, "load_transform"):
+            retriever.fitted(instruction, wait=fitted)
         options |= {"instruction": instruction, "query": text}
         options |= {"blend": blend, "prefetch": prefetch, "exact": exact}
-        adapted = retriever.search(vector, **options)
-        clock.lap("adapted")
-    ranked_by = adapted[0].ranked_by if adapted else None
+        with _timed(seconds, "adapted"):
+            sides["adapted"] = retriever.search(vector, **options)
+    ranked_by = next((hit.ranked_by for hit in sides.get("adapted", [])), None)
     document = {
         "query": text,
         "instruction": instruction,
         "ranked_by": ranked_by,
-        "generic": [hit_dict(hit) for hit in generic],
-        "adapted": None if instruction is None else [hit_dict(hit) for hit in adapted],
+        "adapted": None,
+        **{side: [hit_dict(hit) for hit in hits] for side, hits in sides.items()},
         "collection": collection,
-        "seconds": clock.laps,
+        "seconds": seconds,
     }
-    sides = {"generic": generic} | ({} if instruction is None else {"adapted": adapted})
     title = text if instruction is None else f"{text}\n{instruction}"
     answered = [f"Answered by {ANSWERED[ranked_by]}."] if ranked_by else []
-    finish(document, _table(title, sides), *answered, clock.shown(), as_json=as_json)
+    took = (f"{name.replace('_', ' ')} {one * 1000:.1f} ms" for name, one in seconds.items())
+    finish(document, _table(title, sides), *answered, ", ".join(took), as_json=as_json)
 
 
-class _Clock:
-    """Seconds between calls, by name."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = round(now - self._last, 6), now
-
-    def shown(self) -> str:
-        laps = self.laps.items()
-        return ", ".join(f"{name.replace('_', ' ')} {lap * 1000:.1f} ms" for name, lap in laps)
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - begin, 6)
 
 
 def _table(title: str, sides: "Mapping[str, Sequence[Hit]]") -> "Table":
@@ -113,12 +105,11 @@ def _table(title: str, sides: "Mapping[str, Sequence[Hit]]") -> "Table":
         table.add_column(side, justify="right", width=7)
         table.add_column("id", no_wrap=True, overflow="ellipsis", max_width=_WIDEST_ID)
         table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    for rank in range(max(map(len, sides.values()))):
-        row: list[str] = []
-        for hits in sides.values():
-            hit = hits[rank] if rank < len(hits) else None
-            row += [f"{hit.score:.3f}", hit.id, one_line(hit.text)] if hit else ["", "", ""]
-        table.add_row(*row)
+    for hits in zip_longest(*sides.values()):
+        cells = (
+            [f"{hit.score:.3f}", hit.id, one_line(hit.text)] if hit else [""] * 3 for hit in hits
+        )
+        table.add_row(*chain(*cells))
     return table
 
 

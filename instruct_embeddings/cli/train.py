@@ -136,13 +136,15 @@ def _load(name: str, data: Path | None, changes: list[tuple[str, Any]]) -> "Trai
 def _parsed(changes: list[str]) -> list[tuple[str, Any]]:
     from instruct_embeddings.training.tables import parse_value
 
-    pairs = [change.partition("=") for change in changes]
-    for (key, equals, _), change in zip(pairs, changes, strict=True):
-        if not key.strip() or not equals:
+    found = []
+    for change in changes:
+        key, equals, value = (part.strip() for part in change.partition("="))
+        if not key or not equals:
             raise ConfigError(
                 f"--set {change!r} is no key=value. Write one such as loss.temperature=0.1."
             )
-    return [(key.strip(), parse_value(value.strip())) for key, _, value in pairs]
+        found.append((key, parse_value(value)))
+    return found
 
 
 def _show_recipes(*, as_json: bool) -> None:
@@ -152,12 +154,9 @@ def _show_recipes(*, as_json: bool) -> None:
         name: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         for name, file in recipes().items()
     }
-    widest = max(map(len, found), default=0)
-    finish(
-        {"recipes": found},
-        *(f"{name:{widest}}  {what}" for name, what in found.items()),
-        as_json=as_json,
-    )
+    widest = max(map(len, found))
+    lines = (f"{name:{widest}}  {what}" for name, what in found.items())
+    finish({"recipes": found}, *lines, as_json=as_json)
 
 
 def _event_line(event: "TrainEvent") -> str:

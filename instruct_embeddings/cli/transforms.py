@@ -179,10 +179,7 @@ KeyArgument = Annotated[str, typer.Argument(help="Key of a transform, or its fir
 
 @transforms_app.command("list")
 @command
-def list_transforms(
-    transforms: "TransformStore",
-    as_json: JsonOption = False,
-) -> None:
+def list_transforms(transforms: "TransformStore", as_json: JsonOption = False) -> None:
     """List the stored transforms, damaged ones with their problem."""
     summaries = transforms.summaries()
     document = {"store": str(transforms.path), "transforms": [as_dict(one) for one in summaries]}
@@ -192,11 +189,7 @@ def list_transforms(
 
 @transforms_app.command("show")
 @command
-def show(
-    key: KeyArgument,
-    transforms: "TransformStore",
-    as_json: JsonOption = False,
-) -> None:
+def show(key: KeyArgument, transforms: "TransformStore", as_json: JsonOption = False) -> None:
     """Show one transform with its report."""
     one = _named(transforms, key)
     document = as_dict(one)
@@ -206,11 +199,7 @@ def show(
 
 @transforms_app.command("delete")
 @command
-def delete(
-    key: KeyArgument,
-    transforms: "TransformStore",
-    as_json: JsonOption = False,
-) -> None:
+def delete(key: KeyArgument, transforms: "TransformStore", as_json: JsonOption = False) -> None:
     """Delete one transform; the collection is not touched."""
     one = _named(transforms, key)
     transforms.delete(one.key)
@@ -233,16 +222,17 @@ def export(
 
 def as_dict(summary: "TransformSummary") -> dict[str, Any]:
     """A stored transform as plain data; of a damaged one only key, path and problem are known."""
+    info = summary.collection
     return {
         "key": summary.key,
         "path": str(summary.path),
         "instruction": summary.instruction,
         "guide": summary.guide,
-        "collection": summary.collection.name if summary.collection else None,
-        "dimension": summary.collection.dimension if summary.collection else None,
-        "space": summary.collection.space if summary.collection else None,
+        "collection": info and info.name,
+        "dimension": info and info.dimension,
+        "space": info and info.space,
         "created": summary.created,
-        "report": summary.report.to_dict() if summary.report else None,
+        "report": summary.report and summary.report.to_dict(),
         "problem": summary.problem,
     }
 
@@ -266,15 +256,10 @@ def _table(summaries: list["TransformSummary"]) -> "Table":
     for head in ("key", "instruction", "guide", "collection", "created", "on held-out rows"):
         table.add_column(head, overflow="fold")
     for one in summaries:
-        if one.problem:
+        if one.problem or not (one.collection and one.report):
             table.add_row(one.key[:12], Text.assemble(("damaged:", "red"), f" {one.problem}"))
             continue
-        table.add_row(
-            one.key[:12],
-            one.instruction or "",
-            one.guide or "",
-            one.collection.name if one.collection else "",
-            one.created,
-            f"{one.report.generic:.2f} → {one.report.adapted:.2f}" if one.report else "",
-        )
+        gain = f"{one.report.generic:.2f} → {one.report.adapted:.2f}"
+        cells = (one.instruction, one.guide, one.collection.name, one.created, gain)
+        table.add_row(one.key[:12], *cells)
     return table
