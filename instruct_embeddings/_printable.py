@@ -129,13 +129,11 @@ def plain_table(*heads: str, title: str = "", **options: Any) -> "Table":
 
 def figures_table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> "Table":
     """A table whose first column holds names, and whose others hold figures."""
-    from rich.text import Text
-
     table = plain_table(title=title)
     for number, head in enumerate(heads):
         table.add_column(head, justify="right" if number else "left", overflow="fold")
     for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_row(*line)
     return table
 
 

@@ -237,6 +237,7 @@ def evaluate_tasks(
     Tasks of mteb fetch their data from the model hub; a folder of JSONL files needs no network.
     """
     from instruct_embeddings.evaluation.mteb_run import find_tasks, run_task, score_table
+    from instruct_embeddings.transform.files import write_whole
 
     asked = read_instructions(instructions)
     found = find_tasks(tasks, asked)
@@ -255,7 +256,8 @@ def evaluate_tasks(
             scores += own
             document = _document(models, asked, scores)
             if output is not None:
-                _write(output, document)
+                text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+                write_whole(output, text.encode())
             advance(1)
     saved = [] if output is None else [f"\nAll scores are in {output}"]
     finish(document, score_table(scores), *saved, as_json=as_json)
@@ -338,10 +340,3 @@ def _document(
         "instructions": dict(instructions),
         "scores": [one.to_dict() for one in scores],
     }
-
-
-def _write(file: Path, document: Mapping[str, Any]) -> None:
-    """Under another name first: an interrupted run leaves the old file or the new one."""
-    fresh = file.with_name(f"{file.name}.writing")
-    fresh.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(file)

@@ -219,8 +219,6 @@ def _obeyed(speaks: float | None) -> str:
 
 
 def _category_table(explanation: Explanation) -> "Table":
-    from rich.text import Text
-
     how = "by the label they are taken for" if explanation.labelled else "in clusters"
     table = plain_table(title=f"{explanation.rows:,} sampled rows {how}", expand=True)
     table.add_column("category", max_width=30, no_wrap=True, overflow="ellipsis")
@@ -232,17 +230,15 @@ def _category_table(explanation: Explanation) -> "Table":
     for one in explanation.categories[:_MAX_CATEGORIES]:
         words = [", ".join(one.words)] if explanation.labelled else []
         first = one_line(one.texts[0] if one.texts else None)
-        table.add_row(*map(Text, [one.name, f"{one.count:,}", f"{one.share:.0%}", *words, first]))
+        table.add_row(one.name, f"{one.count:,}", f"{one.share:.0%}", *words, first)
     if more := explanation.categories[_MAX_CATEGORIES:]:
         count = sum(one.count for one in more)
-        rest = (f"{len(more)} more", f"{count:,}", f"{count / explanation.rows:.0%}")
-        table.add_row(*map(Text, rest), style="dim")
+        share = f"{count / explanation.rows:.0%}"
+        table.add_row(f"{len(more)} more", f"{count:,}", share, style="dim")
     return table
 
 
 def _hit_table(explanation: Explanation) -> "Table":
-    from rich.text import Text
-
     guessed = explanation.query_category is not None
     guess = _guess(explanation.query_category, explanation.query_probability)
     what = "taken for" if explanation.labelled else "in cluster"
@@ -258,7 +254,7 @@ def _hit_table(explanation: Explanation) -> "Table":
         kept = hit.adapted_rank is not None and hit.adapted_rank <= explanation.k
         if not kept and table.rows and not table.rows[-1].style:
             table.add_section()
-        cells = (
+        table.add_row(
             _rank(hit.adapted_rank, explanation.depth),
             _rank(hit.generic_rank, explanation.depth),
             _move(hit),
@@ -266,8 +262,8 @@ def _hit_table(explanation: Explanation) -> "Table":
             f"{hit.generic_score:.3f}",
             *([_guess(hit.category, hit.probability)] if guessed else []),
             one_line(hit.text),
+            style=None if kept else "dim",
         )
-        table.add_row(*map(Text, cells), style=None if kept else "dim")
     return table
 
 
