@@ -1,7 +1,7 @@
 """One face for causal language models and bidirectional encoders of transformers."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from instruct_embeddings.encoder.probing import Positions, count_positions
+from instruct_embeddings.encoder.probing import count_positions
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,11 +26,8 @@ class Backbone(nn.Module):
         depth: Number of layers.
     """
 
-    def __init__(self, model: "PreTrainedModel", *, causal: bool, head: str = "tied") -> None:
-        """Wrap a causal or masked language model with its head, or a bare encoder.
-
-        LoRA layers of `peft` may be in place. `head` is "tied" or "mlm"; see `RefinementSettings`.
-        """
+    def __init__(self, model: "PreTrainedModel", *, causal: bool) -> None:
+        """Wrap a language model or a bare encoder; LoRA layers of `peft` may be in place."""
         super().__init__()
         self.model = model
         self.causal = causal
@@ -44,7 +41,6 @@ class Backbone(nn.Module):
         # edge. A causal one is given them, as a cache and padding at the left ask for it.
         self._takes_positions = causal and "position_ids" in known
         self._takes_types = "token_type_ids" in known and not causal
-        self._head = masked_lm_head(model) if head == "mlm" else None
 
     @property
     def body(self) -> "PreTrainedModel":
@@ -73,13 +69,13 @@ class Backbone(nn.Module):
         return self.body.device
 
     @cached_property
-    def _counted(self) -> Positions:
+    def _counted(self) -> tuple[int | None, int]:
         return count_positions(self.body, self._layers, given=self._takes_positions)
 
     @property
     def positions(self) -> int | None:
         """Most positions that it can read; None where nothing in it is a table of them."""
-        return self._counted.most
+        return self._counted[0]
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids, shape (b, t) -> (b, t, d).
@@ -89,10 +85,8 @@ class Backbone(nn.Module):
         """
         out: Any = self.body.get_input_embeddings()(ids)
         if not isinstance(out, Tensor):
-            raise ConfigError(
-                f"{type(self.body).__name__} quantises its input embeddings, so no soft prompts or "
-                "soft tokens can stand between them. Use soft_prompts=0 and refine_steps=0."
-            )
+            kind = type(self.body).__name__
+            raise ConfigError(f"{kind} needs soft_prompts=0 and refine_steps=0.")
         return out
 
     def forward(
@@ -117,7 +111,7 @@ class Backbone(nn.Module):
             arguments["inputs_embeds"] = inputs.to(self.body.dtype)
         if self._takes_positions:
             positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -steps:]
-            arguments["position_ids"] = positions + self._counted.first
+            arguments["position_ids"] = positions + self._counted[1]
         if self._takes_types:
             arguments["token_type_ids"] = torch.zeros_like(mask[:, -steps:])
         if self.causal:
@@ -133,20 +127,16 @@ class Backbone(nn.Module):
         """
         table: Any = self.body.get_input_embeddings()
         weights: Tensor = table.weight
-        if self._head is None and self.input_size != self.hidden_size:
+        if self.input_size != self.hidden_size:
             raise ConfigError(
                 f"{type(self.body).__name__} has input embeddings of {self.input_size} dimensions "
-                f"and hidden states of {self.hidden_size}, so soft tokens cannot be generated with "
-                'head="tied". Use head="mlm" in the refinement settings, or refine_steps=0.'
+                f"and hidden states of {self.hidden_size}, which needs refine_steps=0."
             )
         logits = self._logits(hidden.to(weights.dtype), weights)
         chances = torch.softmax(logits.float() / temperature, dim=-1).to(weights.dtype)
-        scale = getattr(table, "embed_scale", 1.0)
-        return chances @ weights * scale
+        return chances @ weights * getattr(table, "embed_scale", 1.0)
 
     def _logits(self, hidden: Tensor, weights: Tensor) -> Tensor:
-        if self._head is not None:
-            return self._head(hidden)
         model: Any = self.model
         output = model.get_output_embeddings() if self.causal else None
         if output is None:
@@ -166,15 +156,10 @@ class Backbone(nn.Module):
         if layers is None or layers == self.depth:
             yield
             return
-        if layers > self.depth:
+        if layers > self.depth or self._layers is None:
             raise ConfigError(
-                f"truncate_layers={layers}, and the backbone has {self.depth} layers. "
-                f"Use a number from 1 to {self.depth}."
-            )
-        if self._layers is None:
-            raise ConfigError(
-                f"truncate_layers={layers}, and {type(self.body).__name__} has no list of "
-                f"{self.depth} layers that could be cut. Leave truncate_layers out."
+                f"truncate_layers={layers}, and the backbone has {self.depth} layers"
+                + (f". Use a number from 1 to {self.depth}." if self._layers else " in no list.")
             )
         parent, name = self._layers
         full = getattr(parent, name)
@@ -218,22 +203,3 @@ def _layers_of(body: "PreTrainedModel") -> tuple[nn.Module, str] | None:
             if isinstance(child, nn.ModuleList) and len(child) == wanted:
                 return parent, name
     return None
-
-
-def masked_lm_head(model: "PreTrainedModel") -> Callable[[Tensor], Tensor]:
-    """Logits from hidden states, (b, d) -> (b, v), with the head of the checkpoint.
-
-    Raises:
-        ConfigError: The model has no masked-language-model head that is known here.
-    """
-    known: Any = model
-    if hasattr(known, "cls"):  # BERT
-        return known.cls  # type: ignore[no-any-return]
-    if hasattr(known, "lm_head"):  # RoBERTa, MPNet
-        return known.lm_head  # type: ignore[no-any-return]
-    if hasattr(known, "head") and hasattr(known, "decoder"):  # ModernBERT
-        return lambda hidden: known.decoder(known.head(hidden))
-    raise ConfigError(
-        f"{type(model).__name__} has no masked-language-model head that is known here (BERT, "
-        'RoBERTa, MPNet, ModernBERT). Use head="tied" in the refinement settings.'
-    )

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from instruct_embeddings.encoder.files import replacing
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
@@ -32,25 +32,6 @@ from instruct_embeddings.encoder.source import (
 )
 from instruct_embeddings.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-def new_model(
-    settings: EncoderSettings, options: EncoderOptions | None = None, *, seed: int = 0
-) -> tuple[InstEmb, ModelSource, "PreTrainedTokenizerBase"]:
-    """An untrained encoder, what it was made of, and the backbone's tokenizer.
-
-    `options` say how to find and run the backbone; their `model` does not count.
-    """
-    asked = replace(
-        options or EncoderOptions(), model=settings.base_model, revision=settings.base_revision
-    )
-    source = replace(find_source(asked), settings=settings)
-    backbone = load_model(source, asked).backbone
-    model = InstEmb(backbone, settings, seed=seed, folder=source.folder)
-    return model.eval().to(backbone.device), source, load_tokenizer(source, asked)
-
 
 def create_checkpoint(
     folder: str | Path,
@@ -60,9 +41,17 @@ def create_checkpoint(
     seed: int = 0,
     backbone: bool = False,
 ) -> Path:
-    """Write an untrained checkpoint, with the weights of its backbone too where asked for."""
-    model, source, tokenizer = new_model(settings, options, seed=seed)
-    loaded = LoadedModel(model, make_template(source, tokenizer), "cpu")
+    """Write an untrained checkpoint, with the weights of its backbone too where asked for.
+
+    `options` say how to find and run the backbone; their `model` does not count.
+    """
+    asked = replace(
+        options or EncoderOptions(), model=settings.base_model, revision=settings.base_revision
+    )
+    source = replace(find_source(asked), settings=settings)
+    made = InstEmb(load_model(source, asked).backbone, settings, seed=seed, folder=source.folder)
+    template = make_template(source, load_tokenizer(source, asked))
+    loaded = LoadedModel(made.eval(), template, "cpu")
     return write_checkpoint(Path(folder), loaded, source, backbone=backbone)
 
 
@@ -74,7 +63,8 @@ def write_checkpoint(
     Raises:
         CheckpointError: Something else than a checkpoint lies there.
     """
-    if _is_something_else(folder):
+    there = folder.is_dir() and any(folder.iterdir())
+    if (there or folder.is_file()) and not (folder / SETTINGS_FILE).is_file():
         raise CheckpointError(
             f"{str(folder)!r} exists and is no checkpoint (it has no {SETTINGS_FILE}). "
             "Choose another folder, or remove it."
@@ -110,12 +100,6 @@ def push_to_hub(
     return str(commit.commit_url)
 
 
-def _is_something_else(folder: Path) -> bool:
-    if not folder.is_dir():
-        return folder.exists()
-    return not (folder / SETTINGS_FILE).is_file() and any(folder.iterdir())
-
-
 def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:
     from safetensors.torch import save_file
 
@@ -130,23 +114,19 @@ def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, back
     if has_adapter:
         adapted.save_pretrained(folder / "adapter", safe_serialization=True)
         (folder / "adapter" / "README.md").unlink(missing_ok=True)
-    if backbone:
-        _copy_backbone(folder / "backbone", model, source, loaded)
-
-
-def _copy_backbone(folder: Path, model: InstEmb, source: ModelSource, loaded: LoadedModel) -> None:
-    adapted: Any = model.backbone.model
-    if hasattr(adapted, "peft_config"):
+    if not backbone:
+        return
+    base, target = source.base.path, folder / "backbone"
+    if has_adapter:
         # The files on disk are the backbone without its adapter.
-        names = [f for f in source.base.path.iterdir() if f.suffix in (".safetensors", ".json")]
-        folder.mkdir()
-        for file in names:
-            shutil.copyfile(file, folder / file.name)
+        target.mkdir()
+        for file in (f for f in base.iterdir() if f.suffix in (".safetensors", ".json")):
+            shutil.copyfile(file, target / file.name)
     else:
-        adapted.save_pretrained(folder, safe_serialization=True)
-    loaded.template.save_tokenizer(folder)
+        adapted.save_pretrained(target, safe_serialization=True)
+    loaded.template.tokenizer.save_pretrained(target)
     # Whatever says how its own embeddings are made.
-    for file in files_of(source.base.path):
-        copy = folder / file.relative_to(source.base.path)
+    for file in files_of(base):
+        copy = target / file.relative_to(base)
         copy.parent.mkdir(exist_ok=True, parents=True)
         shutil.copyfile(file, copy)

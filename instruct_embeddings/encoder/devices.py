@@ -37,7 +37,6 @@ class DevicePool:
     """
 
     def __init__(self, options: EncoderOptions) -> None:
-        """Prepare one process for each of `options.devices`; they start with the first texts."""
         self.broken = self._closed = False
         self._count = len(options.devices)
         context = multiprocessing.get_context("spawn")

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -187,11 +187,8 @@ class InstructEncoder:
             ConfigError: Generic embeddings have another length than those under an instruction.
         """
         checked = check_texts(texts)
-        if isinstance(instructions, (str, bytes)):
-            raise TypeError(
-                "encode_grid() takes a list of instructions, got a bare "
-                f"{type(instructions).__name__}; wrap it: [instruction]."
-            )
+        if isinstance(instructions, str | bytes):
+            raise TypeError(f"Got a bare {type(instructions).__name__}; wrap it: [instruction].")
         sentences = [optional_instruction(one) for one in instructions]
         self._check_open()
         steps = self._steps(refine_steps)
@@ -405,34 +402,23 @@ class InstructEncoder:
 
 def check_texts(texts: Sequence[str]) -> list[str]:
     """A list of strings; TypeError and TextError where it is none."""
-    if isinstance(texts, (str, bytes)):
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
         raise TypeError(
             f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."
         )
-    try:
-        found = list(texts)
-    except TypeError as exc:
-        raise TypeError(
-            f"encode() takes a list of texts, got a value of type {type(texts).__name__}. "
-            "Pass a list of str."
-        ) from exc
+    found = list(texts)
     for position, text in enumerate(found):
         if not isinstance(text, str):
             raise TypeError(
                 f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
             )
-        if not text.isascii():
-            check_surrogates(position, text)
+        check_surrogates(position, text)
     return found
 
 
 def _consume(
     batches: Iterator[int], total: int, show_progress: bool, on_batch: OnBatch | None
 ) -> None:
-    if not show_progress and on_batch is None:
-        for _ in batches:
-            pass
-        return
     with progress(total, show_progress, on_batch) as report:
         for done in batches:
             report(done)

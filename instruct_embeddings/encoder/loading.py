@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,22 +30,16 @@ _one_at_a_time = threading.Lock()
 
 def choose_device(device: str | None) -> str:
     """The device asked for, else the best one here; ConfigError where there is none."""
-    if device is not None:
-        return _check_device(device)
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _check_device(device: str) -> str:
+    if device is None:
+        found = [kind for kind in ("cuda", "mps") if _backend(kind).is_available()]
+        return [*found, "cpu"][0]
     try:
         kind = torch.device(device).type
     except RuntimeError as exc:
         raise ConfigError(
             f"device={device!r} is no torch device. Use 'cpu', 'cuda', 'cuda:0' or 'mps'."
         ) from exc
-    backend = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(kind)
-    if backend is not None and not backend.is_available():
+    if kind in ("cuda", "mps") and not _backend(kind).is_available():
         raise ConfigError(
             f"device={device!r}, and torch {torch.__version__} finds no such device here. Use "
             "device='cpu', or install a build of torch for your GPU."
@@ -53,49 +47,40 @@ def _check_device(device: str) -> str:
     return "cpu" if kind == "cpu" else device
 
 
+def _backend(kind: str) -> Any:
+    return torch.cuda if kind == "cuda" else torch.backends.mps
+
+
 def load_model(source: ModelSource, options: EncoderOptions) -> InstEmb:
     """Load backbone, adapter, soft prompts and pooler, ready for inference."""
-    device = choose_device(options.device)
-    require_safetensors(source.base.path, "The model")
+    device, place = choose_device(options.device), source.base.path
+    require_safetensors(place, "The model")
     # While transformers builds a model, it changes settings of the whole process.
     with _one_at_a_time, quiet():
-        backbone = _load_backbone(source, options, device)
+        model = _load_backbone(source, options, device)
         if source.adapter is not None:
-            backbone = _with_adapter(backbone, source.adapter.path)
-    wrapped, weights = _wrapped(backbone, source), source.model.path / WEIGHTS_FILE
+            model = _with_adapter(model, source.adapter.path)
+    with _named_errors(f"model (model type {model.config.model_type!r})", place):
+        backbone = Backbone(model, causal=source.causal)
+    weights = source.model.path / WEIGHTS_FILE
     if source.checkpoint:
         limits.check_settings(weights, source.settings)
-    model = _put_together(wrapped, source)
-    if source.checkpoint:
-        load_own_weights(model, weights)
-    model.to(device).eval().requires_grad_(False)
-    check_reading(wrapped, source.base.path)
-    if options.compile:
-        wrapped.body.compile(dynamic=True)
-    return model
-
-
-def _wrapped(model: "PreTrainedModel", source: ModelSource) -> Backbone:
     try:
-        return Backbone(model, causal=source.causal, head=source.settings.refinement.head)
-    except (AttributeError, NotImplementedError, TypeError) as exc:
-        kind = model.config.model_type
-        raise CheckpointError(
-            f"The model in {str(source.base.path)!r} (model type {kind!r}) is built in a way that "
-            f"is not known here ({brief(exc)}). Use a BERT-like encoder or a Llama-like causal "
-            "model of transformers."
-        ) from exc
-
-
-def _put_together(backbone: Backbone, source: ModelSource) -> InstEmb:
-    try:
-        return InstEmb(backbone, source.settings, folder=source.folder)
+        made = InstEmb(backbone, source.settings, folder=source.folder)
     except ConfigError as exc:
         if not source.checkpoint:
             raise
-        raise CheckpointError(
-            f"The settings of {str(source.model.path)!r} do not fit its backbone: {exc}"
-        ) from exc
+        raise CheckpointError(f"{str(weights)!r} does not fit its backbone: {exc}") from exc
+    if source.checkpoint:
+        wanted = made.own_parameters()
+        found = limits.read_tensors(weights, {name: tuple(v.shape) for name, v in wanted.items()})
+        for name, value in wanted.items():
+            value.copy_(found[name])
+    made.to(device).eval().requires_grad_(False)
+    check_reading(backbone, place)
+    if options.compile:
+        backbone.body.compile(dynamic=True)
+    return made
 
 
 def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedTokenizerBase":
@@ -113,47 +98,43 @@ def load_tokenizer(source: ModelSource, options: EncoderOptions) -> "PreTrainedT
             f"{str(source.base.path)!r} holds no vocabulary (tokenizer.json or what its tokenizer "
             "reads). Save the tokenizer beside the model, or fetch the model again."
         )
-    if not isinstance(found.model_max_length, int | float):
-        raise CheckpointError(
-            f"model_max_length in tokenizer_config.json of {str(source.base.path)!r} is "
-            f"{found.model_max_length!r:.60}, not a number. Correct it, or fetch the model again."
-        )
     if source.folder.lower_case:
-        _lower_case(found, source.base.path)
-    _check_types(found, source.base.path)
-    used = {f"{kind}_token": getattr(found, f"{kind}_token_id") for kind in _USED_TOKENS}
-    # A text may hold any of the added ones.
-    used |= {f"the added {one.content!r}": n for n, one in found.added_tokens_decoder.items()}
-    limits.check_tokens(source.base.path, used)
+        _lower_case(found)
+    _check_tokenizer(found, source.base.path)
     return found
 
 
-def _lower_case(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
+def _lower_case(tokenizer: "PreTrainedTokenizerBase") -> None:
     """Read texts in lower case, as sentence_bert_config.json asks for."""
     from tokenizers.normalizers import Lowercase, Sequence
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise CheckpointError(
-            f"sentence_bert_config.json of {str(place)!r} says do_lower_case=true, and its "
-            f"tokenizer ({type(tokenizer).__name__}) is none of the tokenizers library, where that "
-            "can be set. Save the model with a fast tokenizer, or pass texts in lower case and "
-            "remove that line."
+            f"sentence_bert_config.json says do_lower_case=true, which {type(tokenizer).__name__} "
+            "cannot do. Save the model with a fast tokenizer."
         )
     first, old = Lowercase(), backend.normalizer
     if not isinstance(old, Lowercase):
         backend.normalizer = first if old is None else Sequence([first, old])
 
 
-def _check_types(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
-    """Refuse token types other than 0 in a single text, which nothing here would pass on."""
-    types = tokenizer("a").get("token_type_ids") or []
-    if any(types):
+def _check_tokenizer(tokenizer: "PreTrainedTokenizerBase", place: Path) -> None:
+    if not isinstance(tokenizer.model_max_length, int | float):
         raise CheckpointError(
-            f"The tokenizer in {str(place)!r} gives the tokens of a single text the types "
-            f"{sorted(set(types))}, as XLNet and Funnel do; known here is 0 alone. Use another "
-            "model, such as a BERT, RoBERTa or ModernBERT."
+            f"model_max_length in tokenizer_config.json of {str(place)!r} is "
+            f"{tokenizer.model_max_length!r:.60}, not a number. Correct it."
         )
+    # Types other than 0 in a single text would have to be passed on.
+    if any(tokenizer("a").get("token_type_ids") or []):
+        raise CheckpointError(
+            f"The tokenizer in {str(place)!r} gives a single text other token types than 0, as "
+            "XLNet and Funnel do. Use another model, such as a BERT, RoBERTa or ModernBERT."
+        )
+    used = {f"{kind}_token": getattr(tokenizer, f"{kind}_token_id") for kind in _USED_TOKENS}
+    # A text may hold any of the added ones.
+    used |= {f"the added {one.content!r}": n for n, one in tokenizer.added_tokens_decoder.items()}
+    limits.check_tokens(place, used)
 
 
 def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> Template:
@@ -167,24 +148,12 @@ def make_template(source: ModelSource, tokenizer: "PreTrainedTokenizerBase") -> 
     )
 
 
-def load_own_weights(model: InstEmb, file: Path) -> None:
-    """Fill soft prompts and pooler from a safetensors file; see `limits.read_tensors`."""
-    wanted = model.own_parameters()
-    found = limits.read_tensors(file, {name: tuple(v.shape) for name, v in wanted.items()})
-    with torch.no_grad():
-        for name, value in wanted.items():
-            value.copy_(found[name])
-
-
 def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) -> "PreTrainedModel":
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     path, trusted = source.base.path, options.trust_remote_code
     limits.check_folder(path, read_json(path / "config.json"), trusted=trusted)
-    head = source.settings.refinement.head
     kind: Any = AutoModelForCausalLM if source.causal else AutoModel
-    if head == "mlm" and not source.causal:
-        kind = AutoModelForMaskedLM
     arguments: dict[str, Any] = {"trust_remote_code": trusted}
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
@@ -200,7 +169,14 @@ def _load_backbone(source: ModelSource, options: EncoderOptions, device: str) ->
             output_loading_info=True,
             **arguments,
         )
-    _check_complete(path, report)
+    # Those would be random numbers; but no pooling of ours reads the pooler of BERT.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    wrong = sorted(map(str, report["mismatched_keys"]))
+    if missing or wrong:
+        raise CheckpointError(
+            f"The weights in {str(path)!r} do not fit their config.json: missing {missing[:5]}, of "
+            f"another shape {wrong[:5]}. Fetch the model again, or save it again."
+        )
     return model  # type: ignore[no-any-return]
 
 
@@ -215,18 +191,6 @@ def _named_errors(what: str, path: Path, why: str = "cannot be loaded") -> Itera
         raise CheckpointError(
             f"The {what} in {str(path)!r} {why}: {brief(exc)}. Fetch it again, or save it again."
         ) from exc
-
-
-def _check_complete(path: Path, report: Mapping[str, Any]) -> None:
-    """Refuse weights that transformers would fill with random numbers."""
-    # The pooler of BERT is not read by any pooling of ours.
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-    wrong = sorted(str(entry) for entry in report["mismatched_keys"])
-    if missing or wrong:
-        raise CheckpointError(
-            f"The weights in {str(path)!r} do not fit their config.json: missing {missing[:5]}, of "
-            f"another shape {wrong[:5]}. Fetch the model again, or save it again."
-        )
 
 
 def _data_type(config: Any, options: EncoderOptions, device: str) -> torch.dtype:

@@ -4,8 +4,7 @@ InstEmb (ICML 2026) for soft prompts and dual-anchor pooling, GIRCSE (ICLR 2026,
 for refinement. Inference and training run the same `forward`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -60,10 +59,6 @@ class InstEmb(nn.Module):
         soft = self.soft_prompts.to(embeds.dtype).expand(len(embeds), -1, -1)
         return embeds.index_put((rows, batch.soft_positions), soft)
 
-    def follows_folder(self, *, instructed: bool) -> bool:
-        """Whether embeddings are made as the folder of the backbone says."""
-        return self.settings.plain or not instructed
-
     def pool(self, inputs: PoolInputs) -> Tensor:
         """Embeddings under an instruction, of hidden states, shape (b, dimension)."""
         pooled: Tensor = self.pooler(inputs)
@@ -71,10 +66,7 @@ class InstEmb(nn.Module):
 
     def finish(self, pooled: Tensor) -> Tensor:
         """The layers behind the pooling, where they count under an instruction."""
-        if not self.follows_folder(instructed=True):
-            return pooled
-        out: Tensor = self.layers(pooled)
-        return out
+        return self.layers(pooled) if self.settings.plain else pooled
 
     def forward(self, batch: TokenBatch, *, refine_steps: int = 0, prompt: int = 0) -> Tensor:
         """Embeddings under the instruction that the rows carry, not normalised.
@@ -104,63 +96,53 @@ class InstEmb(nn.Module):
         out: Tensor = self.layers(self.generic_pooler(inputs))
         return out[None]
 
+    def grid(
+        self, batch: TokenBatch, *, tails: Sequence[Sequence[int]], refine_steps: int
+    ) -> Tensor:
+        """Embeddings of texts under every instruction, from one pass of a causal backbone.
+
+        The text stands in front of the instruction, so its keys and values are the same under all
+        instructions: they are computed once, extended by each instruction and cut back.
+
+        Args:
+            batch: b rows that hold the text alone.
+            tails: Token ids behind the text, one sequence an instruction.
+            refine_steps: Soft tokens to generate.
+
+        Returns:
+            Shape (instructions, b, dimension), not normalised.
+        """
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        ids, read = pad_left(batch.ids, batch.mask)
+        text = self.backbone(ids, read, cache=cache)
+        found = []
+        for tail in tails:
+            given = torch.tensor([list(tail)], dtype=torch.long, device=ids.device)
+            embeds = self.backbone.embed(given)[0]
+            embeds = torch.cat([embeds, self.soft_prompts.to(embeds.dtype)])
+            mask = torch.cat([read, read.new_ones(len(ids), len(embeds))], dim=1)
+            states = self.backbone(embeds.expand(len(ids), -1, -1), mask, cache=cache)
+            if refine_steps:
+                settings = self.settings.refinement
+                generated = continue_cached(
+                    self.backbone, cache, mask, states[:, -1], refine_steps, settings
+                )
+                found.append(self.finish(refinement_pool(generated, settings.pooling)[-1]))
+            else:
+                soft = len(self.soft_prompts)
+                last = torch.full((len(mask),), mask.shape[1] - soft - 1, device=mask.device)
+                hidden = torch.cat([text, states], dim=1)
+                found.append(self.pool(PoolInputs(hidden, mask, last, soft)))
+            # Negative: the number of positions to drop, in every version of transformers.
+            cache.crop(ids.shape[1] - cache.get_seq_length())
+        return torch.stack(found)
+
     def own_parameters(self) -> dict[str, Tensor]:
         """What a checkpoint holds besides backbone and adapter."""
         found = {f"pooler.{name}": value for name, value in self.pooler.state_dict().items()}
         return {"soft_prompts": self.soft_prompts.detach(), **found}
-
-
-@dataclass(frozen=True)
-class SharedTexts:
-    """Embeddings of a batch of texts under every instruction, from one pass over the texts.
-
-    The text stands in front of the instruction, so its keys and values are the same under all
-    instructions: they are computed once, extended by each instruction and cut back. `tails` are the
-    token ids behind the text, one sequence an instruction; the backbone is causal.
-    """
-
-    model: InstEmb
-    tails: Sequence[Sequence[int]]
-    refine_steps: int
-
-    def __call__(self, batch: TokenBatch) -> Tensor:
-        """Embeddings of rows that hold the text alone: b rows to (instructions, b, dimension)."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        backbone = self.model.backbone
-        ids, read = pad_left(batch.ids, batch.mask)
-        text = backbone(ids, read, cache=cache)
-        length = ids.shape[1]
-        found = []
-        for embeds in self._tail_embeddings(batch):
-            mask = torch.cat([read, read.new_ones(embeds.shape[:2])], dim=1)
-            tail = backbone(embeds, mask, cache=cache)
-            found.append(self._embedding(text, tail, mask, cache))
-            # Negative: the number of positions to drop, in every version of transformers.
-            cache.crop(length - cache.get_seq_length())
-        return torch.stack(found)
-
-    def _tail_embeddings(self, batch: TokenBatch) -> Iterator[Tensor]:
-        """Input embeddings of each instruction with its soft prompts, shape (b, t + p, d)."""
-        rows = len(batch.ids)
-        for tail in self.tails:
-            ids = torch.tensor([list(tail)], dtype=torch.long, device=batch.ids.device)
-            embeds = self.model.backbone.embed(ids)[0]
-            soft = self.model.soft_prompts.to(embeds.dtype)
-            yield torch.cat([embeds, soft]).expand(rows, -1, -1)
-
-    def _embedding(self, text: Tensor, tail: Tensor, mask: Tensor, cache: object) -> Tensor:
-        if self.refine_steps:
-            settings = self.model.settings.refinement
-            generated = continue_cached(
-                self.model.backbone, cache, mask, tail[:, -1], self.refine_steps, settings
-            )
-            return self.model.finish(refinement_pool(generated, settings.pooling)[-1])
-        soft_prompts = len(self.model.soft_prompts)
-        last = torch.full((len(mask),), mask.shape[1] - soft_prompts - 1, device=mask.device)
-        hidden = torch.cat([text, tail], dim=1)
-        return self.model.pool(PoolInputs(hidden, mask, last, soft_prompts))
 
 
 def generate(

@@ -53,7 +53,6 @@ class CachedModel:
     """
 
     def __init__(self) -> None:
-        """Nothing is loaded yet."""
         self.loads = 0
         self._loaded: LoadedModel | None = None
         self.make_anew()
@@ -89,7 +88,6 @@ class ModelCache:
     """Models by what makes them the same: files, adapter, device, dtype. Users keep them alive."""
 
     def __init__(self) -> None:
-        """An empty cache; there is one for the process, `models`."""
         self._entries: weakref.WeakValueDictionary[Key, CachedModel] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
         make_anew_after_fork(self)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypedDict
 
@@ -109,13 +109,11 @@ class EncoderOptions:
             )
         object.__setattr__(self, "devices", tuple(self.devices))
         for name in ("model", "revision", "adapter", "cache_folder"):
-            _as_text(self, name)
-        for name in ("compile", "normalize", "local_files_only", "trust_remote_code"):
-            is_bool(name, getattr(self, name))
-        one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
-        one_of("precision", self.precision, ("float32", "float16", "int8", "binary"))
-        if self.padding_side is not None:
-            one_of("padding_side", self.padding_side, ("left", "right"))
+            value = getattr(self, name)
+            if value is not None and not str(value):
+                raise ConfigError(f"{name}='' names nothing. Pass a name, or None.")
+            object.__setattr__(self, name, None if value is None else str(value))
+        check_types(self)
         for name in ("batch_size", "batch_tokens", "max_tokens", "truncate_dim", "truncate_layers"):
             object.__setattr__(self, name, at_least(name, getattr(self, name), 1))
         steps = at_least("refine_steps", self.refine_steps, 0)
@@ -151,16 +149,6 @@ def option_fields() -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _as_text(options: EncoderOptions, name: str) -> None:
-    """Paths as strings; an empty one would mean the current folder."""
-    value = getattr(options, name)
-    if value is None:
-        return
-    if not str(value):
-        raise ConfigError(f"{name}='' names nothing. Pass a name, or None.")
-    object.__setattr__(options, name, str(value))
-
-
 def check_keys(given: Mapping[str, Any], known: set[str]) -> None:
     """Refuse settings that do not exist."""
     unknown = sorted(set(given) - known)
@@ -176,7 +164,18 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name}={value!r} is not known. Use one of {list(allowed)}.")
 
 
-def is_bool(name: str, value: object) -> None:
-    """Check a switch; the string "false" would otherwise mean yes."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r} is neither True nor False. Use one of them.")
+def check_types(settings: Any, prefix: str = "") -> None:
+    """Check the switches, choices and strings of a dataclass by the types of its fields."""
+    for name, kind in get_type_hints(type(settings)).items():
+        value, full = getattr(settings, name), prefix + name
+        if type(None) in get_args(kind):
+            if value is None:
+                continue
+            kind = get_args(kind)[0]
+        if get_origin(kind) is Literal:
+            one_of(full, value, get_args(kind))
+        elif kind is bool and not isinstance(value, bool):
+            # The string "false" would otherwise mean yes.
+            raise ConfigError(f"{full}={value!r} is neither True nor False. Use one of them.")
+        elif kind is str and not isinstance(value, str):
+            raise ConfigError(f"{full}={value!r} is not a string.")

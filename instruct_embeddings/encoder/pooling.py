@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from instruct_embeddings.config import at_least
+from instruct_embeddings.encoder.files import require_safetensors
 from instruct_embeddings.encoder.limits import read_tensors, shapes_of
-from instruct_embeddings.encoder.sentence_transformers import Layer, refuse
-from instruct_embeddings.errors import CheckpointError, ConfigError
+from instruct_embeddings.encoder.sentence_transformers import Layer
+from instruct_embeddings.encoder.settings import Pooling
+from instruct_embeddings.errors import ConfigError
 
 
 def last_token_pool(hidden: Tensor, last: Tensor) -> Tensor:
@@ -66,10 +67,7 @@ def soft_prompt_pool(hidden: Tensor, last: Tensor, p: int) -> Tensor:
         ConfigError: There are no soft prompts.
     """
     if p < 1:
-        raise ConfigError(
-            f"There is no soft prompt to pool: p={p!r}. At least 1 is needed. Use an encoder with "
-            "soft prompts, or a pooling such as 'last_token' or 'mean'."
-        )
+        raise ConfigError(f"There is no soft prompt to pool: p={p!r}. At least 1 is needed.")
     positions = last.unsqueeze(1) + torch.arange(1, p + 1, device=hidden.device)  # (b, p)
     return _wide(hidden[_rows(hidden).unsqueeze(1), positions]).mean(1)
 
@@ -153,25 +151,12 @@ class PoolInputs:
 
 
 class Pooler(nn.Module):
-    """Makes one float32 vector, of length `dimension`, of the hidden states of a row."""
+    """One float32 vector of length `dimension` from hidden states; here without parameters."""
 
-    def __init__(self, hidden_size: int) -> None:
-        """Build a pooler of hidden states of a length."""
+    def __init__(self, pooling: Pooling, hidden_size: int) -> None:
         super().__init__()
-        self.dimension = hidden_size
-
-    def forward(self, inputs: PoolInputs) -> Tensor:
-        """Embeddings, shape (b, dimension)."""
-        raise NotImplementedError
-
-
-class PlainPooler(Pooler):
-    """A pooler without parameters."""
-
-    def __init__(self, hidden_size: int, pooling: str) -> None:
-        """Build the one of a name."""
-        super().__init__(hidden_size * 2 if pooling == "dual_anchor_concat" else hidden_size)
         self.pooling = pooling
+        self.dimension = hidden_size * (2 if pooling == "dual_anchor_concat" else 1)
 
     def forward(self, inputs: PoolInputs) -> Tensor:
         """Embeddings, shape (b, dimension)."""
@@ -182,8 +167,7 @@ class DualAnchorGate(Pooler):
     """A learned mixture of the anchors, at first their average; `gate`, (d,), holds logits."""
 
     def __init__(self, hidden_size: int) -> None:
-        """Build it with a gate of 0.5."""
-        super().__init__(hidden_size)
+        super().__init__("dual_anchor_gate", hidden_size)
         self.gate = nn.Parameter(torch.zeros(hidden_size, device="cpu"))
 
     def forward(self, inputs: PoolInputs) -> Tensor:
@@ -199,10 +183,7 @@ class LatentAttention(Pooler):
     """
 
     def __init__(self, hidden_size: int, latents: int, heads: int, seed: int) -> None:
-        """Build it with parameters that depend on the seed alone."""
-        super().__init__(hidden_size)
-        for name, value in (("latents", latents), ("heads", heads)):
-            at_least(name, value, 1, optional=False)
+        super().__init__("latent_attention", hidden_size)
         if hidden_size % heads:
             raise ConfigError(
                 f"heads={heads} does not divide hidden_size={hidden_size}. "
@@ -223,16 +204,8 @@ class LatentAttention(Pooler):
 
     def forward(self, inputs: PoolInputs) -> Tensor:
         """Embeddings, shape (b, d)."""
-        return latent_attention_pool(
-            inputs.hidden,
-            inputs.mask,
-            self.latents,
-            up=self.up,
-            up_bias=self.up_bias,
-            down=self.down,
-            down_bias=self.down_bias,
-            heads=self.heads,
-        )
+        weights = dict(self.named_parameters())
+        return latent_attention_pool(inputs.hidden, inputs.mask, heads=self.heads, **weights)
 
 
 _PLAIN: Mapping[str, Callable[[PoolInputs], Tensor]] = {
@@ -242,30 +215,24 @@ _PLAIN: Mapping[str, Callable[[PoolInputs], Tensor]] = {
     "max": lambda inputs: max_pool(inputs.hidden, inputs.pooled),
     "mean_sqrt_len": lambda inputs: mean_sqrt_len_pool(inputs.hidden, inputs.pooled),
     "weighted_mean": lambda inputs: weighted_mean_pool(inputs.hidden, inputs.pooled, inputs.mask),
-    "soft_prompt_mean": lambda inputs: soft_prompt_pool(
-        inputs.hidden, inputs.last, inputs.soft_prompts
-    ),
+    "soft_prompt_mean": lambda inputs: inputs.anchors[1],
     "dual_anchor": lambda inputs: dual_anchor_average(*inputs.anchors),
     "dual_anchor_concat": lambda inputs: dual_anchor_concat(*inputs.anchors),
 }
 
 
 def make_pooler(
-    pooling: str, *, hidden_size: int, latents: int = 64, heads: int = 4, seed: int = 0
+    pooling: Pooling, *, hidden_size: int, latents: int = 64, heads: int = 4, seed: int = 0
 ) -> Pooler:
-    """The untrained pooler of a name of `settings.Pooling`; ConfigError where sizes do not fit.
+    """The untrained pooler of a name; ConfigError where `heads` do not divide the width.
 
     `latents`, `heads` and `seed` are those of "latent_attention".
     """
-    at_least("hidden_size", hidden_size, 1, optional=False)
     if pooling == "latent_attention":
         return LatentAttention(hidden_size, latents, heads, seed)
     if pooling == "dual_anchor_gate":
         return DualAnchorGate(hidden_size)
-    if pooling not in _PLAIN:
-        known = [*_PLAIN, "dual_anchor_gate", "latent_attention"]
-        raise ConfigError(f"pooling={pooling!r} is not known. Use one of {known}.")
-    return PlainPooler(hidden_size, pooling)
+    return Pooler(pooling, hidden_size)
 
 
 class Normalize(nn.Module):
@@ -280,21 +247,16 @@ class Dense(nn.Module):
     """A linear layer, an activation, and what came in where asked for."""
 
     def __init__(self, sizes: tuple[int, int], layer: Layer, *, bias: bool) -> None:
-        """Build it empty, of the lengths of what it gets and gives."""
         super().__init__()
         self.linear = nn.Linear(*sizes, bias=bias)
         self.activation: nn.Module = getattr(nn, layer.activation)()
-        self.adds = layer.residual
-        if self.adds and sizes[0] != sizes[1]:
-            self.residual = nn.Linear(*sizes, bias=False)
+        self.adds, same = layer.residual, sizes[0] == sizes[1]
+        self.residual = nn.Identity() if same or not self.adds else nn.Linear(*sizes, bias=False)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Shape (..., in) to (..., out)."""
         out: Tensor = self.activation(self.linear(rows))
-        if not self.adds:
-            return out
-        kept: Tensor = self.residual(rows) if hasattr(self, "residual") else rows
-        return out + kept
+        return out + self.residual(rows) if self.adds else out
 
 
 def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
@@ -313,28 +275,16 @@ def load_layers(layers: Sequence[Layer], width: int) -> nn.Sequential:
 def _load(layer: Layer, width: int) -> nn.Module:
     if layer.kind == "normalize":
         return Normalize()
-    file, out = layer.path / "model.safetensors", layer.width or width
-    if not file.is_file():
-        others = sorted(one.name for one in layer.path.glob("*.bin"))
-        raise CheckpointError(
-            f"The layer behind the pooling in {str(layer.path)!r} has no {file.name}, but "
-            f"{others}. Only safetensors are read: save it again with safe_serialization."
-        )
+    require_safetensors(layer.path, "The layer behind the pooling")
+    file = layer.path / "model.safetensors"
     if layer.kind == "layer_norm":
-        if out != width:
-            refuse(layer.path, "a LayerNorm of the dimension", out, width)
-        found = read_tensors(file, {"norm.weight": (width,), "norm.bias": (width,)})
-        norm = nn.LayerNorm(width)
-        norm.load_state_dict({name.removeprefix("norm."): value for name, value in found.items()})
-        return norm
-    wanted: dict[str, tuple[int, ...]] = {"linear.weight": (out, width)}
-    if "linear.bias" in shapes_of(file):
-        wanted["linear.bias"] = (out,)
-    if layer.residual and out != width:
-        wanted["residual.weight"] = (out, width)
-    dense = Dense((width, out), layer, bias="linear.bias" in wanted)
-    dense.load_state_dict(read_tensors(file, wanted))
-    return dense
+        made: nn.Module = nn.ModuleDict({"norm": nn.LayerNorm(width)})
+    else:
+        sizes = (width, layer.width or width)
+        made = Dense(sizes, layer, bias="linear.bias" in shapes_of(file))
+    state = made.state_dict()
+    made.load_state_dict(read_tensors(file, {name: tuple(v.shape) for name, v in state.items()}))
+    return made["norm"] if isinstance(made, nn.ModuleDict) else made
 
 
 def _rows(hidden: Tensor) -> Tensor:

@@ -42,18 +42,18 @@ def quantise(embeddings: FloatArray, precision: Precision) -> NDArray[Any]:
     one_of("precision", precision, tuple(DTYPES))
     rows: FloatArray = np.asarray(embeddings)
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.floating):
-        raise ConfigError(
-            f"embeddings is an array of {rows.dtype} and shape {rows.shape}; floats of shape "
-            "(n, d) are needed. Pass what an encoder returns with precision='float32'."
-        )
+        raise ConfigError(f"Got {rows.dtype} of shape {rows.shape}, not floats of shape (n, d).")
     rows = rows.astype(np.float32, copy=False)
     if precision == "float32":
         return rows
-    _check_finite(rows)
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16) if precision == "float16" else rows
+    if not (finite := np.isfinite(half).all(axis=1)).all():
+        raise InvalidVectorsError(
+            f"Embedding {int(np.argmin(finite))} holds NaN, infinite numbers, or numbers too large "
+            f"for {precision}; only finite ones can be stored. Look at its text, and normalise."
+        )
     if precision == "float16":
-        with np.errstate(over="ignore"):
-            half = rows.astype(np.float16)
-        _check_finite(half)
         return half
     if precision == "int8":
         largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
@@ -125,13 +125,3 @@ def binary_search(
         order = np.lexsort((candidates, -found))[:k]
         rows[i], scores[i] = candidates[order], found[order]
     return rows, scores
-
-
-def _check_finite(rows: NDArray[np.floating[Any]]) -> None:
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise InvalidVectorsError(
-            f"Embedding {row} holds NaN, infinite numbers, or numbers too large for "
-            f"{rows.dtype}; only finite ones can be stored. Look at its text, and normalise."
-        )

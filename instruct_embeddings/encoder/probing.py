@@ -4,9 +4,6 @@ Model types are many and new ones come with every release. So no list says how o
 positions or treats padding: it is looked at once, when the model is loaded.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,40 +45,32 @@ class _Lookups(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@dataclass(frozen=True)
-class Positions:
-    """How a model counts positions.
-
-    Attributes:
-        most: Positions that it can read; None where they are computed, and have no end.
-        first: What it gives the first token, where it takes positions from its caller.
-    """
-
-    most: int | None = None
-    first: int = 0
-
-
 def count_positions(
     body: "PreTrainedModel", layers: tuple[nn.Module, str] | None, *, given: bool
-) -> Positions:
+) -> tuple[int | None, int]:
     """Find out how a model counts positions.
 
     A table that is asked for rows one after the other, while the tokens are all the same, counts
     positions: from its first row, from behind a padding id, or from wherever the model begins.
-    The model is run up to the first of its `layers` (parent and name); `given` says whether its
-    caller gives it positions.
+
+    Args:
+        body: The model.
+        layers: Parent and name of its layers; it is run up to the first.
+        given: Whether its caller gives it positions.
+
+    Returns:
+        Most positions that it can read, None where they are computed and have no end; and what it
+        gives the first token, where its caller is to.
     """
-    if body.device.type == "meta":
-        return Positions()
-    counted = _tables(body, layers)
+    counted = [] if body.device.type == "meta" else _tables(body, layers)
     if not counted:
-        return Positions()
+        return None, 0
     most = min(size - first for first, size in counted)
     if not given:
-        return Positions(most)
+        return most, 0
     ids = torch.arange(_LENGTH, device=body.device)[None]
     from_zero = _tables(body, layers, position_ids=ids)
-    return Positions(most, counted[0][0] - from_zero[0][0] if from_zero else 0)
+    return most, counted[0][0] - from_zero[0][0] if from_zero else 0
 
 
 def _tables(
@@ -90,14 +79,23 @@ def _tables(
     """First row and number of rows of every table that counts positions."""
     ids = torch.full((1, _LENGTH), _some_tokens(body, 1)[0], device=body.device)
     lookups = _Lookups()
+
+    def stop(*_: Any) -> None:
+        raise _EnoughSeenError
+
+    first = None if layers is None else getattr(*layers)[0]
+    hook = None if first is None else first.register_forward_pre_hook(stop)
     try:
-        with _until(layers), lookups, torch.no_grad():
+        with lookups, torch.no_grad():
             body(input_ids=ids, attention_mask=torch.ones_like(ids), **arguments)
     except _EnoughSeenError:
         pass
     except Exception:
         # Whatever it is, the first text meets it too; `check_reading` gives it a name.
         return []
+    finally:
+        if hook is not None:
+            hook.remove()
     return [
         (int(rows.flatten()[0]), len(table))
         for rows, table in lookups.seen
@@ -108,66 +106,45 @@ def _tables(
     ]
 
 
-@contextmanager
-def _until(layers: tuple[nn.Module, str] | None) -> Iterator[None]:
-    """Stop a model at its first layer."""
-    if layers is None:
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise _EnoughSeenError
-
-    handle = getattr(*layers)[0].register_forward_pre_hook(stop)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def check_reading(backbone: "Backbone", place: Path) -> None:
     """Refuse a model whose embedding of a text depends on other texts.
 
     A row is read alone, and padded beside a longer one.
     """
-    device, length = backbone.device, min(_LONG, backbone.positions or _LONG)
-    long, count = _some_tokens(backbone.body, length), max(1, length // 2)
-    short, free = long[:count], length - count
-    left = not backbone.needs_right_padding
-    pad = [_padding(backbone.body, long[-1])] * free
-    ids = torch.tensor([long, [*pad, *short] if left else [*short, *pad]], device=device)
-    mask = torch.ones_like(ids)
-    inside = slice(free, None) if left else slice(None, count)
-    mask[1] = 0
-    mask[1, inside] = 1
-    alone = torch.tensor([short], device=device)
-    before = _plain_state(backbone.body)
+    body, device = backbone.body, backbone.device
+    length = min(_LONG, backbone.positions or _LONG)
+    long, count = _some_tokens(body, length), max(1, length // 2)
+    pad, table = getattr(body.config, "pad_token_id", None), body.get_input_embeddings()
+    if not isinstance(pad, int) or not 0 <= pad < len(table.weight):  # type: ignore[arg-type]
+        pad = long[-1]
+    inside = slice(None, count) if backbone.needs_right_padding else slice(length - count, None)
+    ids, mask = torch.full((2, length), pad), torch.zeros(2, length, dtype=torch.long)
+    ids[0], mask[0] = torch.tensor(long), 1
+    ids[1, inside], mask[1, inside] = ids[0, :count], 1
+    ids, mask = ids.to(device), mask.to(device)
+    before, why = _plain_state(body), None
     try:
         with torch.no_grad():
-            expected = backbone(alone, torch.ones_like(alone))
-            found = backbone(ids, mask)
+            expected = backbone(ids[:1, :count], mask[:1, :count])
+            found = backbone(ids, mask)[1:, inside]
         if expected.shape != (1, count, backbone.hidden_size):
             raise ValueError(f"{count} tokens have states of the shape {tuple(expected.shape)}")
-        found = found[1:, inside]
         off = float((found.float() - expected.float()).norm() / expected.float().norm())
+        # Damaged weights give numbers that are none; that is reported elsewhere.
+        if off > (_SAME if expected.dtype == torch.float32 else _SAME_IN_HALF):
+            why = "A text that is padded gets other states than one that is not"
+        elif _plain_state(body) != before:
+            why = "Reading a short text changes how it reads the next one"
     except (InstructEmbeddingsError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as exc:
-        _refuse(backbone, place, f"It cannot read plain rows of tokens ({brief(exc)})")
-    # Damaged weights give numbers that are none; that is reported elsewhere.
-    if off > (_SAME if expected.dtype == torch.float32 else _SAME_IN_HALF):
-        _refuse(backbone, place, "A text that is padded gets other states than one that is not")
-    if _plain_state(backbone.body) != before:
-        _refuse(backbone, place, "Reading a short text changes how it reads the next one")
-
-
-def _refuse(backbone: "Backbone", place: Path, why: str) -> None:
-    config = backbone.body.config
-    raise CheckpointError(
-        f"The model in {str(place)!r} (model type {config.model_type!r}) cannot be used for "
-        f"embeddings here. {why}; allowed are models that give a text the same states in every "
-        "batch. Use another one, such as a BERT, RoBERTa, ModernBERT, Qwen, Llama or Gemma."
-    )
+        why = f"It cannot read plain rows of tokens ({brief(exc)})"
+    if why is not None:
+        raise CheckpointError(
+            f"The model in {str(place)!r} (model type {body.config.model_type!r}) cannot be used "
+            f"for embeddings here. {why}; allowed are models that give a text the same states in "
+            "every batch. Use another one, such as a BERT, RoBERTa, ModernBERT, Qwen or Llama."
+        )
 
 
 def _plain_state(body: "PreTrainedModel") -> list[Any]:
@@ -178,18 +155,12 @@ def _plain_state(body: "PreTrainedModel") -> list[Any]:
     ]
 
 
-def _padding(body: "PreTrainedModel", other: int) -> int:
-    found = getattr(body.config, "pad_token_id", None)
-    table: Any = body.get_input_embeddings()
-    return found if isinstance(found, int) and 0 <= found < len(table.weight) else other
-
-
 def _some_tokens(body: "PreTrainedModel", count: int) -> list[int]:
     """Ordinary tokens, different ones where the vocabulary has so many."""
     table: Any = body.get_input_embeddings()
     size: int = table.weight.shape[0]
-    config = body.config
-    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "mask")}
+    names = ("pad", "bos", "eos", "mask")
+    special = {getattr(body.config, f"{name}_token_id", None) for name in names}
     start = size // 3
     usable = [i for i in (*range(start, size), *range(start)) if i not in special][: 4 * count]
     return [(usable or [0])[i * 3 % len(usable or [0])] for i in range(count)]

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.encoder.model import SharedTexts
 from instruct_embeddings.encoder.model_cache import CachedModel, LoadedModel
-from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.options import EncoderOptions, Side
 from instruct_embeddings.encoder.precision import quantise
 from instruct_embeddings.encoder.template import (
     Frame,
@@ -51,19 +51,21 @@ class Runner:
         self.loaded, self.entry, self.options = loaded, entry, options
         backbone = loaded.model.backbone
         side = options.padding_side or ("left" if backbone.causal else "right")
-        self._side = "right" if backbone.needs_right_padding else side
-        self._frames: dict[tuple[str | None, int], Frame] = {}
+        self._side: Side = "right" if backbone.needs_right_padding else side
+        self._frames: Recent[tuple[str | None, int], Frame] = Recent(_FRAMES)
 
     def embed(self, request: Request, out: Array) -> Iterator[int]:
         """Fill `out`, shape (s, n, dimension); yields the number of texts of each batch."""
         instructed, truncated = request.instruction is not None, 0
         frame = self._frame(request.instruction, request.refine_steps)
-        forward = self._forward(
-            instructed=instructed,
-            refine_steps=request.refine_steps,
-            every_step=request.every_step,
-            prompt=frame.prompt,
-        )
+        read: Forward = partial(self.loaded.model.generic, prompt=frame.prompt)
+        if instructed:
+            steps = request.refine_steps
+            read = partial(self.loaded.model, refine_steps=steps, prompt=frame.prompt)
+
+        def forward(batch: TokenBatch) -> Tensor:
+            return read(batch)[-len(out) :]
+
         for start, ids in self._windows(request.texts, frame.room, frame.front):
             truncated += sum(len(text) > frame.room for text in ids)
             for indices, found in self.run(
@@ -72,10 +74,10 @@ class Runner:
                 soft_prompts=frame.soft_prompts,
                 extra=request.refine_steps,
             ):
-                out[:, [start + i for i in indices]] = self._finish(found, instructed=instructed)
+                rows = self._finish(found, instructed=instructed)
+                out[:, [start + i for i in indices]] = rows
                 yield len(indices)
-        if truncated:
-            warn_of_truncation(truncated, len(request.texts), frame.room)
+        warn_of_truncation(truncated, len(request.texts), frame.room)
 
     def embed_grid(
         self,
@@ -89,37 +91,27 @@ class Runner:
         Yields the number of pairs of text and instruction in each batch.
         """
         generic = [row for row, one in enumerate(instructions) if one is None]
-        rows = [row for row, one in enumerate(instructions) if one is not None]
+        chosen = [row for row, one in enumerate(instructions) if one is not None]
+        frames = [self._frame(instructions[row], refine_steps) for row in chosen]
         with one_warning(len(texts)):
-            if rows:
-                part = np.empty_like(out[: len(rows)])
-                chosen = [one for one in instructions if one is not None]
-                yield from self._embed_instructed(texts, chosen, refine_steps, part)
-                out[rows] = part
-            if generic:
-                plain = np.empty_like(out[:1])
-                for done in self.embed(Request(texts, None), plain):
+            if any(frame.front for frame in frames):
+                for row in chosen:
+                    request = Request(texts, instructions[row], refine_steps)
+                    yield from self.embed(request, out[row : row + 1])
+            elif frames:
+                run = self._texts_once if self.loaded.model.backbone.causal else self._pairs
+                room, truncated = min(frame.room for frame in frames), 0
+                for start, ids in self._windows(texts, max(frame.room for frame in frames)):
+                    truncated += sum(len(text) > room for text in ids)
+                    for rows, indices, found in run(ids, frames, refine_steps):
+                        columns = [start + i for i in indices]
+                        out[np.array(chosen)[rows], columns] = self._finish(found, instructed=True)
+                        yield found[..., 0].size
+                warn_of_truncation(truncated, len(texts), room)
+            for row in generic[:1]:
+                for done in self.embed(Request(texts, None), out[row : row + 1]):
                     yield done * len(generic)
-                out[generic] = plain
-
-    def _embed_instructed(
-        self, texts: Sequence[str], instructions: Sequence[str], refine_steps: int, out: Array
-    ) -> Iterator[int]:
-        frames = [self._frame(instruction, refine_steps) for instruction in instructions]
-        if any(frame.front for frame in frames):
-            for i, instruction in enumerate(instructions):
-                yield from self.embed(Request(texts, instruction, refine_steps), out[i : i + 1])
-            return
-        room = min(frame.room for frame in frames)
-        truncated = 0
-        for start, ids in self._windows(texts, max(frame.room for frame in frames)):
-            truncated += sum(len(text) > room for text in ids)
-            run = self._texts_once if self.loaded.model.backbone.causal else self._pairs
-            for rows, indices, found in run(ids, frames, refine_steps):
-                columns = [start + i for i in indices]
-                out[rows, columns] = self._finish(found, instructed=True)
-                yield found[..., 0].size
-        warn_of_truncation(truncated, len(texts), room)
+                out[generic] = out[row]
 
     def run(
         self,
@@ -192,7 +184,8 @@ class Runner:
                 device=device,
                 multiple=_MPS_MULTIPLE if device.startswith("mps") else 1,
             )
-            with self.entry.lock, torch.inference_mode():
+            cut = self.loaded.model.backbone.truncated(self.options.truncate_layers)
+            with self.entry.lock, torch.inference_mode(), cut:
                 return forward(batch)
         except (MemoryError, RuntimeError) as exc:
             if not _is_out_of_memory(exc):
@@ -213,7 +206,7 @@ class Runner:
         def tokenised(start: int) -> list[Ids]:
             window = texts[start : start + WINDOW]
             written = [front + text for text in window] if front else window
-            return self.loaded.template.tokenise(written, first=start, room=room)
+            return self.loaded.template.tokenise(written, room=room)
 
         if len(texts) <= WINDOW:
             yield 0, tokenised(0)
@@ -230,16 +223,14 @@ class Runner:
         self, ids: Sequence[Ids], frames: Sequence[Frame], refine_steps: int
     ) -> Iterator[tuple[Any, Any, Array]]:
         """Texts that fit under every instruction are read once; longer ones once for each."""
-        room = min(frame.room for frame in frames)
-        head = frames[0].head
+        room, head = min(frame.room for frame in frames), frames[0].head
         kept = [i for i, text in enumerate(ids) if len(text) <= room and (head or text)]
         longest = max(len(frame.tail) + frame.soft_prompts for frame in frames) + refine_steps
-        forward = SharedTexts(self.loaded.model, [f.tail for f in frames], refine_steps)
+        tails = [frame.tail for frame in frames]
+        forward = partial(self.loaded.model.grid, tails=tails, refine_steps=refine_steps)
         rows = [[*head, *ids[i]] for i in kept]
         # Short passes over the same rows follow, one an instruction; they want more rows.
-        for batch, found in self.run(
-            rows, self._truncated(forward), extra=longest, tokens=_CPU_TOKENS
-        ):
+        for batch, found in self.run(rows, forward, extra=longest, tokens=_CPU_TOKENS):
             yield np.arange(len(frames))[:, None], [kept[i] for i in batch], found
         rest = sorted(set(range(len(ids))) - set(kept))
         for chosen, batch, found in self._pairs([ids[i] for i in rest], frames, refine_steps):
@@ -252,7 +243,7 @@ class Runner:
         pairs = [(frame, i) for frame in range(len(frames)) for i in range(len(ids))]
         for batch, found in self.run(
             [frames[frame].row(ids[i]) for frame, i in pairs],
-            self._forward(instructed=True, refine_steps=refine_steps),
+            partial(self.loaded.model, refine_steps=refine_steps),
             soft_prompts=self.loaded.model.settings.soft_prompts,
             extra=refine_steps,
         ):
@@ -261,48 +252,23 @@ class Runner:
 
     def _frame(self, instruction: str | None, refine_steps: int) -> Frame:
         key = (instruction, refine_steps)
-        frame = self._frames.get(key)
-        if frame is None:
-            settings = self.loaded.model.settings
-            saved = settings.longest(instructed=instruction is not None)
-            frame = self.loaded.template.frame(
-                instruction,
-                soft_prompts=settings.soft_prompts,
-                # A checkpoint trained on short rows does not cut the backbone's own input.
-                max_tokens=min(self.options.max_tokens or saved, max(saved, settings.max_tokens)),
-                refine_steps=refine_steps,
-            )
-            if len(self._frames) >= _FRAMES:
-                self._frames.clear()
-            self._frames[key] = frame
-        return frame
-
-    def _forward(
-        self, *, instructed: bool, refine_steps: int, every_step: bool = False, prompt: int = 0
-    ) -> Forward:
-        model = self.loaded.model
-        if not instructed:
-            return self._truncated(partial(model.generic, prompt=prompt))
-        kept = slice(None) if every_step else slice(-1, None)
-        read = partial(model, refine_steps=refine_steps, prompt=prompt)
-        return self._truncated(lambda batch: read(batch)[kept])
-
-    def _truncated(self, forward: Forward) -> Forward:
-        """The same with the first layers only, where the options say so."""
-        backbone, layers = self.loaded.model.backbone, self.options.truncate_layers
-        if layers is None:
-            return forward
-
-        def run(batch: TokenBatch) -> Tensor:
-            with backbone.truncated(layers):
-                return forward(batch)
-
-        return run
+        if (known := self._frames.get(key)) is not None:
+            return known
+        settings = self.loaded.model.settings
+        saved = settings.longest(instructed=instruction is not None)
+        frame = self.loaded.template.frame(
+            instruction,
+            soft_prompts=settings.soft_prompts,
+            # A checkpoint trained on short rows does not cut the backbone's own input.
+            max_tokens=min(self.options.max_tokens or saved, max(saved, settings.max_tokens)),
+            refine_steps=refine_steps,
+        )
+        return self._frames.put(key, frame)
 
     def _finish(self, found: Array, *, instructed: bool) -> Array:
         """Dimension, length and precision that were asked for."""
         model, dimension = self.loaded.model, self.options.truncate_dim
-        if model.follows_folder(instructed=instructed):
+        if model.settings.follows_folder(instructed):
             dimension = dimension or model.folder.truncate_dim
         kept = torch.from_numpy(found)[..., :dimension]
         if self.options.normalize and model.settings.normalize:

@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from instruct_embeddings._reading import brief
 from instruct_embeddings.config import at_least
-from instruct_embeddings.encoder.options import is_bool, one_of
+from instruct_embeddings.encoder.options import check_types
 from instruct_embeddings.errors import CheckpointError, ConfigError
 
 FORMAT_VERSION = 1
@@ -51,10 +51,7 @@ class TemplateSettings:
     instruction_first: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("before", "between", "after"):
-            _is_text(f"template.{name}", getattr(self, name))
-        for name in ("pair", "instruction_first"):
-            is_bool(f"template.{name}", getattr(self, name))
+        check_types(self, "template.")
 
 
 def parse_template(template: str) -> TemplateSettings:
@@ -84,18 +81,17 @@ class RefinementSettings:
         pooling: Over the generated positions: their mean, or the last one.
         temperature: Divides the logits of the next token.
         head: "tied": the input embedding matrix, or the model's own output head where it is a
-            causal one; "mlm": the head of a masked language model.
+            causal one.
     """
 
     steps: int = 0
     pooling: Literal["mean", "last"] = "mean"
     temperature: float = 1.0
-    head: Literal["tied", "mlm"] = "tied"
+    head: Literal["tied"] = "tied"
 
     def __post_init__(self) -> None:
+        check_types(self, "refinement.")
         at_least("refinement.steps", self.steps, 0, optional=False)
-        one_of("refinement.pooling", self.pooling, ("mean", "last"))
-        one_of("refinement.head", self.head, ("tied", "mlm"))
         number = isinstance(self.temperature, int | float) and math.isfinite(self.temperature)
         if not number or not self.temperature > 0:
             raise ConfigError(
@@ -144,21 +140,21 @@ class EncoderSettings:
     plain: bool = False
 
     def __post_init__(self) -> None:
-        _is_text("base_model", self.base_model, empty=False)
-        if self.base_revision is not None:
-            _is_text("base_revision", self.base_revision, empty=False)
+        check_types(self)
+        if "" in (self.base_model, self.base_revision):
+            raise ConfigError("base_model='' or base_revision='' names nothing.")
         at_least("soft_prompts", self.soft_prompts, 0, optional=False)
         for name in ("max_tokens", "generic_max_tokens", "latents", "heads"):
             at_least(name, getattr(self, name), 1, optional=False)
-        for name in ("normalize", "adapter", "backbone", "plain"):
-            is_bool(name, getattr(self, name))
-        one_of("pooling", self.pooling, get_args(Pooling))
-        one_of("generic_pooling", self.generic_pooling, get_args(GenericPooling))
         if not self.soft_prompts and self.pooling.startswith(("soft_prompt", "dual_anchor")):
             raise ConfigError(
                 f"pooling={self.pooling!r} pools soft prompts, and soft_prompts=0. "
                 "Use at least one soft prompt, or another pooling."
             )
+
+    def follows_folder(self, instructed: bool) -> bool:
+        """Whether embeddings are made as the folder of the backbone says."""
+        return self.plain or not instructed
 
     def longest(self, *, instructed: bool) -> int:
         """Most tokens of a row, where nobody asks for fewer.
@@ -199,42 +195,14 @@ class EncoderSettings:
                 f"{origin} has format_version {version!r:.60}; this version reads "
                 f"{FORMAT_VERSION}. Upgrade instruct-embeddings, or save it again."
             )
-        values = _known(cls, data, origin, skip={"format_version"})
+        values = {name: value for name, value in data.items() if name != "format_version"}
         try:
             for name, part in (("template", TemplateSettings), ("refinement", RefinementSettings)):
                 if name in values:
-                    values[name] = part(**_known(part, values[name], f"{origin}, {name}"))
+                    values[name] = part(**values[name])
             return cls(**values)
-        except ConfigError as exc:
+        except (ConfigError, TypeError) as exc:
             raise CheckpointError(
-                f"{origin} holds settings that cannot be used: {brief(exc)}. Correct the file, or "
-                "save the checkpoint again."
+                f"{origin} holds settings that cannot be used: {brief(exc)}. Correct the file, "
+                "save the checkpoint again, or upgrade instruct-embeddings."
             ) from exc
-
-
-def _known(
-    cls: Any, data: Mapping[str, Any], origin: str, skip: frozenset[str] | set[str] = frozenset()
-) -> dict[str, Any]:
-    if not isinstance(data, Mapping):
-        raise CheckpointError(
-            f"{origin} holds a {type(data).__name__}, not an object of settings. Correct the file, "
-            "or save the checkpoint again."
-        )
-    known = {f.name for f in fields(cls)} | skip
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise CheckpointError(
-            f"{origin} has unknown settings {unknown!s:.200}; this version knows {sorted(known)}. "
-            "Upgrade instruct-embeddings, or remove them."
-        )
-    required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
-    if missing := sorted(set(required) - set(data)):
-        raise CheckpointError(
-            f"{origin} lacks the settings {missing}. Save the checkpoint again, or add them."
-        )
-    return {key: value for key, value in data.items() if key not in skip}
-
-
-def _is_text(name: str, value: object, *, empty: bool = True) -> None:
-    if not isinstance(value, str) or not (value or empty):
-        raise ConfigError(f"{name}={value!r} is not {'a' if empty else 'a filled'} string.")

@@ -1,7 +1,7 @@
 """What a model is, from its files alone: nothing heavy is loaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from instruct_embeddings.encoder.files import Location, locate, read_json, require_safetensors
@@ -14,7 +14,6 @@ from instruct_embeddings.encoder.sentence_transformers import (
 )
 from instruct_embeddings.encoder.settings import (
     EncoderSettings,
-    GenericPooling,
     TemplateSettings,
     parse_template,
 )
@@ -49,7 +48,7 @@ class ModelSource:
         """Length of an embedding before it is truncated by the options."""
         wide = instructed and not refine_steps and self.settings.pooling == "dual_anchor_concat"
         pooled = self.hidden_size * (2 if wide else 1)
-        return self.folder.width(pooled) if self._follows_folder(instructed) else pooled
+        return self.folder.width(pooled) if self.settings.follows_folder(instructed) else pooled
 
     def steps(self, chosen: int | None) -> int:
         """Steps of refinement: those chosen, else what the checkpoint says."""
@@ -62,7 +61,7 @@ class ModelSource:
             ConfigError: They cannot be truncated or packed as the options say.
         """
         full = self.width(instructed=instructed, refine_steps=refine_steps)
-        saved = self.folder.truncate_dim if self._follows_folder(instructed) else None
+        saved = self.folder.truncate_dim if self.settings.follows_folder(instructed) else None
         wanted = options.truncate_dim or min(saved or full, full)
         if wanted > full:
             raise ConfigError(
@@ -76,9 +75,6 @@ class ModelSource:
             )
         return wanted
 
-    def _follows_folder(self, instructed: bool) -> bool:
-        return self.settings.plain or not instructed
-
 
 def find_source(options: EncoderOptions) -> ModelSource:
     """Locate a model and read what it is.
@@ -88,17 +84,22 @@ def find_source(options: EncoderOptions) -> ModelSource:
         CheckpointError: Its files are damaged, unknown or newer than this version.
     """
     model = locate(options.model, options.revision, options)
-    saved = _saved_settings(model, options)
-    base = model if saved is None else _base_of(model, saved, options)
+    file, settings = model.path / SETTINGS_FILE, None
+    if file.is_file():
+        settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
+        if options.template is not None:
+            raise ConfigError(
+                f"template={options.template!r}, and {model.name!r} is a checkpoint that was "
+                "trained with a template of its own. Leave it out."
+            )
+    base = model if settings is None else _base_of(model, settings, options)
     config = _config(base)
-    causal = is_causal(base.name, config)
-    folder = read_folder(base.path)
-    settings = saved or plain_settings(model, options, config, folder, causal=causal)
+    causal, folder = is_causal(base.name, config), read_folder(base.path)
     return ModelSource(
         model=model,
         base=base,
-        settings=settings,
-        checkpoint=saved is not None,
+        settings=settings or _plain_settings(model, options, config, folder, causal=causal),
+        checkpoint=settings is not None,
         causal=causal,
         hidden_size=_hidden_size(base, config),
         adapter=_adapter(options, model, settings),
@@ -106,22 +107,9 @@ def find_source(options: EncoderOptions) -> ModelSource:
     )
 
 
-def _saved_settings(model: Location, options: EncoderOptions) -> EncoderSettings | None:
-    file = model.path / SETTINGS_FILE
-    if not file.is_file():
-        return None
-    settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
-    if options.template is not None:
-        raise ConfigError(
-            f"template={options.template!r}, and {model.name!r} is a checkpoint that was "
-            "trained with a template of its own. Leave it out."
-        )
-    return settings
-
-
 def _base_of(model: Location, settings: EncoderSettings, options: EncoderOptions) -> Location:
     if settings.backbone:
-        return Location(model.name, model.path / "backbone", on_hub=model.on_hub)
+        return replace(model, path=model.path / "backbone")
     try:
         return locate(settings.base_model, settings.base_revision, options)
     except ModelNotFoundError as exc:
@@ -132,12 +120,12 @@ def _base_of(model: Location, settings: EncoderSettings, options: EncoderOptions
 
 
 def _adapter(
-    options: EncoderOptions, model: Location, settings: EncoderSettings
+    options: EncoderOptions, model: Location, settings: EncoderSettings | None
 ) -> Location | None:
     if options.adapter is not None:
         found = locate(options.adapter, None, options)
-    elif settings.adapter:
-        found = Location(model.name, model.path / "adapter", on_hub=model.on_hub)
+    elif settings is not None and settings.adapter:
+        found = replace(model, path=model.path / "adapter")
     else:
         return None
     if not (found.path / "adapter_config.json").is_file():
@@ -150,9 +138,8 @@ def _adapter(
 
 
 def _config(base: Location) -> dict[str, Any]:
-    file = base.path / "config.json"
-    if file.is_file():
-        return read_json(file)
+    if (base.path / "config.json").is_file():
+        return read_json(base.path / "config.json")
     if (base.path / "adapter_config.json").is_file():
         other = read_json(base.path / "adapter_config.json").get("base_model_name_or_path")
         own = base.name if base.on_hub else str(base.path)
@@ -172,8 +159,7 @@ def _hidden_size(base: Location, config: Mapping[str, Any]) -> int:
     if not isinstance(size, int) or not 0 < size <= WIDEST:
         raise CheckpointError(
             f"The configuration of {base.name!r} (model type {config.get('model_type')!r}) "
-            f"names no hidden size of 1 to {WIDEST:,}. Use a BERT-like encoder or a Llama-like "
-            "causal model."
+            f"names no hidden size of 1 to {WIDEST:,}."
         )
     return size
 
@@ -189,14 +175,17 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
-    _check_types(name, config)
-    kind = config.get("model_type")
+    kind, own_code = config.get("model_type"), config.get("auto_map") or {}
+    if not isinstance(kind, str | None) or not isinstance(own_code, dict):
+        raise CheckpointError(
+            f"config.json of {name!r} says model_type={kind!r:.60} and auto_map={own_code!r:.60}; "
+            "they are a name and an object, or left out. Fetch the model again."
+        )
     # BART and its kind are both in one, and neither.
     alone = not config.get("is_encoder_decoder")
     # BERT can be loaded as a decoder too; as an encoder is how it is meant.
     if alone and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
         return False
-    own_code = config.get("auto_map") or {}
     if alone and (kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or "AutoModelForCausalLM" in own_code):
         # Some embedding models keep the type of the causal model that they were made from.
         both_ways = config.get("use_bidirectional_attention") or config.get("is_causal") is False
@@ -210,18 +199,7 @@ def is_causal(name: str, config: Mapping[str, Any]) -> bool:
     )
 
 
-def _check_types(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse what would be taken for something else further on."""
-    kind, own_code = config.get("model_type"), config.get("auto_map")
-    if isinstance(kind, str | None) and isinstance(own_code, dict | None):
-        return
-    raise CheckpointError(
-        f"config.json of {name!r} says model_type={kind!r:.60} and auto_map={own_code!r:.60}; they "
-        "are a name and an object, or left out. Fetch the model again, or save it again."
-    )
-
-
-def plain_settings(
+def _plain_settings(
     model: Location,
     options: EncoderOptions,
     config: Mapping[str, Any],
@@ -234,12 +212,20 @@ def plain_settings(
     Pooling and length are those that sentence-transformers would take. A model may have fewer
     positions than its files say; what is loaded is asked for that (`Backbone.positions`).
     """
-    positions = _positions(config)
-    pooling = folder.pooling or _usual_pooling(config, causal=causal)
+    keys = ("max_position_embeddings", "n_positions", "n_ctx")
+    positions = next((config[key] for key in keys if is_count(config.get(key))), None)
     longest = folder.max_tokens or positions or _LONGEST
     if not folder.max_tokens_are_meant:
         longest = min(longest, positions or longest)
     longest = min(longest, _MOST_TOKENS)
+    # What sentence-transformers takes where a folder says nothing.
+    names = config.get("architectures") or ["ForCausalLM"]
+    last = causal and isinstance(names, list) and str(names[0]).endswith("ForCausalLM")
+    pooling = folder.pooling or ("last_token" if last else "mean")
+    if options.template is not None:
+        template = parse_template(options.template)
+    else:
+        template = TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings()
     return EncoderSettings(
         base_model=model.name if model.on_hub else str(model.path),
         base_revision=options.revision,
@@ -249,25 +235,6 @@ def plain_settings(
         generic_max_tokens=longest,
         # Where vectors are compared by anything but their directions, lengths count.
         normalize=folder.similarity == "cosine",
-        template=_plain_template(options.template, causal),
+        template=template,
         plain=True,
     )
-
-
-def _usual_pooling(config: Mapping[str, Any], *, causal: bool) -> GenericPooling:
-    """What sentence-transformers takes where a folder says nothing."""
-    names = config.get("architectures") or ["ForCausalLM"]
-    last = causal and isinstance(names, list) and str(names[0]).endswith("ForCausalLM")
-    return "last_token" if last else "mean"
-
-
-def _plain_template(asked: str | None, causal: bool) -> TemplateSettings:
-    if asked is not None:
-        return parse_template(asked)
-    return TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings()
-
-
-def _positions(config: Mapping[str, Any]) -> int | None:
-    """What a configuration says; None where it knows no limit."""
-    keys = ("max_position_embeddings", "n_positions", "n_ctx")
-    return next((config[key] for key in keys if is_count(config.get(key))), None)

@@ -6,7 +6,6 @@ every instruction, positions are counted instead of searched for, and the text a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +14,15 @@ from torch import Tensor
 
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import TemplateSettings
-from instruct_embeddings.encoder.texts import check_surrogates
-from instruct_embeddings.encoder.truncation import CHARACTERS, Truncator
 from instruct_embeddings.errors import InstructionError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Ids = list[int]
+# Of a long text so many characters are read for each token that is kept, and so many tokens more:
+# what a cut changes, a word or a run of spaces, is shorter.
+_CHARACTERS, _MARGIN = 6, 128
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,10 @@ class Template:
         prompt: str = "",
         pools_prompt: bool = True,
     ) -> None:
-        """Learn the special tokens from the tokenizer.
-
-        `prompt` stands in front of every text that has no instruction.
-        """
-        self._tokenizer, self._settings = tokenizer, settings
+        """Learn the special tokens; `prompt` stands in front of texts without an instruction."""
+        self.tokenizer, self._settings = tokenizer, settings
         self._prompt, self._pools_prompt = prompt, pools_prompt
         self._from_left = tokenizer.truncation_side == "left"
-        self._truncator = Truncator(tokenizer)
         self._before, self._between, self._after = self.tokenise(
             [settings.before, settings.between, settings.after]
         )
@@ -86,44 +82,40 @@ class Template:
     @property
     def pad_id(self) -> int:
         """Id at positions that are masked."""
-        pad = self._tokenizer.pad_token_id
+        pad = self.tokenizer.pad_token_id
         return pad if isinstance(pad, int) else self._filler
 
-    def tokenise(
-        self, texts: Sequence[str], *, first: int = 0, room: int | None = None
-    ) -> list[Ids]:
+    def tokenise(self, texts: Sequence[str], *, room: int | None = None) -> list[Ids]:
         """Token ids of each text, without special tokens.
 
-        Nothing is truncated, but where `room` tokens are kept of a text, a longer one need not be
-        tokenised to its end. `first` is the position of the first text, for messages.
-
-        Raises:
-            TextError: A text holds a lone surrogate.
+        Where `room` tokens are kept of a text, a longer one is tokenised no further than shows its
+        first tokens.
         """
-        if not texts:
-            return []
-        for position, text in enumerate(texts, first):
-            if not text.isascii():
-                check_surrogates(position, text)
-        limit = None if room is None else CHARACTERS * (room + 1)
-        if limit is None or self._from_left or all(len(text) <= 2 * limit for text in texts):
+        if room is None or self._from_left:
             return self._ids(texts)
-        return self._truncator.ids(texts, room or 0, self._ids)
+        wanted = room + 1 + _MARGIN
+        found: list[Ids] = [[] for _ in texts]
+        remaining, size = list(range(len(texts))), _CHARACTERS * wanted
+        while remaining:
+            starts = {i: _start(texts[i], size) for i in remaining}
+            for i, ids in zip(remaining, self._ids(list(starts.values())), strict=True):
+                found[i] = ids
+            cut = (i for i, start in starts.items() if len(start) < len(texts[i]))
+            remaining, size = [i for i in cut if len(found[i]) < wanted], 4 * size
+        return found
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
+        if not texts:
+            return []
         # Neither padding nor truncation is ever asked for: both would change the tokenizer, which
         # other threads may be using.
-        return self._tokenizer(  # type: ignore[no-any-return]
+        return self.tokenizer(  # type: ignore[no-any-return]
             list(texts),
             add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self._tokenizer.save_pretrained(folder)
 
     def frame(
         self,
@@ -139,17 +131,17 @@ class Template:
         is the maximum length of a row, soft prompts and soft tokens included.
         """
         front, leading = "", 0
+        head, tail = self._prefix, self._suffix
         if instruction is None:
-            head, tail, soft_prompts = self._prefix, self._suffix, 0
-            front = self._prompt
+            soft_prompts, front = 0, self._prompt
         elif self._settings.instruction_first:
-            head, tail = self._prefix, self._after + self._suffix
+            tail = self._after + tail
             front = f"{self._settings.before}{instruction}{self._settings.between}"
             leading = len(self.tokenise([front])[0])
         else:
-            written = self.tokenise([instruction])[0]
-            head = self._prefix + self._before
-            tail = self._middle + self._between + written + self._after + self._suffix
+            head = head + self._before
+            (written,) = self.tokenise([instruction])
+            tail = self._middle + self._between + written + self._after + tail
         taken = len(head) + len(tail) + soft_prompts + refine_steps
         room = max_tokens - taken
         if room - leading < 1:
@@ -158,32 +150,39 @@ class Template:
                 f"{taken + leading} of {max_tokens} tokens and leave no room for a text. Shorten "
                 "the instruction, use fewer refine_steps, or raise max_tokens."
             )
-        unpooled = 0 if self._pools_prompt or not front else self._length_alone(front)
         return Frame(
-            tuple(head),
-            tuple(tail),
-            soft_prompts,
-            room,
-            self._filler,
-            front,
-            unpooled,
-            self._from_left,
+            head=tuple(head),
+            tail=tuple(tail),
+            soft_prompts=soft_prompts,
+            room=room,
+            filler=self._filler,
+            front=front,
+            prompt=0 if self._pools_prompt or not front else self._length_alone(front),
+            from_left=self._from_left,
         )
 
     def _length_alone(self, prompt: str) -> int:
         """Tokens of a prompt with the special ones in front, as sentence-transformers counts."""
-        ids = list(self._tokenizer(prompt)["input_ids"])
-        return len(ids) - (ids[-1] in self._tokenizer.all_special_ids if ids else 0)
+        ids = list(self.tokenizer(prompt)["input_ids"])
+        return len(ids) - (ids[-1] in self.tokenizer.all_special_ids if ids else 0)
 
     def _specials_of_one(self) -> tuple[Ids, Ids]:
-        bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a")["input_ids"])
+        bare, full = self.tokenise(["a"])[0], list(self.tokenizer("a")["input_ids"])
         start = _find(full, bare, 0)
         return full[:start], full[start + len(bare) :]
 
     def _specials_between(self) -> Ids:
-        bare, full = self.tokenise(["a"])[0], list(self._tokenizer("a", "a")["input_ids"])
+        bare, full = self.tokenise(["a"])[0], list(self.tokenizer("a", "a")["input_ids"])
         end = _find(full, bare, 0) + len(bare)
         return full[end : _find(full, bare, end)]
+
+
+def _start(text: str, size: int) -> str:
+    """At most so many characters, up to the end of a word; all of a text that is little longer."""
+    if len(text) <= 2 * size:
+        return text
+    end = max(text.rfind(" ", 1, size), text.rfind("\n", 1, size))
+    return text[: end if end > 0 else size]
 
 
 def _find(full: Ids, part: Ids, start: int) -> int:

@@ -98,12 +98,10 @@ def progress(
     from rich.console import Console
     from rich.progress import Progress
 
+    console = Console(stderr=True)
     # Redirection would send what the program prints meanwhile to stderr.
     with Progress(
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
+        console=console, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:
         task = bar.add_task("Embedding", total=total)
 

@@ -75,7 +75,7 @@ def plan_model(config: TrainingConfig) -> PlannedModel:
     if backbone.attention:
         base._attn_implementation = backbone.attention
     causal = is_causal(name, base.to_dict())
-    model = _build(base, found, causal=causal, mlm=config.model.refinement.head == "mlm")
+    model = _build(base, found, causal=causal)
     with torch.device("meta"):
         encoder = InstEmb(Backbone(model, causal=causal), config.model)
         prepare(encoder, replace(backbone, gradient_checkpointing=False))
@@ -177,10 +177,10 @@ def _unusable(found: str, exc: Exception) -> ConfigError:
     )
 
 
-def _build(config: "PretrainedConfig", found: str, *, causal: bool, mlm: bool) -> "PreTrainedModel":
-    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+def _build(config: "PretrainedConfig", found: str, *, causal: bool) -> "PreTrainedModel":
+    from transformers import AutoModel, AutoModelForCausalLM
 
-    kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM if mlm else AutoModel
+    kind: Any = AutoModelForCausalLM if causal else AutoModel
     try:
         with torch.device("meta"):
             return kind.from_config(config)  # type: ignore[no-any-return]
@@ -196,7 +196,7 @@ def _counts(config: TrainingConfig, encoder: InstEmb) -> ParameterCounts:
     teacher = _size(encoder.backbone) if config.backbone.train == "full" else 0
     if config.loss.distillation and (other := config.loss.distillation.teacher):
         base, found = _find(other, None, replace(config.backbone, architecture=None), other)
-        teacher = _size(_build(base, found, causal=is_causal(other, base.to_dict()), mlm=False))
+        teacher = _size(_build(base, found, causal=is_causal(other, base.to_dict())))
     return ParameterCounts(
         frozen=sizes["frozen"],
         embeddings=_size(encoder.backbone.body.get_input_embeddings()),

@@ -120,12 +120,12 @@ def test_a_length_that_is_no_number_is_refused(model: Path) -> None:
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
 def test_code_that_a_configuration_names_is_not_fetched(model: Path, key: str) -> None:
     change(model / "config.json", **{key: "somebody/kernel"})
-    refused(model, "asks for the code 'somebody/kernel'.*Code that a model names is not run")
+    refused(model, "somebody/kernel.*code that a model names is not run")
 
 
 def test_code_that_a_part_of_a_configuration_names_is_not_fetched(model: Path) -> None:
     change(model / "config.json", text_config={"attn_implementation": {"": "somebody/kernel"}})
-    refused(model, "Code that a model names is not run")
+    refused(model, "code that a model names is not run")
 
 
 @pytest.mark.parametrize("name", ["../../secret.safetensors", "/etc/passwd", "a/b", 5, None])
@@ -146,20 +146,20 @@ def test_json_that_is_huge_or_nested_deeply_is_not_decoded(model: Path) -> None:
 def test_a_vocabulary_larger_than_any_is_not_read(model: Path) -> None:
     with (model / "tokenizer.json").open("r+b") as stream:
         stream.truncate(MAX_TEXT_BYTES + 1)
-    refused(model, r"tokenizer.json' has 134,217,729 bytes or is no file")
+    refused(model, r"tokenizer.json' has 134,217,729 bytes of 134,217,728 allowed")
 
 
 def test_a_pipe_instead_of_a_configuration_is_not_waited_for(tmp_path: Path) -> None:
     """It would hang whoever opens it."""
     folder = shutil.copytree(tiny(), tmp_path / "model")
     os.mkfifo(folder / "added_tokens.json")
-    refused(folder, "added_tokens.json' has 0 bytes or is no file")
+    refused(folder, "added_tokens.json' has 0 bytes .* or is no file")
 
 
 def test_an_adapter_inside_a_model_is_not_put_on_unasked(model: Path, adapter: Path) -> None:
     for file in adapter.iterdir():
         shutil.copy(file, model)
-    refused(model, "not clear what is to be loaded")
+    refused(model, "holds both a config.json and an adapter_config.json")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_an_adapter_of_weights_that_are_no_numbers_is_refused(adapter: Path) -> 
 def test_a_header_that_says_it_is_huge_is_not_read(checkpoint: Path) -> None:
     file = checkpoint / WEIGHTS_FILE
     file.write_bytes((2**62).to_bytes(8, "little") + file.read_bytes()[8:])
-    refused(checkpoint, r"its header has 4,611,686,018,427,387,904 bytes of 16,777,216 allowed")
+    refused(checkpoint, "header too large")
 
 
 def test_shapes_are_read_without_the_tensors() -> None:
@@ -210,17 +210,17 @@ def test_a_pickled_adapter_is_refused_even_beside_safetensors(adapter: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"megatron_config": {"a": 1}, "megatron_core": "own_module"}, "brings .'megatron_config'"),
-        ({"layer_replication": [[0, 2]] * 9999}, "brings .'layer_replication'"),
-        ({"lora_alpha": 1e300}, "lora_alpha=1e.300, which is no number of at most 1,000,000"),
-        ({"lora_alpha": float("nan")}, "lora_alpha=nan"),
-        ({"alpha_pattern": {"query": float("inf")}}, "no number of at most"),
-        ({"peft_type": "PROMPT_TUNING"}, "type 'PROMPT_TUNING'.*Only plain LoRA"),
-        ({"r": 10**9}, "says the rank 1000000000"),
-        ({"r": 0}, "says the rank 0"),
-        ({"r": True}, "says the rank True"),
-        ({"rank_pattern": {"query": 10**9}}, "no axis of its weights is longer than 32"),
-        ({"rank_pattern": [1]}, "no axis of its weights is longer than 32"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "own_module"}, "says ..megatron_config"),
+        ({"layer_replication": [[0, 2]] * 9999}, "says ..layer_replication"),
+        ({"lora_alpha": 1e300}, "lora_alpha': 1e.300.* lora_alpha up to 1,000,000"),
+        ({"lora_alpha": float("nan")}, "lora_alpha': nan"),
+        ({"alpha_pattern": {"query": float("inf")}}, "or its patterns do"),
+        ({"peft_type": "PROMPT_TUNING"}, "peft_type': 'PROMPT_TUNING'.* plain LoRA"),
+        ({"r": 10**9}, "'r': 1000000000"),
+        ({"r": 0}, "'r': 0"),
+        ({"r": True}, "'r': True"),
+        ({"rank_pattern": {"query": 10**9}}, "r from 1 to 32"),
+        ({"rank_pattern": [1]}, "r from 1 to 32"),
         ({"no_such_setting": 1, "target_modules": ["no such layer"]}, "does not fit the model"),
     ],
 )

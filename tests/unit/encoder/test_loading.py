@@ -104,7 +104,7 @@ def test_missing_and_unknown_tensors_of_a_checkpoint_are_named(checkpoint: Path)
         tensors["hard_prompts"] = tensors.pop("soft_prompts")
 
     change(checkpoint / WEIGHTS_FILE, rename)
-    fails(checkpoint, r"missing \['soft_prompts'\], unknown \['hard_prompts'\]")
+    fails(checkpoint, r"hard_prompts .* instead of None, soft_prompts has the shape None")
 
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(checkpoint: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(checkpoint: Path) -
         tensors["soft_prompts"] = tensors["soft_prompts"][:2].contiguous()
 
     change(checkpoint / WEIGHTS_FILE, cut)
-    fails(checkpoint, r"soft_prompts in .* has the shape \(2, 32\); .* ask for \(3, 32\)")
+    fails(checkpoint, r"soft_prompts has the shape \(2, 32\) instead of \(3, 32\)")
 
 
 def test_the_weights_of_a_checkpoint_must_be_there_and_whole(checkpoint: Path) -> None:

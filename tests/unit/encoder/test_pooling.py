@@ -90,7 +90,7 @@ def test_soft_prompts_are_averaged_in_float32() -> None:
 @pytest.mark.parametrize("p", [0, -1])
 def test_pooling_no_soft_prompts_is_refused(p: int) -> None:
     hidden, _, last = two_rows()
-    with pytest.raises(ConfigError, match=rf"p={p}\. At least 1 .* 'last_token'"):
+    with pytest.raises(ConfigError, match=rf"p={p}\. At least 1"):
         soft_prompt_pool(hidden, last, p)
 
 

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,7 +47,9 @@ class Memory:
 def tiny_runner(loaded: LoadedModel | None = None, **options: Any) -> Runner:
     """A runner without a model."""
     body = SimpleNamespace(dtype=torch.float32)
-    backbone = SimpleNamespace(causal=False, needs_right_padding=True, body=body)
+    backbone = SimpleNamespace(
+        causal=False, needs_right_padding=True, body=body, truncated=lambda _: nullcontext()
+    )
     model: Any = SimpleNamespace(backbone=backbone)
     template: Any = SimpleNamespace(pad_id=0)
     return Runner(

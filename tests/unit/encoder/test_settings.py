@@ -21,7 +21,7 @@ SETTINGS = EncoderSettings(
     max_tokens=100,
     normalize=False,
     template=TemplateSettings(before="Text: ", between="\n\n", after=" é"),
-    refinement=RefinementSettings(steps=2, pooling="last", temperature=0.5, head="mlm"),
+    refinement=RefinementSettings(steps=2, pooling="last", temperature=0.5),
 )
 
 
@@ -61,9 +61,9 @@ def test_a_newer_format_is_named_before_its_unknown_keys() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("trust_remote_code", r"checkpoint has unknown settings \['trust_remote_code'\]"),
-        ("template__middle", r"checkpoint, template has unknown settings \['middle'\]"),
-        ("refinement__stop", r"checkpoint, refinement has unknown settings \['stop'\]"),
+        ("trust_remote_code", "unexpected keyword argument 'trust_remote_code'"),
+        ("template__middle", "TemplateSettings.* unexpected keyword argument 'middle'"),
+        ("refinement__stop", "RefinementSettings.* unexpected keyword argument 'stop'"),
     ],
 )
 def test_unknown_keys_are_named(name: str, message: str) -> None:
@@ -79,7 +79,7 @@ def test_a_pooling_of_an_older_version_is_named() -> None:
 def test_missing_keys_are_named() -> None:
     data = written()
     del data["base_model"]
-    with pytest.raises(CheckpointError, match=r"checkpoint lacks the settings \['base_model'\]"):
+    with pytest.raises(CheckpointError, match=r"missing 1 required .* 'base_model'"):
         EncoderSettings.from_dict(data)
 
 
@@ -127,7 +127,9 @@ def test_values_of_a_wrong_type_or_range_are_named(name: str, value: object) -> 
 @pytest.mark.parametrize("name", ["template", "refinement"])
 @pytest.mark.parametrize("value", [None, [], "mean"])
 def test_a_part_that_is_no_object_is_refused(name: str, value: object) -> None:
-    with pytest.raises(CheckpointError, match=f"{name} holds a {type(value).__name__}"):
+    with pytest.raises(
+        CheckpointError, match=f"(?i){name}.*must be a mapping, not {type(value).__name__}"
+    ):
         EncoderSettings.from_dict(written(**{name: value}))
 
 

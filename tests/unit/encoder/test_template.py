@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import TemplateSettings
 from instruct_embeddings.encoder.template import Template, collate
-from instruct_embeddings.errors import InstructionError, TextError
+from instruct_embeddings.errors import InstructionError
 from tests.models import SPECIAL, WORDS
 from tests.unit.encoder.conftest import Shelf
 
@@ -170,15 +170,6 @@ def test_an_instruction_may_leave_room_for_one_token_but_not_for_none() -> None:
         made.frame("which colour", soft_prompts=3, max_tokens=9, refine_steps=5)
     with pytest.raises(InstructionError, match=r"take 2 of 2 tokens .*raise max_tokens"):
         made.frame(None, soft_prompts=3, max_tokens=2)
-
-
-def test_lone_surrogates_are_found_before_the_tokenizer_meets_them() -> None:
-    made = template()
-    with pytest.raises(TextError, match=r"Text 1 holds .* U\+D83D at character 4,.*Repair it"):
-        made.tokenise(["red", "the \ud83d"])
-    with pytest.raises(TextError, match=r"U\+DC00 at character 0"):
-        made.frame("\udc00", soft_prompts=0, max_tokens=20)
-    assert len(made.tokenise(["\U0001f600 \x00"])) == 1
 
 
 @pytest.mark.parametrize(

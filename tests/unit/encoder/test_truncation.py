@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings.encoder.truncation import CHARACTERS, Truncator, beginning
+from instruct_embeddings.encoder.settings import TemplateSettings
+from instruct_embeddings.encoder.template import Template
 from instruct_embeddings.errors import TruncationWarning
 from tests.models import TEXTS, tiny
 
@@ -87,6 +88,7 @@ KINDS = {
     "pattern": lambda: byte_level(pattern=True),
     "unigram": unigram,
     "whole text": whole_text_bpe,
+    "across": lambda: whole_text_bpe(across=True),
 }
 
 
@@ -98,17 +100,21 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 
 class Reader:
-    """Tokenises, and counts the characters."""
+    """A template that counts the characters that are tokenised."""
 
     def __init__(self, kind: str | PreTrainedTokenizerFast) -> None:
-        self.tokenizer = tokenizer(kind) if isinstance(kind, str) else kind
-        self.read = 0
+        self.template = Template(
+            tokenizer(kind) if isinstance(kind, str) else kind, TemplateSettings(), pairs=False
+        )
+        self.read, self._ids = 0, self.template._ids
+        self.template._ids = self._counted  # type: ignore[method-assign]
 
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+    def __call__(self, texts: Sequence[str], room: int | None = None) -> list[list[int]]:
+        return self.template.tokenise(texts, room=room)
+
+    def _counted(self, texts: Sequence[str]) -> list[list[int]]:
         self.read += sum(map(len, texts))
-        if not texts:
-            return []
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # type: ignore[no-any-return]
+        return self._ids(texts)
 
 
 PIECES = (
@@ -118,71 +124,47 @@ PIECES = (
 )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@given(pieces=st.lists(st.sampled_from(PIECES), max_size=150), room=st.integers(1, 9))
-def test_the_tokens_that_are_kept_are_those_of_the_whole(
-    kind: str, pieces: list[str], room: int
-) -> None:
-    reader = Reader(kind)
-    texts = ["".join(pieces), " ".join(pieces), "red", ""]
-    whole = reader(texts)
-    found = Truncator(reader.tokenizer).ids(texts, room, reader)
+def check(reader: Reader, texts: Sequence[str], room: int) -> None:
+    whole, found = reader(texts), reader(texts, room)
     assert [ids[:room] for ids in found] == [ids[:room] for ids in whole]
     assert [len(ids) > room for ids in found] == [len(ids) > room for ids in whole]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    pieces=st.lists(st.sampled_from(PIECES), max_size=50),
+    repeated=st.integers(1, 60),
+    room=st.integers(1, 9),
+)
+def test_the_tokens_that_are_kept_are_those_of_the_whole(
+    kind: str, pieces: list[str], repeated: int, room: int
+) -> None:
+    check(Reader(kind), ["".join(pieces) * repeated, " ".join(pieces * repeated), "red", ""], room)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["a", "東", "!\n", " ", "red ball", "Füße", "ab", "the", "12"])
+def test_texts_without_a_place_to_cut_too(kind: str, text: str) -> None:
+    check(Reader(kind), [text * number for number in range(700, 5_000, 237)], 20)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_more_is_read_than_is_kept(kind: str) -> None:
     reader = Reader(kind)
     texts = ["the red ball sits on the table. " * 30_000, "red " * 250_000, "blue\n" * 200_000]
-    found = Truncator(reader.tokenizer).ids(texts, 100, reader)
+    reader.read = 0
+    found = reader(texts, 100)
     assert min(map(len, found)) > 100
-    assert reader.read <= 3 * CHARACTERS * 101
+    assert reader.read <= 3 * 8 * 230
 
 
 def test_a_text_of_much_space_is_read_until_it_yields_enough() -> None:
     reader = Reader("wordpiece")
-    text = ("red" + " " * 500) * 2_000
-    (found,) = Truncator(reader.tokenizer).ids([text], 20, reader)
+    text = ("red" + " " * 500) * 8_000
+    reader.read = 0
+    (found,) = reader([text], 20)
     assert found[:21] == (reader(["red"])[0] * 21)[:21]
-    assert reader.read < 50_000
-
-
-@pytest.mark.parametrize("text", ["a" * 5_000, "東" * 5_000, "!\n" * 3_000, " " * 5_000])
-def test_a_text_without_a_place_to_cut_is_read_as_a_whole(text: str) -> None:
-    assert beginning(text, 100) == ""
-    for kind in KINDS:
-        reader = Reader(kind)
-        assert Truncator(reader.tokenizer).ids([text], 5, reader) == reader([text])
-
-
-def changed(kind: str, **parts: Any) -> PreTrainedTokenizerFast:
-    made = KINDS[kind]()
-    for name, part in parts.items():
-        setattr(made, name, part)
-    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]")
-
-
-def test_where_a_tokenizer_looks_beyond_words_texts_are_read_as_a_whole() -> None:
-    spanning = PreTrainedTokenizerFast(
-        tokenizer_object=whole_text_bpe(across=True), unk_token="[UNK]", pad_token="[PAD]"
-    )
-    adding = changed("byte level")
-    adding.add_tokens([AddedToken("red ball")])
-    tokenizers = [
-        spanning,
-        adding,
-        changed("wordpiece", pre_tokenizer=None),
-        changed("wordpiece", pre_tokenizer=pre_tokenizers.Punctuation()),
-        changed("unigram", normalizer=normalizers.Replace(Regex("d b"), "x")),
-        changed("unigram", normalizer=normalizers.Replace("d b", "x")),
-    ]
-    for one in tokenizers:
-        assert not Truncator(one).can_cut
-        reader, text = Reader(one), "the red ball " * 500
-        assert Truncator(one).ids([text], 5, reader) == reader([text])
-        assert reader.read == 2 * len(text)
-    assert all(Truncator(tokenizer(kind)).can_cut for kind in KINDS)
+    assert reader.read < 400_000
 
 
 @pytest.mark.filterwarnings("ignore::instruct_embeddings.errors.TruncationWarning")
