@@ -11,8 +11,6 @@ folder/
 
 import json
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,30 +72,6 @@ def write_checkpoint(
         _write_files(partial, loaded, source, backbone=backbone or source.settings.backbone)
         partial.chmod(0o755)
     return folder
-
-
-def push_to_hub(
-    repo_id: str,
-    source: ModelSource,
-    save: Callable[[Path], Path],
-    *,
-    private: bool,
-    backbone: bool,
-) -> str:
-    """Upload what `save` writes into a folder; returns the address of the commit."""
-    from huggingface_hub import HfApi
-
-    if not (backbone or source.settings.backbone or source.base.on_hub):
-        raise CheckpointError(
-            f"The backbone is the local folder {str(source.base.path)!r}, which nobody else has. "
-            "Pass backbone=True to upload it too."
-        )
-    api = HfApi()
-    with tempfile.TemporaryDirectory() as parent:
-        folder = save(Path(parent) / "checkpoint")
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
-    return str(commit.commit_url)
 
 
 def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextvars
+import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from instruct_embeddings.encoder.options import (
 from instruct_embeddings.encoder.precision import DTYPES
 from instruct_embeddings.encoder.source import ModelSource, find_source
 from instruct_embeddings.encoder.texts import Request, check_surrogates, progress
-from instruct_embeddings.errors import ClosedEncoderError, ConfigError
+from instruct_embeddings.errors import CheckpointError, ClosedEncoderError, ConfigError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder.devices import DevicePool
@@ -281,10 +282,20 @@ class InstructEncoder:
         Raises:
             CheckpointError: Its backbone is a local folder and not part of it.
         """
-        from instruct_embeddings.encoder.checkpoint import push_to_hub
+        from huggingface_hub import HfApi
 
-        save = partial(self.save_pretrained, backbone=backbone)
-        return push_to_hub(repo_id, self.source, save, private=private, backbone=backbone)
+        base = self.source.base
+        if not (backbone or self.source.settings.backbone or base.on_hub):
+            raise CheckpointError(
+                f"The backbone is the local folder {str(base.path)!r}, which nobody else has. "
+                "Pass backbone=True to upload it too."
+            )
+        api = HfApi()
+        with tempfile.TemporaryDirectory() as parent:
+            folder = self.save_pretrained(Path(parent) / "checkpoint", backbone=backbone)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
+        return str(commit.commit_url)
 
     def close(self) -> None:
         """Give the memory back, unless another encoder uses the same model; then refuse to work."""
@@ -402,11 +413,17 @@ class InstructEncoder:
 
 def check_texts(texts: Sequence[str]) -> list[str]:
     """A list of strings; TypeError and TextError where it is none."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+    if isinstance(texts, str | bytes):
         raise TypeError(
             f"encode() takes a list of texts, got a bare {type(texts).__name__}; wrap it: [text]."
         )
-    found = list(texts)
+    try:
+        found = list(texts)
+    except TypeError as exc:
+        raise TypeError(
+            f"encode() takes a list of texts, got a value of type {type(texts).__name__}. "
+            "Pass a list of str."
+        ) from exc
     for position, text in enumerate(found):
         if not isinstance(text, str):
             raise TypeError(

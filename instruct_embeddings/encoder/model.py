@@ -168,7 +168,8 @@ def generate(
         return continue_cached(backbone, cache, mask, final, steps, settings)
     generated = []
     for step in range(steps + 1):
-        final = _final(backbone(embeds, mask), mask)
+        rows = torch.arange(len(mask), device=mask.device)
+        final = backbone(embeds, mask)[rows, _last_real(mask)]
         if step:
             generated.append(final)
         if step < steps:
@@ -220,11 +221,6 @@ def refinement_pool(generated: Tensor, how: str) -> Tensor:
         return states
     counts = torch.arange(1, len(states) + 1, device=states.device)
     return states.cumsum(0) / counts[:, None, None]
-
-
-def _final(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Hidden state of the last real position of each row, shape (b, d)."""
-    return hidden[torch.arange(len(mask), device=mask.device), _last_real(mask)]
 
 
 def _last_real(mask: Tensor) -> Tensor:

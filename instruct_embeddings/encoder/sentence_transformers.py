@@ -205,7 +205,7 @@ def read_folder(path: Path) -> Folder:
     meant = _meant_length(transformer)
     layers = [_read_layer(_LAYERS[name], folder) for name, folder in modules[2:]]
     return Folder(
-        pooling=_read_pooling(pooling_file, pooling) if pooling else None,
+        pooling=_read_pooling(pooling_file, pooling) if pooling_file.is_file() else None,
         include_prompt=pooling.get("include_prompt", True),
         layers=tuple(layer for layer in layers if layer is not None),
         max_tokens=meant or _longest(path / "tokenizer_config.json"),
@@ -239,10 +239,10 @@ def _read(file: Path, rules: Mapping[str, _Rule], *, only: bool = True) -> dict[
     unknown = sorted(set(saved) - set(rules))
     if only and unknown:
         refuse(file, "the settings", unknown, f"one of {sorted(rules)}")
-    for key in set(rules).intersection(saved):
-        fits, allowed = rules[key]
-        if not fits(saved[key]):
-            refuse(file, key, saved[key], allowed)
+    for key, value in saved.items():
+        fits, allowed = rules.get(key, _ANY)
+        if not fits(value):
+            refuse(file, key, value, allowed)
     return saved
 
 
@@ -265,10 +265,8 @@ def _modules(path: Path) -> list[tuple[str, Path]]:
             refuse(file, "the module", kind, "those of sentence-transformers")
         if arguments:
             refuse(file, f"{name} with the arguments", arguments, "no argument")
-        if not isinstance(folder, str) or "\\" in folder or "\0" in folder:
-            refuse(file, "the folder", folder, "a plain name")
-        parts = PurePosixPath(folder)
-        if parts.is_absolute() or ".." in parts.parts:
+        parts = PurePosixPath(folder) if isinstance(folder, str) else PurePosixPath("..")
+        if parts.is_absolute() or ".." in parts.parts or set("\\\0").intersection(folder):
             refuse(file, "the folder", folder, "one inside the model's own folder")
         found.append((name, path / folder))
     kinds = [kind for kind, _ in found]

@@ -166,7 +166,7 @@ class EncoderSettings:
 
     def within(self, positions: int | None) -> "EncoderSettings":
         """The same for a backbone that has so many positions; None for any number."""
-        if positions is None or max(self.max_tokens, self.generic_max_tokens) <= positions:
+        if positions is None:
             return self
         return replace(
             self,

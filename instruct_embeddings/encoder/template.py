@@ -74,8 +74,15 @@ class Template:
         self._before, self._between, self._after = self.tokenise(
             [settings.before, settings.between, settings.after]
         )
-        self._prefix, self._suffix = self._specials_of_one()
-        self._middle = self._specials_between() if pairs else []
+        # Special tokens: "a" alone is `prefix a suffix`, and a pair `prefix a middle a suffix`.
+        (bare,) = self.tokenise(["a"])
+        one = list(tokenizer("a")["input_ids"])
+        two = list(tokenizer("a", "a")["input_ids"]) if pairs else []
+        places = [i for i in range(len(one)) if one[i : i + len(bare)] == bare]
+        start = places[0] if places else 0
+        end = start + len(bare)
+        self._prefix, self._suffix = one[:start], one[end:]
+        self._middle = two[end : max(0, len(two) - len(bare) - len(self._suffix))]
         candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
         self._filler: int = next((i for i in candidates if isinstance(i, int)), 0)
 
@@ -166,16 +173,6 @@ class Template:
         ids = list(self.tokenizer(prompt)["input_ids"])
         return len(ids) - (ids[-1] in self.tokenizer.all_special_ids if ids else 0)
 
-    def _specials_of_one(self) -> tuple[Ids, Ids]:
-        bare, full = self.tokenise(["a"])[0], list(self.tokenizer("a")["input_ids"])
-        start = _find(full, bare, 0)
-        return full[:start], full[start + len(bare) :]
-
-    def _specials_between(self) -> Ids:
-        bare, full = self.tokenise(["a"])[0], list(self.tokenizer("a", "a")["input_ids"])
-        end = _find(full, bare, 0) + len(bare)
-        return full[end : _find(full, bare, end)]
-
 
 def _start(text: str, size: int) -> str:
     """At most so many characters, up to the end of a word; all of a text that is little longer."""
@@ -183,13 +180,6 @@ def _start(text: str, size: int) -> str:
         return text
     end = max(text.rfind(" ", 1, size), text.rfind("\n", 1, size))
     return text[: end if end > 0 else size]
-
-
-def _find(full: Ids, part: Ids, start: int) -> int:
-    for place in range(start, len(full) - len(part) + 1):
-        if full[place : place + len(part)] == part:
-            return place
-    return start
 
 
 def length_sorted_batches(
