@@ -13,16 +13,32 @@ from instruct_embeddings.hosts.engine import (
     open_engine,
     same_engine,
 )
+from instruct_embeddings.hosts.rerankers import model_name, uncut
 from instruct_embeddings.hosts.retriever import (
     HostRetriever,
     SearchOptions,
     check_default,
     check_query,
 )
+from instruct_embeddings.hosts.tool import (
+    CORRECTABLE,
+    INSTRUCTION_DESCRIPTION,
+    NOTHING_FOUND,
+    QUERY_DESCRIPTION,
+    TOOL_DESCRIPTION,
+    TOOL_NAME,
+    wrong_arguments,
+)
 from instruct_embeddings.retrieval import AskJudge, JudgeQuestion, JudgeWatcher
 from instruct_embeddings.retrieval.fitting import OnFit
 
 __all__ = [
+    "CORRECTABLE",
+    "INSTRUCTION_DESCRIPTION",
+    "NOTHING_FOUND",
+    "QUERY_DESCRIPTION",
+    "TOOL_DESCRIPTION",
+    "TOOL_NAME",
     "UNSET",
     "AskJudge",
     "HostRetriever",
@@ -36,7 +52,10 @@ __all__ = [
     "check_query",
     "check_shared",
     "engine_settings",
+    "model_name",
     "open_engine",
     "same_engine",
+    "uncut",
     "warn",
+    "wrong_arguments",
 ]

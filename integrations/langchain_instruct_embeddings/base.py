@@ -11,7 +11,7 @@ from langchain_core.callbacks.manager import (
 )
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.retrievers import LangSmithRetrieverParams
 from langchain_core.runnables.config import RunnableConfig
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -25,13 +25,14 @@ from instruct_embeddings.hosts import (
     check_query,
 )
 from langchain_instruct_embeddings.documents import to_document
+from langchain_instruct_embeddings.tool import ToolRetriever
 from langchain_instruct_embeddings.tracing import judge_run
 
 # Fields that are options of a search by the same name.
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
 
 
-class DocumentRetriever(HostRetriever, BaseRetriever):
+class DocumentRetriever(HostRetriever, ToolRetriever):
     """Searches a vector store as its fields say, or as the arguments of a call say otherwise."""
 
     model_config = ConfigDict(extra="forbid")

@@ -9,10 +9,9 @@ from langchain_core.runnables import ensure_config
 
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.feedback import QueryForm, scores_of_ranked
+from instruct_embeddings.hosts import model_name, uncut
 
 _PLACE = "judge_candidate"
-_CUTS = ("top_n", "top_k")
-_NAMES = ("model", "model_name", "model_id")
 
 
 class CompressorJudge:
@@ -60,7 +59,7 @@ class CompressorJudge:
                 "BaseCrossEncoder of LangChain. Pass one such as CohereRerank(...)."
             )
         self._compressor, self._form = compressor, QueryForm(form)
-        name = _model_name(compressor)
+        name = model_name(compressor)
         self.key = key or f"compressor:{type(compressor).__name__}:{name}:{form}"
 
     def __repr__(self) -> str:
@@ -83,18 +82,11 @@ class CompressorJudge:
             for place, text in enumerate(texts)
         ]
         callbacks = ensure_config().get("callbacks")  # those of the run in which it is asked
-        found = _uncut(self._compressor, len(texts)).compress_documents(documents, read, callbacks)
+        found = uncut(self._compressor, len(texts)).compress_documents(documents, read, callbacks)
         ranked: dict[int, float | None] = {}
         for document in found:
             ranked.setdefault(_place(document, texts, ranked), _score(document))
         return scores_of_ranked(ranked, len(texts))
-
-
-def _uncut(compressor: BaseDocumentCompressor, count: int) -> BaseDocumentCompressor:
-    """A reranker reads all that it is given; this one returns all as well."""
-    fields = type(compressor).model_fields
-    cuts = {name: count for name in _CUTS if name in fields and getattr(compressor, name)}
-    return compressor.model_copy(update=cuts) if cuts else compressor
 
 
 def _place(document: Document, texts: Sequence[str], known: Container[int]) -> int:
@@ -111,13 +103,3 @@ def _place(document: Document, texts: Sequence[str], known: Container[int]) -> i
 def _score(document: Document) -> float | None:
     score = document.metadata.get("relevance_score")
     return None if score is None else float(score)
-
-
-def _model_name(reranker: Any) -> str:
-    """Name of the model that a reranker, or the cross-encoder in it, says; empty for none."""
-    for name in _NAMES:
-        found = getattr(reranker, name, None)
-        if isinstance(found, str):
-            return found
-    inner = getattr(reranker, "model", None)
-    return "" if inner is None else _model_name(inner) or type(inner).__name__

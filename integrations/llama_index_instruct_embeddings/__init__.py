@@ -11,6 +11,7 @@ from instruct_embeddings._extras import lazy_exports
 if TYPE_CHECKING:
     from llama_index_instruct_embeddings.bridged import BridgedEmbedding
     from llama_index_instruct_embeddings.embedding import InstructEmbedding
+    from llama_index_instruct_embeddings.judge import PostprocessorJudge
     from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
     from llama_index_instruct_embeddings.retriever import InstructionTransformRetriever
 
@@ -19,6 +20,7 @@ __all__ = [
     "InstructEmbedding",
     "InstructionQueryBundle",
     "InstructionTransformRetriever",
+    "PostprocessorJudge",
     "to_where",
 ]
 
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazy_exports(
         "InstructEmbedding": "embedding",
         "InstructionQueryBundle": ("query", _CHROMA),
         "InstructionTransformRetriever": ("retriever", _CHROMA),
+        "PostprocessorJudge": "judge",
         "to_where": ("query", _CHROMA),
     },
     needs=["llama_index.core"],

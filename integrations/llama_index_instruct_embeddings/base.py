@@ -5,7 +5,6 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
@@ -23,9 +22,11 @@ from instruct_embeddings.hosts import (
 )
 from llama_index_instruct_embeddings.nodes import to_nodes
 from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
+from llama_index_instruct_embeddings.tool import ToolRetriever
+from llama_index_instruct_embeddings.tracing import judge_event
 
 
-class NodeRetriever(HostRetriever, BaseRetriever):
+class NodeRetriever(HostRetriever, ToolRetriever):
     """Searches with its own options, or as an `InstructionQueryBundle` says otherwise."""
 
     def __init__(
@@ -83,10 +84,12 @@ class NodeRetriever(HostRetriever, BaseRetriever):
         return other
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return to_nodes(self._search(query_bundle), self._docstore)
+        with self._judge_watched(judge_event, self.callback_manager, self.engine.feedback):
+            return to_nodes(self._search(query_bundle), self._docstore)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = await self._asearch(query_bundle)
+        with self._judge_watched(judge_event, self.callback_manager, self.engine.feedback):
+            hits = await self._asearch(query_bundle)
         return await asyncio.to_thread(to_nodes, hits, self._docstore)
 
     def _read_query(self, query: QueryType, **call: Any) -> tuple[str | None, SearchOptions]:

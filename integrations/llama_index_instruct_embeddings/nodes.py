@@ -11,12 +11,15 @@ from llama_index.core.vector_stores.utils import (
 
 from instruct_embeddings import Hit
 
+_PROBLEM = "judge_problem"
+
 
 def to_nodes(hits: Sequence[Hit], docstore: BaseDocumentStore | None = None) -> list[NodeWithScore]:
     """Nodes with scores, in the order of the hits.
 
     What a search finds out about a node is not part of it: LlamaIndex takes nodes for the same by
-    a hash of text and metadata (`QueryFusionRetriever`, its own recursion). A node that is more
+    a hash of text and metadata (`QueryFusionRetriever`, its own recursion). Only that a judge has
+    failed is told, in a copy, under `judge_problem`. A node that is more
     than text (an index node, an image) is looked up in a docstore, as `VectorIndexRetriever` does;
     one that is not there is rebuilt from its metadata.
     """
@@ -26,6 +29,7 @@ def to_nodes(hits: Sequence[Hit], docstore: BaseDocumentStore | None = None) -> 
         kept = docstore.get_nodes(ids, raise_error=False) if ids else []
         found = {node.node_id: node for node in kept}
         nodes = [found.get(node.node_id, node) for node in nodes]
+    nodes = [_with_problem(node, hit) for node, hit in zip(nodes, hits, strict=True)]
     scores = [float(hit.score) for hit in hits]
     return [
         NodeWithScore(node=node, score=score) for node, score in zip(nodes, scores, strict=True)
@@ -47,4 +51,17 @@ def _to_node(hit: Hit) -> BaseNode:
         start_char_idx=info.get("start"),
         end_char_idx=info.get("end"),
         relationships=relationships,
+    )
+
+
+def _with_problem(node: BaseNode, hit: Hit) -> BaseNode:
+    """A copy whose metadata say that a judge failed, to you and neither to models nor to stores."""
+    if hit.judge_problem is None:
+        return node
+    return node.model_copy(
+        update={
+            "metadata": {**node.metadata, _PROBLEM: hit.judge_problem},
+            "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, _PROBLEM],
+            "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, _PROBLEM],
+        }
     )

@@ -62,6 +62,7 @@ EXPORTED: dict[str, list[str]] = {
         "InstructEmbedding",
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
+        "PostprocessorJudge",
         "to_where",
     ],
 }
