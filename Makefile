@@ -119,6 +119,11 @@ bench-retrieval: .venv/.ready ## Questions under instructions, and constraints; 
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.retrieval --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-judge
+bench-judge: .venv/.ready ## A judge that moves the query, beside one that reorders; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m benchmarks.judge --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-spaces
 bench-spaces: .venv/.spaces ## The instant query over collections of other embedding models; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -4,10 +4,10 @@
     python -m benchmarks.evidence --page-only
 
 Peers, their costs as a collection grows, the map, LIMIT, mteb and instruction following are
-measured; of ablation, refinement, guides and query latency, which take hours, the kept results are
-shown. With --quick everything is measured on few texts, its tables are printed, no results are
-kept, and the page is written to the output folder from the results kept before. A test compares the
-page with what this module makes of `results/`.
+measured; of ablation, refinement, guides, judges and query latency, which take long, the kept
+results are shown. With --quick everything is measured on few texts, its tables are printed, no
+results are kept, and the page is written to the output folder from the results kept before. A test
+compares the page with what this module makes of `results/`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 from rich.console import Console
 
-from benchmarks import instruction_following_page, limit_page, mteb_page
+from benchmarks import instruction_following_page, judge_page, limit_page, mteb_page
 from benchmarks.environment import load
 from benchmarks.evidence_claims import ablation, ratios, refinement
 from benchmarks.evidence_losses import losses
@@ -84,6 +84,7 @@ def page() -> str:
         *limit_page.section(tabulate, ran),
         *mteb_page.section(tabulate, ran),
         *instruction_following_page.section(tabulate, ran),
+        *judge_page.section(tabulate, ran),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,8 +1,13 @@
 """The part of docs/evidence.md that comes first: where others are ahead, from the results."""
 
+from statistics import mean, median
+
 from benchmarks import limit
 from benchmarks.environment import load
 from benchmarks.evidence_peers import SHOWN_N, Results, better, by_task, cost, means
+from benchmarks.judge_contestants import INSTANT as FIRST
+from benchmarks.judge_contestants import REFINED, RERANKED
+from benchmarks.judge_judges import WORDS
 from benchmarks.peers import LABEL_FREE, REENCODED
 from benchmarks.peers_methods import PEERS, SCANNING
 from benchmarks.retrieval_contestants import INSTANT
@@ -27,6 +32,7 @@ def losses() -> list[str]:
         *_limit(load("limit")),
         *_instructions(load("retrieval")),
         *_spaces(load("spaces")),
+        *_judges(load("judge")),
     ]
     noisy = [f"Of the times below: {scale['remark']}"] if scale.get("remark") else []
     return ["## Where we lose", *noisy, "\n".join(f"- {line}" for line in lines)]
@@ -177,3 +183,23 @@ def _spaces(results: Results) -> list[str]:
         "**Collections of other embedding models**, which the instant query reaches over a map: "
         f"worse than without it on {len(lost)} of {len(rows)} ({'; '.join(lost) or 'none'})."
     ] * bool(rows)
+
+
+def _judges(results: Results) -> list[str]:
+    """What a judge costs who knows nothing."""
+    quality = results.get("quality")
+    if not quality:
+        return []
+    whole = {(row["judge"], row["method"]): row for row in quality["overall"]}
+    words, first = whole[WORDS, REFINED], whole["", FIRST]
+    reranked = whole[WORDS, RERANKED]["ndcg"] - first["ndcg"]
+    guessing = quality["skill"]
+    asked = median(row["until no trust"] or row["questions"] + 1 for row in guessing)
+    lost = mean(row["ndcg lost until then"] for row in guessing)
+    return [
+        f"**A judge who guesses** is found out after {asked:g} questions in the median, and costs "
+        f"{lost:.3f} of nDCG@10 until then. One who errs by a pattern is not found out: a judge "
+        f"who counts words in common changes nDCG@10 by {words['ndcg over first'][0]:+.3f} and "
+        f"recall@100 by {words['recall over first'][0]:+.3f} beside the first ranking, and nDCG@10 "
+        f"by {reranked:+.3f} where it only reorders."
+    ]

@@ -37,9 +37,10 @@ STRENGTH = 1.0
 MIX = 0.3
 _LEAST_CANDIDATES = 3
 # A judge is trusted at first, as if it had judged so many questions this well.
-_PRIOR_QUESTIONS, _PRIOR_SKILL = 5, 0.4
-# Mean of `learnable` at which a judge is not listened to, and at which fully.
-_NO_SKILL, _FULL_SKILL = 0.03, 0.12
+_PRIOR_QUESTIONS, _PRIOR_SKILL = 2, 0.4
+# Mean of `learnable` at which a judge is not listened to, and at which fully. One who knows the
+# answers reaches 0.3 to 1, one who is wrong in a tenth of the cases 0.3, in three tenths 0.1.
+_NO_SKILL, _FULL_SKILL = 0.03, 0.4
 _FORGET = 0.99
 _JUDGES_AT_ONCE = 8
 _SHOWN = 200
