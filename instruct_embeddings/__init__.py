@@ -17,7 +17,13 @@ if TYPE_CHECKING:
         TruncationWarning,
     )
     from instruct_embeddings.explain import Explanation
-    from instruct_embeddings.feedback import CrossEncoderJudge, EncoderJudge, FunctionJudge
+    from instruct_embeddings.feedback import (
+        ChatJudge,
+        CrossEncoderJudge,
+        EncoderJudge,
+        FunctionJudge,
+        JudgementMemory,
+    )
     from instruct_embeddings.guides import (
         Categories,
         EncoderGuide,
@@ -54,7 +60,7 @@ _MODULES = {
     "encoder": "EmbeddingRecord EncoderOptions InstructEncoder",
     "errors": "InstructEmbeddingsError TransformWarning TruncationWarning",
     "explain": "Explanation",
-    "feedback": "CrossEncoderJudge EncoderJudge FunctionJudge",
+    "feedback": "ChatJudge CrossEncoderJudge EncoderJudge FunctionJudge JudgementMemory",
     "guides": "Categories EncoderGuide GuideByInstruction Judgement JudgementGuide LLMGuide "
     "LabelGuide LabelNamesGuide LabellingReport MetadataGuide",
     "instant": "InstantQuery",
@@ -66,6 +72,7 @@ _EXPORTS = {name: module for module, names in _MODULES.items() for name in names
 
 __all__ = [
     "Categories",
+    "ChatJudge",
     "CrossEncoderJudge",
     "Drift",
     "EmbeddingRecord",
@@ -86,6 +93,7 @@ __all__ = [
     "InstructionTransform",
     "Judgement",
     "JudgementGuide",
+    "JudgementMemory",
     "LLMGuide",
     "LabelGuide",
     "LabelNamesGuide",

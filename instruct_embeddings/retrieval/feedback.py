@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from math import isfinite
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least, seconds
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.feedback.judges import as_judge, wrapper_of
+from instruct_embeddings.feedback.memory import JudgedQuestion, JudgementMemory
 from instruct_embeddings.feedback.regression import learnable, relevance_direction, to_relevance
 from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.retrieval.judging import ask_watched
@@ -131,6 +133,9 @@ class RelevanceFeedback:
         timeout: float | None = 10.0,
         max_calls: int | None = None,
         max_characters: int = 100_000,
+        memory: JudgementMemory | str | Path | None = None,
+        learn_at: int = 20,
+        skip_at: float = 0.9,
     ) -> None:
         """Nothing is asked yet.
 
@@ -141,6 +146,11 @@ class RelevanceFeedback:
             timeout: Seconds for an answer, after which the ranking without it stands; None waits.
             max_calls: Most calls in this process; further questions are answered without a judge.
             max_characters: Most characters of one call: candidates beyond are not read.
+            memory: Where judged questions are kept, or the folder for them. An instruction that has
+                enough of them gets a transform of its own, learned in the background.
+            learn_at: Questions that are enough; it learns again each time they have doubled.
+            skip_at: Share of what the judge gains, measured on held-out questions, from which on a
+                transform answers without the judge. 1 asks it always.
 
         Raises:
             ConfigError: An argument is out of its range, or the judge cannot judge.
@@ -153,6 +163,9 @@ class RelevanceFeedback:
         self.timeout = timeout
         self.max_calls = at_least("max_calls", max_calls, 0)
         self.max_characters = at_least("max_characters", max_characters, 1, optional=False)
+        self.memory = _open_memory(memory)
+        self.learn_at = at_least("learn_at", learn_at, 4, optional=False)
+        self.skip_at = _share("skip_at", skip_at)
         self._counts = JudgeCounts()
         self._weighed = (_PRIOR_QUESTIONS * _PRIOR_SKILL, float(_PRIOR_QUESTIONS))
         self._told: set[str] = set()
@@ -268,6 +281,22 @@ class RelevanceFeedback:
             _log.warning("%s (said once; see the counts of RelevanceFeedback)", message)
 
 
+def _open_memory(memory: object) -> JudgementMemory | None:
+    if memory is None or isinstance(memory, JudgementMemory):
+        return memory
+    if isinstance(memory, str | Path):
+        return JudgementMemory(memory)
+    raise ConfigError(
+        f'memory={memory!r:.60} is no JudgementMemory. Name a folder for it: memory="judgements".'
+    )
+
+
+def _share(name: str, value: object) -> float:
+    if not isinstance(value, Real) or not 0.0 < float(value) <= 1.0:
+        raise ConfigError(f"{name} must be a number in (0, 1], got {value!r:.60}.")
+    return float(value)
+
+
 class _NoScores(ValueError):
     """A judge answered something else than one score a text."""
 
@@ -300,7 +329,8 @@ def _relevance(scores: Sequence[float | None]) -> FloatArray:
 class JudgedSearch:
     """One search with a judge: `question` to ask, `take` its verdict, until there is none.
 
-    `rank` gives the best rows for a folded query, so many of them.
+    `rank` gives the best rows for a folded query, so many of them; `note` remembers what was
+    judged.
     """
 
     feedback: RelevanceFeedback
@@ -310,6 +340,7 @@ class JudgedSearch:
     query: str
     instruction: str | None
     k: int
+    note: Callable[[JudgedQuestion], None] | None = None
     _asked: int = 0
     _problem: str | None = None
     _read: Rows = field(default_factory=lambda: Rows(()))
@@ -362,6 +393,9 @@ class JudgedSearch:
             hits = found.hits(self.collection, self.folded.ranked_by, self.folded.reused)
             return [replace(hit, judge_problem=self._problem) for hit in hits]
         scores = dict(zip(ranking.ids, ranking.scores.tolist(), strict=True))
+        if self.note is not None:
+            vector = self.folded.query[0]
+            self.note(JudgedQuestion(self.query, vector, self._read.ids, self._relevance))
         own = self._moved.score(self._read)
         for row, score, relevance in zip(self._read.ids, own, self._relevance, strict=True):
             scores[row] = float(score) + MIX * trust * (float(relevance) - 0.5)

@@ -24,6 +24,7 @@ from instruct_embeddings.retrieval.constraints import (
     find_constraints,
     reorder,
 )
+from instruct_embeddings.retrieval.distillation import DistillationReport, Distiller
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.feedback import (
     JudgedSearch,
@@ -133,6 +134,12 @@ class InstructRetriever:
         self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._everything = AllVectors(collection)
         self._generic_ranker: InstantRanker | None = None
+        memory = None if self.feedback is None else self.feedback.memory
+        self._distiller: Distiller | None = None
+        if self.feedback is not None and memory is not None:
+            self._distiller = Distiller(
+                collection, memory, self.feedback, self.fit_config, self._start
+            )
 
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and name in vars(self):
@@ -180,6 +187,21 @@ class InstructRetriever:
             return None
         serves = self._instant is None or self.force or known.serves
         return known.transform if serves else None
+
+    def distilled(self, instruction: str, *, wait: bool = False) -> DistillationReport | None:
+        """What was learned of an instruction from its judge, where that serves searches.
+
+        None without a `memory` in `feedback`, with too few judged questions, and where what they
+        teach gains nothing. With `wait`, what is being learned is waited for.
+        """
+        if self._distiller is None:
+            return None
+        text, info = check_instruction(instruction), self.collection.info()
+        known = self._distiller.find(text, info)
+        if wait:
+            self._distiller.wait()
+            known = self._distiller.find(text, info)
+        return None if known is None else known.report
 
     def uses(self, transform: InstructionTransform, instruction: str) -> bool:
         """Whether searches under an instruction rank by a transform, by its report and guide."""
@@ -375,7 +397,15 @@ class InstructRetriever:
         weights = {} if instruction is None else check_instructions(instruction)
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
-        rankers = self._rankers(weights, unit, query, info, request) if weights else []
+        alone = next(iter(weights)) if len(weights) == 1 else None
+        distilled = None
+        if self._distiller is not None and alone is not None:
+            distilled = self._distiller.find(alone, info)
+        if distilled is not None:
+            rankers = [WeightedRanker(distilled.transform, "fitted")]
+            feedback = None if distilled.report.skips else feedback
+        else:
+            rankers = self._rankers(weights, unit, query, info, request) if weights else []
         directions = self._directions(weights, info)
         folded = FoldedQuery(rankers, unit, request.weight) if rankers else None
         if folded is None or (folded.ranked_by == "generic" and not directions):
@@ -390,7 +420,15 @@ class InstructRetriever:
             ranking = rank(folded, request.k)
             return ranking.hits(self.collection, folded.ranked_by, folded.reused)
         asked = "; ".join(_shown(text, weight) for text, weight in weights.items()) or None
-        return JudgedSearch(feedback, self.collection, rank, folded, query, asked, request.k)
+        note = None
+        if self._distiller is not None and alone is not None:
+            note = partial(self._distiller.note, alone, info)
+        return JudgedSearch(feedback, self.collection, rank, folded, query, asked, request.k, note)
+
+    def _start(self, instruction: str, info: CollectionInfo) -> InstructionTransform | None:
+        """What judgements correct: the transform that serves under an instruction."""
+        known = self._library.find(instruction, info)
+        return known.transform if known is not None and known.serves else None
 
     def _rank(
         self, folded: FoldedQuery, directions: Sequence[Direction], request: SearchRequest
@@ -428,7 +466,10 @@ class InstructRetriever:
         instant = self._at_once(query, info) if others else None
         taught = {text for text in others if self._library.is_taught(text, force=force)}
         missing = [text for text in others if known[text] is None and text in taught]
-        if missing and (request.wait or instant is None):
+        # A judge answers from the generic vectors where nothing can be fitted.
+        judged = self.feedback is not None and request.judge and bool(query)
+        fits = self.guide is not None or not judged
+        if missing and fits and (request.wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
         rankers: dict[str, WeightedRanker] = {}
         for text, weight in weights.items():

@@ -15,6 +15,7 @@ EXPORTED: dict[str, list[str]] = {
     ],
     "instruct_embeddings": [
         "Categories",
+        "ChatJudge",
         "CrossEncoderJudge",
         "Drift",
         "EmbeddingRecord",
@@ -35,6 +36,7 @@ EXPORTED: dict[str, list[str]] = {
         "InstructionTransform",
         "Judgement",
         "JudgementGuide",
+        "JudgementMemory",
         "LLMGuide",
         "LabelGuide",
         "LabelNamesGuide",

@@ -3,10 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from instruct_embeddings._sqlite import Table
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.models import Prompt
 
@@ -15,7 +16,6 @@ MAX_REPLY_BYTES = 1_000_000
 _APPLICATION = 0x49454153
 _FORMAT_VERSION = 1
 _TABLE = "CREATE TABLE answers (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID"
-_SECONDS = 30.0
 _KEYS_AT_ONCE = 500
 
 
@@ -35,6 +35,7 @@ class AnswerCache:
 
     def __init__(self, folder: str | Path) -> None:
         self._file = Path(folder).expanduser() / FILE
+        self._table = Table(self._file, _TABLE, _APPLICATION, _FORMAT_VERSION, "cache of answers")
 
     def __repr__(self) -> str:
         """`AnswerCache('folder')`."""
@@ -68,13 +69,8 @@ class AnswerCache:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one use: they are cheap beside a model and must not cross threads."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self._file, timeout=_SECONDS, isolation_level=None)
-            ) as connection:
-                _check(connection)
+            with self._table.open() as connection:
                 yield connection
         # SQLite quotes a damaged schema in bytes that Python cannot decode.
         except (sqlite3.Error, UnicodeDecodeError, OSError) as exc:
@@ -83,24 +79,3 @@ class AnswerCache:
                 "that can be written. Name another folder, or free this one; delete a file that is "
                 "damaged, and what it held is asked again."
             ) from exc
-
-
-def _check(connection: sqlite3.Connection) -> None:
-    """Make a new file ours; refuse one that is not, as its triggers and views would run."""
-    tables = connection.execute("SELECT sql FROM sqlite_master LIMIT 2").fetchall()
-    if not tables:
-        # Writers keep out no readers. Another process that makes the same file does it too.
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLE.replace('TABLE', 'TABLE IF NOT EXISTS')};"
-            f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_FORMAT_VERSION};"
-            "COMMIT"
-        )
-        return
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application == _APPLICATION and version > _FORMAT_VERSION:
-        raise sqlite3.DatabaseError(f"it has format {version}, of a newer version of this package")
-    if application != _APPLICATION or tables != [(_TABLE,)]:
-        raise sqlite3.DatabaseError("it is damaged or is no cache of answers")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from instruct_embeddings import Hit, InstructRetriever, RelevanceFeedback
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.testing import InMemoryCollection
 
 AXES = np.eye(3, dtype=np.float32)  # topic, colour, noise
@@ -73,6 +73,15 @@ def test_a_call_without_the_judge_is_the_plain_search() -> None:
     assert retriever.search(QUERY, query="toy", k=10, judge=False) == plain
     assert retriever.search(QUERY, k=10) == plain  # a vector alone cannot be judged
     assert feedback.counts.asked == 0
+
+
+def test_an_instruction_needs_no_guide_where_a_judge_reads_it() -> None:
+    retriever = InstructRetriever(toys(), feedback=RelevanceFeedback(wants_red))
+    hits = retriever.search(QUERY, query="toy", instruction="Which is red?", k=10)
+    assert reds(hits) == 10
+    assert {hit.ranked_by for hit in hits} == {"generic"}
+    with pytest.raises(GuideError, match="no guide"):
+        retriever.search(QUERY, query="toy", instruction="Which is red?", judge=False)
 
 
 def test_two_rounds_read_what_the_first_has_found() -> None:

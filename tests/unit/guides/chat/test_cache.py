@@ -201,7 +201,7 @@ def test_a_cache_that_cannot_be_written_says_so_before_anything_is_paid(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     AnswerCache(filled).prepare()
-    monkeypatch.setattr("instruct_embeddings.guides.chat.cache._SECONDS", 0.05)
+    monkeypatch.setattr("instruct_embeddings._sqlite._SECONDS", 0.05)
     with closing(sqlite3.connect(filled / FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(GuideError, match="cannot be used: database is locked"):
