@@ -14,6 +14,8 @@ from instruct_embeddings.explain.explanation import (
     ComparedHit,
     ConstraintReading,
     Explanation,
+    JudgedHit,
+    JudgeReading,
 )
 from instruct_embeddings.explain.proposals import CLOSE, propose_filter
 from instruct_embeddings.protocols import Rows
@@ -43,6 +45,7 @@ def explain(
     prefetch: int | None = None,
     exact: bool = False,
     wait: bool | None = None,
+    judge: bool = True,
 ) -> Explanation:
     """Compare the results of a query with those under an instruction, and say why they differ.
 
@@ -67,6 +70,8 @@ def explain(
         exact: As in a search.
         wait: Fit an unknown instruction first. None does so if there is a guide, or no instant
             query.
+        judge: Ask the retriever's judge once, where there is one, and say what it changed; all else
+            is said of the ranking without it.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -84,6 +89,7 @@ def explain(
     unit = query_row(vector, collection.info().dimension)
     filters = {"where": where, "where_document": where_document}
     under = filters | {"query": query_text, "instruction": text, "blend": blend, "exact": exact}
+    under |= {"judge": False}
     before = _search(retriever, vector, k, filters)
     after = _search(retriever, vector, k, under | {"prefetch": prefetch})
     chosen = sample_rows(collection, sample, seed=seed)
@@ -126,7 +132,35 @@ def explain(
         k=k,
         depth=max(_DEPTH, k),
         hits=_compared(rows, places, before, after, generic, scores, found),
+        judged=_ask_judge(retriever, vector, k, after, under) if judge and query_text else None,
         **fit,
+    )
+
+
+def _ask_judge(
+    retriever: InstructRetriever,
+    vector: ArrayLike,
+    k: int,
+    before: Mapping[str, Hit],
+    options: Mapping[str, Any],
+) -> JudgeReading | None:
+    """What the judge changes in the first k results of a search; None without a judge."""
+    if retriever.feedback is None:
+        return None
+    known = retriever.distilled(options["instruction"])
+    found = retriever.search(vector, k=k, **{**options, "judge": True})
+    first = list(before.values())[:k]
+    was = {hit.id: rank for rank, hit in enumerate(first, start=1)}
+    rank = {hit.id: place for place, hit in enumerate(found, start=1)}
+    gone = [hit for hit in first if hit.id not in rank]
+    return JudgeReading(
+        judge=retriever.feedback.judge.key,
+        hits=tuple(
+            JudgedHit(hit.id, hit.text, was.get(hit.id), rank.get(hit.id), hit.judge_score)
+            for hit in [*found, *gone]
+        ),
+        problem=next((hit.judge_problem for hit in found), None),
+        skipped=known is not None and known.skips,
     )
 
 

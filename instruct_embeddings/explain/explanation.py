@@ -59,6 +59,31 @@ class ConstraintReading:
     proposal: FilterProposal | None = None
 
 
+@dataclass(frozen=True)
+class JudgedHit:
+    """A result before the judge, after it, or of both."""
+
+    id: str
+    text: str | None
+    before: int | None  # rank from 1; None: not among the results
+    after: int | None
+    score: float | None  # what the judge said, in [0, 1]; None where it has not read the row
+
+
+@dataclass(frozen=True)
+class JudgeReading:
+    """What a judge changed in the results under the instruction.
+
+    `hits` are the results after it, best first, then those that went out. `problem` says why it
+    changed nothing; `skipped` that it is no longer asked, as a transform was learned from it.
+    """
+
+    judge: str
+    hits: tuple[JudgedHit, ...]
+    problem: str | None = None
+    skipped: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Cloud:
     """The vectors behind the map: the sample, the results that are not in it, and the query."""
@@ -100,6 +125,7 @@ class Explanation:
         hits: The results of both searches: those under the instruction, best first, then the
             generic ones that are no longer among them.
         cloud: Vectors for the map.
+        judged: What the judge changed, where the retriever has one.
     """
 
     query: str
@@ -121,6 +147,7 @@ class Explanation:
     query_category: str | None = None
     query_probability: float | None = None
     cloud: Cloud | None = field(default=None, repr=False, compare=False)
+    judged: JudgeReading | None = None
 
     def agreeing(self, *, adapted: bool) -> tuple[int, int]:
         """Results of one search that are of the query's category, and of how many."""
@@ -196,6 +223,8 @@ def tables(explanation: Explanation) -> "Iterator[RenderableType]":
     yield _hit_table(explanation)
     if explanation.report is not None:
         yield f"\n{_agreement(explanation)}"
+    if explanation.judged is not None:
+        yield from _judged(explanation.judged)
 
 
 def _constraint(reading: ConstraintReading, rows: int) -> Iterator[str]:
@@ -216,6 +245,38 @@ def _obeyed(speaks: float | None) -> str:
         return "the results speak of nothing like it, so it changes nothing"
     share = "" if speaks >= 1 else f" to {speaks:.0%}, as the results hardly speak of it"
     return f"obeyed{share}"
+
+
+def _judged(reading: JudgeReading) -> "Iterator[RenderableType]":
+    """What came in, went out and moved by the judge, with its scores."""
+    from rich.text import Text
+
+    yield ""
+    if reading.skipped or reading.problem is not None:
+        why = (
+            "was not asked: a transform learned from it answers"
+            if reading.skipped
+            else (f"changed nothing: {reading.problem}")
+        )
+        yield f"The judge {reading.judge} {why}."
+        return
+    came = sum(hit.before is None for hit in reading.hits)
+    left = sum(hit.after is None for hit in reading.hits)
+    table = plain_table(
+        title=f"by the judge {reading.judge}: {came} came in, {left} went out", expand=True
+    )
+    for head in ("rank", "was", "judge"):
+        table.add_column(head, justify="right")
+    table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
+    for hit in reading.hits:
+        cells = (
+            "out" if hit.after is None else str(hit.after),
+            "new" if hit.before is None else str(hit.before),
+            "" if hit.score is None else f"{hit.score:.2f}",
+            one_line(hit.text),
+        )
+        table.add_row(*map(Text, cells), style="dim" if hit.after is None else None)
+    yield table
 
 
 def _category_table(explanation: Explanation) -> "Table":
