@@ -1,44 +1,16 @@
 """A guard against vectors of another model or instruction in one collection."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import PureWindowsPath
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from chromadb import Collection
 from chromadb.api import ClientAPI
-from chromadb.api.collection_configuration import CreateCollectionConfiguration
 from chromadb.errors import NotFoundError
 
-from chroma_instruct_embeddings.configuration import check_config, check_contents, comparable
+from chroma_instruct_embeddings.comparison import Recorded, check_fit, recorded, stored_function
 from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction
-from chroma_instruct_embeddings.errors import translated
-from chroma_instruct_embeddings.vectors import (
-    SPACE_KEY,
-    collection_of,
-    configured_space,
-    dimension_of,
-)
-from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
-from instruct_embeddings.errors import (
-    CollectionMismatchError,
-    EmptyCollectionError,
-    ModelNotFoundError,
-    UnsupportedCollectionError,
-)
-
-_WHAT_TO_DO = (
-    "Their vectors cannot be compared. Open it with the model and instruction that filled it, or "
-    "fill another collection."
-)
-
-
-class Recorded(Protocol):
-    """Whatever embeds and can say how: the embedding classes of all our adapters."""
-
-    @property
-    def record(self) -> EmbeddingRecord:
-        """What a collection has to remember."""
+from chroma_instruct_embeddings.source import SPACE_KEY, collection_of, configured_space
+from instruct_embeddings.errors import CollectionMismatchError, UnsupportedCollectionError
 
 
 def open_collection(
@@ -77,22 +49,34 @@ def open_collection(
             f"open_collection() got a {type(client).__name__}. It needs a synchronous client of "
             "Chroma: PersistentClient, EphemeralClient, HttpClient or CloudClient."
         )
-    function = embedding if isinstance(embedding, InstructEmbeddingFunction) else None
-    found = _find(client, name, required=not create)
-    if found is None:
+    function: Any = embedding if isinstance(embedding, InstructEmbeddingFunction) else None
+    try:
+        found = client.get_collection(name, embedding_function=None)
+    except NotFoundError:
+        if not create:
+            raise
+        index: dict[str, Any] = {"hnsw": {}, **(configuration or {})}
+        kind = "spann" if index.get("spann") else "hnsw"
+        space = (metadata or {}).get(SPACE_KEY, "cosine")
+        index[kind] = {"space": space, **(index[kind] or {})}
         # Another process may have been faster: then this is its collection, and checked as such.
         found = client.get_or_create_collection(
             name,
             metadata={**(metadata or {}), **embedding.record.to_metadata()},
-            configuration=_with_space(configuration, metadata),
-            embedding_function=cast(Any, function),
+            configuration=cast(Any, index),
+            embedding_function=function,
         )
-    sure = _compare(found, embedding)
+    sure = check_fit(found, embedding)
     if function is not None:
-        _check_function(found, function)
-        found = client.get_collection(name, embedding_function=cast(Any, function))
-    if sure and _recorded(found) is None and _space_stays(found):
-        _stamp(found, embedding.record)
+        other = stored_function(found).get("name")
+        if other not in (None, function.name()):
+            raise CollectionMismatchError(
+                f"The collection {name!r} stores the embedding function {other!r}, and the one at "
+                f"hand is {function!r}. Open it with its own, or fill another collection."
+            )
+        found = client.get_collection(name, embedding_function=function)
+    if sure and _keeps_space(found):
+        _stamp(found, embedding)
     return found
 
 
@@ -111,7 +95,7 @@ def check_collection(source: object, embedding: Recorded) -> None:
         CollectionMismatchError: They do not fit; the message names both.
         UnsupportedCollectionError: The source is something else, or asynchronous.
     """
-    _compare(collection_of(source), embedding)
+    check_fit(collection_of(source), embedding)
 
 
 def record_collection(source: object, embedding: Recorded) -> None:
@@ -128,115 +112,23 @@ def record_collection(source: object, embedding: Recorded) -> None:
         UnsupportedCollectionError: The collection keeps its distance where recording would lose it.
     """
     collection = collection_of(source)
-    _compare(collection, embedding)
-    if _recorded(collection) is not None:
-        return
-    if not _space_stays(collection):
+    check_fit(collection, embedding)
+    if not _keeps_space(collection):
         raise UnsupportedCollectionError(
             f"The collection {collection.name!r} was made by an old Chroma that noted its distance "
             f"({collection.metadata[SPACE_KEY]!r}) in the metadata alone, and changing metadata "
-            "would lose it. Only collections made by Chroma 1.0 or later can be recorded. Copy the "
-            "rows to a collection made by open_collection()."
+            "would lose it. Copy the rows to a collection made by open_collection()."
         )
-    _stamp(collection, embedding.record)
+    _stamp(collection, embedding)
 
 
-def _compare(collection: Collection, embedding: Recorded) -> bool:
-    """Whether it is sure that they fit; False where nothing speaks against it."""
-    recorded = _recorded(collection)
-    if recorded is not None:
-        recorded.check(embedding.record, collection.name)
-        return True
-    stored = _stored_function(collection)
-    if stored.get("name") == InstructEmbeddingFunction.name():
-        return _compare_config(stored.get("config") or {}, embedding, collection.name)
-    try:
-        with translated(collection):
-            dimension = dimension_of(collection)
-    except EmptyCollectionError:
-        return True
-    if dimension != embedding.record.dimension:
-        raise CollectionMismatchError(
-            f"The collection {collection.name!r} holds vectors of {dimension} dimensions, and the "
-            f"encoder at hand is {embedding.record}. {_WHAT_TO_DO}"
-        )
-    return False
-
-
-def _compare_config(config: Mapping[str, Any], embedding: Recorded, collection: str) -> bool:
-    options = check_config(config)
-    ours = embedding.get_config() if isinstance(embedding, InstructEmbeddingFunction) else None
-    if ours is not None and comparable(config) == comparable(ours):
-        return True
-    instruction, mine = config["document_instruction"], embedding.record
-    if instruction == mine.instruction:
-        check_contents(config)
-        # No download of a model only to say that it is another one.
-        encoder = InstructEncoder(replace(options, local_files_only=True))
-        try:
-            encoder.record(instruction=instruction).check(mine, collection)
-        except ModelNotFoundError:
-            if _public_name(config) == mine.model:
-                return False
-        else:
-            return True
-    raise CollectionMismatchError(
-        f"The collection {collection!r} was made for {config['model']!r} under "
-        f"{instruction or 'no instruction'!r}, and the encoder at hand is {mine}. {_WHAT_TO_DO}"
-    )
-
-
-def _public_name(config: Mapping[str, Any]) -> str:
-    """As records call the model: the id on the hub, or the name of a folder of any system."""
-    name = str(config["model"])
-    return PureWindowsPath(name).name if "model" in config.get("contents", {}) else name
-
-
-def _check_function(collection: Collection, function: InstructEmbeddingFunction) -> None:
-    other = _stored_function(collection).get("name")
-    if other not in (None, function.name()):
-        raise CollectionMismatchError(
-            f"The collection {collection.name!r} stores the embedding function {other!r}, and the "
-            f"one at hand is {function!r}. Chroma serves a collection with one function. Open it "
-            "with its own, or fill another collection."
-        )
-
-
-def _find(client: ClientAPI, name: str, *, required: bool) -> Collection | None:
-    try:
-        return client.get_collection(name, embedding_function=None)
-    except NotFoundError:
-        if required:
-            raise
-        return None
-
-
-def _with_space(
-    configuration: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None
-) -> CreateCollectionConfiguration:
-    """Cosine, where neither names a distance; the caller's mappings are left alone."""
-    whole: dict[str, Any] = dict(configuration or {})
-    index = "spann" if whole.get("spann") else "hnsw"
-    space = (metadata or {}).get(SPACE_KEY, "cosine")
-    whole[index] = {"space": space, **(whole.get(index) or {})}
-    return cast(CreateCollectionConfiguration, whole)
-
-
-def _recorded(collection: Collection) -> EmbeddingRecord | None:
-    return EmbeddingRecord.from_metadata(collection.metadata)
-
-
-def _stored_function(collection: Collection) -> Mapping[str, Any]:
-    # The raw configuration: the parsed one fails where a function is not registered.
-    return (collection.configuration_json or {}).get("embedding_function") or {}
-
-
-def _space_stays(collection: Collection) -> bool:
+def _keeps_space(collection: Collection) -> bool:
     """Whether the distance is known without the metadata, where Chroma lets nobody keep it."""
     noted = (collection.metadata or {}).get(SPACE_KEY)
     return noted is None or noted == configured_space(collection)
 
 
-def _stamp(collection: Collection, record: EmbeddingRecord) -> None:
-    held = {key: value for key, value in (collection.metadata or {}).items() if key != SPACE_KEY}
-    collection.modify(metadata=held | record.to_metadata())
+def _stamp(collection: Collection, embedding: Recorded) -> None:
+    if recorded(collection) is None:
+        held = {k: value for k, value in (collection.metadata or {}).items() if k != SPACE_KEY}
+        collection.modify(metadata=held | embedding.record.to_metadata())

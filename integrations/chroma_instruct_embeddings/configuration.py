@@ -1,12 +1,10 @@
 """What a collection stores of an embedding function: nothing secret, nothing of one machine."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from instruct_embeddings._types import Unset, given
 from instruct_embeddings.config import optional_instruction
 from instruct_embeddings.encoder import DEFAULT_MODEL, EncoderOptions, folder_digest
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
@@ -31,10 +29,7 @@ _KNOWN = {"model", "contents", *INSTRUCTIONS, *_STORED}
 # Stored vectors can still be compared with new ones when these change.
 _FREE = {"contents", "dtype", "max_tokens", "query_instruction"}
 
-
-def instruction_of(own: str | Unset | None, common: str | None = None) -> str | None:
-    """A checked instruction, the common one where none is set; None for generic embeddings."""
-    return optional_instruction(given(own, common))
+_encoders: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
 
 
 def portable(options: EncoderOptions) -> EncoderOptions:
@@ -51,25 +46,13 @@ def contents_of(options: EncoderOptions) -> dict[str, str]:
 
 
 def to_config(
-    options: EncoderOptions,
-    query_instruction: str | None,
-    document_instruction: str | None,
-    contents: Mapping[str, str] | None,
+    options: EncoderOptions, instructions: Mapping[str, str | None], contents: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Plain data from which another process makes the same embeddings: no defaults.
-
-    `contents` of None are read from the folders.
-    """
-    contents = contents_of(options) if contents is None else contents
-    default, given = asdict(EncoderOptions()), asdict(portable(options))
-    config = {"model": given["model"]}
-    config |= {name: given[name] for name in _STORED if given[name] != default[name]}
-    if contents:
-        config["contents"] = dict(contents)
-    return config | {
-        "query_instruction": query_instruction,
-        "document_instruction": document_instruction,
-    }
+    """Plain data from which another process makes the same embeddings: no defaults."""
+    default, own = asdict(EncoderOptions()), asdict(portable(options))
+    changed = {name: own[name] for name in _STORED if own[name] != default[name]}
+    told = {"contents": dict(contents)} if contents else {}
+    return {"model": own["model"]} | changed | told | dict(instructions)
 
 
 def check_config(config: Mapping[str, Any]) -> EncoderOptions:
@@ -82,7 +65,7 @@ def check_config(config: Mapping[str, Any]) -> EncoderOptions:
             "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
         )
     for name in INSTRUCTIONS:
-        instruction_of(config[name])
+        optional_instruction(config[name])
     chosen = {name: config[name] for name in _STORED if name in config}
     return EncoderOptions(model=config["model"], **chosen)
 
@@ -92,79 +75,60 @@ def check_contents(config: Mapping[str, Any]) -> None:
     for key, stored in (config.get("contents") or {}).items():
         folder = _folder(config.get(key))
         # A missing folder is reported by whoever looks for the model.
-        if folder is None or (found := folder_digest(folder)) == stored:
-            continue
-        raise CollectionMismatchError(
-            f"The folder {str(folder)!r} holds another {key} ({found[:8]}) than when the "
-            f"collection was made ({stored[:8]}). Their vectors cannot be compared. Put the old "
-            "one back, or fill another collection; if it is known to fit, pass "
-            "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
-        )
+        if folder is not None and (found := folder_digest(folder)) != stored:
+            raise CollectionMismatchError(
+                f"The folder {str(folder)!r} holds another {key} ({found[:8]}) than when the "
+                f"collection was made ({stored[:8]}). Their vectors cannot be compared. Put the "
+                "old one back, or fill another collection; if it is known to fit, pass "
+                "embedding_function=InstructEmbeddingFunction(...) when you open the collection."
+            )
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be equal for embeddings to be compared; folders count by what they hold."""
-    found = {key: value for key, value in config.items() if key not in _FREE}
     contents = config.get("contents") or {}
-    if "model" in contents:
-        found.pop("revision", None)
-    return found | contents
+    free = _FREE | {"revision"} if "model" in contents else _FREE
+    return {key: value for key, value in config.items() if key not in free} | contents
 
 
 def check_update(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Refuse an update under which vectors cannot be compared (CollectionMismatchError)."""
     before, after = comparable(old), comparable(new)
-    changed = sorted(k for k in before | after if before.get(k) != after.get(k))
-    if not changed:
-        return
-    was, would_be = ({key: config.get(key) for key in changed} for config in (old, new))
-    raise CollectionMismatchError(
-        f"The collection was filled with {was}, and the update says {would_be}. Old and new "
-        "vectors could not be compared; only query_instruction, dtype and max_tokens may change. "
-        "Fill another collection. Chroma asks only after it has saved the update: call modify() "
-        "once more, with the function that filled the collection."
-    )
+    if changed := sorted(k for k in before | after if before.get(k) != after.get(k)):
+        was, would_be = ({key: config.get(key) for key in changed} for config in (old, new))
+        raise CollectionMismatchError(
+            f"The collection was filled with {was}, and the update says {would_be}. Old and new "
+            "vectors could not be compared; only query_instruction, dtype and max_tokens may "
+            "change. Fill another collection. Chroma asks only after it has saved the update: "
+            "call modify() once more, with the function that filled the collection."
+        )
+
+
+def stored_encoder(options: EncoderOptions, contents: Mapping[str, str]) -> TwoSidedEncoder:
+    """The encoder of portable options, whose folders are checked when it is made.
+
+    Chroma makes a function anew for each text query of a collection that was opened without one;
+    were it not kept, the model would be loaded for each of them.
+    """
+    key = (options, tuple(sorted(contents.values())))
+    if (found := _encoders.get(key)) is not None:
+        return found
+    check_contents({"model": options.model, "adapter": options.adapter, "contents": contents})
+    return _encoders.setdefault(key, TwoSidedEncoder(options))
+
+
+def close_stored(options: EncoderOptions | None = None) -> None:
+    """Close the encoders of some options, or all; they are made again when a text comes."""
+    for key in list(_encoders):
+        if options in (None, key[0]) and (encoder := _encoders.pop(key, None)):
+            encoder.close()
 
 
 def _folder(name: str | None) -> Path | None:
-    if name is None:
-        return None
-    path = Path(name).expanduser()
-    return path.resolve() if path.is_dir() else None
+    path = Path(name).expanduser() if name else None
+    return path.resolve() if path and path.is_dir() else None
 
 
 def _full(name: str | None) -> str | None:
     folder = _folder(name)
     return name if folder is None else str(folder)
-
-
-class Encoders:
-    """Kept by options and contents of folders.
-
-    Chroma makes a function anew for each text query of a collection that was opened without one;
-    without these the model would be loaded for each of them.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[EncoderOptions, tuple[str, ...]], TwoSidedEncoder] = {}
-        self._lock = threading.Lock()
-
-    def get(self, options: EncoderOptions, contents: Mapping[str, str]) -> TwoSidedEncoder:
-        """The one of portable options, whose folders are checked when it is made."""
-        key = (options, tuple(sorted(contents.values())))
-        with self._lock:
-            if key not in self._kept:
-                named = {"model": options.model, "adapter": options.adapter}
-                check_contents({**named, "contents": contents})
-                self._kept[key] = TwoSidedEncoder(options)
-            return self._kept[key]
-
-    def close(self, options: EncoderOptions) -> None:
-        """Close those of some options; they are made again when a text comes."""
-        with self._lock:
-            equal = [self._kept.pop(key) for key in list(self._kept) if key[0] == options]
-        for encoder in equal:
-            encoder.close()
-
-
-encoders = Encoders()

@@ -1,6 +1,7 @@
 """`InstructEmbeddingFunction`: Chroma embeds texts itself, under an instruction."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,8 @@ from chromadb.utils.embedding_functions import register_embedding_function
 from typing_extensions import Self, Unpack
 
 from chroma_instruct_embeddings import configuration
-from chroma_instruct_embeddings.configuration import encoders
+from instruct_embeddings._types import given
+from instruct_embeddings.config import optional_instruction
 from instruct_embeddings.encoder import Embeddings as Rows
 from instruct_embeddings.encoder import EncoderArguments, EncoderOptions
 from instruct_embeddings.instant import UNSET, SharedEncoder, TwoSided, TwoSidedEncoder, Unset
@@ -23,18 +25,11 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     The collection stores all that shapes the embeddings, but neither what belongs to a machine
     (devices, batch sizes, caches) nor `trust_remote_code`: for these pass the function again.
 
-    Setup:
-        `pip install "instruct-embeddings[chroma,offline]"`
-
-    Instantiate:
+    Usage:
         ```python
         from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
-        ```
-
-    Usage:
-        ```python
         # Chroma compares functions by name alone; this compares model and instruction too.
         collection = open_collection(client, "papers", function)
         collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time
@@ -61,8 +56,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         show_progress: bool = False,
         **options: Unpack[EncoderArguments],
     ) -> None:
-        self.query_instruction = configuration.instruction_of(query_instruction, instruction)
-        self.document_instruction = configuration.instruction_of(document_instruction, instruction)
+        self.query_instruction = optional_instruction(given(query_instruction, instruction))
+        self.document_instruction = optional_instruction(given(document_instruction, instruction))
         self.show_progress = show_progress
         self._options = EncoderOptions(model=None if model is None else str(model), **options)
         self._own: SharedEncoder | None = SharedEncoder(TwoSidedEncoder(self._options))
@@ -79,13 +74,15 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     @property
     def encoder(self) -> TwoSidedEncoder:
         """The encoder behind; a closed function has none (ClosedEncoderError)."""
-        return self._own.encoder if self._own else encoders.get(self._options, self._contents or {})
+        if self._own is not None:
+            return self._own.encoder
+        return configuration.stored_encoder(self._options, self._contents or {})
 
     def close(self) -> None:
         """Give the memory back, unless others use the same model; then refuse to work."""
         if self._own is not None:
             self._own.close()
-        encoders.close(configuration.portable(self._options))
+        configuration.close_stored(configuration.portable(self._options))
 
     @staticmethod
     def name() -> str:
@@ -104,7 +101,8 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
 
     def get_config(self) -> dict[str, Any]:
         """What a collection stores: plain data that names the model and all that shapes vectors."""
-        return self._config(self._contents)
+        found = self._contents
+        return self._config(configuration.contents_of(self._options) if found is None else found)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
@@ -134,14 +132,14 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
         listed = [repr(model[1]), *(f"{name}={value!r}" for name, value in settings)]
         return f"{type(self).__name__}({', '.join(listed)})"
 
-    def _config(self, contents: dict[str, str] | None) -> dict[str, Any]:
-        instructions = (self.query_instruction, self.document_instruction)
-        return configuration.to_config(self._options, *instructions, contents)
+    def _config(self, contents: Mapping[str, str]) -> dict[str, Any]:
+        instructions = {name: getattr(self, name) for name in configuration.INSTRUCTIONS}
+        return configuration.to_config(self._options, instructions, contents)
 
     def _under(self, query: str | None, documents: str | None) -> Self:
         twin = copy.copy(self)
-        twin.query_instruction = configuration.instruction_of(query)
-        twin.document_instruction = configuration.instruction_of(documents)
+        twin.query_instruction = optional_instruction(query)
+        twin.document_instruction = optional_instruction(documents)
         if self._own is not None:
             twin._own = self._own.for_copy(SharedEncoder(TwoSidedEncoder(self._options)))
         return twin

@@ -76,12 +76,8 @@ def many(client: ClientAPI) -> chromadb.Collection:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> Iterator[list[object]]:
     """One entry for each model that is loaded; functions that Chroma made hold none at first."""
-    from chroma_instruct_embeddings.configuration import encoders
+    from chroma_instruct_embeddings.configuration import close_stored
     from instruct_embeddings.encoder import loading
-
-    def forget() -> None:
-        for options, _ in list(encoders._kept):
-            encoders.close(options)
 
     loaded: list[object] = []
     original = loading.load_model
@@ -91,9 +87,9 @@ def loads(monkeypatch: pytest.MonkeyPatch, nothing_loaded: None) -> Iterator[lis
         return original(*args)
 
     monkeypatch.setattr(loading, "load_model", counting)
-    forget()
+    close_stored()
     yield loaded
-    forget()
+    close_stored()
 
 
 @pytest.fixture
