@@ -22,6 +22,7 @@ from instruct_embeddings._version import __version__
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InvalidVectorsError
 from instruct_embeddings.transform.files import describe, pack, read_limited, unpack, write_whole
 from instruct_embeddings.transform.quality import (
+    best_mean,
     choose,
     depth,
     exceeds_chance,
@@ -290,7 +291,7 @@ def fit_bridge(
         )
     x, y = unit_rows(x[usable]), unit_rows(y[usable])
     agreements, cosines = _held_out(x, y, seed)
-    chosen, honest = choose(agreements, lambda means: max(means, key=means.__getitem__))
+    chosen, honest = choose(agreements, best_mean)
     plain = agreements.get(_IDENTITY)
     report = BridgeReport(
         rows=len(x),

@@ -16,7 +16,13 @@ from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import CollectionInfo
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.problems import LabelProblem, Problem, problem_of
-from instruct_embeddings.transform.quality import Scorer, choose, mean_quality, standard_error
+from instruct_embeddings.transform.quality import (
+    Scorer,
+    best_mean,
+    choose,
+    mean_quality,
+    standard_error,
+)
 from instruct_embeddings.transform.regression import fit_classifier
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.transform import (
@@ -30,13 +36,6 @@ from instruct_embeddings.transform.transform import (
 _MIXES = (0.0, 0.3, 0.5, 0.7)
 _EQUALLY_GOOD = 0.005
 _log = logging.getLogger(__name__)
-
-
-class _Split(NamedTuple):
-    """One fold: a problem to fit on and one to judge on."""
-
-    train: Problem
-    held_out: Problem
 
 
 class _Tuned(NamedTuple):
@@ -79,20 +78,21 @@ def fit_transform(
     text = check_instruction(instruction)
     problem = problem_of(vectors, supervision)
     splits = list(_splits(problem, config))
+    labels = supervision.labels if isinstance(supervision, Targets) else supervision
     with one_thread():
         tuned = _tune(splits, config, on_step)
         chosen = tuned.chosen
         fitted = problem.fit_queries(chosen["strength"], tuned.start)
         query = replace(fitted, residual=chosen["residual"])
         space = replace(problem.fit_space(query, config.seed), weight=chosen["weight"])
-        if isinstance(supervision, Targets) and supervision.labels is not None:
-            space = replace(space, classifier=_naming(vectors, supervision.labels))
-    generic = np.concatenate([split.held_out.quality(cosine) for split in splits])
+        if isinstance(supervision, Targets) and isinstance(labels, Labels):
+            space = replace(space, classifier=_naming(vectors, labels))
+    generic = np.concatenate([held_out.quality(cosine) for _, held_out in splits])
     report = FitReport(
         rows=len(vectors),
         judged=problem.size,
-        label_counts=_label_counts(supervision),
-        measure=splits[0].held_out.measure,
+        label_counts=labels.counts() if isinstance(labels, Labels) else {},
+        measure=splits[0][1].measure,
         generic=mean_quality([generic]),
         folded=mean_quality([tuned.folded]),
         adapted=mean_quality([tuned.adapted]),
@@ -101,12 +101,8 @@ def fit_transform(
         seconds=time.perf_counter() - begin,
     )
     _log.info(
-        "%r: %d settings tried on %d folds of %d judged units, %.1f s so far",
-        text,
-        tuned.tried,
-        len(splits),
-        problem.size,
-        report.seconds,
+        f"{text!r}: {tuned.tried} settings tried on {len(splits)} folds of {problem.size} judged "
+        f"units, {report.seconds:.1f} s so far"
     )
     return InstructionTransform(
         instruction=text,
@@ -131,35 +127,39 @@ def _naming(vectors: FloatArray, labels: Labels) -> Classifier | None:
     return fit_classifier(problem.vectors, problem.targets, problem.strengths[0])
 
 
-def _label_counts(supervision: Supervision) -> dict[str, int]:
-    labels = supervision.labels if isinstance(supervision, Targets) else supervision
-    return labels.counts() if isinstance(labels, Labels) else {}
-
-
-def _splits(problem: Problem, config: FitConfig) -> Iterator[_Split]:
-    """Folds of whole groups, or of single units where there are too few groups."""
+def _splits(problem: Problem, config: FitConfig) -> Iterator[tuple[Problem, Problem]]:
+    """Folds of whole groups, or of single units where there are too few: to fit on, to judge on."""
     groups = problem.groups
     if groups.max() + 1 < config.folds:
         groups = np.arange(problem.size)
     order = np.random.default_rng(config.seed).permutation(int(groups.max()) + 1)
     for chosen in np.array_split(order, config.folds):
         held_out = np.isin(groups, chosen)
-        train = problem.subset(np.flatnonzero(~held_out))
-        yield _Split(train, problem.subset(np.flatnonzero(held_out)))
+        train, judged = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        yield problem.subset(train), problem.subset(judged)
 
 
-def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int], None]) -> _Tuned:
+def _tune(
+    splits: list[tuple[Problem, Problem]], config: FitConfig, on_step: Callable[[int, int], None]
+) -> _Tuned:
     """Choose the folded query's settings, then those of the rescoring space on top of it."""
-    first = splits[0].train
+    first, deadline = splits[0][0], time.perf_counter() + config.time_budget
     fits: dict[float, list[QueryTransform]] = {}
     folded: dict[tuple[float, float], list[FloatArray]] = {}
+    fitted: list[QueryTransform] | list[None] = [None] * len(splits)
     best = -1.0
-    for strength, fitted in _fit_folds(splits, time.perf_counter() + config.time_budget):
+    for strength in first.strengths:
+        if fits and time.perf_counter() > deadline:
+            break
+        fitted = [
+            train.fit_queries(strength, start)
+            for (train, _), start in zip(splits, fitted, strict=True)
+        ]
         fits[strength], before = fitted, best
         for residual in first.residuals:
             folded[strength, residual] = [
-                split.held_out.quality(_folded_score(replace(query, residual=residual)))
-                for split, query in zip(splits, fitted, strict=True)
+                held_out.quality(_folded_score(replace(query, residual=residual)))
+                for (_, held_out), query in zip(splits, fitted, strict=True)
             ]
             best = max(best, mean_quality(folded[strength, residual]))
         on_step(len(fits), len(first.strengths))
@@ -168,34 +168,18 @@ def _tune(splits: list[_Split], config: FitConfig, on_step: Callable[[int, int],
             break
     (strength, residual), folded_figures = choose(folded, _closest_of_the_best)
     queries = [replace(query, residual=residual) for query in fits[strength]]
-    spaces = [s.train.fit_space(q, config.seed) for s, q in zip(splits, queries, strict=True)]
-    adapted = {
-        (weight, mix): [
-            split.held_out.quality(mixed_score(query, replace(space, weight=weight), mix))
-            for split, query, space in zip(splits, queries, spaces, strict=True)
-        ]
-        for weight in first.weights
-        for mix in _MIXES
+    adapted: dict[tuple[float, float], list[FloatArray]] = {
+        (weight, mix): [] for weight in first.weights for mix in _MIXES
     }
-    (weight, mix), adapted_figures = choose(
-        adapted, lambda means: max(means, key=means.__getitem__)
-    )
+    for (train, held_out), query in zip(splits, queries, strict=True):
+        space = train.fit_space(query, config.seed)
+        for weight, mix in adapted:
+            score = mixed_score(query, replace(space, weight=weight), mix)
+            adapted[weight, mix].append(held_out.quality(score))
+    (weight, mix), adapted_figures = choose(adapted, best_mean)
     chosen = {"strength": strength, "residual": residual, "weight": weight, "mix": mix}
     tried = len(folded) + len(adapted)
     return _Tuned(chosen, queries[0], folded_figures, adapted_figures, tried)
-
-
-def _fit_folds(
-    splits: list[_Split], deadline: float
-) -> Iterator[tuple[float, list[QueryTransform]]]:
-    """Each strength with the queries fitted on each fold, until the time is up."""
-    queries: list[QueryTransform | None] = [None] * len(splits)
-    for strength in splits[0].train.strengths:
-        if queries[0] is not None and time.perf_counter() > deadline:
-            return
-        fitted = [s.train.fit_queries(strength, q) for s, q in zip(splits, queries, strict=True)]
-        queries = list(fitted)
-        yield strength, fitted
 
 
 def _closest_of_the_best(means: Mapping[tuple[float, float], float]) -> tuple[float, float]:

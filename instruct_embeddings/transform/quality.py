@@ -129,6 +129,11 @@ def choose(
     return prefer(everywhere), np.concatenate(honest)
 
 
+def best_mean(means: Mapping[Setting, float]) -> Setting:
+    """The setting of the highest mean; of equal ones the first."""
+    return max(means, key=means.__getitem__)
+
+
 def standard_error(gains: FloatArray) -> float:
     """Standard error of the mean of gains, shape (units,); 0 for fewer than two."""
     if len(gains) < 2:

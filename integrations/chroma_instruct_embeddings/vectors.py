@@ -20,11 +20,16 @@ MAX_PAGE_SIZE = 10_000
 class ChromaVectors:
     """The vectors of a Chroma collection, embedded or on a server; read only.
 
-    Texts are never passed to Chroma, so its embedding functions are neither used nor needed.
-    Filters are Chroma's; empty means none.
+    Chroma's embedding functions are neither used nor needed. Filters are its own; empty means none.
+
+    Instantiate:
+        ```python
+        from chroma_instruct_embeddings import ChromaVectors
+        from instruct_embeddings import EncoderGuide, InstructRetriever
 
         retriever = InstructRetriever(ChromaVectors(collection), EncoderGuide())
         hits = retriever.search(vector, instruction="What is it for?", k=5)
+        ```
 
     Args:
         source: A `chromadb.Collection`, a `langchain_chroma.Chroma` or a LlamaIndex

@@ -68,17 +68,13 @@ class InstructEmbeddings(TwoSided, EmbeddingFields, Embeddings):
         by_tone = embeddings.with_instruction(tone, document_instruction=tone)
         ```
 
-        A collection that remembers what filled it, and a cache whose entries are never mixed up
-        (for queries give it `embeddings.fingerprint + embeddings.query_fingerprint`):
+        A cache whose entries are never mixed up (for queries give it `embeddings.fingerprint +
+        embeddings.query_fingerprint`):
 
         ```python
-        from chroma_instruct_embeddings import check_collection
-        from langchain_chroma import Chroma
         from langchain_classic.embeddings import CacheBackedEmbeddings
         from langchain_core.stores import InMemoryByteStore
 
-        store = Chroma("passages", embeddings, collection_metadata=embeddings.collection_metadata())
-        check_collection(store, embeddings)  # refuses what others filled
         cached = CacheBackedEmbeddings.from_bytes_store(
             embeddings, InMemoryByteStore(), namespace=embeddings.fingerprint, key_encoder="sha256"
         )
@@ -123,7 +119,8 @@ class InstructEmbeddings(TwoSided, EmbeddingFields, Embeddings):
     def collection_metadata(self) -> dict[str, str | int]:
         """What a collection should remember: `Chroma(..., collection_metadata=...)`.
 
-        Chroma takes it when it creates a collection, and keeps what an existing one has.
+        Chroma takes it when it creates a collection, and keeps what an existing one has;
+        `chroma_instruct_embeddings.check_collection` compares it.
         """
         return self.record.to_metadata()
 

@@ -1,9 +1,10 @@
 """The fields of `InstructEmbeddings`, checked when it is made."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -38,8 +39,8 @@ class EmbeddingFields(_Options):
     )
 
     model_name: str = Field(default=DEFAULT_MODEL, alias="model")
-    query_instruction: str | None = None
-    document_instruction: str | None = None
+    query_instruction: Annotated[str | None, AfterValidator(optional_instruction)] = None
+    document_instruction: Annotated[str | None, AfterValidator(optional_instruction)] = None
     show_progress: bool = False
 
     _shared: SharedEncoder = PrivateAttr()
@@ -62,11 +63,6 @@ class EmbeddingFields(_Options):
         if value is None and info.field_name == "model_name":
             return DEFAULT_MODEL
         return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    @field_validator("query_instruction", "document_instruction")
-    @classmethod
-    def _check_instruction(cls, instruction: str | None) -> str | None:
-        return optional_instruction(instruction)
 
     @model_validator(mode="after")
     def _describe_encoder(self) -> Self:

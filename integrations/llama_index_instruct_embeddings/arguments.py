@@ -4,7 +4,7 @@ import logging
 import os
 import pickle
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import (
@@ -17,6 +17,7 @@ from llama_index.core.bridge.pydantic import (
 )
 from llama_index.core.callbacks.base import CallbackManager
 from llama_index.core.storage.kvstore.types import BaseKVStore
+from pydantic import AfterValidator
 from typing_extensions import Unpack
 
 from instruct_embeddings.config import optional_instruction
@@ -30,6 +31,8 @@ from instruct_embeddings.errors import ConfigError
 from llama_index_instruct_embeddings.cache import SeparateCache
 
 logger = logging.getLogger(__name__)
+
+_Instruction: TypeAlias = Annotated[str | None, AfterValidator(optional_instruction)]
 
 # What the arguments of LlamaIndex's HuggingFaceEmbedding are called here.
 _RENAMED = {
@@ -50,8 +53,8 @@ else:  # every option of the encoder is a frozen field of the same name, type an
         "_Options",
         __base__=BaseEmbedding,
         **{
-            name: (kind, Field(default, frozen=True))
-            for name, (kind, default) in option_fields().items()
+            name: (kind, Field(value, frozen=True))
+            for name, (kind, value) in option_fields().items()
         },
     )
 
@@ -65,8 +68,8 @@ class EmbeddingArguments(_Options):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     model_name: str = Field(DEFAULT_MODEL, frozen=True, description="Hub id or folder.")
-    query_instruction: str | None = Field(None, frozen=True, description="For queries.")
-    document_instruction: str | None = Field(None, frozen=True, description="For documents.")
+    query_instruction: _Instruction = Field(None, frozen=True, description="For queries.")
+    document_instruction: _Instruction = Field(None, frozen=True, description="For documents.")
     show_progress: bool = Field(False, description="Show a bar for documents.")
     embed_batch_size: int = Field(2048, gt=0, le=2048, description="Texts of one call.")
 
@@ -89,8 +92,6 @@ class EmbeddingArguments(_Options):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, arguments: Any) -> Any:
-        if not isinstance(arguments, dict):
-            return arguments
         if unknown := sorted(set(arguments) - set(cls.model_fields)):
             raise ConfigError(
                 f"{cls.__name__} has no argument {', '.join(map(_with_hint, unknown))}. "
@@ -104,11 +105,6 @@ class EmbeddingArguments(_Options):
         if value is None and info.field_name == "model_name":
             return DEFAULT_MODEL
         return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-    @field_validator("query_instruction", "document_instruction")
-    @classmethod
-    def _instruction(cls, value: str | None) -> str | None:
-        return optional_instruction(value)
 
     @field_validator("embeddings_cache")
     @classmethod

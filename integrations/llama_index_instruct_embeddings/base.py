@@ -11,6 +11,8 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from typing_extensions import Self
 
+from chroma_instruct_embeddings import ChromaVectors
+from instruct_embeddings import InstructRetriever
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
     UNSET,
@@ -19,6 +21,8 @@ from instruct_embeddings.hosts import (
     SearchOptions,
     check_default,
     check_query,
+    check_shared,
+    open_engine,
 )
 from llama_index_instruct_embeddings.nodes import to_nodes
 from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
@@ -39,9 +43,8 @@ class NodeRetriever(HostRetriever, ToolRetriever):
     ) -> None:
         """Take from an index what is not given, or a vector store and the model that filled it."""
         index, vector_store, embed_model = source
-        if (index is None) == (vector_store is None) or not isinstance(
-            index, VectorStoreIndex | None
-        ):
+        known = isinstance(index, VectorStoreIndex | None)
+        if not known or (index is None) == (vector_store is None):
             raise ConfigError(
                 f"Got index={index!r:.200} and vector_store={vector_store!r:.200}; exactly one is "
                 "wanted. Pass a VectorStoreIndex over a ChromaVectorStore, or "
@@ -62,6 +65,15 @@ class NodeRetriever(HostRetriever, ToolRetriever):
             object_map=object_map or (host and host.object_map),
             verbose=verbose,
         )
+
+    def _engine(
+        self, shared: InstructRetriever | None, instant: Any, **settings: Any
+    ) -> InstructRetriever:
+        vectors = ChromaVectors(self._vector_store)
+        if shared is None:
+            return open_engine(vectors, self._embed_queries, instant=instant, **settings)
+        check_shared(shared, vectors, settings)
+        return shared
 
     @property
     def instruction(self) -> Instructions | None:

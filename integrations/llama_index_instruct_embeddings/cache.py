@@ -28,27 +28,18 @@ class SeparateCache(BaseKVStore):
         self.store = store
 
     def embed(
-        self,
-        texts: Sequence[str],
-        namespace: str,
-        encode: Callable[[list[str]], list[Vector]],
+        self, texts: Sequence[str], namespace: str, encode: Callable[[list[str]], list[Vector]]
     ) -> list[Vector]:
-        """Embeddings of texts; only those that are not known are encoded, and kept.
+        """Embeddings of n texts; those that are not known are encoded, in one call, and kept.
 
-        Args:
-            texts: n texts.
-            namespace: Equal only where a text has the same embedding.
-            encode: Called once at most, with each unknown text once.
-
-        Returns:
-            n vectors.
+        Of equal namespaces are equal embeddings of a text.
         """
-        collection = f"{_OF_THE_HOST}-{namespace}"
-        known = {text: self.store.get(_key(text), collection) for text in dict.fromkeys(texts)}
+        place = f"{_OF_THE_HOST}-{namespace}"
+        known = {text: self.store.get(_key(text), place) for text in dict.fromkeys(texts)}
         if missing := [text for text, value in known.items() if value is None]:
             for text, vector in zip(missing, encode(missing), strict=True):
                 known[text] = {_VALUE: vector}
-                self.store.put(_key(text), {_VALUE: vector}, collection)
+                self.store.put(_key(text), {_VALUE: vector}, place)
         return _in_order(texts, known)
 
     async def aembed(
@@ -58,14 +49,12 @@ class SeparateCache(BaseKVStore):
         encode: Callable[[list[str]], Awaitable[list[Vector]]],
     ) -> list[Vector]:
         """The same as `embed`, with a store and an encoder that are awaited."""
-        collection = f"{_OF_THE_HOST}-{namespace}"
-        known = {
-            text: await self.store.aget(_key(text), collection) for text in dict.fromkeys(texts)
-        }
+        place = f"{_OF_THE_HOST}-{namespace}"
+        known = {text: await self.store.aget(_key(text), place) for text in dict.fromkeys(texts)}
         if missing := [text for text, value in known.items() if value is None]:
             for text, vector in zip(missing, await encode(missing), strict=True):
                 known[text] = {_VALUE: vector}
-                await self.store.aput(_key(text), {_VALUE: vector}, collection)
+                await self.store.aput(_key(text), {_VALUE: vector}, place)
         return _in_order(texts, known)
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:

@@ -41,16 +41,10 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         from llama_index.core import Settings
         from llama_index_instruct_embeddings import InstructEmbedding
 
+        about = "What is this ticket about?"
         Settings.embed_model = InstructEmbedding(
-            document_instruction="What is this ticket about?",
-            query_instruction="What is this ticket about?",
+            document_instruction=about, query_instruction=about
         )
-        ```
-
-    Usage:
-        ```python
-        index = VectorStoreIndex.from_documents(documents)
-        vector = Settings.embed_model.get_query_embedding("it ate my photos")
         by_tone = Settings.embed_model.with_instruction("How does the customer sound?")
         ```
 

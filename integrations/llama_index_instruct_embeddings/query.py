@@ -7,7 +7,6 @@ from typing import Any
 from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import (
     FilterCondition,
-    FilterOperator,
     MetadataFilter,
     MetadataFilters,
 )
@@ -15,19 +14,12 @@ from llama_index.core.vector_stores.types import (
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import UNSET, Unset
 
-_SINGLE = {
-    FilterOperator.EQ: "$eq",
-    FilterOperator.NE: "$ne",
-    FilterOperator.CONTAINS: "$contains",
-    FilterOperator.GT: "$gt",
-    FilterOperator.GTE: "$gte",
-    FilterOperator.LT: "$lt",
-    FilterOperator.LTE: "$lte",
-}
-_TEXTS_TOO = (FilterOperator.EQ, FilterOperator.NE, FilterOperator.CONTAINS)
-_LIST = {FilterOperator.IN: "$in", FilterOperator.NIN: "$nin"}
-_EXPANDED = {FilterOperator.ANY: "$or", FilterOperator.ALL: "$and"}
-_CONDITIONS = {FilterCondition.AND: "$and", FilterCondition.OR: "$or"}
+# By what stands after an operator: a string or a number, a number, a list; and lists that become
+# several clauses.
+_TEXT = {"==": "$eq", "!=": "$ne", "contains": "$contains"}
+_NUMBER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+_LIST = {"in": "$in", "nin": "$nin"}
+_EXPANDED = {"any": "$or", "all": "$and"}
 
 
 @dataclass
@@ -65,7 +57,6 @@ class InstructionQueryBundle(QueryBundle):
         prefetch: Candidates that are rescored; `None` chooses.
         similarity_cutoff: Least score of a node; `None` shows all.
         mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone).
-        judge: Ask the judge of the retriever's `feedback`.
     """
 
     instruction: str | Mapping[str, float] | Unset | None = UNSET
@@ -76,7 +67,6 @@ class InstructionQueryBundle(QueryBundle):
     prefetch: int | Unset | None = UNSET
     similarity_cutoff: float | Unset | None = UNSET
     mmr_threshold: float | Unset | None = UNSET
-    judge: bool | Unset = UNSET
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that it carries, by name."""
@@ -96,56 +86,43 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
             f"filters={filters!r} are no MetadataFilters. Pass "
             'MetadataFilters(filters=[MetadataFilter(key="area", value="billing")]), or None.'
         )
-    condition = filters.condition or FilterCondition.AND
-    if condition not in _CONDITIONS:
+    condition = (filters.condition or FilterCondition.AND).value
+    if condition not in ("and", "or"):
         raise ConfigError(
-            f"Chroma cannot express the filter condition {condition.value!r}; it knows 'and' and "
-            "'or'. Write the opposite operators instead, such as != for ==."
+            f"Chroma cannot express the filter condition {condition!r}; it knows 'and' and 'or'. "
+            "Write the opposite operators instead, such as != for ==."
         )
-    clauses = [_one(item) for item in filters.filters]
-    return _combine(_CONDITIONS[condition], [clause for clause in clauses if clause is not None])
-
-
-def _one(item: MetadataFilter | MetadataFilters) -> dict[str, Any] | None:
-    if isinstance(item, MetadataFilters):
-        return to_where(item)
-    if item.operator in _SINGLE:
-        return {item.key: {_SINGLE[item.operator]: _single(item)}}
-    if item.operator in _LIST:
-        return {item.key: {_LIST[item.operator]: _values(item)}}
-    if item.operator in _EXPANDED:
-        clauses = [{item.key: {"$contains": value}} for value in _values(item)]
-        return _combine(_EXPANDED[item.operator], clauses)
-    known = sorted(operator.value for operator in (*_SINGLE, *_LIST, *_EXPANDED))
-    raise ConfigError(
-        f"Chroma cannot filter metadata with the operator {item.operator.value!r} (key "
-        f"{item.key!r}); it knows {', '.join(known)}. To search in the text, pass "
-        'where_document={"$contains": "..."} to the retriever.'
-    )
+    clauses = [
+        to_where(item) if isinstance(item, MetadataFilters) else _clause(item)
+        for item in filters.filters
+    ]
+    return _combine(f"${condition}", [clause for clause in clauses if clause is not None])
 
 
 def _combine(condition: str, clauses: list[dict[str, Any]]) -> dict[str, Any] | None:
-    if len(clauses) < 2:
-        return clauses[0] if clauses else None
-    return {condition: clauses}
+    return {condition: clauses} if len(clauses) > 1 else next(iter(clauses), None)
 
 
-def _single(item: MetadataFilter) -> str | int | float:
-    if item.operator in _TEXTS_TOO and isinstance(item.value, str):
-        return item.value
-    if isinstance(item.value, int | float):
-        return item.value
-    raise _wrong_value(item, "a string or a number" if item.operator in _TEXTS_TOO else "a number")
-
-
-def _values(item: MetadataFilter) -> list[Any]:
-    if isinstance(item.value, list) and item.value:
-        return list(item.value)
-    raise _wrong_value(item, "a list with at least one value")
-
-
-def _wrong_value(item: MetadataFilter, allowed: str) -> ConfigError:
-    return ConfigError(
-        f"The filter {item.key!r} {item.operator.value} {item.value!r} cannot be used: Chroma "
-        f"wants {allowed} after {item.operator.value!r}. Change the value or the operator."
-    )
+def _clause(item: MetadataFilter) -> dict[str, Any] | None:
+    operator, value = item.operator.value, item.value
+    known = _TEXT | _NUMBER | _LIST | _EXPANDED
+    if operator not in known:
+        raise ConfigError(
+            f"Chroma cannot filter metadata with the operator {operator!r} (key {item.key!r}); it "
+            f"knows {', '.join(sorted(known))}. To search in the text, pass "
+            'where_document={"$contains": "..."} to the retriever.'
+        )
+    if operator in _LIST or operator in _EXPANDED:
+        good, allowed = isinstance(value, list) and bool(value), "a list with at least one value"
+    elif operator in _TEXT:
+        good, allowed = isinstance(value, str | int | float), "a string or a number"
+    else:
+        good, allowed = isinstance(value, int | float), "a number"
+    if not good:
+        raise ConfigError(
+            f"The filter {item.key!r} {operator} {value!r} cannot be used: Chroma wants {allowed} "
+            f"after {operator!r}. Change the value or the operator."
+        )
+    if isinstance(value, list) and operator in _EXPANDED:
+        return _combine(known[operator], [{item.key: {"$contains": one}} for one in value])
+    return {item.key: {known[operator]: value}}

@@ -9,7 +9,6 @@ from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters
 
-from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import (
     FitConfig,
     InstructRetriever,
@@ -17,7 +16,7 @@ from instruct_embeddings import (
     RelevanceFeedback,
     TransformStore,
 )
-from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, check_shared, open_engine
+from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions
 from instruct_embeddings.protocols import Guide, InstantMover
 from llama_index_instruct_embeddings.base import NodeRetriever
 from llama_index_instruct_embeddings.query import to_where
@@ -43,12 +42,10 @@ class InstructionTransformRetriever(NodeRetriever):
         guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
             package, `reuse` is the least agreement, such as 0.925.
-        similarity_top_k, instruction, where_document, blend, prefetch, exact, wait, judge:
-            As in `SearchOptions`, for queries that do not say otherwise; the first is its `k`.
+        similarity_top_k, instruction, filters, where_document, blend, prefetch, exact, wait, judge:
+            As in `SearchOptions` (first and third: `k`, `where`), unless a query says otherwise.
         similarity_cutoff, mmr_threshold, mmr_prefetch_k:
             Its `score_threshold`, `lambda_mult` and `fetch_k`.
-        filters:
-            Filters on metadata, nested `and` and `or` included.
         engine:
             `other.engine`, whose fits are shared; instead of `guide` and what follows it above.
 
@@ -138,19 +135,15 @@ class InstructionTransformRetriever(NodeRetriever):
         )
         source = (index, vector_store, embed_model)
         super().__init__(source, options, callback_manager, object_map, verbose)
-        vectors = ChromaVectors(self._vector_store)
-        settings: dict[str, Any] = {
-            "guide": guide,
-            "store": store,
-            "fit": fit,
-            "force": force,
-            "reuse": reuse,
-            "questions": questions,
-            "on_fit": on_fit,
-            "feedback": feedback,
-        }
-        if engine is None:
-            engine = open_engine(vectors, self._embed_queries, instant=instant, **settings)
-        else:
-            check_shared(engine, vectors, settings)
-        self.engine = engine
+        self.engine = self._engine(
+            engine,
+            instant,
+            guide=guide,
+            store=store,
+            fit=fit,
+            force=force,
+            reuse=reuse,
+            questions=questions,
+            on_fit=on_fit,
+            feedback=feedback,
+        )

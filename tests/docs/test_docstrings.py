@@ -46,9 +46,9 @@ SECTIONS = {
         "Async",
         "Use within a query engine",
     ),
-    llama_index.InstructEmbedding: ("Setup", "Key init args", "Instantiate", "Usage"),
+    llama_index.InstructEmbedding: ("Setup", "Key init args", "Instantiate"),
     llama_index.InstructionQueryBundle: ("Usage",),
-    chroma.InstructEmbeddingFunction: ("Setup", "Instantiate", "Usage"),
+    chroma.InstructEmbeddingFunction: ("Usage",),
     chroma.ChromaVectors: ("Instantiate",),
 }
 GUIDES = [
