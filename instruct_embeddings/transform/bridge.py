@@ -283,12 +283,9 @@ def fit_bridge(
             f"Only {usable.sum()} of {len(usable)} texts have vectors with a direction in both "
             f"models; at least {MIN_TEXTS} are needed. Look for zeros, NaN and infinite numbers."
         )
-    if not usable.all():
-        _log.warning(
-            "%d of %d texts have no direction in one of the models and are left out",
-            (~usable).sum(),
-            len(usable),
-        )
+    if left_out := int((~usable).sum()):
+        told = f"{left_out} of {len(usable)} texts have no direction in one of the models"
+        _log.warning(f"{told} and are left out")
     x, y = unit_rows(x[usable]), unit_rows(y[usable])
     agreements, cosines = _held_out(x, y, seed)
     chosen, honest = choose(agreements, best_mean)
@@ -310,8 +307,7 @@ def fit_bridge(
         },
         seconds=time.perf_counter() - started,
     )
-    weights, bias = _fit(chosen, x, y)
-    return QueryBridge(weights, bias, report, old_model, new_model)
+    return QueryBridge(*_fit(chosen, x, y), report, old_model, new_model)
 
 
 def agreement(mapped: FloatArray, y: FloatArray, own: IntArray) -> FloatArray:
@@ -336,10 +332,8 @@ def agreement(mapped: FloatArray, y: FloatArray, own: IntArray) -> FloatArray:
 
 def _vectors(source: Embedded, first: dict[str, int], given: int, side: str) -> FloatArray:
     """One vector for each different text, shape (n, d)."""
-    if callable(source):
-        vectors, count = np.asarray(source(list(first)), dtype=np.float32), len(first)
-    else:
-        vectors, count = np.asarray(source, dtype=np.float32), given
+    count = len(first) if callable(source) else given
+    vectors = np.asarray(source(list(first)) if callable(source) else source, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise ConfigError(
             f"The vectors of the {side} model must have the shape ({count}, d) for {count} texts, "

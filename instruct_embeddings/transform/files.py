@@ -29,6 +29,7 @@ _LARGEST = 1e9
 # What reading a damaged description or its tensors may raise.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
+
 _PREFIX = ".writing-"
 # What a killed process began to write is removed by a later write; nothing takes so long to write.
 _ABANDONED_AFTER = 24 * 3600.0
@@ -120,10 +121,21 @@ def write_whole(file: Path, data: bytes) -> Path:
     Raises:
         OSError: It cannot be written; the old file stays and nothing else is left behind.
     """
+    name = ""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, data)
-    except OSError as exc:
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=file.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _sweep(Path(name))
+        os.replace(name, file)
+    except BaseException as exc:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(exc, OSError):
+            raise
         # The same class again: Python chooses it by the number.
         raise OSError(
             exc.errno,
@@ -134,26 +146,10 @@ def write_whole(file: Path, data: bytes) -> Path:
     return file
 
 
-def _write(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _sweep(Path(name))
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
 def _sweep(own: Path) -> None:
     """Remove what killed processes left behind, by the clock of the file system alone."""
-    now = own.stat().st_mtime
     for other in own.parent.glob(f"{_PREFIX}*"):
         # Another process may sweep too, or be done with its file by now.
         with contextlib.suppress(OSError):
-            if now - other.stat().st_mtime > _ABANDONED_AFTER:
+            if own.stat().st_mtime - other.stat().st_mtime > _ABANDONED_AFTER:
                 other.unlink()

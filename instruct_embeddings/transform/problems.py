@@ -8,11 +8,9 @@ settings are judged by clusters of the targets: agreement with the nearest targe
 that follow the noise, and hardly distinguishes better from worse.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from typing_extensions import Self
@@ -56,55 +54,17 @@ _ROWS_PER_CLUSTER = 20
 _DIRECTION_STRENGTH = 10.0
 
 
-class Problem(ABC):
-    """A judged sample that can be split, fitted and judged again, with settings to try."""
-
-    # Inverse penalties: the most likely, a larger one, a smaller one.
-    strengths: ClassVar[Sequence[float]]
-    residuals: ClassVar[Sequence[float]]  # weights of the generic vector in the folded query
-    weights: ClassVar[Sequence[float]] = (0.0,)  # of the classifier in the space
-
-    @property
-    @abstractmethod
-    def measure(self) -> str:
-        """Name of what `quality` returns."""
-
-    @property
-    @abstractmethod
-    def groups(self) -> IntArray:
-        """Group of each judged row or pair; where there are enough, a fold holds whole groups."""
-
-    @property
-    def size(self) -> int:
-        """Judged rows, or pairs."""
-        return len(self.groups)
-
-    @abstractmethod
-    def subset(self, units: IntArray) -> Self:
-        """The same problem on some of its rows or pairs."""
-
-    @abstractmethod
-    def fit_queries(self, strength: float, start: QueryTransform | None = None) -> QueryTransform:
-        """Fit the folded query; `start`, fitted for another strength, saves steps."""
-
-    @abstractmethod
-    def fit_space(self, query: QueryTransform, seed: int) -> SpaceTransform:
-        """Fit the rescoring space, given the folded query fitted on the same rows or pairs."""
-
-    @abstractmethod
-    def quality(self, score: Scorer) -> FloatArray:
-        """How well a scorer agrees with the supervision of each row or pair, in [0, 1].
-
-        Those that no scorer could get right are left out, so every scorer gets the same number.
-        """
-
-
 @dataclass(frozen=True)
-class _RowProblem(Problem):
+class _RowProblem:
     """Rows judged by the fraction of the best k that belong to the same label or cluster."""
 
     vectors: FloatArray  # unit rows, (n, d)
     targets: FloatArray  # label distribution, or target vector, of each row, (n, p)
+
+    @property
+    def size(self) -> int:
+        """Judged rows."""
+        return len(self.vectors)
 
     @property
     def groups(self) -> IntArray:
@@ -120,11 +80,13 @@ class _RowProblem(Problem):
 class LabelProblem(_RowProblem):
     """Rows with labels; judged by the fraction of the best k that carry the query's label."""
 
-    strengths = (10.0, 30.0, 3.0)
-    # Less would rank a little better without rescoring, but at a million rows the index no longer
-    # finds what it should: docs/performance.md.
-    residuals = (1.0, 1.5)
-    weights = (0.3, 0.5, 0.8)
+    # Inverse penalties: the most likely, a larger one, a smaller one.
+    strengths: ClassVar = (10.0, 30.0, 3.0)
+    # Weights of the generic vector in the folded query. Less would rank a little better without
+    # rescoring, but at a million rows the index no longer finds what it should:
+    # docs/performance.md.
+    residuals: ClassVar = (1.0, 1.5)
+    weights: ClassVar = (0.3, 0.5, 0.8)  # of the classifier in the space
 
     @classmethod
     def of(cls, vectors: FloatArray, labels: Labels) -> "LabelProblem":
@@ -182,10 +144,11 @@ class TargetProblem(_RowProblem):
 
     clusters: IntArray
 
-    strengths = (1.0,)
+    strengths: ClassVar = (1.0,)
     # Rescored searches are as good with any from 0.3 to 1.5. With these a folded query stays as
     # close to the stored vectors as one fitted from labels, so that an index finds its way.
-    residuals = (0.6, 1.0)
+    residuals: ClassVar = (0.6, 1.0)
+    weights: ClassVar = (0.0,)
 
     @classmethod
     def of(cls, vectors: FloatArray, targets: Targets) -> "TargetProblem":
@@ -231,14 +194,15 @@ class TargetProblem(_RowProblem):
 
 
 @dataclass(frozen=True)
-class PairProblem(Problem):
+class PairProblem:
     """Judged pairs of unit vectors; judged again by the area under the ROC curve."""
 
     pairs: Pairs
 
-    strengths = (1.0, 3.0, 0.3)
-    residuals = (1.0, 0.5, 2.0)
-    measure = PAIR_ACCURACY
+    strengths: ClassVar = (1.0, 3.0, 0.3)
+    residuals: ClassVar = (1.0, 0.5, 2.0)
+    weights: ClassVar = (0.0,)
+    measure: ClassVar = PAIR_ACCURACY
 
     @classmethod
     def of(cls, pairs: Pairs) -> "PairProblem":
@@ -250,6 +214,11 @@ class PairProblem(Problem):
                 "and two irrelevant pairs are needed. Add judgements of the missing kind."
             )
         return cls(Pairs(unit_rows(pairs.queries), unit_rows(pairs.documents), pairs.relevant))
+
+    @property
+    def size(self) -> int:
+        """Judged pairs."""
+        return len(self.pairs.relevant)
 
     @property
     def groups(self) -> IntArray:
@@ -289,6 +258,10 @@ class PairProblem(Problem):
             return np.empty(0, dtype=np.float32)
         ahead = ((good > bad) + 0.5 * (good == bad)).mean(axis=1)
         return np.asarray(ahead, dtype=np.float32)
+
+
+Problem: TypeAlias = LabelProblem | TargetProblem | PairProblem
+"""A judged sample that can be split, fitted and judged again, with settings to try."""
 
 
 def problem_of(vectors: FloatArray, supervision: Supervision) -> Problem:

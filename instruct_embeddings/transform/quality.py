@@ -247,18 +247,9 @@ def paired_bootstrap(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Difference:
-    """What `one` gains over `other`, both computed on the same resampled units.
+    """What `one` gains over `other`, the same figure of another method, on the same units.
 
-    Args:
-        one: The figure of one method.
-        other: The same figure of the method it is compared with.
-        size: Number of units.
-        rounds: Resamples.
-        level: See `bootstrap`.
-        seed: Seed of the resamples.
-
-    Raises:
-        ConfigError: `size`, `rounds` or `level` is out of its range.
+    Arguments and errors are those of `bootstrap`.
     """
     value, low, high, found = _resampled(
         lambda units: one(units) - other(units), size, rounds, level, seed

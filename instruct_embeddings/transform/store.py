@@ -95,11 +95,7 @@ class TransformStore:
     def find(
         self, instruction: str, guide: str, collection: CollectionInfo
     ) -> InstructionTransform | None:
-        """The transform for an instruction (normalised), a guide and a collection, if stored.
-
-        Raises:
-            ArtefactError: It is stored, but damaged or written by a newer version.
-        """
+        """The transform for an instruction (normalised), a guide and a collection; see `get`."""
         return self.get(transform_key(instruction, guide, collection))
 
     def get(self, key: str) -> InstructionTransform | None:
@@ -127,17 +123,11 @@ class TransformStore:
         return transform
 
     def put(self, transform: InstructionTransform) -> Path:
-        """Write a transform, replacing one of the same key.
-
-        Raises:
-            OSError: The folder cannot be written; nothing is left behind.
-        """
+        """Write a transform, replacing one of the same key, or not at all (OSError)."""
         return write_whole(self._file(transform.key), to_bytes(transform))
 
     def keys(self) -> list[str]:
         """Keys of all stored transforms, sorted."""
-        if not self.path.is_dir():
-            return []
         return sorted(file.stem for file in self.path.glob(f"*{_SUFFIX}"))
 
     def summaries(self) -> list[TransformSummary]:
@@ -179,10 +169,9 @@ class TransformStore:
     def _summary(self, key: str) -> TransformSummary:
         file = self.path / f"{key}{_SUFFIX}"
         try:
-            about = _summarise(read_description(read_limited(file)))
+            return TransformSummary(key, file, **_summarise(read_description(read_limited(file))))
         except (ArtefactError, OSError) as exc:
-            return TransformSummary(key=key, path=file, problem=str(exc))
-        return TransformSummary(key=key, path=file, **about)
+            return TransformSummary(key, file, problem=str(exc))
 
 
 def to_bytes(transform: InstructionTransform) -> bytes:

@@ -204,14 +204,9 @@ class Norms:
         mean = float(lengths.mean())
         return cls(mean=mean, spread=float(lengths.std() / mean))
 
-    @property
-    def constant(self) -> bool:
-        """Whether all stored vectors have the same length, up to rounding."""
-        return self.spread < 1e-3
-
     def leave_cosines_to(self, space: Space) -> bool:
-        """Whether an index of that space ranks by cosine: lengths do not weigh in."""
-        return space == "cosine" or self.constant
+        """Whether an index of that space ranks by cosine: lengths do not weigh in, or are equal."""
+        return space == "cosine" or self.spread < 1e-3
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ def test_scores_are_similarities(
 def test_norms_are_mean_and_relative_spread() -> None:
     norms = Norms.of(np.array([[1, 0], [0, 3]], dtype=np.float32))
     assert norms == Norms(mean=2.0, spread=0.5)
-    assert not norms.constant
-    assert Norms.of(np.array([[3, 4], [0, 5]], dtype=np.float32)).constant
+    assert not norms.leave_cosines_to("ip")
+    assert Norms.of(np.array([[3, 4], [0, 5]], dtype=np.float32)).leave_cosines_to("ip")
 
 
 @pytest.mark.parametrize(
