@@ -159,8 +159,8 @@ class Database:
 
     def reached(self) -> AbstractContextManager[None]:
         """For requests that belong to no collection: an error of this database if none answers."""
-        client = require("chroma_instruct_embeddings.client", extra="chroma")
-        found: AbstractContextManager[None] = client.reachable(str(self), self.timeout)
+        errors = require("chroma_instruct_embeddings.errors", extra="chroma")
+        found: AbstractContextManager[None] = errors.reachable(str(self), self.timeout)
         return found
 
     def collection(self, name: str) -> "Collection":

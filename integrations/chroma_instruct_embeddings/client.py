@@ -1,22 +1,23 @@
 """A client of a Chroma server that does not wait for ever."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
+from http.client import NOT_FOUND
 from typing import Any, cast
+from urllib.parse import quote
 
 import chromadb
 import httpcore
 import httpx
 from chromadb.api import ClientAPI
 from chromadb.config import Settings
+from chromadb.errors import NotFoundError
 
-from chroma_instruct_embeddings.errors import MALFORMED, AnswerError, is_of_the_connection, reason
-from instruct_embeddings._printable import redact
+from chroma_instruct_embeddings.errors import MALFORMED, AnswerError, reachable, reason
 from instruct_embeddings._threads import within
 from instruct_embeddings.config import seconds
-from instruct_embeddings.errors import UnreachableCollectionError
 
 DEFAULT_TIMEOUT = 120.0
 _PIECE = 65_536  # written at once, so that a slow server is noticed in between
@@ -60,6 +61,12 @@ def http_client(
     seconds("timeout", timeout)
 
     def connect() -> ClientAPI:
+        # Of a tenant that is not there, Chroma's client would leave its connection open.
+        tenant = names.get("tenant", "")
+        there = f"http{'s' * ssl}://{host}:{port}/api/v2/tenants/{quote(tenant, safe='')}"
+        with suppress(httpx.ConnectError), httpx.Client(headers=dict(headers or {})) as probe:
+            if tenant and probe.get(there, timeout=timeout).status_code == NOT_FOUND:
+                raise NotFoundError(f"Tenant [{tenant}] not found")
         return chromadb.HttpClient(
             host, port, ssl=ssl, headers=dict(headers or {}), settings=settings, **names
         )
@@ -89,22 +96,6 @@ def _sessions(client: ClientAPI) -> list[httpx.Client]:
     # This is the only place that reaches behind Chroma's client.
     behind: Any = client
     return list({one._server._session for one in (behind, behind._admin_client)})
-
-
-@contextmanager
-def reachable(address: str, timeout: float | None = None) -> Iterator[None]:
-    """Raise UnreachableCollectionError where nobody answers as Chroma does."""
-    try:
-        yield
-    except Exception as error:
-        redact(error)
-        if not is_of_the_connection(error):
-            raise
-        in_time = "" if timeout is None else f" within {timeout:g} seconds"
-        raise UnreachableCollectionError(
-            f"No Chroma server answers at {address}{in_time} ({reason(error)}). Check "
-            "host and port, start the server or wait for it, or allow a longer timeout."
-        ) from error
 
 
 def _limit(client: httpx.Client, seconds: float) -> None:

@@ -59,6 +59,22 @@ def translated(collection: Collection) -> Iterator[None]:
         raise known from error
 
 
+@contextmanager
+def reachable(address: str, timeout: float | None = None) -> Iterator[None]:
+    """Raise UnreachableCollectionError where nobody answers as Chroma does."""
+    try:
+        yield
+    except Exception as error:
+        redact(error)
+        if not is_of_the_connection(error):
+            raise
+        in_time = "" if timeout is None else f" within {timeout:g} seconds"
+        raise UnreachableCollectionError(
+            f"No Chroma server answers at {address}{in_time} ({reason(error)}). Check "
+            "host and port, start the server or wait for it, or allow a longer timeout."
+        ) from error
+
+
 def is_of_the_connection(error: Exception) -> bool:
     """Whether an error says that no Chroma answered: any of httpx, whose classes share no base."""
     if any(base.__module__.partition(".")[0] == "httpx" for base in type(error).__mro__):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chroma_instruct_embeddings.client import http_client, reachable
+from chroma_instruct_embeddings.client import http_client
+from chroma_instruct_embeddings.errors import reachable
 from chroma_instruct_embeddings.vectors import ChromaVectors
 from instruct_embeddings.errors import ConfigError, UnreachableCollectionError
 from tests.chroma_server import HOST, close
