@@ -29,9 +29,11 @@ def to_document(hit: Hit, score_key: str | None) -> Document:
             found["judge_score"] = hit.judge_score
         if hit.reused:
             found["reused_instruction"] = ", ".join(hit.reused)
-        if score_key in metadata:
-            warn(
-                f"The stored metadata of {hit.id!r} already has the key {score_key!r}; the score "
-                "replaces it in the returned document. Pass another score_key, or score_key=None."
-            )
+    for key in found.keys() & metadata.keys():
+        own = "Pass another score_key, or score_key=None."
+        warn(
+            f"The stored metadata of {hit.id!r} already has the key {key!r}; what the search found "
+            "out replaces it in the returned document. "
+            + (own if key == score_key else "Store yours under another name.")
+        )
     return Document(id=hit.id, page_content=hit.text or "", metadata=metadata | found)

@@ -173,6 +173,19 @@ def test_documents_say_that_the_judge_failed(make_retriever: Make, score_key: st
     assert [d.id for d in plain] == [d.id for d in judged.invoke("printer refund")]
 
 
+def test_a_stored_key_is_not_replaced_in_silence(open_chroma: Callable[..., Any]) -> None:
+    store = open_chroma()
+    metadata = {"judge_problem": "none", "judge_score": 5}
+    store.add_texts(["toner jam", "paper jam", "parcel"], [dict(metadata) for _ in range(3)])
+    judge = CompressorJudge(Pairs())
+    judged = InstructionTransformRetriever(
+        vectorstore=store, instant=None, feedback=RelevanceFeedback(judge), score_key="score"
+    )
+    with pytest.warns(UserWarning, match=r"already has the key 'judge_score'.*another name"):
+        judged.invoke("jam")
+    assert judged.invoke("jam", judge=False)[0].metadata["judge_score"] == 5
+
+
 def test_scores_beside_documents_are_the_final_ones(make_retriever: Make) -> None:
     judged = make_retriever(feedback=RelevanceFeedback(CompressorJudge(Rerank())), k=6)
     pairs = judged.invoke_with_scores("printer refund money")

@@ -1,7 +1,9 @@
 """Callbacks and tracers see the judge below the retriever."""
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import BaseTracer
 from langchain_core.tracers.schemas import Run
 
-from instruct_embeddings import RelevanceFeedback
+from instruct_embeddings import ChatJudge, RelevanceFeedback
 from langchain_instruct_embeddings import CompressorJudge, InstructionTransformRetriever
 
 Make = Callable[..., InstructionTransformRetriever]
@@ -77,6 +79,18 @@ def test_the_judge_is_a_child_run_of_the_retriever(
     assert model.name == "FakeListChatModel"
 
 
+def test_a_chat_model_that_judges_appears_below_it(make_retriever: Make, invoke: Invoke) -> None:
+    tracer = Kept()
+    model = FakeListChatModel(responses=[json.dumps({"1": 3, "2": 0, "3": 1})])
+    judge = ChatJudge(model, texts_per_call=3)  # several calls at the same time
+    feedback = RelevanceFeedback(judge, candidates=12)
+    invoke(make_retriever(feedback=feedback), "printer refund", tracer)
+    [root] = tracer.roots
+    [run] = root.child_runs
+    assert feedback.counts.refined == 1
+    assert [each.name for each in run.child_runs] == ["FakeListChatModel"] * 4
+
+
 def test_it_is_seen_below_the_chain_that_the_retriever_is_part_of(
     make_retriever: Make, invoke: Invoke
 ) -> None:
@@ -107,6 +121,29 @@ def test_its_error_is_that_of_its_run(
     assert run.error is not None
     assert error in run.error
     assert root.error is None
+
+
+def test_a_judge_that_is_late_ends_its_run_without_disturbing_anybody(
+    make_retriever: Make, invoke: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on, ended = Event(), Event()
+
+    class Ends(BaseCallbackHandler):
+        def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
+            ended.set()
+
+    def late(query: str, instruction: str | None, texts: Sequence[str]) -> list[float]:
+        go_on.wait(10)
+        return [0.5] * len(texts)
+
+    tracer = Kept()
+    retriever = make_retriever(feedback=RelevanceFeedback(late, timeout=0.05))
+    [first, *_] = invoke(retriever, "printer refund", tracer, Ends())
+    assert first.metadata["judge_problem"] == "no answer within 0.05 seconds"
+    go_on.set()
+    assert ended.wait(10)
+    assert len(tracer.roots) == 1
+    assert not [record for record in caplog.records if record.name.startswith("langchain")]
 
 
 def test_a_call_without_the_judge_has_no_such_run(make_retriever: Make, invoke: Invoke) -> None:
