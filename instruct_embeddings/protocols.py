@@ -3,7 +3,7 @@
 Everything is numpy and plain data, so that any vector store and any source of supervision fits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
@@ -129,20 +129,35 @@ class VectorCollection(Protocol):
         """Number of rows now."""
         ...
 
-    def page(
+    def sample(self, size: int, *, seed: int) -> Rows:
+        """At most `size` rows from all over the collection, with vectors, texts and metadata.
+
+        Each store has its own way, which it documents; `instruct_embeddings.paging` has one for
+        stores that skip to an offset. A collection of at most `size` rows comes whole. The same
+        seed gives the same rows while nothing was written; a store that cannot promise it says so.
+        """
+        ...
+
+    def scan(
         self,
         *,
-        limit: int,
-        offset: int,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
         records: bool = False,
-    ) -> Rows:
-        """One page of rows in the store's own stable order.
+    ) -> Iterator[Rows]:
+        """All rows that pass the filters, page by page, each once, in one stable order.
 
-        `vectors` asks for vectors, `records` for texts and metadata; ids always come.
-        Past the end the page is short or empty.
+        `vectors` asks for vectors, `records` for texts and metadata; ids always come. Rows that
+        are there from the first page to the last are not missed, whatever is written meanwhile.
+        """
+        ...
+
+    def state(self) -> str:
+        """A text that changes when rows were added or removed.
+
+        Where it is the same, a copy of the rows is trusted but for updates in place. It may cost
+        a look at every id: it is asked only where all rows are copied.
         """
         ...
 
@@ -161,8 +176,8 @@ class VectorCollection(Protocol):
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index.
 
-        `vectors` asks for their vectors, in the same request where the store can; ids and scores
-        always come.
+        An index that is told how far to look looks further the more rows are wanted. `vectors`
+        asks for their vectors, in the same request where the store can; ids and scores always come.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.

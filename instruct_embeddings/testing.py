@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from instruct_embeddings._types import FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, EmptyCollectionError
+from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 _WORD = re.compile(r"\w+")
@@ -73,7 +74,7 @@ def _word_vector(word: str) -> FloatArray:
     return digest.astype(np.float32) - np.float32(127.5)
 
 
-class InMemoryCollection:
+class InMemoryCollection(PagedCollection):
     """A `VectorCollection` over numpy arrays whose search is exact.
 
     Filters know equality, `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$and` and

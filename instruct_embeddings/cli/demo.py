@@ -241,10 +241,9 @@ def _precisions(
 
     from instruct_embeddings.protocols import Rows
     from instruct_embeddings.retrieval.instant import InstantAnswers
-    from instruct_embeddings.retrieval.sampling import read_pages
     from instruct_embeddings.transform.vectors import unit_rows
 
-    stored = Rows.joined(list(read_pages(collection, vectors=True, records=True)))
+    stored = Rows.joined(list(collection.scan(vectors=True, records=True)))
     vectors, texts = unit_rows(stored.vectors), stored.read_texts
     asked = sorted(Random(0).sample(range(len(texts)), min(len(texts), _MOST_ASKED)))
     answers = InstantAnswers(collection, instant)

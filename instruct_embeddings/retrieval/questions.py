@@ -25,7 +25,6 @@ from instruct_embeddings.retrieval.ranking import (
     WeightedRanker,
     rank_by_index,
 )
-from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.transform.quality import (
     Difference,
     mean_of,
@@ -288,7 +287,7 @@ def _reachable(
     if where is None and where_document is None:
         stored = set(collection.fetch(wanted).ids)
     else:
-        pages = read_pages(collection, where=where, where_document=where_document)
+        pages = collection.scan(where=where, where_document=where_document)
         stored = {row for page in pages for row in page.ids}.intersection(wanted)
     found = [
         replace(one, grades={row: grade for row, grade in one.grades.items() if row in stored})

@@ -1,11 +1,10 @@
-"""Rows of a collection: a seeded uniform sample, page by page, or all, ranked exactly."""
+"""Rows of a collection: a sample that can be learned from, or all, ranked exactly."""
 
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -20,16 +19,11 @@ from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.retrieval.ranking import FoldedQuery, Ranking
 from instruct_embeddings.transform.vectors import has_direction
 
-# Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
-# offsets are read there. At a million rows 6 reads take about a second.
-_READS = (6, 64)
-_ROWS_SKIPPED = 3_000_000
-_PAGE = 2000
 # Larger collections are read again by each search: a million vectors of 384 numbers are 1.5 GB.
 MAX_COPY_BYTES = 256 * 1024**2
 _PROBES = 64
 _BLOCK = 8192
-# Chroma keeps cosine vectors normalised, so they come back with an error of about 5e-7.
+# Stores that keep cosine vectors normalised give them back with an error of about 5e-7.
 _TOLERANCE = 1e-5
 _log = logging.getLogger(__name__)
 
@@ -39,22 +33,20 @@ def sample_rows(
 ) -> Rows:
     """Rows to learn from, with vectors, texts and metadata.
 
-    Blocks of neighbouring rows are read at random offsets, one in each equal part of the
-    collection: 64 of them, down to 6 in a collection of a million rows. So little is read, whatever
-    the size, and rows that were stored together (chunks of one document) do not crowd out the rest.
-    A collection of at most `size` rows is taken whole. The same seed and the same collection give
-    the same rows. `ids` restrict the choice; rows without usable vectors are left out.
+    The collection chooses them, the same rows for the same seed: see its `sample`. A collection of
+    at most `size` rows is taken whole. `ids` restrict the choice; rows without usable vectors are
+    left out.
 
     Raises:
         EmptyCollectionError: The collection is empty.
         GuideError: None of the ids is in the collection.
         InvalidVectorsError: No sampled vector has a direction.
     """
-    rng = np.random.default_rng(seed)
     if ids is None:
-        rows = _sample_uniform(collection, size, rng)
+        rows = collection.sample(size, seed=seed)
     else:
-        chosen = [ids[i] for i in np.sort(rng.permutation(len(ids))[:size])]
+        order = np.random.default_rng(seed).permutation(len(ids))
+        chosen = [ids[i] for i in np.sort(order[:size])]
         rows = collection.fetch(chosen, vectors=True, records=True)
     if not len(rows):
         raise _nothing_found(collection, ids)
@@ -79,66 +71,13 @@ def unchanged(collection: VectorCollection) -> Iterator[CollectionInfo]:
         )
 
 
-def _sample_uniform(collection: VectorCollection, size: int, rng: np.random.Generator) -> Rows:
-    total = collection.count()
-    reads = int(np.clip(2 * _ROWS_SKIPPED // max(1, total), *_READS))
-    blocks = min(reads, size)
-    length = -(-size // blocks)
-    if total <= size or total < 2 * blocks * length:
-        rows = Rows.joined(list(read_pages(collection, vectors=True, records=True)))
-    else:
-        edges = np.linspace(0, total, blocks + 1).astype(int)
-        starts = [int(rng.integers(a, max(a + 1, b - length + 1))) for a, b in pairwise(edges)]
-        rows = Rows.joined(
-            [collection.page(limit=length, offset=s, vectors=True, records=True) for s in starts]
-        )
-    # The blocks hold a few rows too many: any of them are left out, not those of the last blocks.
-    return rows.take(np.sort(rng.permutation(len(rows))[:size]))
-
-
-def read_pages(
-    collection: VectorCollection,
-    *,
-    where: Where | None = None,
-    where_document: Where | None = None,
-    vectors: bool = False,
-    records: bool = False,
-) -> Iterator[Rows]:
-    """All rows, page by page, each once.
-
-    Where rows are deleted meanwhile, those behind them move up, past the next offset. So a page
-    begins with a row of the one before: if it does not, it is read again from further back.
-    """
-    known: set[str] = set()
-    offset = overlap = 0
-    while True:
-        start = max(0, offset - overlap)
-        page = collection.page(
-            limit=_PAGE,
-            offset=start,
-            where=where,
-            where_document=where_document,
-            vectors=vectors,
-            records=records,
-        )
-        if start and not (page.ids and page.ids[0] in known):
-            overlap *= 2
-            continue
-        new = [position for position, row in enumerate(page.ids) if row not in known]
-        yield page if len(new) == len(page) else page.take(new)
-        known.update(page.ids)
-        offset, overlap = start + len(page), 1
-        if len(page) < _PAGE:
-            return
-
-
 def _nothing_found(
     collection: VectorCollection, ids: Sequence[str] | None
 ) -> EmptyCollectionError | GuideError:
     name = collection.info().name
     if ids is None:
         return EmptyCollectionError(f"The collection {name!r} is empty. Index documents first.")
-    stored = list(collection.page(limit=3, offset=0).ids)
+    stored = list(next(collection.scan(), Rows(())).ids[:3])
     return GuideError(
         f"None of the {len(ids):,} ids that the guide knows is in the collection {name!r}. Its ids "
         f"look like {stored}, the guide's like {list(ids[:3])}. Use the ids of the collection."
@@ -166,31 +105,30 @@ def _usable(rows: Rows, collection: VectorCollection) -> Rows:
 class VectorCopy:
     """All vectors of a collection at one moment.
 
-    A store has no version to compare, so the copy is checked by the row count, by the last row,
-    where new ones come, and by re-reading some of its vectors: additions and deletions are always
-    seen, updates of vectors likely. Call the retriever's `refresh()` after updating vectors in
-    place.
+    The copy is checked by the `state` of the collection and by re-reading some of its vectors:
+    additions and deletions are seen, updates of vectors likely. Call the retriever's `refresh()`
+    after updating vectors in place.
     """
 
     ids: tuple[str, ...]
     vectors: FloatArray
+    state: str
 
     @classmethod
     def read(cls, collection: VectorCollection) -> "VectorCopy":
         """Copy a collection page by page; EmptyCollectionError where nothing is stored."""
-        rows = Rows.joined(list(read_pages(collection, vectors=True)))
+        state = collection.state()  # first: what is written meanwhile is seen the next time
+        rows = Rows.joined(list(collection.scan(vectors=True)))
         if not len(rows):
             raise EmptyCollectionError(
                 f"The collection {collection.info().name!r} is empty. Index documents first."
             )
-        return cls(rows.ids, rows.vectors)
+        return cls(rows.ids, rows.vectors, state)
 
     def is_current(self, collection: VectorCollection) -> bool:
         """Whether the collection still looks as it did when it was copied."""
         rows = len(self.ids)
-        if collection.count() != rows:
-            return False
-        if collection.page(limit=1, offset=rows - 1).ids != self.ids[-1:]:
+        if collection.state() != self.state:
             return False
         probes = np.unique(np.linspace(0, rows - 1, _PROBES).astype(int))
         wanted = tuple(self.ids[i] for i in probes)
@@ -205,7 +143,7 @@ class VectorCopy:
         """Rows that pass the filters of the collection, in order, some at a time."""
         passing = np.ones(len(self.ids), dtype=np.bool_)
         if where or where_document:
-            pages = read_pages(collection, where=where, where_document=where_document)
+            pages = collection.scan(where=where, where_document=where_document)
             matching = {row for page in pages for row in page.ids}
             passing = np.array([row in matching for row in self.ids], dtype=np.bool_)
         for start in range(0, len(self.ids), _BLOCK):
@@ -234,9 +172,7 @@ class AllVectors:
         """Rows that pass the filters, in order, some at a time."""
         size = self._collection.count() * dimension * np.dtype(np.float32).itemsize
         if size > MAX_COPY_BYTES:
-            return read_pages(
-                self._collection, where=where, where_document=where_document, vectors=True
-            )
+            return self._collection.scan(where=where, where_document=where_document, vectors=True)
         with self._lock:
             if self._copy is None or not self._copy.is_current(self._collection):
                 self._copy = VectorCopy.read(self._collection)

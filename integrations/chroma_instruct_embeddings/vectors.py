@@ -11,13 +11,14 @@ from chroma_instruct_embeddings.source import collection_of, dimension_of, space
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
+from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 # One id is one SQL variable, and SQLite takes 32,766 of them.
 MAX_PAGE_SIZE = 10_000
 
 
-class ChromaVectors:
+class ChromaVectors(PagedCollection):
     """The vectors of a Chroma collection, embedded or on a server; read only.
 
     Chroma's embedding functions are neither used nor needed. Filters are its own; empty means none.

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.protocols import CollectionInfo, VectorCollection
+from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.retrieval import InstructRetriever
 from instruct_embeddings.supervision import Labels
 from instruct_embeddings.testing import InMemoryCollection
@@ -114,7 +114,7 @@ def adapt(tmp_path: Path, by_colour: InstructionTransform) -> Adapt:
     """Makes retrievers that know the instruction COLOUR from a store, so nothing is fitted."""
 
     def make(collection: VectorCollection) -> InstructRetriever:
-        rows = collection.page(limit=10_000, offset=0, vectors=True)
+        rows = Rows.joined(list(collection.scan(vectors=True)))
         store = TransformStore(tmp_path)
         store.put(replace(by_colour, collection=collection.info(), norms=Norms.of(rows.vectors)))
         return InstructRetriever(collection, store=store)

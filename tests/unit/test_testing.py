@@ -53,17 +53,34 @@ def test_search_scores_by_the_space(space: Space, expected: list[float]) -> None
     np.testing.assert_allclose(found.scores, expected)
 
 
-def test_pages_and_fetches_follow_the_protocol() -> None:
+def test_samples_scans_and_fetches_follow_the_protocol() -> None:
     collection: VectorCollection = square()
     assert collection.count() == 4
-    assert collection.page(limit=3, offset=2).ids == ("west", "south")
-    assert len(collection.page(limit=3, offset=9)) == 0
+    assert [page.ids for page in collection.scan()] == [("east", "north", "west", "south")]
+    assert collection.sample(9, seed=0).texts == ("sun rises", "cold", None, "warm")
+    assert len(collection.sample(2, seed=0).vectors) == 2
     rows = collection.fetch(["south", "gone", "east"], vectors=True, records=True)
     assert rows.ids == ("south", "east")
     assert rows.texts == ("warm", "sun rises")
     assert rows.metadatas == ({"n": 3}, {"n": 1})
     np.testing.assert_array_equal(rows.vectors, [[0, -1], [1, 0]])
-    assert collection.page(limit=4, offset=0, records=True).metadatas[2] == {}
+    assert next(collection.scan(records=True)).metadatas[2] == {}
+
+
+def test_pages_begin_at_an_offset_and_end_with_the_rows() -> None:
+    assert square().page(limit=3, offset=2).ids == ("west", "south")
+    assert len(square().page(limit=3, offset=9)) == 0
+
+
+def test_the_state_tells_that_rows_came_or_went() -> None:
+    collection = square()
+    first = collection.state()
+    assert collection.state() == first
+    collection.delete(["north"])
+    assert collection.state() != first
+    collection.add(["new"], [[1, 1]])
+    assert collection.state() != first
+    assert InMemoryCollection().state() == "0"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import EmptyCollectionError, GuideError, InvalidVectorsError
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import sample_rows
-from instruct_embeddings.retrieval.sampling import read_pages
 from instruct_embeddings.testing import InMemoryCollection
 from tests.unit.retrieval.conftest import CountingCollection
 
@@ -172,14 +171,14 @@ class Shrinking(CountingCollection):
 def test_rows_that_move_up_while_pages_are_read_are_not_lost(doomed: list[Sequence[str]]) -> None:
     collection = Shrinking(np.arange(1, 4101)[:, None])
     collection.doomed = [[str(row) for row in rows] for rows in doomed]
-    ids = [row for page in read_pages(collection, vectors=True) for row in page.ids]
+    ids = [row for page in collection.scan(vectors=True) for row in page.ids]
     assert len(set(ids)) == len(ids)
     assert set(collection.page(limit=5000, offset=0).ids) <= set(ids)
 
 
 def test_whole_pages_are_read_once() -> None:
     collection = numbered(4000)
-    pages = list(read_pages(collection, vectors=True, records=True))
+    pages = list(collection.scan(vectors=True, records=True))
     assert [len(page) for page in pages] == [2000, 1999, 1]
     assert collection.handed_out == 4002  # each page begins with the last row of the one before
     rows = Rows.joined(pages)
