@@ -1,9 +1,8 @@
 """`CompressorJudge`: a reranker of LangChain that the query vector learns from."""
 
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import ensure_config
 
@@ -12,6 +11,15 @@ from instruct_embeddings.feedback import QueryForm, scores_of_ranked
 from instruct_embeddings.hosts import model_name, uncut
 
 _PLACE = "judge_candidate"
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """What `BaseCrossEncoder` can do, which different packages of LangChain bring."""
+
+    def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
+        """One score for each pair of query and text."""
+        ...
 
 
 class CompressorJudge:
@@ -37,7 +45,7 @@ class CompressorJudge:
 
     def __init__(
         self,
-        compressor: BaseDocumentCompressor | BaseCrossEncoder,
+        compressor: BaseDocumentCompressor | PairScorer,
         *,
         form: str = "{instruction} {query}",
         key: str | None = None,
@@ -53,7 +61,8 @@ class CompressorJudge:
         Raises:
             ConfigError: It is no compressor, or the form does not name the query.
         """
-        if not isinstance(compressor, BaseDocumentCompressor | BaseCrossEncoder):
+        reranks = isinstance(compressor, BaseDocumentCompressor | PairScorer)
+        if isinstance(compressor, type) or not reranks:
             raise ConfigError(
                 f"compressor={compressor!r:.60} is no BaseDocumentCompressor and no "
                 "BaseCrossEncoder of LangChain. Pass one such as CohereRerank(...)."
@@ -75,7 +84,7 @@ class CompressorJudge:
             ValueError: It returned a document that it was not given.
         """
         read = self._form.write(query, instruction)
-        if isinstance(self._compressor, BaseCrossEncoder):
+        if not isinstance(self._compressor, BaseDocumentCompressor):
             return [float(score) for score in self._compressor.score([(read, t) for t in texts])]
         documents = [
             Document(id=str(place), page_content=text, metadata={_PLACE: place})

@@ -58,6 +58,7 @@ class ToolRetriever(BaseRetriever):
             document_separator: What stands between two documents.
         """
         prompt = document_prompt or _TEXT_ALONE
+        schema = args_schema or _search_input(arg_types or {})
 
         def shown(documents: list[Document]) -> tuple[str, list[Document]]:
             text = document_separator.join(format_document(each, prompt) for each in documents)
@@ -67,7 +68,7 @@ class ToolRetriever(BaseRetriever):
             query: str, callbacks: Callbacks = None, **said: Any
         ) -> tuple[str, list[Document]]:
             try:
-                return shown(self.invoke(query, {"callbacks": callbacks}, **_given(said)))
+                return shown(self.invoke(query, {"callbacks": callbacks}, **_given(schema, said)))
             except CORRECTABLE as exc:
                 raise ToolException(str(exc)) from exc
 
@@ -75,7 +76,9 @@ class ToolRetriever(BaseRetriever):
             query: str, callbacks: Callbacks = None, **said: Any
         ) -> tuple[str, list[Document]]:
             try:
-                return shown(await self.ainvoke(query, {"callbacks": callbacks}, **_given(said)))
+                return shown(
+                    await self.ainvoke(query, {"callbacks": callbacks}, **_given(schema, said))
+                )
             except CORRECTABLE as exc:
                 raise ToolException(str(exc)) from exc
 
@@ -84,7 +87,7 @@ class ToolRetriever(BaseRetriever):
             description=description or TOOL_DESCRIPTION,
             func=search,
             coroutine=asearch,
-            args_schema=args_schema or _search_input(arg_types or {}),
+            args_schema=schema,
             response_format="content_and_artifact",
             handle_tool_error=True,
             handle_validation_error=_correction,
@@ -97,9 +100,17 @@ def _search_input(arg_types: Mapping[str, type]) -> type[BaseModel]:
     return create_model("SearchInput", __base__=SearchInput, **further) if further else SearchInput
 
 
-def _given(said: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the call; what a model leaves out is as the retriever has it."""
-    return {name: value for name, value in said.items() if value is not None}
+def _given(schema: type[BaseModel], said: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the call; what a model leaves out is as the retriever has it.
+
+    Defaults of the schema are among them, which older releases of LangChain do not hand on.
+    """
+    found = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in schema.model_fields.items()
+        if name != "query" and not field.is_required()
+    }
+    return {name: value for name, value in (found | said).items() if value is not None}
 
 
 def _correction(error: Any) -> str:

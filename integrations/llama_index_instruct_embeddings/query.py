@@ -57,6 +57,7 @@ class InstructionQueryBundle(QueryBundle):
         prefetch: Candidates that are rescored; `None` chooses.
         similarity_cutoff: Least score of a node; `None` shows all.
         mmr_threshold: Maximal marginal relevance, from 0 (different nodes) to 1 (scores alone).
+        judge: Ask the judge of the retriever's `feedback`.
     """
 
     instruction: str | Mapping[str, float] | Unset | None = UNSET
@@ -67,6 +68,7 @@ class InstructionQueryBundle(QueryBundle):
     prefetch: int | Unset | None = UNSET
     similarity_cutoff: float | Unset | None = UNSET
     mmr_threshold: float | Unset | None = UNSET
+    judge: bool | Unset = UNSET
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that it carries, by name."""

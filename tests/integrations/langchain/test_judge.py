@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from instruct_embeddings import RelevanceFeedback
@@ -54,7 +53,7 @@ class Best(BaseDocumentCompressor):
         return [Document(page_content=each.page_content) for each in best]
 
 
-class Pairs(BaseCrossEncoder):
+class Pairs:
     """Reads query and text together."""
 
     model_name = "tiny/pairs"
@@ -91,7 +90,11 @@ def test_a_cross_encoder_of_langchain_judges_by_its_scores() -> None:
 
 def test_the_order_of_a_cross_encoder_reranker_is_its_judgement() -> None:
     classic = pytest.importorskip("langchain_classic.retrievers.document_compressors")
-    judge = CompressorJudge(classic.CrossEncoderReranker(model=Pairs(), top_n=1))
+
+    class Encoder(Pairs, classic.cross_encoder.BaseCrossEncoder):
+        """Of LangChain."""
+
+    judge = CompressorJudge(classic.CrossEncoderReranker(model=Encoder(), top_n=1))
     assert judge.relevance("refund money", None, TEXTS) == [4.0, 3.0, 5.0, 2.0]
     assert "CrossEncoderReranker:tiny/pairs" in judge.key
 

@@ -17,7 +17,11 @@ from llama_index.core.schema import IndexNode, MetadataMode, NodeWithScore, Quer
 
 from instruct_embeddings import RelevanceFeedback
 from instruct_embeddings.errors import ConfigError
-from llama_index_instruct_embeddings import InstructionTransformRetriever, PostprocessorJudge
+from llama_index_instruct_embeddings import (
+    InstructionQueryBundle,
+    InstructionTransformRetriever,
+    PostprocessorJudge,
+)
 
 Make = Callable[..., InstructionTransformRetriever]
 Retrieve = Callable[..., list[NodeWithScore]]
@@ -151,6 +155,8 @@ def test_the_query_moves_to_what_the_reranker_wants(
     assert sum(node.metadata["kind"] == "refund" for node in found) >= 7
     assert not any("judge_problem" in node.metadata for node in found)
     assert feedback.counts.refined == 1
+    retrieve(judged, InstructionQueryBundle("printer refund money", judge=False))
+    assert feedback.counts.asked == 1
 
 
 def test_nodes_say_that_the_judge_failed_and_stored_ones_do_not(
