@@ -72,7 +72,8 @@ class CachedModel:
             return self._loaded
 
     def __del__(self) -> None:
-        if self._loaded is None:
+        # At the end of the process, modules may be gone already, and memory goes anyway.
+        if self._loaded is None or sys.is_finalizing():
             return
         on_gpu = self._loaded.device.startswith("cuda")
         modules = [weakref.ref(module) for module in self._loaded.model.modules()]

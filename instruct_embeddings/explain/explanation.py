@@ -75,7 +75,7 @@ class JudgeReading:
     """What a judge changed in the results under the instruction.
 
     `hits` are the results after it, best first, then those that went out. `problem` says why it
-    changed nothing; `skipped` that it is no longer asked, as a transform was learned from it.
+    changed nothing; `skipped` that it is no longer asked, as what was learned from it answers.
     """
 
     judge: str
@@ -200,6 +200,7 @@ ANSWERED: Mapping[RankedBy, str] = {
     "fitted": "a fitted transform",
     "instant": "the instant query, without a fit",
     "generic": "the generic vectors: no instruction ranks",
+    "learned": "what was learned from a judge",
     "mixed": "several",
 }
 
@@ -254,7 +255,7 @@ def _judged(reading: JudgeReading) -> "Iterator[RenderableType]":
     yield ""
     if reading.skipped or reading.problem is not None:
         why = (
-            "was not asked: a transform learned from it answers"
+            "was not asked: what was learned from it answers"
             if reading.skipped
             else (f"changed nothing: {reading.problem}")
         )

@@ -1,10 +1,12 @@
-"""From what a judge said under an instruction to a transform that needs no judge.
+"""From what a judge said under an instruction to a move of the query that needs no judge.
 
-A quarter of the judged questions is held out. The transform that is learned from the others answers
-these through the index; the judge reads what it has not read before, since what a ranking brings
-from elsewhere counts as well; and both rankings are compared by the judge's grades, pooled as in
-TREC. The transform serves where it gains more than chance, and the judge is no longer asked where
-it gains nearly as much.
+Each judged question has a direction in which relevance rises among its candidates. A ridge
+regression of these directions on the vectors of the queries, with an intercept, tells the move of a
+new query before anybody has judged anything for it. It comes on top of whatever ranks first.
+
+A third of the judged questions is held out. What is learned from the others answers these through
+the index; the judge reads what it has not read before, since what a ranking brings from elsewhere
+counts as well; and both rankings are compared by the judge's grades, pooled as in TREC.
 """
 
 import logging
@@ -20,51 +22,71 @@ import numpy as np
 from instruct_embeddings._printable import printed
 from instruct_embeddings._threads import DaemonPool, Recent, make_anew_after_fork
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import InstructEmbeddingsError
 from instruct_embeddings.feedback.memory import JudgedQuestion, JudgementMemory, Scope
+from instruct_embeddings.feedback.regression import relevance_direction
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.retrieval.feedback import JudgeQuestion, RelevanceFeedback
-from instruct_embeddings.retrieval.ranking import (
-    FoldedQuery,
-    SearchRequest,
-    WeightedRanker,
-    rank_by_index,
-)
-from instruct_embeddings.supervision import Pairs
-from instruct_embeddings.transform.fit import fit_transform
-from instruct_embeddings.transform.judgements import refine
-from instruct_embeddings.transform.quality import exceeds_chance, ndcg_at_k, standard_error
-from instruct_embeddings.transform.transform import InstructionTransform
+from instruct_embeddings.transform.quality import ndcg_at_k, standard_error
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
-_HELD_OUT = 4  # each so-manieth question
-_MOST_HELD_OUT = 25
-_SAMPLED = 2000
+# Chosen on dev sets by `make bench-judge`.
+PENALTY = 1.0
+_HELD_OUT = 3  # each so-manieth question
+_MOST_HELD_OUT = 100
 _DEPTH = 10
 _KEPT = 256
-_RELEVANT = 0.5
 _log = logging.getLogger(__name__)
-
 
 Grade: TypeAlias = Callable[[str, Rows], Sequence[float]]
 """Grades of rows with texts for a query, by a judge; empty where it gives none."""
+Find: TypeAlias = Callable[[JudgedQuestion, FloatArray], Sequence[str]]
+"""The best ids for a question whose folded query is moved by something of shape (d,)."""
+
+
+@dataclass(frozen=True)
+class LearnedMove:
+    """A move of folded queries, linear in the generic vector of the query.
+
+    Attributes:
+        mean_query: Mean of the judged queries, shape (d,).
+        mean_move: Their mean move, shape (d,).
+        slope: What a query's distance from the mean adds to it, shape (d, d).
+    """
+
+    mean_query: FloatArray
+    mean_move: FloatArray
+    slope: FloatArray
+
+    @classmethod
+    def of(cls, queries: FloatArray, moves: FloatArray) -> "LearnedMove":
+        """Ridge regression of moves on queries, both of shape (n, d)."""
+        mean_query, mean_move = queries.mean(axis=0), moves.mean(axis=0)
+        apart = queries - mean_query
+        square = apart.T @ apart + np.float32(PENALTY) * np.eye(len(mean_query), dtype=np.float32)
+        slope = np.linalg.solve(square, apart.T @ (moves - mean_move))
+        return cls(mean_query, mean_move, np.asarray(slope, dtype=np.float32))
+
+    def __call__(self, query: FloatArray) -> FloatArray:
+        """The move of one query, shape (d,) to (d,)."""
+        moved = self.mean_move + (query - self.mean_query) @ self.slope
+        return np.asarray(moved, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class DistillationReport:
-    """What a transform learned from a judge, on judged questions that it has not seen.
+    """What was learned from a judge, measured on judged questions that it was not learned from.
 
     All figures are nDCG@10 by the judge's grades of all rows that it has read for a question; an
     order by these grades has 1.
 
     Attributes:
-        questions: Judged questions; a quarter of them, at most 25, is held out.
+        questions: Judged questions; a third of them, at most 100, is held out.
         first: Figure of the ranking without a judge.
-        distilled: Figure of the transform.
+        distilled: Figure of the same with what was learned.
         error: Standard error of `distilled - first`.
-        share: What the transform gains, as a share of what the judge gains.
-        used: Whether the transform answers: it gains more than chance would.
+        share: What is gained, as a share of what the judge gains.
+        used: Whether searches use it: it gains more than its standard error.
         skips: Whether the judge is no longer asked.
     """
 
@@ -80,7 +102,7 @@ class DistillationReport:
     def __str__(self) -> str:
         """One line."""
         if not self.used:
-            verdict = "the judge goes on alone"
+            verdict = "nothing is used of it"
         else:
             verdict = "the judge is skipped" if self.skips else "the judge is asked still"
         return (
@@ -91,59 +113,39 @@ class DistillationReport:
 
 @dataclass(frozen=True)
 class Distilled:
-    """A transform that was learned from a judge, with its report."""
+    """What was learned from a judge, with its report."""
 
-    transform: InstructionTransform
+    move: LearnedMove
     report: DistillationReport
 
 
 def distil(
     collection: VectorCollection,
-    instruction: str,
     questions: Sequence[JudgedQuestion],
     *,
+    find: Find,
     grade: Grade,
-    judge: str,
     skip_at: float,
-    config: FitConfig,
-    start: InstructionTransform | None = None,
 ) -> Distilled | None:
     """Learn an instruction from judged questions; None where there is nothing to learn.
 
     Args:
         collection: The collection that was searched.
-        instruction: The instruction.
         questions: In any order; rows that were deleted meanwhile are left out.
+        find: Searches under the instruction.
         grade: Asks the judge about further rows.
-        judge: Key of the judge, by which the guide of the transform is named.
         skip_at: Share of the judge's gain from which on it is no longer asked.
-        config: How the transform is fitted.
-        start: A transform to correct; None learns from the judgements alone.
     """
-    info = collection.info()
     read = _read(collection, questions)
-    held_out = [one for number, one in enumerate(questions) if number % _HELD_OUT == 0]
-    others = [one for number, one in enumerate(questions) if number % _HELD_OUT]
-
-    def learn(some: Sequence[JudgedQuestion]) -> InstructionTransform | None:
-        pairs = _pairs(some, read)
-        if pairs is None:
-            return None
-        key = f"judge:{judge}"
-        if start is not None:
-            return refine(start, pairs, guide=key)
-        sample = np.stack(list(read.values())[:_SAMPLED])
-        return fit_transform(
-            sample, pairs, instruction=instruction, guide=key, collection=info, config=config
-        )
-
-    tried = learn(others)
-    if tried is None:
+    told = [(one, move) for one in questions if (move := _move(one, read)) is not None]
+    held_out = told[::_HELD_OUT][-_MOST_HELD_OUT:]
+    others = [each for number, each in enumerate(told) if number % _HELD_OUT]
+    if not others:
         return None
-    figures = [_compare(collection, tried, one, grade) for one in held_out[-_MOST_HELD_OUT:]]
+    tried = _learn(others)
+    figures = [_compare(collection, tried, one, find, grade) for one, _ in held_out]
     report = _report([each for each in figures if each is not None], len(questions), skip_at)
-    final = learn(questions) if report.used else tried
-    return Distilled(final or tried, report)
+    return Distilled(_learn(told), report)
 
 
 def _read(
@@ -158,29 +160,30 @@ def _read(
     return dict(zip(rows.ids, unit_rows(rows.vectors), strict=True))
 
 
-def _pairs(questions: Sequence[JudgedQuestion], read: dict[str, FloatArray]) -> Pairs | None:
-    """Judged pairs of vectors; None where all, or none, are relevant."""
-    known = [
-        (one.vector, read[row], score >= _RELEVANT)
-        for one in questions
-        for row, score in zip(one.ids, one.relevance.tolist(), strict=True)
-        if row in read
-    ]
-    if len({relevant for _, _, relevant in known}) < 2:
+def _move(question: JudgedQuestion, read: dict[str, FloatArray]) -> FloatArray | None:
+    """The direction in which relevance rises for a question; None where it does not."""
+    known = [place for place, row in enumerate(question.ids) if row in read]
+    relevance = question.relevance[known]
+    if len(known) < 2 or float(np.ptp(relevance)) == 0.0:
         return None
-    queries, documents, relevant = zip(*known, strict=True)
-    return Pairs(np.stack(queries), np.stack(documents), np.array(relevant, dtype=np.bool_))
+    documents = np.stack([read[question.ids[place]] for place in known])
+    return relevance_direction(documents, relevance)
+
+
+def _learn(told: Sequence[tuple[JudgedQuestion, FloatArray]]) -> LearnedMove:
+    queries = np.stack([one.vector for one, _ in told])
+    return LearnedMove.of(queries, np.stack([move for _, move in told]))
 
 
 def _compare(
     collection: VectorCollection,
-    transform: InstructionTransform,
+    move: LearnedMove,
     question: JudgedQuestion,
+    find: Find,
     grade: Grade,
 ) -> tuple[float, float] | None:
-    """nDCG@10 of the first ranking and of a transform; None where nothing is relevant."""
-    query = FoldedQuery([WeightedRanker(transform, "fitted")], question.vector[None])
-    found = rank_by_index(collection, query, SearchRequest(_DEPTH)).ids
+    """nDCG@10 of the first ranking and of the moved query; None where nothing is relevant."""
+    found = find(question, move(question.vector))
     grades = dict(zip(question.ids, question.relevance.tolist(), strict=True))
     unread = [row for row in found if row not in grades]
     if unread:
@@ -202,7 +205,7 @@ def _report(
     gain, missed = float((learned - first).mean()), 1.0 - float(first.mean())
     share = gain / missed if missed > 0 else 0.0
     error = standard_error(learned - first)
-    used = exceeds_chance(gain, error)
+    used = gain > error
     return DistillationReport(
         questions=questions,
         first=float(first.mean()),
@@ -222,14 +225,11 @@ class Distiller:
         collection: VectorCollection,
         memory: JudgementMemory,
         feedback: RelevanceFeedback,
-        config: FitConfig,
-        start: Callable[[str, CollectionInfo], InstructionTransform | None],
+        find: Callable[[str, JudgedQuestion, FloatArray], Sequence[str]],
     ) -> None:
-        """Nothing is read yet; `start` gives the transform of an instruction to correct."""
-        self._collection, self._memory, self._start = collection, memory, start
-        self._judge, self._learn_at = feedback.judge.key, feedback.learn_at
-        self._feedback = feedback
-        self._distil = partial(distil, judge=self._judge, skip_at=feedback.skip_at, config=config)
+        """Nothing is read yet; `find` searches under an instruction."""
+        self._collection, self._memory = collection, memory
+        self._feedback, self._find = feedback, find
         self._known: Recent[Scope, Distilled | None] = Recent(_KEPT)
         self._learned: Recent[Scope, int] = Recent(_KEPT)
         self._warned = False
@@ -244,49 +244,46 @@ class Distiller:
 
     def find(self, instruction: str, info: CollectionInfo) -> Distilled | None:
         """What was learned of an instruction; the first call looks what is remembered of it."""
-        scope = Scope.of(info, instruction, self._judge)
+        scope = Scope.of(info, instruction, self._feedback.judge.key)
         if scope not in self._learned:
-            count = self._safely(lambda: self._memory.count(scope))
             self._learned.put(scope, 0)
-            self._learn_where_due(instruction, scope, count or 0)
+            count = self._safely(lambda: self._memory.count(scope))
+            self._learn_where_due(instruction, scope, count)
         return self._known.get(scope)
 
     def note(self, instruction: str, info: CollectionInfo, question: JudgedQuestion) -> None:
         """Remember a judged question, and learn where there are enough."""
-        scope = Scope.of(info, instruction, self._judge)
+        scope = Scope.of(info, instruction, self._feedback.judge.key)
         count = self._safely(lambda: self._memory.add(scope, question))
-        self._learn_where_due(instruction, scope, count or 0)
+        self._learn_where_due(instruction, scope, count)
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self) -> None:
         """Return once nothing is being learned."""
         for running in list(self._running.values()):
-            running.result(timeout)
+            running.result()
 
     def _learn_where_due(self, instruction: str, scope: Scope, count: int) -> None:
         with self._lock:
-            due = count >= max(self._learn_at, 2 * (self._learned.get(scope) or 0))
-            if not due or scope in self._running:
+            least = max(self._feedback.learn_at, 2 * (self._learned.get(scope) or 0))
+            if count < least or scope in self._running:
                 return
             self._learned.put(scope, count)
             self._running[scope] = self._pool.submit(self._learn, instruction, scope)
 
     def _learn(self, instruction: str, scope: Scope) -> None:
         try:
-            info = self._collection.info()
-            questions = self._memory.read(scope)
-            same = info.fingerprint == scope.collection
-            found = (
-                self._distil(
-                    self._collection,
-                    instruction,
-                    questions,
-                    grade=partial(self._grade, instruction),
-                    start=self._start(instruction, info),
-                )
-                if same and questions
-                else None
+            if self._collection.info().fingerprint != scope.collection:
+                return
+            found = distil(
+                self._collection,
+                self._memory.read(scope),
+                find=partial(self._find, instruction),
+                grade=partial(self._grade, instruction),
+                skip_at=self._feedback.skip_at,
             )
-            self._known.put(scope, found if found is not None and found.report.used else None)
+            # A judge whose scores mean nothing teaches nothing.
+            used = found is not None and found.report.used and self._feedback.trust > 0
+            self._known.put(scope, found if used else None)
             if found is not None:
                 _log.info("%r: %s", instruction, found.report)
         except Exception as exc:  # in the background: no search may suffer
@@ -300,7 +297,7 @@ class Distiller:
         verdict = self._feedback.ask(JudgeQuestion(query, instruction, rows.ids, texts))
         return [] if verdict.relevance is None else np.nan_to_num(verdict.relevance).tolist()
 
-    def _safely(self, use: Callable[[], int]) -> int | None:
+    def _safely(self, use: Callable[[], int]) -> int:
         """A memory that cannot be used costs no search; it is said once."""
         try:
             return use()
@@ -308,4 +305,4 @@ class Distiller:
             if not self._warned:
                 self._warned = True
                 _log.warning("Judgements are not remembered: %s", exc)
-            return None
+            return 0

@@ -146,11 +146,11 @@ class RelevanceFeedback:
             timeout: Seconds for an answer, after which the ranking without it stands; None waits.
             max_calls: Most calls in this process; further questions are answered without a judge.
             max_characters: Most characters of one call: candidates beyond are not read.
-            memory: Where judged questions are kept, or the folder for them. An instruction that has
-                enough of them gets a transform of its own, learned in the background.
+            memory: Where judged questions are kept, or the folder for them. From enough of them a
+                move of the query is learned for each instruction, in the background.
             learn_at: Questions that are enough; it learns again each time they have doubled.
-            skip_at: Share of what the judge gains, measured on held-out questions, from which on a
-                transform answers without the judge. 1 asks it always.
+            skip_at: Share of what the judge gains, measured on held-out questions, from which on
+                what was learned answers without the judge.
 
         Raises:
             ConfigError: An argument is out of its range, or the judge cannot judge.
@@ -382,7 +382,8 @@ class JudgedSearch:
         self.feedback.weigh(learnable(self.folded.vector, units, self._relevance))
         direction = relevance_direction(units, self._relevance)
         strength = np.float32(STRENGTH * self.feedback.trust)
-        self._moved = replace(self.folded, shift=strength * direction)
+        start = np.float32(0) if self.folded.shift is None else self.folded.shift
+        self._moved = replace(self.folded, shift=start + strength * direction)
         self._ranking = self.rank(self._moved, max(self.k, self.feedback.candidates))
 
     def hits(self) -> list[Hit]:

@@ -34,9 +34,10 @@ _LOOKS_LIKE_ZEROS = 1e-4
 _FURTHER = 4
 
 
-RankedBy: TypeAlias = Literal["generic", "instant", "fitted", "mixed"]
-"""What ranked a search: the stored vectors alone, the instant query, or a fitted transform; "mixed"
-where several instructions were answered by different ones."""
+RankedBy: TypeAlias = Literal["generic", "instant", "fitted", "learned", "mixed"]
+"""What ranked a search: the stored vectors alone, the instant query, a fitted transform, or any of
+these with what was "learned" from a judge; "mixed" where several instructions were answered by
+different ones."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,11 @@ class FoldedQuery:
     query: FloatArray
     blend: float = 1.0
     shift: FloatArray | None = None
+
+    def moved(self, shift: FloatArray) -> "FoldedQuery":
+        """The same, moved by what was learned from a judge, shape (d,)."""
+        rankers = [replace(one, ranked_by="learned") for one in self.rankers]
+        return replace(self, rankers=rankers, shift=shift)
 
     @property
     def first(self) -> Ranker:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, Where
@@ -17,6 +18,7 @@ from instruct_embeddings.config import (
     check_instructions,
 )
 from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.feedback.memory import JudgedQuestion
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.constraints import (
     CANDIDATES,
@@ -58,6 +60,9 @@ from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import query_numbers, query_row
+
+# Results that are compared where something is learned from a judge.
+_LEARNED_DEPTH = 10
 
 
 class InstructRetriever:
@@ -137,9 +142,7 @@ class InstructRetriever:
         memory = None if self.feedback is None else self.feedback.memory
         self._distiller: Distiller | None = None
         if self.feedback is not None and memory is not None:
-            self._distiller = Distiller(
-                collection, memory, self.feedback, self.fit_config, self._start
-            )
+            self._distiller = Distiller(collection, memory, self.feedback, self._find_moved)
 
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and name in vars(self):
@@ -189,7 +192,7 @@ class InstructRetriever:
         return known.transform if serves else None
 
     def distilled(self, instruction: str, *, wait: bool = False) -> DistillationReport | None:
-        """What was learned of an instruction from its judge, where that serves searches.
+        """What was learned of an instruction from its judge, where searches use it.
 
         None without a `memory` in `feedback`, with too few judged questions, and where what they
         teach gains nothing. With `wait`, what is being learned is waited for.
@@ -397,42 +400,65 @@ class InstructRetriever:
         weights = {} if instruction is None else check_instructions(instruction)
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
-        alone = next(iter(weights)) if len(weights) == 1 else None
-        distilled = None
-        if self._distiller is not None and alone is not None:
-            distilled = self._distiller.find(alone, info)
-        if distilled is not None:
-            rankers = [WeightedRanker(distilled.transform, "fitted")]
-            feedback = None if distilled.report.skips else feedback
-        else:
-            rankers = self._rankers(weights, unit, query, info, request) if weights else []
+        learned, note = None, None
+        if self._distiller is not None and len(weights) == 1:
+            [alone] = weights
+            learned = self._distiller.find(alone, info)
+            note = partial(self._distiller.note, alone, info)
+        if learned is not None and learned.report.skips:
+            feedback = None
         directions = self._directions(weights, info)
-        folded = FoldedQuery(rankers, unit, request.weight) if rankers else None
-        if folded is None or (folded.ranked_by == "generic" and not directions):
-            if feedback is None:
-                return self._generic(vector, request, info)
-            folded = FoldedQuery([WeightedRanker(self._unmoved(info), "generic")], unit)
-
-        def rank(folded: FoldedQuery, k: int) -> Ranking:
-            return self._rank(folded, directions, request.wanting(k))
-
+        # A judge, and what one taught, need no transform.
+        folded = self._fold(weights, unit, query, info, request, alone=not (feedback or learned))
+        if folded is None or not (folded.ranked_by != "generic" or directions or feedback):
+            return self._generic(vector, request, info)
+        if learned is not None:
+            folded = folded.moved(np.float32(request.weight) * learned.move(unit[0]))
+        rank = partial(self._rank, directions, request)
         if feedback is None or query is None:
             ranking = rank(folded, request.k)
             return ranking.hits(self.collection, folded.ranked_by, folded.reused)
         asked = "; ".join(_shown(text, weight) for text, weight in weights.items()) or None
-        note = None
-        if self._distiller is not None and alone is not None:
-            note = partial(self._distiller.note, alone, info)
         return JudgedSearch(feedback, self.collection, rank, folded, query, asked, request.k, note)
 
-    def _start(self, instruction: str, info: CollectionInfo) -> InstructionTransform | None:
-        """What judgements correct: the transform that serves under an instruction."""
-        known = self._library.find(instruction, info)
-        return known.transform if known is not None and known.serves else None
+    def _find_moved(
+        self, instruction: str, question: JudgedQuestion, move: FloatArray
+    ) -> Sequence[str]:
+        """Ids that answer a question, best first, with what was learned from a judge."""
+        request = SearchRequest(_LEARNED_DEPTH, judge=False)
+        weights, info = check_instructions(instruction), self.collection.info()
+        folded = self._fold(
+            weights, question.vector[None], question.query, info, request, alone=False
+        )
+        directions = self._directions(weights, info)
+        assert folded is not None
+        return self._rank(directions, request, folded.moved(move), request.k).ids
+
+    def _fold(
+        self,
+        weights: Mapping[str, float],
+        unit: FloatArray,
+        query: str | None,
+        info: CollectionInfo,
+        request: SearchRequest,
+        *,
+        alone: bool,
+    ) -> FoldedQuery | None:
+        """The query under instructions; None where nothing ranks and it stands alone."""
+        rankers = self._rankers(weights, unit, query, info, request, fits=alone) if weights else []
+        if not rankers and not alone:
+            rankers = [WeightedRanker(self._unmoved(info), "generic")]
+        return FoldedQuery(rankers, unit, request.weight) if rankers else None
 
     def _rank(
-        self, folded: FoldedQuery, directions: Sequence[Direction], request: SearchRequest
+        self,
+        directions: Sequence[Direction],
+        request: SearchRequest,
+        folded: FoldedQuery,
+        k: int,
     ) -> Ranking:
+        """The best `k` rows for a folded query, reordered by constraints."""
+        request = request.wanting(k)
         wanted = request.widened(CANDIDATES) if directions else request
         if request.exact:
             pages = self._everything.pages(
@@ -458,17 +484,20 @@ class InstructRetriever:
         query: str | None,
         info: CollectionInfo,
         request: SearchRequest,
+        *,
+        fits: bool,
     ) -> list[WeightedRanker]:
-        """What ranks under each instruction: what was fitted and serves, or the instant query."""
+        """What ranks under each instruction: what was fitted and serves, or the instant query.
+
+        Where `fits`, what can only be fitted is, or fails for want of a guide.
+        """
         force = self.force if request.force is None else request.force
         known = {text: self._library.find(text, info) for text in weights}
         others = [text for text, one in known.items() if one is None or not (force or one.serves)]
         instant = self._at_once(query, info) if others else None
         taught = {text for text in others if self._library.is_taught(text, force=force)}
         missing = [text for text in others if known[text] is None and text in taught]
-        # A judge answers from the generic vectors where nothing can be fitted.
-        judged = self.feedback is not None and request.judge and bool(query)
-        fits = self.guide is not None or not judged
+        fits = fits or self.guide is not None
         if missing and fits and (request.wait or instant is None):
             known |= dict(zip(missing, self._library.get(missing), strict=True))
         rankers: dict[str, WeightedRanker] = {}
