@@ -25,6 +25,7 @@ from benchmarks.encoder_quality_report import show
 from benchmarks.environment import environment, load, save
 from benchmarks.judge_contestants import Measured, RememberingInstant, measure_set
 from benchmarks.judge_cost import measure_cost
+from benchmarks.judge_distilled import measure_distilled
 from benchmarks.judge_judges import (
     ENCODER,
     GUESS,
@@ -44,10 +45,8 @@ from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.feedback import EncoderJudge
 from instruct_embeddings.protocols import Judge
 
-QUALITY, COST = "quality", "cost"
-# A further part, such as what is left of a judge after so many judged questions, is a function
-# here and a table in `judge_page`.
-PARTS = (QUALITY, COST)
+QUALITY, DISTILLED, COST = "quality", "distilled", "cost"
+PARTS = (QUALITY, DISTILLED, COST)
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,19 @@ class Sizes:
     Attributes:
         queries: Of each set, about.
         compared: Of each set, for ways to move the query, of which some take long.
+        learned: Judged questions that are learned from.
         vectors: In the collection that is timed.
         timed: Queries that are timed.
     """
 
     queries: int = 150
     compared: int = 50
+    learned: tuple[int, ...] = (20, 100, 300)
     vectors: int = 100_000
     timed: int = 100
 
 
-QUICK = Sizes(12, 6, 5_000, 10)
+QUICK = Sizes(12, 6, (20,), 5_000, 10)
 QUICK_SETS = ("argkp_test", "scifact", "trec/coarse", "massive_en/intent")
 
 
@@ -84,6 +85,10 @@ def main() -> None:
         about = {"environment": environment(arguments.seed), "sizes": asdict(sizes)}
         if part == QUALITY:
             found = measure_quality(arguments.data, sizes, names, arguments.seed)
+        elif part == DISTILLED:
+            generic = InstructEncoder.from_pretrained(BASE_MODEL)
+            rows = measure_distilled(arguments.data, generic, names, sizes.learned, arguments.seed)
+            found = {"rows": rows}
         else:
             rows = measure_cost(arguments.data, sizes.vectors, sizes.timed, arguments.seed)
             found = {"rows": rows}

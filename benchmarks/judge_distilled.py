@@ -1,9 +1,8 @@
-"""What is left of a judge after 20, 100 and 300 judged questions: a transform that needs none.
+"""What is left of a judge after so many judged questions, when it is asked no longer.
 
 Questions are asked under one instruction with a judge whose verdicts are remembered. Then other
-questions are answered without it, by the transform that was learned where its own report says that
-it serves, else by the first ranking. Queries of label tasks are texts that are not in the
-collection.
+questions are answered without it: moved by what was learned, where its own report says that it
+gains, else by the first ranking. Queries of label tasks are texts that are not in the collection.
 """
 
 import tempfile
@@ -31,7 +30,6 @@ from benchmarks.tasks import TASKS, embed, load
 from instruct_embeddings import InstructEncoder, InstructRetriever, RelevanceFeedback
 from instruct_embeddings.protocols import Judge
 
-LEARNED = (20, 100, 300)
 RETRIEVAL = ("ecare_test", "medquad_test", "perspectrum_test")
 # Each second label task, so that the part takes minutes.
 LABELS = tuple(task.name for task in TASKS[::2])

@@ -59,7 +59,52 @@ def sections(results: Mapping[str, Any]) -> list[Section]:
             _skill(quality["skill"]),
             *_grid(quality["grid"]),
         ]
+    distilled = results.get("distilled")
+    if distilled:
+        found += [_left(distilled["rows"]), _left_by_set(distilled["rows"])]
     return found + ([_cost(cost["rows"])] if cost else [])
+
+
+def _left(rows: Sequence[Row]) -> Section:
+    """Means over the sets that have so many questions."""
+    lines = []
+    for judge, count in dict.fromkeys((row["judge"], row["questions"]) for row in rows):
+        own = [row for row in rows if (row["judge"], row["questions"]) == (judge, count)]
+        figures = [
+            f"{mean(row[f'{who} ndcg'] for row in own):.3f} / "
+            f"{mean(row[f'{who} recall'] for row in own):.3f}"
+            for who in ("first", "distilled", "judge")
+        ]
+        used, skips = (sum(row[each] for row in own) for each in ("used", "skips"))
+        lines.append([judge, str(count), str(len(own)), *figures, str(used), str(skips)])
+    headings = ["judge", "judged questions", "sets", "first ranking", "learned, no judge"]
+    headings += ["judge each time", "sets that use it", "sets that skip the judge"]
+    return Section("what is left without the judge: nDCG@10 / recall@100", headings, lines)
+
+
+def _left_by_set(rows: Sequence[Row]) -> Section:
+    most = max(row["questions"] for row in rows)
+    lines = [
+        [
+            row["set"],
+            str(row["questions"]),
+            *(f"{row[f'{who} ndcg']:.3f}" for who in ("first", "distilled", "judge")),
+            "yes" if row["used"] else "no",
+        ]
+        for row in rows
+        if row["judge"] == TRUTH and (row["questions"] == most or row["set"] in _few(rows, most))
+    ]
+    headings = ["set", "judged questions", "first ranking", "learned, no judge"]
+    return Section(
+        "the same by set, a judge who knows the answers: nDCG@10",
+        [*headings, "judge each time", "used"],
+        lines,
+    )
+
+
+def _few(rows: Sequence[Row], most: int) -> set[str]:
+    """Sets that have fewer questions."""
+    return {row["set"] for row in rows} - {row["set"] for row in rows if row["questions"] == most}
 
 
 def _goals(rows: Sequence[Row]) -> Section:
