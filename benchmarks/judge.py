@@ -61,7 +61,7 @@ class Sizes:
         timed: Queries that are timed.
     """
 
-    queries: int = 150
+    queries: int = 120
     compared: int = 50
     learned: tuple[int, ...] = (20, 100, 300)
     vectors: int = 100_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import chance, retrieval_page, scale_page
+from benchmarks import chance, judge_page, retrieval_page, scale_page
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
@@ -182,6 +182,7 @@ def readme_figures() -> str:
         f"plain Chroma query, recall@10 {min(recalls)} to {max(recalls)}; first answer under a new "
         f"instruction {min(first)} to {max(first)} s (`make bench-query DATA=folder`).",
         *retrieval_figures(),
+        *judge_page.figures(),
         *spaces_figures(),
         *drop_in_figures(),
         *quality_figures(),

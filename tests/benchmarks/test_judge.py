@@ -240,7 +240,9 @@ def test_tables_say_what_was_missed(
     assert [goal["met"] for goal in results["goals"]][-1] is False
     monkeypatch.setattr(environment, "RESULTS", tmp_path)
     assert judge_page.section(tabulate, lambda known: f"Seed {known['seed']}.") == []
+    assert judge_page.figures() == []
     environment.save("judge", results)
+    assert "one who guesses changes nDCG@10 by" in judge_page.figures()[0]
     page = "\n\n".join(judge_page.section(tabulate, lambda known: f"Seed {known['seed']}."))
     assert "| 30.0 ms | MISSED |" in page
     assert "| 1,000 | instant query | 3.0 (4.0) | 3.0 (4.0) | 3.0 (4.0) | 30.0 (40.0) |" in page
