@@ -2,12 +2,14 @@
 
     python -m benchmarks.load [--data FOLDER] [--size 100000] [--quick]
 
-Three phases on one LangChain retriever, in an embedded collection and on a Chroma server: searches
-without an instruction, under known instructions, and with new instructions among them, which are
-fitted meanwhile. Each answer is compared afterwards with that of a quiet retriever. A coroutine
-that only ticks tells how long the event loop was held up. As a service should, this one tells the
-garbage collector to leave alone what is there when it begins to serve (`gc.freeze()`): a full
-collection looks at every object of every library, and stops all threads for it; see --thaw.
+Four phases on one LangChain retriever, in an embedded collection and on a Chroma server: searches
+without an instruction, under known instructions, with new instructions among them, which are
+fitted meanwhile, and with searches among them that a slow judge refines. Each answer is compared
+afterwards with that of a quiet retriever, but for those of a judge, whose influence changes with
+what it says. A coroutine that only ticks tells how long the event loop was held up. As a service
+should, this one tells the garbage collector to leave alone what is there when it begins to serve
+(`gc.freeze()`): a full collection looks at every object of every library, and stops all threads for
+it; see --thaw.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import asyncio
 import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +38,13 @@ from benchmarks.environment import environment, save
 from benchmarks.load_report import show
 from benchmarks.load_stalls import Stalls, watched
 from benchmarks.tasks import CACHE
-from instruct_embeddings import FitConfig, GuideByInstruction, InstructEncoder, MetadataGuide
+from instruct_embeddings import (
+    FitConfig,
+    GuideByInstruction,
+    InstructEncoder,
+    MetadataGuide,
+    RelevanceFeedback,
+)
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.transform import InstructionTransform, TransformStore
@@ -49,6 +57,8 @@ QUERIES = 8
 NEW = 8
 # Of the searches of the last phase, so many ask under the newest instruction.
 NEW_SHARE = 0.25
+# Of those of the phase with a judge, so many ask it, and it takes so many seconds.
+JUDGED_SHARE, JUDGE_SECONDS = 0.1, 0.3
 
 _err = Console(stderr=True)
 
@@ -79,6 +89,14 @@ class CountedStore(TransformStore):
     def put(self, transform: InstructionTransform) -> Path:
         self.fits[transform.instruction] += 1
         return super().put(transform)
+
+
+def slow_judge(query: str, instruction: str | None, texts: Sequence[str]) -> list[float]:
+    """Takes its time, as a reranker on another machine does, and prefers short texts."""
+    del query, instruction
+    time.sleep(JUDGE_SECONDS)
+    longest = max(map(len, texts))
+    return [1 - len(text) / (longest + 1) for text in texts]
 
 
 @dataclass
@@ -117,7 +135,7 @@ class Load:
     searches: int
 
     def asked(self, phase: str, caller: int) -> Iterator[tuple[str, str, str | None]]:
-        """Kind, query and instruction of each search of a caller."""
+        """Kind, query and instruction of each search of a caller; `judged` asks the judge."""
         rng = np.random.default_rng(caller)
         for number in range(self.searches):
             query = str(rng.integers(QUERIES))
@@ -127,7 +145,8 @@ class Load:
                 # All callers come to a new instruction at about the same time.
                 yield "new", query, self.new[number * len(self.new) // self.searches]
             else:
-                yield "known", query, str(rng.choice(self.known))
+                judged = phase == "judged" and rng.random() < JUDGED_SHARE
+                yield "judged" if judged else "known", query, str(rng.choice(self.known))
 
 
 def main() -> None:
@@ -194,7 +213,7 @@ def measure(
     store: CountedStore,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """The three phases, and whether their answers are right."""
+    """The four phases, and whether their answers are right."""
     aspects = list(base.instructions.items())
     # A caller comes to each of them with at least one search.
     count = min(NEW, arguments.searches)
@@ -207,8 +226,10 @@ def measure(
         vectorstore=Chroma(collection, Stored(queries), client=client),
         guide=GuideByInstruction(guides),
         store=store,
+        instant=None,  # new instructions wait for their fit
         fit=FitConfig(),
         force=True,
+        feedback=RelevanceFeedback(slow_judge, timeout=60.0),
         k=K,
     )
     known = list(base.instructions.values())
@@ -217,7 +238,7 @@ def measure(
     gc.collect()
     if not arguments.thaw:
         gc.freeze()
-    phases = [asyncio.run(run(load, name)) for name in ("plain", "known", "mixed")]
+    phases = [asyncio.run(run(load, name)) for name in ("plain", "known", "mixed", "judged")]
     return {
         "callers": CALLERS,
         "threads": THREADS,
@@ -248,18 +269,20 @@ async def call(load: Load, phase: Phase, number: int) -> None:
     """One asynchronous caller."""
     for kind, query, instruction in load.asked(phase.name, number):
         started = time.perf_counter()
-        found = await load.retriever.ainvoke(query, instruction=instruction)
+        found = await load.retriever.ainvoke(query, instruction=instruction, judge=kind == "judged")
         phase.kinds[kind].append(1e3 * (time.perf_counter() - started))
-        phase.answers.append((query, instruction, [str(one.id) for one in found]))
+        if kind != "judged":
+            phase.answers.append((query, instruction, [str(one.id) for one in found]))
 
 
 def call_in_thread(load: Load, phase: Phase, number: int) -> None:
     """One thread."""
     for kind, query, instruction in load.asked(phase.name, number):
         started = time.perf_counter()
-        found = load.retriever.invoke(query, instruction=instruction)
+        found = load.retriever.invoke(query, instruction=instruction, judge=kind == "judged")
         phase.kinds[kind].append(1e3 * (time.perf_counter() - started))
-        phase.answers.append((query, instruction, [str(one.id) for one in found]))
+        if kind != "judged":
+            phase.answers.append((query, instruction, [str(one.id) for one in found]))
 
 
 def wrong_answers(load: Load, phase: Phase) -> int:
@@ -267,7 +290,7 @@ def wrong_answers(load: Load, phase: Phase) -> int:
     right: dict[tuple[str, str | None], list[str]] = {}
     for query, instruction, _ in phase.answers:
         if (query, instruction) not in right:
-            found = load.retriever.invoke(query, instruction=instruction)
+            found = load.retriever.invoke(query, instruction=instruction, judge=False)
             right[query, instruction] = [str(one.id) for one in found]
     return sum(found != right[query, asked] for query, asked, found in phase.answers)
 

@@ -101,14 +101,16 @@ class InstructionTransformRetriever(DocumentRetriever):
     """
 
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
-    instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(True, frozen=True)
+    instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(
+        default=True, frozen=True
+    )
     store: TransformStore | str | Path | None = Field(default=None, frozen=True)
     fit: FitConfig | None = Field(default=None, frozen=True)
     force: bool = Field(default=False, frozen=True)
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
     on_fit: Annotated[OnFit | None, SkipValidation] = Field(default=None, frozen=True, repr=False)
-    feedback: Annotated[RelevanceFeedback | None, SkipValidation] = Field(None, frozen=True)
+    feedback: Annotated[RelevanceFeedback | None, SkipValidation] = Field(default=None, frozen=True)
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 

@@ -68,8 +68,10 @@ class EmbeddingArguments(_Options):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     model_name: str = Field(DEFAULT_MODEL, frozen=True, description="Hub id or folder.")
-    query_instruction: _Instruction = Field(None, frozen=True, description="For queries.")
-    document_instruction: _Instruction = Field(None, frozen=True, description="For documents.")
+    query_instruction: _Instruction = Field(default=None, frozen=True, description="For queries.")
+    document_instruction: _Instruction = Field(
+        default=None, frozen=True, description="For documents."
+    )
     show_progress: bool = Field(False, description="Show a bar for documents.")
     embed_batch_size: int = Field(2048, gt=0, le=2048, description="Texts of one call.")
 
