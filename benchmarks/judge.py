@@ -1,6 +1,7 @@
 """A judge in the loop: what a moved query finds that reordering cannot, and what guessing costs.
 
     python -m benchmarks.judge --data FOLDER [--sets NAME ...] [--parts NAME ...] [--quick]
+                               [--chat-url URL --chat-model NAME]
 
 Judges of graded skill read the best twenty candidates of `InstructRetriever` with the instant
 query. The query vector learns from them (`RelevanceFeedback`, trust learned on the way, from the
@@ -23,6 +24,7 @@ from rich.progress import track
 from benchmarks import judge_grid, judge_summary
 from benchmarks.encoder_quality_report import show
 from benchmarks.environment import environment, load, save
+from benchmarks.judge_chat import measure_chat, open_model
 from benchmarks.judge_contestants import Measured, RememberingInstant, measure_set
 from benchmarks.judge_cost import measure_cost
 from benchmarks.judge_distilled import measure_distilled
@@ -45,7 +47,7 @@ from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.feedback import EncoderJudge
 from instruct_embeddings.protocols import Judge
 
-QUALITY, DISTILLED, COST = "quality", "distilled", "cost"
+QUALITY, DISTILLED, COST, CHAT = "quality", "distilled", "cost", "chat"
 PARTS = (QUALITY, DISTILLED, COST)
 
 
@@ -59,6 +61,7 @@ class Sizes:
         learned: Judged questions that are learned from.
         vectors: In the collection that is timed.
         timed: Queries that are timed.
+        chatted: Of each set, that a chat model reads, about.
     """
 
     queries: int = 120
@@ -66,9 +69,10 @@ class Sizes:
     learned: tuple[int, ...] = (20, 100, 300)
     vectors: int = 100_000
     timed: int = 100
+    chatted: int = 30
 
 
-QUICK = Sizes(12, 6, (20,), 5_000, 10)
+QUICK = Sizes(12, 6, (20,), 5_000, 10, 4)
 QUICK_SETS = ("argkp_test", "scifact", "trec/coarse", "massive_en/intent")
 
 
@@ -81,13 +85,18 @@ def main() -> None:
     logging.getLogger("instruct_embeddings").setLevel(logging.ERROR)
     whole = not (arguments.quick or arguments.sets)
     results = load("judge") if whole else {}
-    for part in arguments.parts or PARTS:
+    for part in [*(arguments.parts or PARTS), *([CHAT] if arguments.chat_url else [])]:
         about = {"environment": environment(arguments.seed), "sizes": asdict(sizes)}
         if part == QUALITY:
             found = measure_quality(arguments.data, sizes, names, arguments.seed)
         elif part == DISTILLED:
             generic = InstructEncoder.from_pretrained(BASE_MODEL)
             rows = measure_distilled(arguments.data, generic, names, sizes.learned, arguments.seed)
+            found = {"rows": rows}
+        elif part == CHAT:
+            generic = InstructEncoder.from_pretrained(BASE_MODEL)
+            model = open_model(arguments.chat_url, arguments.chat_model)
+            rows = measure_chat(arguments.data, generic, model, sizes.chatted, arguments.seed)
             found = {"rows": rows}
         else:
             rows = measure_cost(arguments.data, sizes.vectors, sizes.timed, arguments.seed)
@@ -106,6 +115,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds dev/")
     parser.add_argument("--sets", nargs="*", help="retrieval sets and label tasks; keeps nothing")
     parser.add_argument("--parts", nargs="*", choices=PARTS, help="all")
+    parser.add_argument("--chat-url", help="server of a chat model, such as http://host/v1")
+    parser.add_argument("--chat-model", default="default", help="name of the chat model there")
     parser.add_argument("--quick", action="store_true", help="few queries; keeps nothing")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -86,7 +86,24 @@ def sections(results: Mapping[str, Any]) -> list[Section]:
     distilled = results.get("distilled")
     if distilled:
         found += [_left(distilled["rows"]), _left_by_set(distilled["rows"])]
+    if results.get("chat"):
+        found.append(_chat(results["chat"]["rows"]))
     return found + ([_cost(cost["rows"])] if cost else [])
+
+
+def _chat(rows: Sequence[Row]) -> Section:
+    lines = [
+        [
+            row["set"],
+            row["method"],
+            str(row["queries"]),
+            f"{row['ndcg']:.3f} / {row['recall']:.3f}",
+            str(row["unanswered"]),
+        ]
+        for row in rows
+    ]
+    headings = ["set", "method", "queries", "nDCG@10 / recall@100", "questions not answered"]
+    return Section(f"a chat model, {rows[0]['model']}", headings, lines)
 
 
 def _left(rows: Sequence[Row]) -> Section:
