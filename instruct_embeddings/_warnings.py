@@ -16,6 +16,7 @@ _OURS = (
     "chroma_instruct_embeddings",
     "langchain_instruct_embeddings",
     "llama_index_instruct_embeddings",
+    "postgres_instruct_embeddings",
 )
 # Whose lines say nothing to a user: hosts that call us are installed.
 _INSTALLED = tuple(

@@ -13,6 +13,7 @@ ADAPTERS = {
     "chroma_instruct_embeddings": ("ChromaVectors", "chroma"),
     "langchain_instruct_embeddings": ("InstructionTransformRetriever", "langchain"),
     "llama_index_instruct_embeddings": ("InstructionTransformRetriever", "llama-index"),
+    "postgres_instruct_embeddings": ("PostgresVectors", "postgres"),
 }
 
 

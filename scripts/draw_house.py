@@ -25,6 +25,7 @@ ADAPTERS = {
     "chroma_instruct_embeddings": "Chroma adapter",
     "langchain_instruct_embeddings": "LangChain adapter",
     "llama_index_instruct_embeddings": "LlamaIndex adapter",
+    "postgres_instruct_embeddings": "PostgreSQL adapter",
 }
 GROUND = "ground"
 _GROUND_LINE = "What everything stands on: protocols, settings, supervision, errors."

@@ -347,8 +347,8 @@ def _check_collection(collection: object) -> None:
     if missing or isinstance(collection, type):
         raise ConfigError(
             f"collection={collection!r} is not a collection of vectors"
-            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap a Chroma "
-            "collection or vector store: InstructRetriever(ChromaVectors(store), ...)."
+            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap what "
+            "holds the vectors: InstructRetriever(ChromaVectors(store), ...), or PostgresVectors."
         )
 
 

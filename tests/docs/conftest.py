@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from chromadb import PersistentClient
 from chromadb.api.shared_system_client import SharedSystemClient
@@ -22,6 +23,7 @@ import instruct_embeddings
 import langchain_instruct_embeddings
 import llama_index_instruct_embeddings
 from instruct_embeddings.testing import TinyEncoder
+from tests.postgres_server import postgres_server
 
 ENCODER = TinyEncoder()
 TEXTS = [
@@ -91,7 +93,22 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def granted(folder: Path) -> Callable[[str], dict[str, Any]]:
+def postgres() -> Iterator[str]:
+    """Address of a server of its own, with the table "documents"."""
+    rows = zip(IDS, map(str, ENCODER.encode(TEXTS).tolist()), TEXTS, strict=True)
+    with postgres_server() as address:
+        with psycopg.connect(address) as connection:
+            connection.execute(
+                "CREATE TABLE documents (id text PRIMARY KEY, embedding vector(32), text text, "
+                "metadata jsonb)"
+            )
+            connection.cursor().executemany("INSERT INTO documents VALUES (%s, %s, %s)", [*rows])
+            connection.execute("CREATE INDEX ON documents USING hnsw (embedding vector_ip_ops)")
+        yield address
+
+
+@pytest.fixture
+def granted(folder: Path, request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
     """The names that a page takes for granted, in a folder that holds what it needs."""
 
     def make(page: str) -> dict[str, Any]:
@@ -100,6 +117,8 @@ def granted(folder: Path) -> Callable[[str], dict[str, Any]]:
             "tickets", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
         ).add(ids=IDS, embeddings=ENCODER.encode(TEXTS), documents=TEXTS, metadatas=METADATA)
         names = _exported() if page in NOT_IMPORTED else {}
+        if "postgres" in page:
+            names["address"] = request.getfixturevalue("postgres")
         return names | _host_names("llama" in page or "LlamaIndex" in page) | _plain(client)
 
     return make

@@ -19,6 +19,7 @@ import chroma_instruct_embeddings as chroma
 import instruct_embeddings
 import langchain_instruct_embeddings as langchain
 import llama_index_instruct_embeddings as llama_index
+import postgres_instruct_embeddings as postgres
 
 SECTIONS = {
     langchain.InstructionTransformRetriever: (
@@ -50,6 +51,7 @@ SECTIONS = {
     llama_index.InstructionQueryBundle: ("Usage",),
     chroma.InstructEmbeddingFunction: ("Usage",),
     chroma.ChromaVectors: ("Instantiate",),
+    postgres.PostgresVectors: ("Instantiate",),
 }
 GUIDES = [
     getattr(instruct_embeddings, name)

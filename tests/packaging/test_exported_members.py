@@ -67,6 +67,7 @@ EXPORTED: dict[str, list[str]] = {
         "PostprocessorJudge",
         "to_where",
     ],
+    "postgres_instruct_embeddings": ["PostgresVectors"],
 }
 
 

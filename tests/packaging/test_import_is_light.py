@@ -17,6 +17,7 @@ HEAVY = {
     "mteb",
     "pandas",
     "peft",
+    "psycopg",
     "pydantic",
     "scipy",
     "sentence_transformers",

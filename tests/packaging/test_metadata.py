@@ -39,6 +39,7 @@ def test_the_extras_are_the_documented_ones() -> None:
         "llama-index",
         "mteb",
         "offline",
+        "postgres",
         "train",
     }
 
@@ -50,6 +51,7 @@ def test_the_extras_are_the_documented_ones() -> None:
         "chroma_instruct_embeddings",
         "langchain_instruct_embeddings",
         "llama_index_instruct_embeddings",
+        "postgres_instruct_embeddings",
     ],
 )
 def test_every_package_is_marked_as_typed(package: str) -> None:

@@ -1,0 +1,128 @@
+"""Requests for rows of a table, and what comes back as `Rows`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import numpy as np
+from psycopg import sql
+
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings.protocols import Rows
+from postgres_instruct_embeddings.connections import Connection, Connections
+from postgres_instruct_embeddings.errors import translate
+from postgres_instruct_embeddings.table import Columns, Table, describe
+
+_NOTHING = sql.Composed([])
+_Answer = TypeVar("_Answer")
+
+
+class RowReader:
+    """Reads from one table; whatever else is asked goes through `ask`.
+
+    Attributes:
+        name: Of the table, with its schema where it has one.
+        columns: That are read.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        name: sql.Identifier,
+        columns: Columns,
+        space: Space | None,
+    ) -> None:
+        self.name, self.columns = name, columns
+        self.key, self.vector = sql.Identifier(columns.id), sql.Identifier(columns.vector)
+        self._connections, self._space = connections, space
+        self._known: Table | None = None
+
+    @property
+    def table(self) -> Table:
+        """The table as it was last described."""
+        return self._known or self.describe()
+
+    def describe(self) -> Table:
+        """The table as it is now."""
+        self._known = self.ask(lambda one: describe(one, self.name, self.columns, self._space))
+        return self._known
+
+    def ask(self, read: Callable[[Connection], _Answer]) -> _Answer:
+        """What the server answers, its errors translated."""
+        try:
+            return self._connections.ask(read)
+        except Exception as error:
+            self._known = None
+            known = translate(error, self.name.as_string(None).replace('"', ""))
+            if known is None:
+                raise
+            raise known from error
+
+    def one(self, asked: sql.Composed) -> tuple[Any, ...] | None:
+        """The first row of an answer."""
+        return self.ask(lambda connection: connection.execute(asked).fetchone())
+
+    def rows(self, source: sql.Composed, *, vectors: bool, records: bool) -> Rows:
+        """Rows of a request that goes on with `source`, which begins with FROM."""
+        asked = sql.SQL("SELECT {}.{}::text{}{} {}").format(
+            self.name,
+            self.key,
+            sql.SQL(", {}, {}").format(*self._records()) if records else _NOTHING,
+            self.along(vectors),
+            source,
+        )
+
+        def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            with connection.cursor(binary=True) as cursor:
+                return cursor.execute(asked).fetchall()
+
+        found = self.ask(ask)
+        fields: dict[str, Any] = {}
+        if vectors:
+            fields["vectors"] = read_vectors([row[-1] for row in found], self.table.dimension)
+        if records:
+            fields["texts"] = tuple(row[1] for row in found)
+            # In one order, as hosts hash them.
+            fields["metadatas"] = tuple(
+                dict(sorted(row[2].items())) if isinstance(row[2], dict) else {} for row in found
+            )
+        return Rows(tuple(row[0] for row in found), **fields)
+
+    def along(self, wanted: bool) -> sql.Composed:
+        """The column of vectors as one more of a request."""
+        if not wanted:
+            return _NOTHING
+        return sql.SQL(", {}.{}::vector").format(self.name, self.vector)
+
+    def ids(self, ids: Sequence[str]) -> sql.Composed:
+        """Ids in the type of the table; those that cannot be of that type are left out."""
+        kind = self.table.key
+        known = [row for row in ids if _can_be(row, kind)]
+        return sql.SQL("{}::{}[]").format(sql.Literal(known), sql.Identifier(kind))
+
+    def _records(self) -> list[sql.Composed]:
+        named = (self.columns.text, sql.SQL("text")), (self.columns.metadata, sql.SQL("jsonb"))
+        return [
+            sql.SQL("NULL::{}").format(kind)
+            if name is None
+            else sql.SQL("{}.{}::{}").format(self.name, sql.Identifier(name), kind)
+            for name, kind in named
+        ]
+
+
+def read_vectors(stored: Sequence[bytes], dimension: int) -> FloatArray:
+    """Vectors as pgvector sends them: two short numbers, then floats, the highest byte first."""
+    found = np.frombuffer(b"".join(row[4:] for row in stored), dtype=">f4")
+    return found.reshape(len(stored), -1 if stored else dimension).astype(np.float32)
+
+
+def _can_be(row: str, kind: str) -> bool:
+    """Whether an id can be one of a type; PostgreSQL refuses a request with one that cannot."""
+    try:
+        if kind == "uuid":
+            return str(UUID(row)) == row
+        if kind.startswith("int"):
+            return str(int(row)) == row and abs(int(row)) < 2 ** (8 * int(kind[3:]) - 1)
+    except ValueError:
+        return False
+    return True

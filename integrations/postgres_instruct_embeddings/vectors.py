@@ -1,0 +1,263 @@
+"""A table of PostgreSQL with a pgvector column as the `VectorCollection` retrieval works on."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+import numpy as np
+from psycopg import sql
+from typing_extensions import LiteralString
+
+from instruct_embeddings._types import FloatArray, Space, Where
+from instruct_embeddings.config import at_least
+from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
+from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
+from postgres_instruct_embeddings.connections import Connection, Connections
+from postgres_instruct_embeddings.errors import wrong_dimension
+from postgres_instruct_embeddings.filters import conditions
+from postgres_instruct_embeddings.rows import RowReader, read_vectors
+from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
+from postgres_instruct_embeddings.table import Columns
+
+_PAGE = 2000
+
+
+class PostgresVectors:
+    """The vectors of a table of PostgreSQL with pgvector 0.8 or newer; read only.
+
+    Rows without a vector are left out. A condition on the metadata is looked up in the JSON of each
+    candidate; where fewer rows pass it than were wanted, the index is asked no longer and all rows
+    are compared, so that an answer is short only where no more rows pass.
+
+    Instantiate:
+        ```python
+        from instruct_embeddings import EncoderGuide, InstructRetriever
+        from postgres_instruct_embeddings import PostgresVectors
+
+        retriever = InstructRetriever(PostgresVectors(address, "documents"), EncoderGuide())
+        hits = retriever.search(vector, instruction="What is it for?", k=5)
+        ```
+
+    Args:
+        source: Address of the database, `postgresql://user@host:5432/name`, or a function that
+            makes a `psycopg.Connection`. Nothing is connected yet.
+        table: Name of the table.
+        schema: Its schema; None looks along the search path of the connection.
+        id_column: Ids, of a text, integer or UUID type, with a unique index.
+        vector_column: Vectors, of the type `vector(n)` or `halfvec(n)`.
+        text_column: Texts; None where there are none.
+        metadata_column: Metadata, `json` or `jsonb`; None where there are none.
+        space: "cosine", "ip" or "l2". None takes that of the index on the vectors. With a space
+            that no index serves, each search reads all rows.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        source: str | Callable[[], Connection],
+        table: str,
+        *,
+        schema: str | None = None,
+        id_column: str = "id",
+        vector_column: str = "embedding",
+        text_column: str | None = "text",
+        metadata_column: str | None = "metadata",
+        space: Space | None = None,
+    ) -> None:
+        if space is not None and space not in get_args(Space):
+            raise ConfigError(
+                f"space={space!r} is unknown. Allowed are {', '.join(get_args(Space))}, and None."
+            )
+        self.table = table
+        self._connections = Connections(source)
+        self._reader = RowReader(
+            self._connections,
+            sql.Identifier(schema, table) if schema else sql.Identifier(table),
+            Columns(id_column, vector_column, text_column, metadata_column),
+            space,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.table!r})"
+
+    def close(self) -> None:
+        """End all connections; they are made again when they are needed."""
+        self._connections.close()
+
+    def info(self) -> CollectionInfo:
+        """Identity, dimension and space.
+
+        The identity is made of the numbers of the server, the database, the table and the column of
+        vectors: a table that is dropped and made anew has another one, and so has a restored copy.
+
+        Raises:
+            EmptyCollectionError: No row has a vector.
+            UnsupportedCollectionError: The table cannot be searched as it is.
+        """
+        found = self._reader.describe()
+        if self._reader.one(self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")) is None:
+            raise EmptyCollectionError(
+                f"The table {self.table!r} holds no vector in the column "
+                f"{self._reader.columns.vector!r}. At least one is needed. Store the vectors of "
+                "its rows."
+            )
+        return CollectionInfo(self.table, found.id, found.dimension, found.space)
+
+    def count(self) -> int:
+        """Number of rows with a vector now; the server counts them one by one."""
+        (rows,) = self._reader.one(self._asked("SELECT count(*) FROM {table} WHERE {passing}")) or [
+            0
+        ]
+        return int(rows)
+
+    def state(self) -> str:
+        """Changes with every row that is written, updates in place included."""
+        (state,) = self._reader.one(
+            self._asked(
+                "SELECT concat_ws(' ', count(*), sum(hashtextextended({id}::text, "
+                "xmin::text::bigint))) FROM {table} WHERE {passing}"
+            )
+        ) or [""]
+        return str(state)
+
+    def sample(self, size: int, *, seed: int) -> Rows:
+        """At most `size` rows with vectors, texts and metadata, each as likely as any other.
+
+        Those whose hashed ids come first: the same rows for the same seed on the same version of
+        the server. Of tables above two million rows only some pages of the disk are looked at; the
+        choice is then repeatable until rows are written.
+        """
+        size = at_least("size", size, 1, optional=False)
+        rows = Rows(())
+        for part in sampled(self._reader.describe().rows, size, seed):
+            source = self._asked(
+                "FROM {table} JOIN (SELECT {id}, hashtextextended({id}::text, {seed}) AS place "
+                "FROM {table} {part} WHERE {passing} ORDER BY place, {id} LIMIT {size}) chosen "
+                "USING ({id}) ORDER BY place, {id}",
+                part=part,
+                seed=sql.Literal(seed % 2**63),
+                size=sql.Literal(size),
+            )
+            rows = self._reader.rows(source, vectors=True, records=True)
+            if len(rows) == size:
+                break
+        return rows
+
+    def scan(
+        self,
+        *,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        vectors: bool = False,
+        records: bool = False,
+    ) -> Iterator[Rows]:
+        """All rows that pass the filters, page by page, each once, in the order of the ids."""
+        passing = conditions(self._reader.columns, where, where_document)
+        after = sql.Composed([sql.SQL("TRUE")])
+        while True:
+            source = self._asked(
+                "FROM {table} WHERE {after} AND {passing} ORDER BY {table}.{id} LIMIT {size}",
+                after=after,
+                passing=passing,
+                size=sql.Literal(_PAGE),
+            )
+            rows = self._reader.rows(source, vectors=vectors, records=records)
+            yield rows
+            if len(rows) < _PAGE:
+                return
+            after = self._asked("{id} > ({last})[1]", last=self._reader.ids(rows.ids[-1:]))
+
+    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
+        """Rows by id, any number, in the order of the ids; those that are gone are left out."""
+        source = self._asked(
+            "FROM {table} WHERE {passing} AND {id} = ANY({ids})", ids=self._reader.ids(ids)
+        )
+        rows = self._reader.rows(source, vectors=vectors, records=records)
+        position = {row: i for i, row in enumerate(rows.ids)}
+        return rows.take([position[row] for row in ids if row in position])
+
+    def search(
+        self,
+        vector: FloatArray,
+        *,
+        k: int,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        vectors: bool = False,
+    ) -> Neighbours:
+        """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
+
+        An index of the kind hnsw looks at twice as many rows as are wanted, at most 1,000, and each
+        kind goes on until enough have passed the filters. Where the planner of the server expects
+        reading all rows to be cheaper, it does that. Rows without a direction are not found in a
+        cosine space.
+
+        Raises:
+            CollectionMismatchError: The vector has another dimension than the table.
+            ConfigError: `k` is no positive number, the vector is not one-dimensional, or a filter
+                is malformed.
+            InvalidVectorsError: The vector holds NaN or infinite numbers.
+        """
+        query = _query(vector)
+        k = at_least("k", k, 1, optional=False)
+        passing = conditions(self._reader.columns, where, where_document)
+        table = self._reader.describe()
+        if len(query) != table.dimension:
+            raise wrong_dimension(self.table, table.dimension, len(query))
+        wanted = self._asked(
+            "SELECT {id}::text, {vector} {near} {query}::{type} AS distance{along} "
+            "FROM {table} WHERE {passing} ORDER BY distance LIMIT {k}",
+            near=DISTANCES[table.space],
+            query=sql.Literal(json.dumps(query.tolist())),
+            type=sql.Identifier(table.vector),
+            along=self._reader.along(vectors),
+            passing=passing,
+            k=sql.Literal(k),
+        )
+        found = self._search(wanted, looking(table, k))
+        if len(found) < k and table.index:
+            found = self._search(wanted, looking(None, k))
+        scores = _scores([row[1] for row in found], table.space)
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
+        ids = tuple(found[i][0] for i in order)
+        if not vectors:
+            return Neighbours(ids, scores[order])
+        stored = read_vectors([found[i][2] for i in order], table.dimension)
+        return Neighbours(ids, scores[order], stored)
+
+    def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
+        def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            # Settings end with the transaction: a pool in between may share the connection.
+            with connection.transaction(), connection.cursor(binary=True) as cursor:
+                cursor.execute(settings)
+                return cursor.execute(wanted).fetchall()
+
+        return self._reader.ask(ask)
+
+    def _asked(self, text: LiteralString, **parts: sql.Composable) -> sql.Composed:
+        """A request with the names of the table filled in."""
+        reader = self._reader
+        parts.setdefault("passing", conditions(reader.columns, None, None))
+        return sql.SQL(text).format(table=reader.name, id=reader.key, vector=reader.vector, **parts)
+
+
+def _query(vector: FloatArray) -> FloatArray:
+    query = np.asarray(vector, dtype=np.float32)
+    if query.ndim != 1:
+        raise ConfigError(
+            f"The query vector must have the shape (d,), got {query.shape}. Pass a single row."
+        )
+    if not np.isfinite(query).all():
+        raise InvalidVectorsError(
+            "The query vector holds NaN or infinite numbers. Look at the model that it came from."
+        )
+    return query
+
+
+def _scores(distances: Sequence[float], space: Space) -> FloatArray:
+    """Similarities: pgvector gives 1 - cosine, minus the inner product, the Euclidean distance."""
+    found = np.array(distances, dtype=np.float64)
+    scores = {"cosine": 1 - found, "ip": -found, "l2": -np.square(found)}[space]
+    return scores.astype(np.float32)

@@ -1,0 +1,45 @@
+"""Every engine: in memory, Chroma embedded, and a PostgreSQL server."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+from uuid import uuid4
+
+import chromadb
+import pytest
+
+from instruct_embeddings._types import Space
+from tests.integrations.stores.engines import Chroma, Engine, Memory, Postgres
+from tests.postgres_server import postgres_server
+
+MakeEngine: TypeAlias = Callable[[Space, int], Engine]
+
+
+@pytest.fixture(scope="session")
+def chroma_client(tmp_path_factory: pytest.TempPathFactory) -> chromadb.ClientAPI:
+    return chromadb.PersistentClient(str(tmp_path_factory.mktemp("contract")))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["memory", "chroma", "postgres"])
+def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
+    """Makes a collection of a space and a dimension in one of the stores."""
+    opened: list[Postgres] = []
+
+    def make(space: Space, dimension: int) -> Engine:
+        name = f"contract-{uuid4().hex}"
+        if request.param == "memory":
+            return Memory(space, dimension)
+        if request.param == "chroma":
+            client = request.getfixturevalue("chroma_client")
+            return Chroma(client, name, space, dimension)
+        opened.append(Postgres(request.getfixturevalue("postgres"), name, space, dimension))
+        return opened[-1]
+
+    yield make
+    for engine in opened:
+        engine.close()

@@ -1,0 +1,140 @@
+"""The stores that the contract is held to: each can be filled, opened again and made anew."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
+
+import psycopg
+from chromadb.api import ClientAPI
+
+from chroma_instruct_embeddings import ChromaVectors
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings.protocols import VectorCollection
+from instruct_embeddings.testing import InMemoryCollection
+from postgres_instruct_embeddings import PostgresVectors
+
+
+class Engine(ABC):
+    """One collection in a store, as its users would write it.
+
+    Attributes:
+        collection: As retrieval sees it.
+    """
+
+    collection: VectorCollection
+
+    def __init__(self, space: Space, dimension: int) -> None:
+        self.space, self.dimension = space, dimension
+        self.made = 0
+        self.make()
+
+    @abstractmethod
+    def make(self) -> None:
+        """Make it, empty, in the place of the one that was there."""
+
+    @abstractmethod
+    def put(
+        self,
+        ids: Sequence[str],
+        vectors: FloatArray,
+        texts: Sequence[str | None],
+        metadatas: Sequence[dict[str, Any] | None],
+    ) -> None:
+        """Store rows that are not there yet."""
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove rows."""
+
+    @abstractmethod
+    def reopened(self) -> VectorCollection:
+        """The same collection, through new objects."""
+
+
+class Memory(Engine):
+    collection: InMemoryCollection
+
+    def make(self) -> None:
+        self.made += 1
+        self.collection = InMemoryCollection(space=self.space, id=f"made {self.made}")
+
+    def put(self, ids: Any, vectors: Any, texts: Any, metadatas: Any) -> None:
+        self.collection.add(ids, vectors, texts=texts, metadatas=metadatas)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.collection.delete(ids)
+
+    def reopened(self) -> VectorCollection:
+        return self.collection
+
+
+class Chroma(Engine):
+    def __init__(self, client: ClientAPI, name: str, space: Space, dimension: int) -> None:
+        self.client, self.name = client, name
+        super().__init__(space, dimension)
+
+    def make(self) -> None:
+        if self.made:
+            self.client.delete_collection(self.name)
+        self.made += 1
+        configuration = cast(Any, {"hnsw": {"space": self.space}})
+        self.store = self.client.create_collection(
+            self.name, configuration=configuration, embedding_function=None
+        )
+        self.collection = ChromaVectors(self.store)
+
+    def put(self, ids: Any, vectors: Any, texts: Any, metadatas: Any) -> None:
+        self.store.add(list(ids), embeddings=vectors, documents=texts, metadatas=metadatas)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.store.delete(list(ids))
+
+    def reopened(self) -> VectorCollection:
+        return ChromaVectors(self.client.get_collection(self.name, embedding_function=None))
+
+
+class Postgres(Engine):
+    collection: PostgresVectors
+
+    def __init__(self, address: str, name: str, space: Space, dimension: int) -> None:
+        self.address, self.name = address, name
+        self.opened: list[PostgresVectors] = []
+        super().__init__(space, dimension)
+
+    def execute(self, text: str, *values: Any) -> None:
+        with psycopg.connect(self.address, autocommit=True) as connection:
+            connection.execute(text, values)  # type: ignore[call-overload]
+
+    def make(self) -> None:
+        self.made += 1
+        self.execute(f'DROP TABLE IF EXISTS "{self.name}"')
+        self.execute(
+            f'CREATE TABLE "{self.name}" (id text PRIMARY KEY, '
+            f"embedding vector({self.dimension}), text text, metadata jsonb)"
+        )
+        index = f"hnsw (embedding vector_{self.space}_ops)"
+        self.execute(f'CREATE INDEX ON "{self.name}" USING {index}')
+        self.collection = self.reopened()
+
+    def put(self, ids: Any, vectors: Any, texts: Any, metadatas: Any) -> None:
+        rows = [
+            (row, str(vector.tolist()), text, None if data is None else json.dumps(data))
+            for row, vector, text, data in zip(ids, vectors, texts, metadatas, strict=True)
+        ]
+        with psycopg.connect(self.address, autocommit=True) as connection:
+            connection.cursor().executemany(
+                f'INSERT INTO "{self.name}" VALUES (%s, %s, %s, %s)',  # type: ignore[arg-type]
+                rows,
+            )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.execute(f'DELETE FROM "{self.name}" WHERE id = ANY(%s)', list(ids))
+
+    def reopened(self) -> PostgresVectors:
+        self.opened.append(PostgresVectors(self.address, self.name))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for one in self.opened:
+            one.close()

@@ -1,0 +1,283 @@
+"""What every vector store promises, held by each of them on the same rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instruct_embeddings import FitConfig, InstructRetriever, MetadataGuide, TransformStore
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    EmptyCollectionError,
+    InvalidVectorsError,
+)
+from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.retrieval import sample_rows
+from tests.integrations.stores.conftest import MakeEngine
+from tests.integrations.stores.engines import Engine
+
+COLOURS = ("red", "green", "blue")
+SPACES: list[Space] = ["cosine", "ip", "l2"]
+ROWS, DIMENSION = 200, 8
+
+
+def vectors_of(rows: int, dimension: int = DIMENSION) -> FloatArray:
+    return np.random.default_rng(5).standard_normal((rows, dimension)).astype(np.float32)
+
+
+def metadata_of(row: int) -> dict[str, Any]:
+    """Every fifth row has no colour."""
+    colour = {} if row % 5 == 4 else {"colour": COLOURS[row % 3]}
+    return {"n": row, "half": row / 2, "even": row % 2 == 0} | colour
+
+
+def filled(make_engine: MakeEngine, space: Space = "cosine", rows: int = ROWS) -> Engine:
+    engine = make_engine(space, DIMENSION)
+    engine.put(
+        [f"r{row}" for row in range(rows)],
+        vectors_of(rows),
+        [f"text {row} with an {'even' if row % 2 == 0 else 'odd'} number" for row in range(rows)],
+        [metadata_of(row) for row in range(rows)],
+    )
+    return engine
+
+
+def scanned(collection: VectorCollection, **options: Any) -> Rows:
+    return Rows.joined(list(collection.scan(**options)))
+
+
+def numbers(ids: tuple[str, ...]) -> list[int]:
+    return [int(row[1:]) for row in ids]
+
+
+def check(rows: Rows) -> None:
+    """Fields of one row stand at one position."""
+    kept = numbers(rows.ids)
+    np.testing.assert_allclose(_units(rows.vectors), _units(vectors_of(ROWS)[kept]), atol=1e-5)
+    assert [metadata["n"] for metadata in rows.metadatas] == kept
+    assert [int((text or "").split()[1]) for text in rows.texts] == kept
+
+
+def _units(vectors: FloatArray) -> FloatArray:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_identity_survives_opening_and_changes_when_it_is_made_anew(
+    make_engine: MakeEngine,
+) -> None:
+    engine = filled(make_engine, "l2")
+    first = engine.collection.info()
+    assert (first.dimension, first.space) == (DIMENSION, "l2")
+    engine.delete(["r0"])
+    assert engine.reopened().info() == first
+    engine.make()
+    engine.put(["r1"], vectors_of(1), ["text 1"], [{"n": 1}])
+    assert engine.reopened().info().fingerprint != first.fingerprint
+    assert engine.collection.info() != first
+
+
+def test_nothing_stored_is_said(make_engine: MakeEngine) -> None:
+    engine = make_engine("cosine", DIMENSION)
+    with pytest.raises(EmptyCollectionError, match=r"holds (0|no) vector"):
+        engine.collection.info()
+    assert engine.collection.count() == 0
+    assert len(engine.collection.sample(10, seed=0)) == len(scanned(engine.collection)) == 0
+
+
+def test_scans_bring_each_row_once_in_one_order(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    rows = scanned(collection, vectors=True, records=True)
+    assert sorted(numbers(rows.ids)) == list(range(ROWS))
+    assert collection.count() == ROWS
+    check(rows)
+    assert scanned(collection).ids == rows.ids
+    assert (scanned(collection).vectors.size, scanned(collection).texts) == (0, ())
+
+
+def test_long_scans_survive_deletions(make_engine: MakeEngine) -> None:
+    engine = filled(make_engine, rows=4100)
+    pages = engine.collection.scan()
+    first = next(pages)
+    gone = set(first.ids[:300])
+    engine.delete(list(gone))
+    rest = [row for page in pages for row in page.ids]
+    assert len(first) + len(rest) == len({*first.ids, *rest}) == 4100
+
+
+def test_samples_are_repeatable_distinct_and_whole_where_there_are_few(
+    make_engine: MakeEngine,
+) -> None:
+    collection = filled(make_engine).collection
+    rows = collection.sample(80, seed=1)
+    assert len(set(rows.ids)) == 80
+    check(rows)
+    assert collection.sample(80, seed=1).ids == rows.ids
+    assert set(collection.sample(80, seed=2).ids) != set(rows.ids)
+    assert set(collection.sample(ROWS, seed=3).ids) == {f"r{row}" for row in range(ROWS)}
+    assert len(sample_rows(collection, 80, seed=1)) == 80
+
+
+def test_samples_reach_every_row(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    seen = {row for seed in range(40) for row in collection.sample(60, seed=seed).ids}
+    assert len(seen) == ROWS
+
+
+def test_fetches_keep_the_order_asked(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    rows = collection.fetch(["r9", "gone", "r3", "r100", "r3"], vectors=True, records=True)
+    assert rows.ids == ("r9", "r3", "r100", "r3")
+    check(rows)
+    assert len(collection.fetch([])) == 0
+
+
+def test_the_state_tells_of_rows_that_came_or_went(make_engine: MakeEngine) -> None:
+    engine = filled(make_engine)
+    states = [engine.collection.state()]
+    assert engine.collection.state() == states[0]
+    engine.delete(["r7"])
+    states.append(engine.collection.state())
+    engine.put(["new"], vectors_of(1), [None], [{"n": 1}])
+    states.append(engine.collection.state())
+    assert len(set(states)) == 3
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_searches_score_by_the_space(make_engine: MakeEngine, space: Space) -> None:
+    collection = filled(make_engine, space).collection
+    query, vectors = vectors_of(1)[0] + np.float32(0.1), vectors_of(ROWS)
+    expected = {
+        "cosine": _units(vectors) @ (query / np.linalg.norm(query)),
+        "ip": vectors @ query,
+        "l2": -np.square(vectors - query).sum(axis=1),
+    }[space]
+    found = collection.search(query, k=20, vectors=True)
+    assert numbers(found.ids) == np.argsort(-expected)[:20].tolist()
+    np.testing.assert_allclose(found.scores, np.sort(expected)[::-1][:20], atol=1e-4)
+    np.testing.assert_allclose(
+        _units(found.vectors), _units(vectors[numbers(found.ids)]), atol=1e-5
+    )
+    assert collection.search(query, k=20).vectors.size == 0
+    assert len(collection.search(query, k=5 * ROWS)) == ROWS
+
+
+FILTERS: list[tuple[dict[str, Any], Any]] = [
+    ({"colour": "red"}, lambda m: m.get("colour") == "red"),
+    ({"n": 7}, lambda m: m["n"] == 7),
+    ({"half": {"$eq": 3.5}}, lambda m: m["half"] == 3.5),
+    ({"even": True}, lambda m: m["even"]),
+    ({"n": {"$gt": 150}}, lambda m: m["n"] > 150),
+    ({"n": {"$gte": 150}}, lambda m: m["n"] >= 150),
+    ({"half": {"$lt": 10.5}}, lambda m: m["half"] < 10.5),
+    ({"half": {"$lte": 10.5}}, lambda m: m["half"] <= 10.5),
+    ({"colour": {"$in": ["red", "blue"]}}, lambda m: m.get("colour") in ("red", "blue")),
+    ({"missing": 1}, lambda m: False),
+    ({"missing": {"$gt": 1}}, lambda m: False),
+    ({"missing": {"$in": [1]}}, lambda m: False),
+    # A row that lacks the key passes what says that it is not so.
+    ({"colour": {"$ne": "red"}}, lambda m: m.get("colour") != "red"),
+    ({"colour": {"$nin": ["red", "blue"]}}, lambda m: m.get("colour") not in ("red", "blue")),
+    ({"missing": {"$ne": 1}}, lambda m: True),
+    ({"missing": {"$nin": [1]}}, lambda m: True),
+    (
+        {"$and": [{"colour": "red"}, {"$or": [{"n": {"$lt": 9}}, {"n": {"$gt": 190}}]}]},
+        lambda m: m.get("colour") == "red" and not 9 <= m["n"] <= 190,
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "passes"), FILTERS, ids=lambda value: str(value)[:50])
+def test_filters_mean_the_same(make_engine: MakeEngine, where: dict[str, Any], passes: Any) -> None:
+    collection = filled(make_engine).collection
+    expected = {f"r{row}" for row in range(ROWS) if passes(metadata_of(row))}
+    assert set(scanned(collection, where=where).ids) == expected
+    assert set(collection.search(vectors_of(1)[0], k=ROWS, where=where).ids) == expected
+
+
+def test_filters_of_texts(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    for where, passes in (
+        ({"$contains": "odd"}, lambda n: n % 2),
+        ({"$not_contains": "odd"}, lambda n: n % 2 == 0),
+        (
+            {"$and": [{"$contains": "odd"}, {"$contains": "text 1"}]},
+            lambda n: n % 2 and str(n)[0] == "1",
+        ),
+        ({"$or": [{"$contains": "text 17 "}, {"$contains": "text 18 "}]}, lambda n: n in (17, 18)),
+    ):
+        expected = {f"r{row}" for row in range(ROWS) if passes(row)}
+        assert set(scanned(collection, where_document=where).ids) == expected
+        query = vectors_of(1)[0]
+        assert set(collection.search(query, k=ROWS, where_document=where).ids) == expected
+    both = scanned(collection, where={"n": {"$lt": 10}}, where_document={"$contains": "odd"})
+    assert sorted(numbers(both.ids)) == [1, 3, 5, 7, 9]
+
+
+def test_empty_filters_mean_none(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    assert len(scanned(collection, where={}, where_document={})) == ROWS
+
+
+def test_bad_queries_are_refused(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine).collection
+    with pytest.raises(CollectionMismatchError, match=r"(?s)3.*8|8.*3"):
+        collection.search(np.ones(3, np.float32), k=5)
+    with pytest.raises(ConfigError, match="k must be"):
+        collection.search(vectors_of(1)[0], k=0)
+
+
+def test_rows_without_text_or_metadata(make_engine: MakeEngine) -> None:
+    engine = make_engine("cosine", DIMENSION)
+    engine.put(["bare"], vectors_of(1), [None], [None])
+    rows = scanned(engine.collection, records=True)
+    assert (rows.texts, rows.metadatas) == ((None,), ({},))
+
+
+def test_an_instruction_is_learned_found_again_and_not_mistaken(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 3, 300)
+    vectors = rng.standard_normal((300, 16)).astype(np.float32)
+    vectors[np.arange(300), colours] += 2
+    engine = make_engine("cosine", 16)
+
+    def fill() -> None:
+        texts = [f"a {COLOURS[c]} thing" for c in colours]
+        metadatas = [{"colour": COLOURS[c]} for c in colours]
+        engine.put([f"r{row}" for row in range(300)], vectors, texts, metadatas)
+
+    def retriever(collection: VectorCollection) -> InstructRetriever:
+        guide = MetadataGuide("colour")
+        return InstructRetriever(
+            collection, guide, store=TransformStore(tmp_path), fit=FitConfig(sample_size=300)
+        )
+
+    fill()
+    query = vectors[0]
+    first = retriever(engine.collection)
+    hits = first.search(query, instruction="What colour is it?", k=10)
+    same = [COLOURS[colours[0]] == hit.metadata["colour"] for hit in hits]
+    assert np.mean(same) >= 0.8
+    exact = first.search(query, instruction="What colour is it?", k=10, exact=True)
+    assert len({hit.id for hit in exact} & {hit.id for hit in hits}) >= 9
+    again = retriever(engine.reopened())
+    assert [h.id for h in again.search(query, instruction="What colour is it?", k=10)] == [
+        hit.id for hit in hits
+    ]
+    assert len(TransformStore(tmp_path).keys()) == 1
+    engine.make()
+    fill()
+    retriever(engine.collection).search(query, instruction="What colour is it?", k=10)
+    assert len(TransformStore(tmp_path).keys()) == 2
+
+
+def test_vectors_that_are_no_numbers_are_refused(make_engine: MakeEngine) -> None:
+    engine = filled(make_engine)
+    if engine.__class__.__name__ == "Memory":
+        pytest.skip("searches what it is given")
+    with pytest.raises(InvalidVectorsError):
+        engine.collection.search(np.full(DIMENSION, np.nan, np.float32), k=5)
