@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Questions,
         RelevanceFeedback,
         Reuse,
+        carry_over,
     )
     from instruct_embeddings.transform import (
         FitReport,
@@ -64,7 +65,8 @@ _MODULES = {
     "guides": "Categories EncoderGuide GuideByInstruction Judgement JudgementGuide LLMGuide "
     "LabelGuide LabelNamesGuide LabellingReport MetadataGuide",
     "instant": "InstantQuery",
-    "retrieval": "Drift FitEvent Hit InstructRetriever Questions RelevanceFeedback Reuse",
+    "retrieval": "Drift FitEvent Hit InstructRetriever Questions RelevanceFeedback Reuse "
+    "carry_over",
     "transform": "FitReport InstructionTransform QueryBridge QuestionReport TransformStore "
     "fit_bridge",
 }
@@ -108,6 +110,7 @@ __all__ = [
     "TransformWarning",
     "TruncationWarning",
     "__version__",
+    "carry_over",
     "fit_bridge",
 ]
 

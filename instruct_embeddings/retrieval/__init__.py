@@ -1,5 +1,6 @@
 """Retrieval under an instruction, over any collection of vectors."""
 
+from instruct_embeddings.retrieval.carrying import carry_over
 from instruct_embeddings.retrieval.drift import Drift
 from instruct_embeddings.retrieval.feedback import JudgeCounts, JudgeQuestion, RelevanceFeedback
 from instruct_embeddings.retrieval.fitting import FitEvent, OnFit
@@ -24,6 +25,7 @@ __all__ = [
     "RelevanceFeedback",
     "Relevant",
     "Reuse",
+    "carry_over",
     "judge_watched",
     "sample_rows",
 ]

@@ -51,6 +51,7 @@ EXPORTED: dict[str, list[str]] = {
         "TransformWarning",
         "TruncationWarning",
         "__version__",
+        "carry_over",
         "fit_bridge",
     ],
     "langchain_instruct_embeddings": [

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings import FitConfig, InstructRetriever, MetadataGuide, TransformStore
+from instruct_embeddings import (
+    FitConfig,
+    InstructRetriever,
+    MetadataGuide,
+    TransformStore,
+    carry_over,
+)
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.errors import (
     CollectionMismatchError,
@@ -16,6 +22,7 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.protocols import Rows, VectorCollection
 from instruct_embeddings.retrieval import sample_rows
+from instruct_embeddings.testing import InMemoryCollection
 from tests.integrations.stores.conftest import MakeEngine
 from tests.integrations.stores.engines import Engine
 
@@ -245,10 +252,11 @@ def test_an_instruction_is_learned_found_again_and_not_mistaken(
     vectors[np.arange(300), colours] += 2
     engine = make_engine("cosine", 16)
 
-    def fill() -> None:
+    def rows_of() -> tuple[list[str], FloatArray, list[str], list[dict[str, str]]]:
         texts = [f"a {COLOURS[c]} thing" for c in colours]
-        metadatas = [{"colour": COLOURS[c]} for c in colours]
-        engine.put([f"r{row}" for row in range(300)], vectors, texts, metadatas)
+        return ids, vectors, texts, [{"colour": COLOURS[c]} for c in colours]
+
+    ids = [f"r{row}" for row in range(300)]
 
     def retriever(collection: VectorCollection) -> InstructRetriever:
         guide = MetadataGuide("colour")
@@ -256,7 +264,7 @@ def test_an_instruction_is_learned_found_again_and_not_mistaken(
             collection, guide, store=TransformStore(tmp_path), fit=FitConfig(sample_size=300)
         )
 
-    fill()
+    engine.put(*rows_of())
     query = vectors[0]
     first = retriever(engine.collection)
     hits = first.search(query, instruction="What colour is it?", k=10)
@@ -270,9 +278,18 @@ def test_an_instruction_is_learned_found_again_and_not_mistaken(
     ]
     assert len(TransformStore(tmp_path).keys()) == 1
     engine.make()
-    fill()
-    retriever(engine.collection).search(query, instruction="What colour is it?", k=10)
+    engine.put(*rows_of())
+    anew = retriever(engine.collection)
+    engine_hits = anew.search(query, instruction="What colour is it?", k=10)
     assert len(TransformStore(tmp_path).keys()) == 2
+    names, rows, texts, metadatas = rows_of()
+    copied = InMemoryCollection(rows, ids=names, texts=texts, metadatas=metadatas, id="copied")
+    assert len(carry_over(TransformStore(tmp_path), copied, engine.collection)) == 0
+    assert len(carry_over(TransformStore(tmp_path), engine.collection, copied)) == 1
+    moved = InstructRetriever(copied, store=TransformStore(tmp_path))
+    assert [h.id for h in moved.search(query, instruction="What colour is it?", k=5)] == [
+        hit.id for hit in engine_hits[:5]
+    ]
 
 
 def test_vectors_that_are_no_numbers_are_refused(make_engine: MakeEngine) -> None:
