@@ -6,7 +6,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +42,17 @@ _OF_FILES = (
     *("model", "revision", "adapter", "template"),
     *("cache_folder", "local_files_only", "trust_remote_code"),
 )
+# Pairs of instruction and steps that need not be checked again.
+_KEPT = 64
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call asks for beside its texts, checked; `columns` are the numbers of a row."""
+
+    instruction: str | None
+    refine_steps: int
+    columns: int
 
 
 class InstructEncoder:
@@ -64,6 +75,7 @@ class InstructEncoder:
         self._closed = False
         self._lock = threading.RLock()
         self._source: ModelSource | None = None
+        self._calls: dict[tuple[str | None, int | None], _Call] = {}
         self._entry: CachedModel | None = None
         self._runner: Runner | None = None
         self._pool: DevicePool | None = None
@@ -334,18 +346,32 @@ class InstructEncoder:
         every_step: bool = False,
     ) -> tuple[Request, Embeddings]:
         """The checked request and the array that it fills, shape (s, n, dimension)."""
-        checked, sentence = check_texts(texts), optional_instruction(instruction)
+        checked = check_texts(texts)
         self._check_open()
+        call = self._call(instruction, refine_steps)
+        shape = (call.refine_steps if every_step else 1, len(checked), call.columns)
+        out = np.empty(shape, dtype=DTYPES[self.options.precision])
+        return Request(checked, call.instruction, call.refine_steps, every_step), out
+
+    def _call(self, instruction: str | None, refine_steps: int | None) -> _Call:
+        """Instruction and steps, checked the first time that they are given."""
+        # True equals 1 as a key, and what cannot be a key at all is told by the checks.
+        plain = isinstance(instruction, str | None) and type(refine_steps) in (int, type(None))
+        if plain and (known := self._calls.get((instruction, refine_steps))) is not None:
+            return known
+        sentence = optional_instruction(instruction)
         if sentence is None and at_least("refine_steps", refine_steps, 0):
             raise ConfigError(
                 f"refine_steps={refine_steps} without an instruction: generic embeddings are the "
                 "backbone's own and are not refined. Pass an instruction."
             )
         steps = 0 if sentence is None else self._steps(refine_steps)
-        columns = self._columns(sentence is not None, steps)
-        shape = (steps if every_step else 1, len(checked), columns)
-        out = np.empty(shape, dtype=DTYPES[self.options.precision])
-        return Request(checked, sentence, steps, every_step), out
+        call = _Call(sentence, steps, self._columns(sentence is not None, steps))
+        if plain:
+            if len(self._calls) >= _KEPT:
+                self._calls.clear()
+            self._calls[instruction, refine_steps] = call
+        return call
 
     def _steps(self, refine_steps: int | None) -> int:
         """Steps of refinement: of the call, else of the options, else of the checkpoint."""
@@ -429,13 +455,18 @@ def check_texts(texts: Sequence[str]) -> list[str]:
             raise TypeError(
                 f"Text {position} is of type {type(text).__name__}, not str. Convert it first."
             )
-        check_surrogates(position, text)
+        if not text.isascii():
+            check_surrogates(position, text)
     return found
 
 
 def _consume(
     batches: Iterator[int], total: int, show_progress: bool, on_batch: OnBatch | None
 ) -> None:
+    if not show_progress and on_batch is None:
+        for _ in batches:
+            pass
+        return
     with progress(total, show_progress, on_batch) as report:
         for done in batches:
             report(done)

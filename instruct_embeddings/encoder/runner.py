@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder.model_cache import CachedModel, LoadedModel
 from instruct_embeddings.encoder.options import EncoderOptions, Side
@@ -52,7 +51,9 @@ class Runner:
         backbone = loaded.model.backbone
         side = options.padding_side or ("left" if backbone.causal else "right")
         self._side: Side = "right" if backbone.needs_right_padding else side
-        self._frames: Recent[tuple[str | None, int], Frame] = Recent(_FRAMES)
+        # Of functions, not methods: a runner that held itself would not free its model at once.
+        self._frame = lru_cache(_FRAMES)(partial(_frame, loaded, options))
+        self._dimension = lru_cache(2)(partial(_dimension, loaded, options))
 
     def embed(self, request: Request, out: Array) -> Iterator[int]:
         """Fill `out`, shape (s, n, dimension); yields the number of texts of each batch."""
@@ -77,7 +78,8 @@ class Runner:
                 rows = self._finish(found, instructed=instructed)
                 out[:, [start + i for i in indices]] = rows
                 yield len(indices)
-        warn_of_truncation(truncated, len(request.texts), frame.room)
+        if truncated:
+            warn_of_truncation(truncated, len(request.texts), frame.room)
 
     def embed_grid(
         self,
@@ -250,33 +252,36 @@ class Runner:
             chosen = [pairs[row] for row in batch]
             yield [frame for frame, _ in chosen], [i for _, i in chosen], found[-1]
 
-    def _frame(self, instruction: str | None, refine_steps: int) -> Frame:
-        key = (instruction, refine_steps)
-        if (known := self._frames.get(key)) is not None:
-            return known
-        settings = self.loaded.model.settings
-        saved = settings.longest(instructed=instruction is not None)
-        frame = self.loaded.template.frame(
-            instruction,
-            soft_prompts=settings.soft_prompts,
-            # A checkpoint trained on short rows does not cut the backbone's own input.
-            max_tokens=min(self.options.max_tokens or saved, max(saved, settings.max_tokens)),
-            refine_steps=refine_steps,
-        )
-        return self._frames.put(key, frame)
-
     def _finish(self, found: Array, *, instructed: bool) -> Array:
         """Dimension, length and precision that were asked for."""
-        model, dimension = self.loaded.model, self.options.truncate_dim
-        if model.settings.follows_folder(instructed):
-            dimension = dimension or model.folder.truncate_dim
-        kept = torch.from_numpy(found)[..., :dimension]
-        if self.options.normalize and model.settings.normalize:
+        kept = torch.from_numpy(found)[..., : self._dimension(instructed)]
+        if self.options.normalize and self.loaded.model.settings.normalize:
             kept = torch.nn.functional.normalize(kept, dim=-1)
         if self.options.precision == "float32":
             return np.asarray(kept.numpy())
         rows = kept.reshape(-1, kept.shape[-1]).numpy()
         return quantise(rows, self.options.precision).reshape(*found.shape[:-1], -1)
+
+
+def _frame(
+    loaded: LoadedModel, options: EncoderOptions, instruction: str | None, refine_steps: int
+) -> Frame:
+    """What stands around texts under an instruction; None for generic embeddings."""
+    settings = loaded.model.settings
+    saved = settings.longest(instructed=instruction is not None)
+    return loaded.template.frame(
+        instruction,
+        soft_prompts=settings.soft_prompts,
+        # A checkpoint trained on short rows does not cut the backbone's own input.
+        max_tokens=min(options.max_tokens or saved, max(saved, settings.max_tokens)),
+        refine_steps=refine_steps,
+    )
+
+
+def _dimension(loaded: LoadedModel, options: EncoderOptions, instructed: bool) -> int | None:
+    """Numbers that are kept of an embedding; None for all."""
+    follows = loaded.model.settings.follows_folder(instructed)
+    return options.truncate_dim or (loaded.model.folder.truncate_dim if follows else None)
 
 
 def _fetched(batch: list[int], result: Tensor) -> tuple[list[int], FloatArray]:

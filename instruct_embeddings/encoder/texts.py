@@ -32,8 +32,6 @@ class Request:
 
 def check_surrogates(position: int, text: str) -> None:
     """Refuse what no tokenizer reads."""
-    if text.isascii():
-        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
