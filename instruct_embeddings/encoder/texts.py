@@ -31,7 +31,7 @@ class Request:
 
 
 def check_surrogates(position: int, text: str) -> None:
-    """Refuse what no tokenizer reads."""
+    """Refuse what no tokenizer reads, of a text beyond ASCII."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:

@@ -9,10 +9,9 @@ import numpy as np
 from chromadb import Collection, Include
 
 from chroma_instruct_embeddings.embedded import NODE_KEY, embedded_text
-from chroma_instruct_embeddings.errors import AnswerError, translated
-from chroma_instruct_embeddings.source import space_of
+from chroma_instruct_embeddings.errors import AnswerError, translate
 from instruct_embeddings._reading import shown
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import check_filter
 from instruct_embeddings.errors import EmptyCollectionError, StaleCollectionError
 from instruct_embeddings.protocols import Neighbours, Rows
@@ -29,11 +28,13 @@ def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
     """
     for left in reversed(range(_TRIES)):
         try:
-            with translated(collection):
-                return ask()
-        except StaleCollectionError:
-            if not left:
+            return ask()
+        except Exception as error:
+            known = translate(error, collection)
+            if known is None:
                 raise
+            if not (left and isinstance(known, StaleCollectionError)):
+                raise known from error
     raise AssertionError("unreachable")
 
 
@@ -56,21 +57,21 @@ def get_rows(
         answer = collection.get(include=include, **criteria)
         ids = tuple(_each(answer["ids"], str, "ids"))
         none: list[Any] = [None] * len(ids)
+        # By id, Chroma answers in the order of insertion too.
+        order = places(ids, criteria.get("ids", ids))
         rows: dict[str, Any] = {}
         if vectors and ids:
-            rows["vectors"] = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+            stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+            rows["vectors"] = stored[order]
         if records:
             texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
             found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
             # In one order: Chroma gives another at every read, and hosts hash them.
-            metadatas = tuple(dict(sorted((one or {}).items())) for one in found)
-            rows |= {"texts": tuple(texts), "metadatas": metadatas}
+            metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
+            rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
             if any(NODE_KEY in metadata for metadata in metadatas):
                 rows["embed"] = embedded_text
-        # By id, Chroma answers in the order of insertion too.
-        order = places(ids, criteria.get("ids", ids))
-        whole = Rows(ids, **rows)
-        return whole if order == list(range(len(ids))) else whole.take(order)
+        return Rows(tuple(ids[i] for i in order), **rows)
 
     return request(collection, ask)
 
@@ -85,7 +86,11 @@ def joined(parts: Sequence[Rows], vectors: bool, dimension: Callable[[], int]) -
 
 
 def query_rows(
-    collection: Collection, query: FloatArray, vectors: bool, criteria: Mapping[str, Any]
+    collection: Collection,
+    space: Space,
+    query: FloatArray,
+    vectors: bool,
+    criteria: Mapping[str, Any],
 ) -> Neighbours:
     """The rows that a query finds, with similarities."""
     include: Include = ["distances", "embeddings"] if vectors else ["distances"]
@@ -96,7 +101,7 @@ def query_rows(
         distances = (answer["distances"] or [[]])[0]
         found = _numbers(distances, "distances", rows=len(ids), axes=1)
         # Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
-        scores = -found if space_of(collection) == "l2" else 1 - found
+        scores = -found if space == "l2" else 1 - found
         if not vectors or not ids:
             return Neighbours(ids, scores)
         stored = _numbers(answer["embeddings"][0], "embeddings", rows=len(ids), axes=2)

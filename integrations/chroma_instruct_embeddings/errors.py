@@ -38,25 +38,30 @@ def translated(collection: Collection) -> Iterator[None]:
     """Translate the errors of Chroma that a user can do something about, without credentials."""
     try:
         yield
-    except InstructEmbeddingsError:
-        raise
     except Exception as error:
-        # What a client is can be seen only behind it. Without a server it is a program's mistake.
-        remote = isinstance(getattr(collection, "_client", None), BaseHTTPClient)
-        known: InstructEmbeddingsError | None = None
-        if isinstance(error, ChromaError):
-            redact(error)
-            known = translate_chroma(error, collection.name)
-        elif is_of_the_connection(error) or (remote and isinstance(error, MALFORMED)):
-            redact(error)
-            known = UnreachableCollectionError(
-                f"The server of the collection {collection.name!r} did not answer as Chroma does "
-                f"({reason(error)}). Searching and fitting need a server that is up and in order. "
-                "Start it, or wait for it, and call again; nothing was changed."
-            )
+        known = translate(error, collection)
         if known is None:
             raise
         raise known from error
+
+
+def translate(error: Exception, collection: Collection) -> InstructEmbeddingsError | None:
+    """The error to raise instead; None where this one, rid of credentials, should pass."""
+    if isinstance(error, InstructEmbeddingsError):
+        return None
+    if isinstance(error, ChromaError):
+        redact(error)
+        return translate_chroma(error, collection.name)
+    # What a client is can be seen only behind it. Without a server it is a program's mistake.
+    remote = isinstance(getattr(collection, "_client", None), BaseHTTPClient)
+    if not (is_of_the_connection(error) or (remote and isinstance(error, MALFORMED))):
+        return None
+    redact(error)
+    return UnreachableCollectionError(
+        f"The server of the collection {collection.name!r} did not answer as Chroma does "
+        f"({reason(error)}). Searching and fitting need a server that is up and in order. "
+        "Start it, or wait for it, and call again; nothing was changed."
+    )
 
 
 @contextmanager

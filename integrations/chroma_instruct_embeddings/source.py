@@ -13,10 +13,20 @@ from instruct_embeddings.errors import EmptyCollectionError, UnsupportedCollecti
 SPACE_KEY = "hnsw:space"
 _DEFAULT_SPACE = "l2"
 # Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
+# LangChain has no public accessor; only this place names its private one.
 _HOSTS = {
     "Chroma": (("langchain_chroma", "langchain_community.vectorstores.chroma"), "_collection"),
     "ChromaVectorStore": (("llama_index.vector_stores.chroma",), "client"),
 }
+
+
+def attribute_of(source: object) -> str | None:
+    """Where a host's vector store keeps its collection; None of what is no such store."""
+    for base in type(source).__mro__:
+        modules, attribute = _HOSTS.get(base.__name__, ((), ""))
+        if base.__module__.startswith(modules):
+            return attribute
+    return None
 
 
 def collection_of(source: object) -> Collection:
@@ -24,20 +34,15 @@ def collection_of(source: object) -> Collection:
 
     Looked up on each use, because a LangChain store replaces its collection when it is reset.
     """
-    if isinstance(source, Collection):
-        return source
-    found = source
-    for base in type(source).__mro__:
-        modules, attribute = _HOSTS.get(base.__name__, ((), ""))
-        if base.__module__.startswith(modules):
-            try:
-                # LangChain has no public accessor; only this place uses its private one.
-                found = getattr(source, attribute, None)
-            except ValueError as error:
-                raise UnsupportedCollectionError(
-                    f"The {_kind(source)} holds no collection: it was deleted. Call its "
-                    "reset_collection(), or open the store again."
-                ) from error
+    found, attribute = source, attribute_of(source)
+    if attribute is not None:
+        try:
+            found = getattr(source, attribute, None)
+        except ValueError as error:
+            raise UnsupportedCollectionError(
+                f"The {_kind(source)} holds no collection: it was deleted. Call its "
+                "reset_collection(), or open the store again."
+            ) from error
     if isinstance(found, Collection):
         return found
     behind = "" if found is source else f" behind a {_kind(source)}"

@@ -1,14 +1,15 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import numpy as np
 from chromadb import Collection
 
 from chroma_instruct_embeddings import answers
-from chroma_instruct_embeddings.source import collection_of, dimension_of, space_of
-from instruct_embeddings._types import FloatArray, Where
+from chroma_instruct_embeddings.source import attribute_of, collection_of, dimension_of, space_of
+from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError, InvalidVectorsError
 from instruct_embeddings.paging import PagedCollection
@@ -47,8 +48,10 @@ class ChromaVectors(PagedCollection):
         if self.page_size > MAX_PAGE_SIZE:
             raise ConfigError(f"page_size={page_size} is too much: at most {MAX_PAGE_SIZE}.")
         collection_of(source)
-        self.source = source
+        self.source, self._attribute = source, attribute_of(source)
+        # Of the collection of this id, as long as it is the one behind the source.
         self._dimension_of: tuple[UUID, int] | None = None
+        self._space_of: tuple[UUID, Space] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.collection.name!r}, id={str(self.collection.id)!r})"
@@ -65,13 +68,17 @@ class ChromaVectors(PagedCollection):
     @property
     def collection(self) -> Collection:
         """The `chromadb.Collection` behind the source, as it is now."""
-        return collection_of(self.source)
+        with suppress(ValueError):  # of LangChain, where the collection was deleted
+            found = getattr(self.source, self._attribute) if self._attribute else self.source
+            if isinstance(found, Collection):
+                return found
+        return collection_of(self.source)  # says what is wrong
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space; EmptyCollectionError where it holds no vectors."""
         found = self.collection
         dimension = self._dimension(found)
-        return CollectionInfo(found.name, str(found.id), dimension, space_of(found))
+        return CollectionInfo(found.name, str(found.id), dimension, self._space(found))
 
     def count(self) -> int:
         """Number of rows now."""
@@ -141,10 +148,16 @@ class ChromaVectors(PagedCollection):
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
         kept = {"n_results": wanted, **answers.filters(where, where_document)}
-        return answers.query_rows(self.collection, query, vectors, kept)
+        collection = self.collection
+        return answers.query_rows(collection, self._space(collection), query, vectors, kept)
 
     def _dimension(self, collection: Collection) -> int:
         if self._dimension_of is None or self._dimension_of[0] != collection.id:
             found = answers.request(collection, lambda: dimension_of(collection))
             self._dimension_of = collection.id, found
         return self._dimension_of[1]
+
+    def _space(self, collection: Collection) -> Space:
+        if self._space_of is None or self._space_of[0] != collection.id:
+            self._space_of = collection.id, space_of(collection)
+        return self._space_of[1]

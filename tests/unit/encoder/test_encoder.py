@@ -21,6 +21,7 @@ from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.errors import (
     ClosedEncoderError,
     ConfigError,
+    InstructionError,
     TruncationWarning,
 )
 from tests.models import INSTRUCTION, TEXTS, tiny, tiny_checkpoint
@@ -305,3 +306,13 @@ def test_an_encoder_is_described_without_anything_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("steps", [True, 1.0, [1]])
+def test_a_call_that_was_checked_before_lets_nothing_else_pass(steps: Any) -> None:
+    with InstructEncoder.from_pretrained(tiny_checkpoint()) as encoder:
+        encoder.encode(["red"], instruction=INSTRUCTION, refine_steps=1)
+        with pytest.raises(ConfigError, match="refine_steps must be an integer"):
+            encoder.encode(["red"], instruction=INSTRUCTION, refine_steps=steps)
+        with pytest.raises(InstructionError, match="got list"):
+            encoder.encode(["red"], instruction=[INSTRUCTION])  # type: ignore[arg-type]
