@@ -11,6 +11,7 @@ from instruct_embeddings.errors import MissingExtraError
 @pytest.mark.parametrize(
     ("name", "module"),
     [
+        ("CompressorJudge", "langchain_core"),
         ("InstructEmbeddings", "langchain_core"),
         ("InstructionTransformRetriever", "langchain_core"),
         ("InstructionTransformRetriever", "langchain_chroma"),
@@ -32,6 +33,7 @@ def test_embeddings_do_not_need_a_vector_store(monkeypatch: pytest.MonkeyPatch) 
 def test_the_public_names() -> None:
     assert dir(langchain_instruct_embeddings) == [
         "BridgedEmbeddings",
+        "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
     ]

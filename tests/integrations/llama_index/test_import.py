@@ -8,7 +8,7 @@ import llama_index_instruct_embeddings
 from instruct_embeddings.errors import MissingExtraError
 
 CHROMA = "llama_index.vector_stores.chroma"
-NEEDS_CHROMA = [name for name in llama_index_instruct_embeddings.__all__ if "Embedding" not in name]
+NEEDS_CHROMA = ["InstructionQueryBundle", "InstructionTransformRetriever", "to_where"]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,12 @@ def test_a_missing_host_is_an_error_that_names_the_extra(
         getattr(llama_index_instruct_embeddings, name)
 
 
-def test_the_embedding_model_needs_no_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["InstructEmbedding", "BridgedEmbedding", "PostprocessorJudge"])
+def test_embedding_models_and_the_judge_need_no_chroma(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setitem(sys.modules, CHROMA, None)
-    assert llama_index_instruct_embeddings.InstructEmbedding.class_name() == "InstructEmbedding"
+    assert getattr(llama_index_instruct_embeddings, name).__name__ == name
 
 
 def test_the_public_names() -> None:
@@ -37,6 +40,7 @@ def test_the_public_names() -> None:
         "InstructEmbedding",
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
+        "PostprocessorJudge",
         "to_where",
     ]
     with pytest.raises(AttributeError, match="Retriver"):
