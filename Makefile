@@ -79,7 +79,7 @@ lint: .venv/.ready ## ruff: rules and format
 	@$(PY) -m ruff format --check .
 
 .PHONY: types
-types: .venv/.ready ## mypy --strict on the four packages
+types: .venv/.ready ## mypy --strict on the packages
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
 
