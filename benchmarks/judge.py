@@ -86,7 +86,11 @@ def main() -> None:
     whole = not (arguments.quick or arguments.sets)
     results = load("judge") if whole else {}
     for part in [*(arguments.parts or PARTS), *([CHAT] if arguments.chat_url else [])]:
-        about = {"environment": environment(arguments.seed), "sizes": asdict(sizes)}
+        about = {
+            "environment": environment(arguments.seed),
+            "sizes": asdict(sizes),
+            "remark": arguments.remark,
+        }
         if part == QUALITY:
             found = measure_quality(arguments.data, sizes, names, arguments.seed)
         elif part == DISTILLED:
@@ -117,6 +121,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="*", choices=PARTS, help="all")
     parser.add_argument("--chat-url", help="server of a chat model, such as http://host/v1")
     parser.add_argument("--chat-model", default="default", help="name of the chat model there")
+    parser.add_argument("--remark", help="what a reader of the figures should know of the run")
     parser.add_argument("--quick", action="store_true", help="few queries; keeps nothing")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -42,6 +42,7 @@ def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
     cost = results.get("cost")
     if cost:
         parts.append(f"Cost: {ran(cost['environment'])}")
+        parts += [f"**{cost['remark']}**"] if cost.get("remark") else []
     for one in sections(results):
         parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]
     return parts
