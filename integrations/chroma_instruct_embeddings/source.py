@@ -49,8 +49,8 @@ def collection_of(source: object) -> Collection:
     raise UnsupportedCollectionError(
         f"Cannot read vectors from a {_kind(found)}{behind}. Accepted is a chromadb.Collection, a "
         "langchain_chroma.Chroma or a LlamaIndex ChromaVectorStore, made with a synchronous client "
-        "such as HttpClient. Of a client, pass client.get_collection(name); for another store write a "
-        "VectorCollection."
+        "such as HttpClient. Of a client, pass client.get_collection(name); for another store "
+        "write a VectorCollection."
     )
 
 
