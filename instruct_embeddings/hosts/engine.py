@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError
+from instruct_embeddings.feedback import EncoderJudge
 from instruct_embeddings.guides import EncoderGuide
 from instruct_embeddings.instant import InstantQuery
 from instruct_embeddings.protocols import InstantMover, VectorCollection
-from instruct_embeddings.retrieval import InstructRetriever, Questions, Reuse
+from instruct_embeddings.retrieval import InstructRetriever, Questions, RelevanceFeedback, Reuse
 from instruct_embeddings.retrieval.questions import Embed
 
 # What tells the settings of two engines apart, where it is not their equality.
@@ -26,6 +27,7 @@ def open_engine(
     instant: InstantMover | bool | None = True,
     reuse: float | None = None,
     questions: Questions | None = None,
+    feedback: RelevanceFeedback | bool | None = None,
     **settings: Any,
 ) -> InstructRetriever:
     """The engine of a retriever; nothing is read or fitted yet.
@@ -37,8 +39,9 @@ def open_engine(
             package, None or False none.
         reuse: Least agreement at which the transform of another instruction serves.
         questions: Judged questions; their texts are embedded by `embed` unless they say how.
-        settings: Other arguments of `InstructRetriever`: guide, store, fit, force, on_fit,
-            feedback.
+        feedback: A judge in the loop: True takes the encoder that comes with the package as
+            judge, None or False none.
+        settings: Other arguments of `InstructRetriever`: guide, store, fit, force, on_fit.
 
     Raises:
         ConfigError: An argument is something else.
@@ -48,6 +51,7 @@ def open_engine(
         instant=_instant_query(instant),
         reuse=None if reuse is None else Reuse(EncoderGuide(), reuse),
         questions=None if questions is None else questions.embedded_by(embed),
+        feedback=RelevanceFeedback(EncoderJudge()) if feedback is True else feedback or None,
         **settings,
     )
 

@@ -43,7 +43,7 @@ class InstructionTransformRetriever(DocumentRetriever):
             `langchain_chroma.Chroma` with the embeddings that made its vectors.
         guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
-            package, `reuse` is the least agreement, such as 0.925.
+            package, `feedback=True` its encoder as judge; `reuse` is the least agreement.
         k, instruction, where_document, blend, prefetch, exact, wait, judge:
             As in `SearchOptions`.
         score_threshold, lambda_mult, fetch_k:
@@ -110,7 +110,9 @@ class InstructionTransformRetriever(DocumentRetriever):
     reuse: float | None = Field(default=None, gt=0.0, le=1.0, frozen=True)
     questions: Annotated[Questions | None, SkipValidation] = Field(default=None, frozen=True)
     on_fit: Annotated[OnFit | None, SkipValidation] = Field(default=None, frozen=True, repr=False)
-    feedback: Annotated[RelevanceFeedback | None, SkipValidation] = Field(default=None, frozen=True)
+    feedback: Annotated[RelevanceFeedback | bool | None, SkipValidation] = Field(
+        default=None, frozen=True
+    )
     # Declared, because copies made by `configurable_fields` keep declared fields only.
     engine: InstructRetriever = Field(default=_MADE_WHEN_ABSENT, frozen=True, repr=False)
 
@@ -131,7 +133,7 @@ class InstructionTransformRetriever(DocumentRetriever):
         made = open_engine(ChromaVectors(self.vectorstore), self._embed_queries, **settings)
         engine = self.engine if self.engine and same_engine(self.engine, made) else made
         # Frozen for users, not for the validator that fills them.
-        opened = {"engine": engine, "instant": engine.instant, "store": engine.store}
-        for name, value in opened.items():
-            object.__setattr__(self, name, value)
+        for name in ("instant", "store", "feedback"):
+            object.__setattr__(self, name, getattr(engine, name))
+        object.__setattr__(self, "engine", engine)
         return self

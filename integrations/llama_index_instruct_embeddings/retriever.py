@@ -41,7 +41,7 @@ class InstructionTransformRetriever(NodeRetriever):
             model that made the stored vectors.
         guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
-            package, `reuse` is the least agreement, such as 0.925.
+            package, `feedback=True` its encoder as judge; `reuse` is the least agreement.
         similarity_top_k, instruction, filters, where_document, blend, prefetch, exact, wait, judge:
             As in `SearchOptions` (first and third: `k`, `where`), unless a query says otherwise.
         similarity_cutoff, mmr_threshold, mmr_prefetch_k:
@@ -105,7 +105,7 @@ class InstructionTransformRetriever(NodeRetriever):
         reuse: float | None = None,
         questions: Questions | None = None,
         on_fit: OnFit | None = None,
-        feedback: RelevanceFeedback | None = None,
+        feedback: RelevanceFeedback | bool | None = None,
         engine: InstructRetriever | None = None,
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,

@@ -7,6 +7,7 @@ from langchain_chroma import Chroma
 from langchain_core.embeddings import Embeddings
 from pydantic import ValidationError
 
+from instruct_embeddings import EncoderJudge, RelevanceFeedback
 from langchain_instruct_embeddings import InstructionTransformRetriever
 
 Make = Callable[..., InstructionTransformRetriever]
@@ -68,3 +69,13 @@ def test_embeddings_of_another_dimension_are_refused(open_chroma: Callable[..., 
     retriever = InstructionTransformRetriever(vectorstore=open_chroma(Short(), name="two-models"))
     with pytest.raises(ValueError, match="dimension"):
         retriever.invoke("a query")
+
+
+def test_the_encoder_of_the_package_judges_where_nothing_else_is_named(
+    make_retriever: Make,
+) -> None:
+    retriever = make_retriever(feedback=True)
+    assert isinstance(retriever.feedback, RelevanceFeedback)
+    assert isinstance(retriever.feedback.judge, EncoderJudge)
+    assert retriever.engine.feedback is retriever.feedback
+    assert make_retriever(feedback=False).feedback is None
