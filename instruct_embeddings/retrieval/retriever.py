@@ -409,8 +409,9 @@ class InstructRetriever:
             feedback = None
         directions = self._directions(weights, info)
         # A judge, and what one taught, need no transform.
-        folded = self._fold(weights, unit, query, info, request, alone=not (feedback or learned))
-        if folded is None or not (folded.ranked_by != "generic" or directions or feedback):
+        unjudged = feedback is None and learned is None
+        folded = self._fold(weights, unit, query, info, request, alone=unjudged)
+        if folded is None or (unjudged and folded.ranked_by == "generic" and not directions):
             return self._generic(vector, request, info)
         if learned is not None:
             folded = folded.moved(np.float32(request.weight) * learned.move(unit[0]))

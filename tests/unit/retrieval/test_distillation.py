@@ -67,12 +67,17 @@ class Coin(Same):
         return list(np.random.default_rng(self.asked).integers(0, 2, len(texts)).astype(float))
 
 
-def ask(retriever: InstructRetriever, vectors: np.ndarray, **options: Any) -> float:
+def ask(
+    retriever: InstructRetriever,
+    vectors: np.ndarray,
+    instruction: str | None = COLOUR,
+    **options: Any,
+) -> float:
     """Share of toys of the right colour among ten."""
     right = []
     for n, vector in enumerate(vectors):
         hits = retriever.search(
-            vector, query=f"{name(n)} toy {n}", instruction=COLOUR, k=10, **options
+            vector, query=f"{name(n)} toy {n}", instruction=instruction, k=10, **options
         )
         right += [(hit.text or "").startswith(name(n)) for hit in hits]
     return float(np.mean(right))
@@ -141,6 +146,17 @@ def test_other_instructions_and_plain_searches_still_ask_it(teach: Any) -> None:
     retriever.search(queries()[0], query="toy", instruction="Which is new?")
     retriever.search(queries()[0], query="toy")
     assert judge.asked == before + 2
+
+
+def test_it_moves_generic_queries_where_nothing_else_ranks(tmp_path: Path) -> None:
+    feedback = RelevanceFeedback(Same(), memory=tmp_path, skip_at=0.3)
+    retriever = InstructRetriever(toys(), feedback=feedback)
+    ask(retriever, queries())
+    assert retriever.distilled(COLOUR, wait=True)
+    new = queries(seed=2)
+    hits = retriever.search(new[0], query="blue toy", instruction=COLOUR, judge=False)
+    assert {hit.ranked_by for hit in hits} == {"learned"}
+    assert ask(retriever, new, judge=False) > ask(InstructRetriever(toys()), new, None)
 
 
 def test_a_coin_teaches_nothing(teach: Any) -> None:
