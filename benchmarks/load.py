@@ -35,7 +35,7 @@ from rich.progress import track
 
 from benchmarks.corpora import Base, mix, mixed_batches, read_base
 from benchmarks.environment import environment, save
-from benchmarks.load_report import show
+from benchmarks.load_report import JUDGE_SECONDS, JUDGED_SHARE, show
 from benchmarks.load_stalls import Stalls, watched
 from benchmarks.tasks import CACHE
 from instruct_embeddings import (
@@ -55,10 +55,8 @@ CALLERS, THREADS = 32, 16
 K = 10
 QUERIES = 8
 NEW = 8
-# Of the searches of the last phase, so many ask under the newest instruction.
+# Of the searches of the phase with new instructions, so many ask under the newest one.
 NEW_SHARE = 0.25
-# Of those of the phase with a judge, so many ask it, and it takes so many seconds.
-JUDGED_SHARE, JUDGE_SECONDS = 0.1, 0.3
 
 _err = Console(stderr=True)
 

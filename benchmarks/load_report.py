@@ -5,6 +5,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+# Of the searches of the phase with a judge, so many ask it, and it takes so many seconds.
+JUDGED_SHARE, JUDGE_SECONDS = 0.1, 0.3
+
 
 def show(place: str, size: int, result: dict[str, Any]) -> None:
     """One table a place."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from benchmarks.environment import load
-from benchmarks.load_report import stalls
+from benchmarks.load_report import JUDGE_SECONDS, JUDGED_SHARE, stalls
 
 Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 Ran: TypeAlias = Callable[[dict[str, Any]], str]
@@ -101,14 +101,21 @@ def _load(results: dict[str, Any], tabulate: Tabulate, ran: Ran) -> list[str]:
         " The process called `gc.freeze()` before it served: otherwise a full garbage collection, "
         "which stops all threads of Python, may be the longest stall."
     )
+    judged = (
+        f" In the phase with a judge, {JUDGED_SHARE:.0%} of the searches ask one that takes "
+        f"{JUDGE_SECONDS:g} s; its answers are not compared, as its influence changes with what it "
+        "says."
+    )
+    places = results["results"].values()
+    asked = any("judged" in phase["kinds"] for place in places for phase in place["phases"])
     parts = [
         "## Under load",
         "`make bench-load DATA=folder`",
         f"{ran(results['environment'])} {results['size']:,} vectors. All callers share one "
         "LangChain retriever; new instructions are fitted while known ones are asked for, and "
         "each answer is compared afterwards with that of a quiet retriever."
-        + frozen
-        * bool(results.get("frozen")),
+        + judged * asked
+        + frozen * bool(results.get("frozen")),
     ]
     for place, result in results["results"].items():
         lines = []
