@@ -13,6 +13,11 @@ from instruct_embeddings.transform.quality import signed
 
 Row: TypeAlias = Mapping[str, Any]
 Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
+_PARTS = {
+    "distilled": "Without the judge, measured apart",
+    "chat": "A chat model, measured apart",
+    "cost": "Cost, measured apart",
+}
 _OVER = ("ndcg over rerank", "recall over rerank", "ndcg over first", "recall over first")
 
 
@@ -39,13 +44,17 @@ def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
         "guessing judge shows is its answers' lack of pattern; one who errs by a pattern, such as "
         "words in common, keeps its trust.",
     ]
-    cost = results.get("cost")
-    if cost:
-        parts.append(f"Cost: {ran(cost['environment'])}")
-        parts += [f"**{cost['remark']}**"] if cost.get("remark") else []
+    parts += _remark(quality)
+    for part, title in _PARTS.items():
+        if part in results:
+            parts += [f"{title}: {ran(results[part]['environment'])}", *_remark(results[part])]
     for one in sections(results):
         parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]
     return parts
+
+
+def _remark(part: Mapping[str, Any]) -> list[str]:
+    return [f"**{part['remark']}**"] if part.get("remark") else []
 
 
 def figures() -> list[str]:

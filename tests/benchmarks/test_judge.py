@@ -215,6 +215,7 @@ def test_tables_say_what_was_missed(
     results: dict[str, Any] = {
         "quality": {
             **environments,
+            "remark": "Both cores were busy.",
             "sizes": {"queries": 12, "compared": 5},
             "models": {"generic": "a"},
             "sets": [{"set": "toys"}],
@@ -245,6 +246,8 @@ def test_tables_say_what_was_missed(
     assert "one who guesses changes nDCG@10 by" in judge_page.figures()[0]
     page = "\n\n".join(judge_page.section(tabulate, lambda known: f"Seed {known['seed']}."))
     assert "| 30.0 ms | MISSED |" in page
+    assert "**Both cores were busy.**" in page
+    assert "Cost, measured apart: Seed 0." in page
     assert "| 1,000 | instant query | 3.0 (4.0) | 3.0 (4.0) | 3.0 (4.0) | 30.0 (40.0) |" in page
     assert f"{judge_grid.PRODUCT.name()} (ours)" in page
 
