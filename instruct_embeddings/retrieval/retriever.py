@@ -410,9 +410,11 @@ class InstructRetriever:
         directions = self._directions(weights, info)
         # A judge, and what one taught, need no transform.
         unjudged = feedback is None and learned is None
-        folded = self._fold(weights, unit, query, info, request, alone=unjudged)
-        if folded is None or (unjudged and folded.ranked_by == "generic" and not directions):
+        rankers = self._rankers(weights, unit, query, info, request, fits=unjudged)
+        plain = not directions and all(one.ranked_by == "generic" for one in rankers)
+        if unjudged and (plain or not rankers):
             return self._generic(vector, request, info)
+        folded = self._fold(rankers, unit, info, request)
         if learned is not None:
             folded = folded.moved(np.float32(request.weight) * learned.move(unit[0]))
         rank = partial(self._rank, directions, request)
@@ -428,28 +430,21 @@ class InstructRetriever:
         """Ids that answer a question, best first, with what was learned from a judge."""
         request = SearchRequest(_LEARNED_DEPTH, judge=False)
         weights, info = check_instructions(instruction), self.collection.info()
-        folded = self._fold(
-            weights, question.vector[None], question.query, info, request, alone=False
-        )
-        directions = self._directions(weights, info)
-        assert folded is not None
-        return self._rank(directions, request, folded.moved(move), request.k).ids
+        unit = question.vector[None]
+        rankers = self._rankers(weights, unit, question.query, info, request, fits=False)
+        folded = self._fold(rankers, unit, info, request).moved(move)
+        return self._rank(self._directions(weights, info), request, folded, request.k).ids
 
     def _fold(
         self,
-        weights: Mapping[str, float],
+        rankers: Sequence[WeightedRanker],
         unit: FloatArray,
-        query: str | None,
         info: CollectionInfo,
         request: SearchRequest,
-        *,
-        alone: bool,
-    ) -> FoldedQuery | None:
-        """The query under instructions; None where nothing ranks and it stands alone."""
-        rankers = self._rankers(weights, unit, query, info, request, fits=alone) if weights else []
-        if not rankers and not alone:
-            rankers = [WeightedRanker(self._unmoved(info), "generic")]
-        return FoldedQuery(rankers, unit, request.weight) if rankers else None
+    ) -> FoldedQuery:
+        """The query as it is ranked: the generic one, for a judge to move, where nothing does."""
+        unmoved = [] if rankers else [WeightedRanker(self._unmoved(info), "generic")]
+        return FoldedQuery([*rankers, *unmoved], unit, request.weight)
 
     def _rank(
         self,
