@@ -22,7 +22,8 @@ from instruct_embeddings._types import BoolArray, FloatArray, IntArray
 from instruct_embeddings.feedback.regression import to_relevance
 from instruct_embeddings.instant import InstantQuery
 from instruct_embeddings.protocols import InstantMover, Judge
-from instruct_embeddings.retrieval.feedback import MIX, RelevanceFeedback
+from instruct_embeddings.retrieval.feedback import RelevanceFeedback
+from instruct_embeddings.retrieval.judged_search import MIX
 
 GENERIC, INSTANT = "first ranking, generic", "first ranking, instant query"
 RERANKED, REFINED, TWICE = "rerank only", "refined", "refined, 2 rounds"

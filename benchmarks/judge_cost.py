@@ -18,7 +18,8 @@ from benchmarks.query import K, build, spread
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import InstantQuery, InstructEncoder, InstructRetriever, MetadataGuide
 from instruct_embeddings.encoder import BASE_MODEL
-from instruct_embeddings.retrieval.feedback import JudgedSearch, RelevanceFeedback, Verdict
+from instruct_embeddings.retrieval.feedback import RelevanceFeedback, Verdict
+from instruct_embeddings.retrieval.judged_search import JudgedSearch
 from instruct_embeddings.retrieval.ranking import SearchRequest
 
 _WARM_UP = 5

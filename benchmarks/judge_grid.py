@@ -19,7 +19,7 @@ from benchmarks.retrieval_metrics import NDCG_AT, RECALL_AT
 from instruct_embeddings._types import BoolArray, FloatArray
 from instruct_embeddings.feedback.regression import PENALTY, learnable, relevance_direction
 from instruct_embeddings.retrieval import feedback
-from instruct_embeddings.retrieval.feedback import MIX, STRENGTH
+from instruct_embeddings.retrieval.judged_search import MIX, STRENGTH
 
 PENALTIES, STRENGTHS, MIXES = (0.3, 1.0, 3.0), (0.5, 1.0, 2.0), (0.1, 0.3, 1.0)
 JUDGES = (*map(noisy, NOISES), GUESS)

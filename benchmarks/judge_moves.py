@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.feedback.regression import relevance_direction
-from instruct_embeddings.retrieval.feedback import STRENGTH
+from instruct_embeddings.retrieval.judged_search import STRENGTH
 from instruct_embeddings.transform.vectors import unit_rows
 
 Move: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]

@@ -1,19 +1,18 @@
-"""A judge in the loop: it reads the best candidates, and the query vector learns from it.
+"""A judge in the loop: what it is asked, for how long, how often, and how far it is trusted.
 
 Reordering what was found cannot find what was missed. So the scores of the judge move the query
-(`feedback.regression`), a second request finds what is near the moved one, and the final order adds
-what the judge said of a candidate to its similarity. A judge that fails in any way leaves the first
+(`judged_search`), and the index is asked again. A judge that fails in any way leaves the first
 ranking standing; one whose scores have nothing to do with the candidates loses its influence.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from numbers import Real
@@ -27,17 +26,11 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least, seconds
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.feedback.judges import as_judge, wrapper_of
-from instruct_embeddings.feedback.memory import JudgedQuestion, JudgementMemory
-from instruct_embeddings.feedback.regression import learnable, relevance_direction, to_relevance
-from instruct_embeddings.protocols import Rows, VectorCollection
+from instruct_embeddings.feedback.memory import JudgementMemory
+from instruct_embeddings.feedback.regression import to_relevance
 from instruct_embeddings.retrieval.judging import ask_watched
-from instruct_embeddings.retrieval.ranking import FoldedQuery, Hit, Ranking
-from instruct_embeddings.transform.vectors import unit_rows
 
-# Chosen on dev sets by `make bench-judge`.
-STRENGTH = 1.0
-MIX = 0.3
-_LEAST_CANDIDATES = 3
+LEAST_CANDIDATES = 3
 # A judge is trusted at first, as if it had judged so many questions this well.
 _PRIOR_QUESTIONS, _PRIOR_SKILL = 2, 0.4
 # Mean of `learnable` at which a judge is not listened to, and at which fully. One who knows the
@@ -156,7 +149,7 @@ class RelevanceFeedback:
             ConfigError: An argument is out of its range, or the judge cannot judge.
         """
         self.judge = as_judge(judge)
-        self.candidates = at_least("candidates", candidates, _LEAST_CANDIDATES, optional=False)
+        self.candidates = at_least("candidates", candidates, LEAST_CANDIDATES, optional=False)
         self.rounds = at_least("rounds", rounds, 1, optional=False)
         if timeout is not None:
             seconds("timeout", timeout)
@@ -323,104 +316,3 @@ def _relevance(scores: Sequence[float | None]) -> FloatArray:
     found = np.full(len(scores), np.nan, dtype=np.float32)
     found[known] = to_relevance(given[known])
     return found
-
-
-@dataclass
-class JudgedSearch:
-    """One search with a judge: `question` to ask, `take` its verdict, until there is none.
-
-    `rank` gives the best rows for a folded query, so many of them; `note` remembers what was
-    judged.
-    """
-
-    feedback: RelevanceFeedback
-    collection: VectorCollection
-    rank: Callable[[FoldedQuery, int], Ranking]
-    folded: FoldedQuery
-    query: str
-    instruction: str | None
-    k: int
-    note: Callable[[JudgedQuestion], None] | None = None
-    _asked: int = 0
-    _problem: str | None = None
-    _read: Rows = field(default_factory=lambda: Rows(()))
-    _relevance: FloatArray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-
-    def __post_init__(self) -> None:
-        self._ranking = self.rank(self.folded, max(self.k, self.feedback.candidates))
-        self._moved = self.folded
-
-    def question(self) -> JudgeQuestion | None:
-        """What the judge is asked next; None where it has read enough, or failed."""
-        if self._asked == self.feedback.rounds or self._problem is not None:
-            return None
-        known = set(self._read.ids)
-        new = [row for row in self._ranking.ids if row not in known]
-        rows = self.collection.fetch(new[: self.feedback.candidates], vectors=True, records=True)
-        fitting = _within(rows, self.feedback.max_characters)
-        if len(known) + len(fitting) < _LEAST_CANDIDATES or not fitting:
-            return None
-        self._asked += 1
-        self._new = rows.take(fitting)
-        texts = self._new.read_texts
-        return JudgeQuestion(
-            self.query, self.instruction, self._new.ids, tuple(text or "" for text in texts)
-        )
-
-    def take(self, verdict: Verdict) -> None:
-        """Learn from what the judge said, and search again."""
-        if verdict.relevance is None:
-            self._problem = verdict.problem
-            return
-        judged = np.flatnonzero(~np.isnan(verdict.relevance))
-        if len(self._relevance) + len(judged) < _LEAST_CANDIDATES:
-            self._problem = f"only {len(judged)} candidates were judged"
-            return
-        self._read = Rows.joined([self._read, self._new.take(judged)])
-        self._relevance = np.concatenate([self._relevance, verdict.relevance[judged]])
-        units = unit_rows(self._read.vectors)
-        self.feedback.weigh(learnable(self.folded.vector, units, self._relevance))
-        direction = relevance_direction(units, self._relevance)
-        strength = np.float32(STRENGTH * self.feedback.trust)
-        start = np.float32(0) if self.folded.shift is None else self.folded.shift
-        self._moved = replace(self.folded, shift=start + strength * direction)
-        self._ranking = self.rank(self._moved, max(self.k, self.feedback.candidates))
-
-    def hits(self) -> list[Hit]:
-        """The best `k` rows; `judge_score` and `judge_problem` say what the judge did."""
-        ranking, trust = self._ranking, self.feedback.trust
-        if not self._read.ids:
-            found = Ranking(ranking.ids[: self.k], ranking.scores[: self.k], ranking.rows)
-            hits = found.hits(self.collection, self.folded.ranked_by, self.folded.reused)
-            return [replace(hit, judge_problem=self._problem) for hit in hits]
-        scores = dict(zip(ranking.ids, ranking.scores.tolist(), strict=True))
-        if self.note is not None:
-            vector = self.folded.query[0]
-            self.note(JudgedQuestion(self.query, vector, self._read.ids, self._relevance))
-        own = self._moved.score(self._read)
-        for row, score, relevance in zip(self._read.ids, own, self._relevance, strict=True):
-            scores[row] = float(score) + MIX * trust * (float(relevance) - 0.5)
-        best = sorted(scores, key=lambda row: -scores[row])[: self.k]
-        final = np.clip([scores[row] for row in best], -1.0, 1.0).astype(np.float32)
-        hits = Ranking(tuple(best), final).hits(
-            self.collection, self.folded.ranked_by, self.folded.reused
-        )
-        judged = dict(zip(self._read.ids, self._relevance.tolist(), strict=True))
-        return [
-            replace(hit, judge_score=judged.get(hit.id), judge_problem=self._problem)
-            for hit in hits
-        ]
-
-
-def _within(rows: Rows, most: int) -> list[int]:
-    """Positions of rows with a text, until they have so many characters together."""
-    kept: list[int] = []
-    used = 0
-    for position, text in enumerate(rows.read_texts):
-        if text is None:
-            continue
-        used += len(text)
-        if used > most:
-            break
-        kept.append(position)
-    return kept

@@ -281,8 +281,18 @@ class Ranking:
         """The rows in order with their vectors; rows that no longer exist are left out."""
         if not self.rows.vectors.size:
             return collection.fetch(self.ids, vectors=True)
+        return self._taken(self.ids)
+
+    def read(self, collection: VectorCollection, ids: Sequence[str]) -> Rows:
+        """Some of the rows with vectors and records; rows that no longer exist are left out."""
+        if not (self.rows.vectors.size and self.rows.texts):
+            return collection.fetch(ids, vectors=True, records=True)
+        return self._taken(ids)
+
+    def _taken(self, ids: Sequence[str]) -> Rows:
+        """What was read on the way, in the order of the ids."""
         position = {row: i for i, row in enumerate(self.rows.ids)}
-        return self.rows.take([position[row] for row in self.ids])
+        return self.rows.take([position[row] for row in ids])
 
     def hits(
         self, collection: VectorCollection, ranked_by: RankedBy, reused: tuple[str, ...] = ()

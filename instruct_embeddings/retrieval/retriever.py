@@ -28,13 +28,10 @@ from instruct_embeddings.retrieval.constraints import (
 )
 from instruct_embeddings.retrieval.distillation import DistillationReport, Distiller
 from instruct_embeddings.retrieval.drift import Drift, find_drift
-from instruct_embeddings.retrieval.feedback import (
-    JudgedSearch,
-    RelevanceFeedback,
-    check_feedback,
-)
+from instruct_embeddings.retrieval.feedback import RelevanceFeedback, check_feedback
 from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker
+from instruct_embeddings.retrieval.judged_search import JudgedSearch
 from instruct_embeddings.retrieval.library import Known, TransformLibrary
 from instruct_embeddings.retrieval.questions import (
     DEFAULT_BLENDS,

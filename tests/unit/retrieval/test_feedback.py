@@ -12,7 +12,10 @@ import pytest
 
 from instruct_embeddings import Hit, InstructRetriever, RelevanceFeedback
 from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings.guides import MetadataGuide
 from instruct_embeddings.testing import InMemoryCollection
+from tests.unit.conftest import COLOUR, Toys
+from tests.unit.retrieval.conftest import CountingCollection
 
 AXES = np.eye(3, dtype=np.float32)  # topic, colour, noise
 QUERY = [1.0, 0.0, 0.0]
@@ -82,6 +85,27 @@ def test_an_instruction_needs_no_guide_where_a_judge_reads_it() -> None:
     assert {hit.ranked_by for hit in hits} == {"generic"}
     with pytest.raises(GuideError, match="no guide"):
         retriever.search(QUERY, query="toy", instruction="Which is red?", judge=False)
+
+
+def test_what_a_search_has_read_is_not_read_again(toys: Toys) -> None:
+    collection = CountingCollection(
+        toys.vectors,
+        texts=[f"toy {i}" for i in range(len(toys.vectors))],
+        metadatas=[{"colour": colour} for colour in toys.colours],
+    )
+
+    def judge(query: str, instruction: str | None, texts: Sequence[str]) -> list[float]:
+        return [float(int(text.split()[1]) % 2) for text in texts]
+
+    retriever = InstructRetriever(
+        collection, MetadataGuide("colour"), force=True, feedback=RelevanceFeedback(judge)
+    )
+    known = retriever.transform(COLOUR)
+    assert known.mix  # its candidates are rescored, so their vectors and records are read
+    collection.calls.clear()
+    hits = retriever.search(toys.vectors[0], query="toy", instruction=COLOUR)
+    assert all(hit.text for hit in hits)
+    assert (collection.calls["search"], collection.calls["fetch"]) == (2, 2)
 
 
 def test_two_rounds_read_what_the_first_has_found() -> None:
