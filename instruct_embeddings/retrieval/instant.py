@@ -39,8 +39,7 @@ class InstantRanker:
     @classmethod
     def unmoved(cls, collection: VectorCollection, info: CollectionInfo) -> "InstantRanker":
         """Ranks by the generic vector itself; a few vectors are read for their lengths."""
-        sample = sample_rows(collection, _MEASURED_LENGTHS, seed=0)
-        return cls(info, Norms.of(sample.vectors), np.zeros(info.dimension, dtype=np.float32))
+        return cls(info, _measured(collection), np.zeros(info.dimension, dtype=np.float32))
 
     @property
     def order_is_exact(self) -> bool:
@@ -148,6 +147,10 @@ class InstantAnswers:
                 moves = self._mover.for_collection(
                     lambda size: sample_rows(self._collection, size, seed=0)
                 )
-                sample = sample_rows(self._collection, _MEASURED_LENGTHS, seed=0)
-                self._space = info, moves, Norms.of(sample.vectors)
+                self._space = info, moves, _measured(self._collection)
             return self._space
+
+
+def _measured(collection: VectorCollection) -> Norms:
+    """Lengths of the stored vectors, by a few of them."""
+    return Norms.of(sample_rows(collection, _MEASURED_LENGTHS, seed=0).vectors)
