@@ -10,8 +10,10 @@ from instruct_embeddings.guides.llm.prompts import (
     clean,
     make_key,
     one_line,
+    quoted,
     read_choices,
 )
+from instruct_embeddings.guides.llm.steps import split
 
 MOST = 3
 """The highest grade, as in the evaluations of TREC."""
@@ -105,7 +107,9 @@ class ChatJudge:
 
     def estimate(self, query: str, instruction: str | None, texts: Sequence[str]) -> Cost:
         """Calls and tokens of one question, by estimate, before it is asked."""
-        prompts = [self._prompt(query, instruction, batch) for batch in self._batches(texts)]
+        prompts = [
+            self._prompt(query, instruction, batch) for batch in split(texts, self._per_call)
+        ]
         tokens = _TOKENS_PER_TEXT * min(self._per_call, max(1, len(texts)))
         return estimate(prompts, output_tokens=tokens)
 
@@ -119,7 +123,9 @@ class ChatJudge:
                 cache cannot be used.
         """
         found: list[float | None] = []
-        for size, batches in groupby(self._batches(texts), len):  # only the last one is smaller
+        for size, batches in groupby(
+            split(texts, self._per_call), len
+        ):  # only the last one is smaller
             answers = self._client.ask_all(
                 [self._prompt(query, instruction, batch) for batch in batches],
                 read_choices(size, MOST),
@@ -130,15 +136,10 @@ class ChatJudge:
                 found += [None if grade is None else grade / MOST for grade in grades]
         return found
 
-    def _batches(self, texts: Sequence[str]) -> list[Sequence[str]]:
-        return [texts[i : i + self._per_call] for i in range(0, len(texts), self._per_call)]
-
     def _prompt(self, query: str, instruction: str | None, texts: Sequence[str]) -> Prompt:
         shown = [clean(text) for text in texts]
         asked = clean(query)
         key = make_key([asked, *shown], self._seed)
         system = _SYSTEM.format(key=key, instruction=one_line(instruction or _ANY))
         blocks = [("query", asked), *((f"text {n}", text) for n, text in enumerate(shown, 1))]
-        return Prompt(
-            system, "\n".join(f"<{name} {key}>\n{text}\n</{name} {key}>" for name, text in blocks)
-        )
+        return Prompt(system, quoted(blocks, key))

@@ -9,7 +9,7 @@ text a call, to that text alone.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -121,8 +121,12 @@ def ask(
     if categories:
         listed = (f"{number}. {line}" for number, line in enumerate(categories, start=1))
         blocks.insert(0, ("categories", "\n".join(listed)))
-    quoted = (f"<{name} {key}>\n{text}\n</{name} {key}>" for name, text in blocks)
-    return Prompt(system, "\n".join(quoted))
+    return Prompt(system, quoted(blocks, key))
+
+
+def quoted(blocks: Iterable[tuple[str, str]], key: str) -> str:
+    """Texts, each between marks that have its name and a key which no text holds."""
+    return "\n".join(f"<{name} {key}>\n{text}\n</{name} {key}>" for name, text in blocks)
 
 
 def clean(text: str, characters: int = TEXT_CHARACTERS) -> str:
