@@ -301,7 +301,8 @@ class InstructRetriever:
         """
         request = SearchRequest(**options)
         with from_here():
-            await self.aprepare(instruction, query=query, wait=request.wait)
+            if self.guide is not None:  # without one nothing is fitted that could be waited for
+                await self.aprepare(instruction, query=query, wait=request.wait)
             search = await asyncio.to_thread(self._begin, vector, query, instruction, request)
             if not isinstance(search, JudgedSearch):
                 return search

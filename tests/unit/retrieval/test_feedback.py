@@ -83,8 +83,12 @@ def test_an_instruction_needs_no_guide_where_a_judge_reads_it() -> None:
     hits = retriever.search(QUERY, query="toy", instruction="Which is red?", k=10)
     assert reds(hits) == 10
     assert {hit.ranked_by for hit in hits} == {"generic"}
+    asked = {"query": "toy", "instruction": "Which is red?"}
+    assert asyncio.run(retriever.asearch(QUERY, **asked, k=10)) == hits
     with pytest.raises(GuideError, match="no guide"):
-        retriever.search(QUERY, query="toy", instruction="Which is red?", judge=False)
+        retriever.search(QUERY, **asked, judge=False)
+    with pytest.raises(GuideError, match="no guide"):
+        asyncio.run(retriever.asearch(QUERY, **asked, judge=False))
 
 
 def test_what_a_search_has_read_is_not_read_again(toys: Toys) -> None:
