@@ -128,12 +128,17 @@ def plain_table(*heads: str, title: str = "", **options: Any) -> "Table":
 
 
 def figures_table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> "Table":
-    """A table whose first column holds names, and whose others hold figures."""
+    """A table whose first column holds names, and whose others hold figures.
+
+    Consoles of users obey markup in plain strings, so that heads and cells are `Text`.
+    """
+    from rich.text import Text
+
     table = plain_table(title=title)
     for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left", overflow="fold")
+        table.add_column(Text(head), justify="right" if number else "left", overflow="fold")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))
     return table
 
 

@@ -6,11 +6,13 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 import instruct_embeddings
-from instruct_embeddings._printable import escaped, printable
+from instruct_embeddings._printable import escaped, figures_table, printable
 from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.transform.report import FitReport
 
@@ -72,6 +74,14 @@ def test_a_report_drives_no_terminal() -> None:
     assert printable(str(Categories("x", (HOSTILE, "other")))) == str(
         Categories("x", (HOSTILE, "other"))
     )
+
+
+def test_markup_in_a_table_is_shown_by_consoles_of_users() -> None:
+    page = StringIO()
+    table = figures_table("[red]", ["[dim]method", "figure"], [["a[/b]", "[bold]1"]])
+    Console(file=page, width=60).print(table)
+    for text in ("[red]", "[dim]method", "a[/b]", "[bold]1"):
+        assert text in page.getvalue()
 
 
 def _classes() -> Iterator[type]:
