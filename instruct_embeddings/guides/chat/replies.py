@@ -66,6 +66,8 @@ _NEXT = re.compile(rf"(?P<thoughts>{OPENING.pattern})|[{{\[]", re.IGNORECASE)
 _LIKE_JSON = re.compile(
     r"\{\s*(?:[\"'}]|\w+\s*:)|\[\s*(?:[\"'{}\[\]\d-]|true|false|null|NaN|Infinity)"
 )
+# A whole string, a bracket, or a quote that opens a string without end.
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
 
 
 class ReplyError(ValueError):
@@ -125,9 +127,10 @@ def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> A
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Objects and arrays amid prose, in order, up to one that is broken: its error ends them.
+    """Objects and arrays amid prose, in order; an error for each that is broken.
 
-    Of one that is cut off nothing counts that stands before: it would have been the answer.
+    Within a broken one nothing is looked for. Where one is cut off nothing counts that stands
+    before: it would have been the answer.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_no_key_twice)
     bracket = _NEXT.search(text)
@@ -140,11 +143,24 @@ def _values(text: str) -> Iterator[Any]:
             yield value
         except (ValueError, RecursionError) as exc:
             if _LIKE_JSON.match(text, start):
-                if getattr(exc, "pos", 0) >= len(text) or str(exc).startswith("Unterminated"):
+                closed = _end(text, start)
+                if closed is None:
                     raise ReplyError(f"The JSON of the reply is cut off: {exc}.") from exc
+                end = closed
                 yield ReplyError(f"The reply is not valid JSON: {exc}.")
-                return
         bracket = _NEXT.search(text, end)
+
+
+def _end(text: str, start: int) -> int | None:
+    """Where the bracket at `start` is closed by one of whichever kind; None where it is not."""
+    depth = 0
+    for mark in _MARKS.finditer(text, start):
+        if mark.group() == '"':
+            break
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(mark.group(), 0)
+        if depth == 0:
+            return mark.end()
+    return None
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

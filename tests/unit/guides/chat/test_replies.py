@@ -54,7 +54,8 @@ def test_the_last_array_of_a_reply_is_read() -> None:
         (json_object, '{"a": "x', "cut off"),
         (json_object, '<think>Is it {"a": 1}? Or', "no JSON"),
         (json_object, '{"a": 1} or better {"a": 2, "b', "cut off"),
-        (json_object, 'Well, {a: and {"a": 1}', "not valid JSON"),
+        (json_object, 'Well, {a: and {"a": 1}', "cut off"),
+        (json_object, '{"a": 1} or better {"a": nul', "cut off"),
         (json_object, "{'a': [1]}", "not valid JSON"),
         (json_object, '{"a": 1,}', "not valid JSON"),
         (json_object, '{"a": 1]', "not valid JSON"),
@@ -92,6 +93,8 @@ def even(found: dict[str, Any]) -> int:
         ('{"a": 2}, or {"a": 4}', 4),
         ('{"a": 4}. I did not take {"a": 5}, as {"form": "even"} and [6] say.', 4),
         ('{"a": 8}\n{broken: json}', 8),
+        ('{"a": 2}, or as {broken: json}, no: {"a": 8}', 8),
+        ('The set {x: x is even} has {"a": 8}', 8),
         ('```json\n{"a": 2}\n```\nWait. I meant:\n{"a": 6}', 6),
     ],
 )
