@@ -155,7 +155,8 @@ def _others(own: Sequence[str], more: Sequence[str]) -> list[str]:
 def _in_order(targets: Targets, order: Tensor) -> Targets:
     """The targets of rows in the order in which chunks hold them; further candidates follow."""
     rest = torch.arange(len(order), len(targets.candidates))
-    every = torch.cat([order, rest]).to(targets.candidates.device)
+    # On the CPU an index serves tensors of any device; those that nobody asked for are there too.
+    every = torch.cat([order, rest])
     return Targets(**{name: value[every[: len(value)]] for name, value in vars(targets).items()})
 
 

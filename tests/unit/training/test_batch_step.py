@@ -1,13 +1,18 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from instruct_embeddings.errors import ConfigError, DataError
-from instruct_embeddings.training.batch_step import BatchStep, _others
+from instruct_embeddings.training.batch_step import BatchStep, _in_order, _others
 from instruct_embeddings.training.data.files import Example
+from instruct_embeddings.training.data.opening import open_data
+from instruct_embeddings.training.objective import Targets
+from instruct_embeddings.training.student import make_student
 from tests.models import build_model, new_folder
 from tests.training import Parts, learner, open_parts, tiny_config, write_things
 
@@ -213,3 +218,43 @@ def test_the_long_rows_of_a_processor_are_read_in_parts(
         torch.manual_seed(3)
         close(whole, parts.gradients(0))
     assert len(seen) > 3
+
+
+class _AsOnGPU(TorchFunctionMode):
+    """An index stands on the CPU, or where the tensor is: the meta device does not mind."""
+
+    def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__getitem__ and isinstance(args[1], Tensor):
+            assert args[1].device.type in ("cpu", args[0].device.type)
+        return func(*args, **(kwargs or {}))
+
+
+def test_targets_of_a_device_are_put_in_order_though_some_are_not_asked_for() -> None:
+    with torch.device("meta"):
+        numbers, embedded = torch.zeros(5, dtype=torch.int64), torch.zeros(5, 4)
+        given = Targets(numbers[:3], embedded, numbers, whole=embedded[:3])
+    given = replace(given, generic=torch.empty(0), answer_states=torch.empty(0))
+    with _AsOnGPU():
+        found = _in_order(given, torch.tensor([2, 0, 1]))
+    assert {name: tuple(value.shape) for name, value in vars(found).items()} == {
+        "answers": (3,),
+        "candidates": (5, 4),
+        "candidate_answers": (5,),
+        "answer_states": (0,),
+        "whole": (3, 4),
+        "generic": (0,),
+    }
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_a_batch_is_computed_on_a_cuda_device(folder: Path, chunk: int) -> None:
+    config = tiny_config(folder, model__base_model=learner("bert"), run__chunk=chunk)
+    student = make_student(config.model, config.backbone, device="cuda", seed=config.run.seed)
+    with open_data(config.data, config.validation, seed=config.run.seed) as data:
+        parts = Parts(config, student, BatchStep(config, student), data)
+        found = parts.gradients(0)
+    expected = gradients(folder)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value.cpu(), expected[name], atol=1e-4, rtol=1e-2, msg=name)
