@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from instruct_embeddings._extras import require
 
@@ -83,7 +82,7 @@ class RunLog:
         require("matplotlib", extra="train")
         self._file, self._plot = output / LOG, output / PLOT
         output.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self._lines() if line["step"] <= resume_at]
+        kept = [asdict(event) for event in self._events() if event.step <= resume_at]
         partial = output / f".{LOG}"
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(partial, self._file)
@@ -99,19 +98,19 @@ class RunLog:
 
     def plot(self) -> None:
         """Draw loss and validation over the steps into `loss.png`."""
-        lines = self._lines()
-        if not lines:
+        events = self._events()
+        if not events:
             return
         # A figure of its own: pyplot keeps state of the whole process.
         figure = require("matplotlib.figure", extra="train").Figure(
             figsize=(8, 4), layout="constrained"
         )
         axes = figure.subplots()
-        for name in lines[-1]["parts"]:
-            own = [(line["step"], line["parts"][name]) for line in lines if name in line["parts"]]
+        for name in events[-1].parts:
+            own = [(event.step, event.parts[name]) for event in events if name in event.parts]
             axes.plot(*zip(*own, strict=True), label=name)
         axes.set(xlabel="step", ylabel="loss")
-        measured = [(n["step"], n["validation"][SCORE]) for n in lines if n["validation"]]
+        measured = [(event.step, event.validation[SCORE]) for event in events if event.validation]
         if measured:
             right = axes.twinx()
             right.plot(*zip(*measured, strict=True), "k.--")
@@ -119,13 +118,13 @@ class RunLog:
         axes.legend()
         figure.savefig(self._plot, dpi=120)
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """The lines up to one that an interruption cut off."""
-        found: list[dict[str, Any]] = []
+    def _events(self) -> list[TrainEvent]:
+        """The events up to a line that holds none, such as one that an interruption cut off."""
+        found: list[TrainEvent] = []
         if self._file.is_file():
             for line in self._file.read_text(encoding="utf-8").splitlines():
                 try:
-                    found.append(json.loads(line))
-                except ValueError:
+                    found.append(TrainEvent(**json.loads(line)))
+                except (TypeError, ValueError):
                     break
         return found

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from instruct_embeddings.training.log import LOG, PLOT, RunLog, TrainEvent, Window
 
 
@@ -46,10 +48,11 @@ def test_what_came_after_the_saved_step_is_dropped(tmp_path: Path) -> None:
     assert steps(tmp_path) == [2, 4, 5]
 
 
-def test_a_line_that_was_cut_off_ends_the_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ['{"step": 4, "lo', "7", '{"other": 1}'])
+def test_a_line_that_was_cut_off_ends_the_log(tmp_path: Path, cut: str) -> None:
     RunLog(tmp_path, resume_at=0).write(event(2))
     with (tmp_path / LOG).open("a", encoding="utf-8") as file:
-        file.write('{"step": 4, "lo')
+        file.write(cut)
     RunLog(tmp_path, resume_at=9).write(event(4))
     assert steps(tmp_path) == [2, 4]
 
