@@ -93,7 +93,7 @@ def measure_chat(
     sets = list(load_judged(data, generic, queries, SETS, seed))
     for own in track(sets, "chat model", console=Console(stderr=True)):
         stage, judge = Stage(own, instant), ChatJudge(model)
-        refining = stage.judged(judge, 1)
+        refining = stage.judged(judge)
         found = {way: Outcomes() for way in (INSTANT, RERANKED, REFINED, REWRITTEN, HYDE)}
         for query in stage.queries():
             first = stage.search(stage.plain, query)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -98,14 +98,10 @@ class Stage:
         self.collection = HidingCollection(own.vectors, texts=own.documents, name=own.name)
         self.plain = InstructRetriever(self.collection, instant=instant)
 
-    def judged(self, judge: Judge, rounds: int) -> InstructRetriever:
-        """A retriever whose feedback has not asked anything yet."""
+    def judged(self, judge: Judge, **options: Any) -> InstructRetriever:
+        """A retriever whose feedback has not asked anything yet; see `RelevanceFeedback`."""
         feedback = RelevanceFeedback(
-            judge,
-            candidates=CANDIDATES,
-            rounds=rounds,
-            timeout=None,
-            max_characters=_UNBOUNDED,
+            judge, candidates=CANDIDATES, timeout=None, max_characters=_UNBOUNDED, **options
         )
         return InstructRetriever(self.collection, instant=self.instant, feedback=feedback)
 
@@ -116,12 +112,17 @@ class Stage:
             yield query
 
     def search(
-        self, retriever: InstructRetriever, query: JudgedQuery, *, instructed: bool = True
+        self,
+        retriever: InstructRetriever,
+        query: JudgedQuery,
+        *,
+        instructed: bool = True,
+        judge: bool = True,
     ) -> list[Hit]:
         """A hundred hits."""
         instruction = query.instruction if instructed else None
         return retriever.search(
-            query.vector, query=query.text, instruction=instruction, k=RECALL_AT
+            query.vector, query=query.text, instruction=instruction, k=RECALL_AT, judge=judge
         )
 
     def folded(self, query: JudgedQuery) -> FloatArray:
@@ -177,7 +178,7 @@ def measure_set(
     for name, judge in judges.items():
         rounds = {REFINED: 1} if name in once else {REFINED: 1, TWICE: 2}
         for method, count in rounds.items():
-            retriever = stage.judged(judge, count)
+            retriever = stage.judged(judge, rounds=count)
             for query in stage.queries():
                 outcome = _enter(found, (name, method), _ids(stage.search(retriever, query)), query)
                 assert retriever.feedback is not None

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.judge_contestants import CANDIDATES, Outcomes, RememberingInstant
+from benchmarks.judge_contestants import Outcomes, RememberingInstant, Stage
 from benchmarks.judge_judges import (
     ENCODER,
     TRUTH,
@@ -24,10 +24,9 @@ from benchmarks.judge_judges import (
     encoder_judge,
     noisy,
 )
-from benchmarks.judge_sets import HidingCollection, JudgedQuery, JudgedSet, load_judged
-from benchmarks.retrieval_metrics import RECALL_AT
+from benchmarks.judge_sets import JudgedQuery, JudgedSet, load_judged
 from benchmarks.tasks import TASKS, embed, load
-from instruct_embeddings import InstructEncoder, InstructRetriever, RelevanceFeedback
+from instruct_embeddings import InstructEncoder, InstructRetriever
 from instruct_embeddings.protocols import Judge
 
 RETRIEVAL = ("ecare_test", "medquad_test", "perspectrum_test")
@@ -35,7 +34,6 @@ RETRIEVAL = ("ecare_test", "medquad_test", "perspectrum_test")
 LABELS = tuple(task.name for task in TASKS[::2])
 _TESTED = 100
 _NOISE = 0.1
-_UNBOUNDED = 10**9
 _NONE = frozenset[str]()
 
 
@@ -76,22 +74,19 @@ def measure_distilled(
 def _measure(
     own: JudgedSet, judge: Judge, instant: RememberingInstant, counts: Sequence[int]
 ) -> list[dict[str, Any]]:
-    collection = HidingCollection(own.vectors, texts=own.documents, name=own.name)
+    stage = Stage(own, instant)
     tested, learned = own.queries[:_TESTED], own.queries[_TESTED:]
-    plain = InstructRetriever(collection, instant=instant)
-    always = InstructRetriever(collection, instant=instant, feedback=_feedback(judge))
-    first = _outcomes(plain, tested, judged=False)
-    refined = _outcomes(always, tested, judged=True)
+    first = _outcomes(stage, stage.plain, tested)
+    refined = _outcomes(stage, stage.judged(judge), tested)
     rows = []
     for count in counts:
         if len(learned) < count:
             break
         with tempfile.TemporaryDirectory() as folder:
-            feedback = _feedback(judge, folder, count)
-            retriever = InstructRetriever(collection, instant=instant, feedback=feedback)
-            _outcomes(retriever, learned[:count], judged=True)
+            retriever = stage.judged(judge, memory=folder, learn_at=count)
+            _outcomes(stage, retriever, learned[:count])
             report = retriever.distilled(tested[0].instruction, wait=True)
-            without = _outcomes(retriever, tested, judged=False)
+            without = _outcomes(stage, retriever, tested, judge=False)
         rows.append(
             {
                 "questions": count,
@@ -106,30 +101,16 @@ def _measure(
     return rows
 
 
-def _feedback(judge: Judge, folder: str | None = None, learn_at: int = 20) -> RelevanceFeedback:
-    return RelevanceFeedback(
-        judge,
-        candidates=CANDIDATES,
-        timeout=None,
-        max_characters=_UNBOUNDED,
-        memory=folder,
-        learn_at=learn_at,
-    )
-
-
 def _outcomes(
-    retriever: InstructRetriever, queries: Sequence[JudgedQuery], *, judged: bool
+    stage: Stage,
+    retriever: InstructRetriever,
+    queries: Sequence[JudgedQuery],
+    *,
+    judge: bool = True,
 ) -> Outcomes:
     found = Outcomes()
     for query in queries:
-        hits = retriever.search(
-            query.vector,
-            query=query.text,
-            instruction=query.instruction,
-            k=RECALL_AT,
-            judge=judged,
-        )
-        found.add([hit.id for hit in hits], query)
+        found.add([hit.id for hit in stage.search(retriever, query, judge=judge)], query)
     return found
 
 

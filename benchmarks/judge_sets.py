@@ -14,6 +14,7 @@ from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.protocols import Neighbours
 from instruct_embeddings.testing import InMemoryCollection
+from instruct_embeddings.transform.quality import ndcg_at_k
 
 Kind: TypeAlias = Literal["retrieval", "labels"]
 _ALL_DOCUMENTS = 100_000
@@ -60,18 +61,13 @@ class JudgedSet:
 
 
 class HidingCollection(InMemoryCollection):
-    """Unit vectors that are searched exactly, without filters; ids are places.
+    """A collection that keeps some of its rows to itself.
 
     Attributes:
         hidden: Ids of what a query does not find.
     """
 
-    def __init__(self, vectors: FloatArray, *, texts: Sequence[str], name: str) -> None:
-        """Hide nothing yet."""
-        super().__init__(vectors, texts=texts, name=name)
-        self.hidden: frozenset[str] = frozenset()
-        self._units = vectors
-        self._ids = [str(place) for place in range(len(vectors))]
+    hidden: frozenset[str] = frozenset()
 
     def search(
         self,
@@ -83,13 +79,16 @@ class HidingCollection(InMemoryCollection):
         vectors: bool = False,
     ) -> Neighbours:
         """The nearest rows but those that are hidden."""
-        scores = self._units @ (vector / np.linalg.norm(vector)).astype(np.float32)
-        scores[[int(row) for row in self.hidden]] = -np.inf
-        k = min(k, len(scores) - len(self.hidden))
-        best = np.argpartition(-scores, k - 1)[:k]
-        best = best[np.argsort(-scores[best], kind="stable")]
-        near = Neighbours(tuple(self._ids[place] for place in best), scores[best])
-        return replace(near, vectors=self._units[best]) if vectors else near
+        near = super().search(
+            vector,
+            k=k + len(self.hidden),
+            where=where,
+            where_document=where_document,
+            vectors=vectors,
+        )
+        shown = [place for place, row in enumerate(near.ids) if row not in self.hidden][:k]
+        kept = Neighbours(tuple(near.ids[place] for place in shown), near.scores[shown])
+        return replace(kept, vectors=near.vectors[shown]) if vectors else kept
 
 
 def load_judged(
@@ -118,12 +117,9 @@ def figures(ids: Sequence[str], relevant: frozenset[str]) -> tuple[float, float]
 
     Recall is capped as in BEIR: of no more answers than could stand among the hundred.
     """
-    hits = np.array([row in relevant for row in ids[:RECALL_AT]], dtype=np.float64)
-    discounts = 1 / np.log2(np.arange(NDCG_AT) + 2)
-    ideal = discounts[: len(relevant)].sum()
-    first = hits[:NDCG_AT]
-    gained = float(first @ discounts[: len(first)] / ideal)
-    return gained, float(hits.sum() / min(len(relevant), RECALL_AT))
+    hits = len(relevant.intersection(ids[:RECALL_AT]))
+    ndcg = ndcg_at_k(ids, dict.fromkeys(relevant, 1.0), NDCG_AT)
+    return ndcg, hits / min(len(relevant), RECALL_AT)
 
 
 def _first_wording(own: RetrievalSet) -> RetrievalSet:
