@@ -1,6 +1,6 @@
 """The part of docs/evidence.md that comes first: where others are ahead, from the results."""
 
-from statistics import mean, median
+from statistics import mean
 
 from benchmarks import limit
 from benchmarks.environment import load
@@ -8,6 +8,7 @@ from benchmarks.evidence_peers import SHOWN_N, Results, better, by_task, cost, m
 from benchmarks.judge_contestants import INSTANT as FIRST
 from benchmarks.judge_contestants import REFINED, RERANKED
 from benchmarks.judge_judges import WORDS
+from benchmarks.judge_page import median_until_untrusted
 from benchmarks.peers import LABEL_FREE, REENCODED
 from benchmarks.peers_methods import PEERS, SCANNING
 from benchmarks.retrieval_contestants import INSTANT
@@ -194,12 +195,12 @@ def _judges(results: Results) -> list[str]:
     words, first = whole[WORDS, REFINED], whole["", FIRST]
     reranked = whole[WORDS, RERANKED]["ndcg"] - first["ndcg"]
     guessing = quality["skill"]
-    asked = median(row["until no trust"] or row["questions"] + 1 for row in guessing)
     lost = mean(row["ndcg lost until then"] for row in guessing)
     return [
-        f"**A judge who guesses** is found out after {asked:g} questions in the median, and costs "
-        f"{lost:.3f} of nDCG@10 until then. One who errs by a pattern is not found out: a judge "
-        f"who counts words in common changes nDCG@10 by {words['ndcg over first'][0]:+.3f} and "
-        f"recall@100 by {words['recall over first'][0]:+.3f} beside the first ranking, and nDCG@10 "
-        f"by {reranked:+.3f} where it only reorders."
+        f"**A judge who guesses** is found out after {median_until_untrusted(guessing):g} "
+        f"questions in the median, and costs {lost:.3f} of nDCG@10 until then. One who errs by a "
+        "pattern is not found out: a judge who counts words in common changes nDCG@10 by "
+        f"{words['ndcg over first'][0]:+.3f} and recall@100 by "
+        f"{words['recall over first'][0]:+.3f} beside the first ranking, and nDCG@10 by "
+        f"{reranked:+.3f} where it only reorders."
     ]

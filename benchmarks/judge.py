@@ -14,6 +14,7 @@ who knows the answers. Each part replaces what was kept of it: `cost`, which tim
 
 import argparse
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def main() -> None:
     logging.getLogger("instruct_embeddings").setLevel(logging.ERROR)
     whole = not (arguments.quick or arguments.sets)
     results = load("judge") if whole else {}
+    generic = InstructEncoder.from_pretrained(BASE_MODEL)
     for part in [*(arguments.parts or PARTS), *([CHAT] if arguments.chat_url else [])]:
         about = {
             "environment": environment(arguments.seed),
@@ -92,19 +94,17 @@ def main() -> None:
             "remark": arguments.remark,
         }
         if part == QUALITY:
-            found = measure_quality(arguments.data, sizes, names, arguments.seed)
+            found = measure_quality(arguments.data, generic, sizes, names, arguments.seed)
         elif part == DISTILLED:
-            generic = InstructEncoder.from_pretrained(BASE_MODEL)
             rows = measure_distilled(arguments.data, generic, names, sizes.learned, arguments.seed)
             found = {"rows": rows}
         elif part == CHAT:
-            generic = InstructEncoder.from_pretrained(BASE_MODEL)
             model = open_model(arguments.chat_url, arguments.chat_model)
             rows = measure_chat(arguments.data, generic, model, sizes.chatted, arguments.seed)
             found = {"rows": rows}
         else:
-            rows = measure_cost(arguments.data, sizes.vectors, sizes.timed, arguments.seed)
-            found = {"rows": rows}
+            size = sizes.vectors, sizes.timed
+            found = {"rows": measure_cost(arguments.data, generic, *size, arguments.seed)}
         results[part] = about | found
     results["goals"] = judge_summary.goals(results)
     for section in sections(results):
@@ -128,10 +128,9 @@ def parse() -> argparse.Namespace:
 
 
 def measure_quality(
-    data: Path, sizes: Sizes, names: tuple[str, ...] | list[str], seed: int
+    data: Path, generic: InstructEncoder, sizes: Sizes, names: Sequence[str], seed: int
 ) -> dict[str, Any]:
     """All that is measured on sets."""
-    generic = InstructEncoder.from_pretrained(BASE_MODEL)
     instant = RememberingInstant.from_pretrained()
     own_judge, kept = encoder_judge()
     ways = moves()

@@ -17,7 +17,6 @@ from benchmarks.corpora import Base, mix, read_base
 from benchmarks.query import K, build, spread
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import InstantQuery, InstructEncoder, InstructRetriever, MetadataGuide
-from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.retrieval.feedback import RelevanceFeedback, Verdict
 from instruct_embeddings.retrieval.judged_search import JudgedSearch
 from instruct_embeddings.retrieval.ranking import SearchRequest
@@ -27,16 +26,19 @@ _SHOWN = 200  # characters that `build` stores of a text
 PLAIN, FIRST, INDEX, REFINEMENT = "plain ms", "adapted ms", "index ms", "refinement ms"
 
 
-def measure_cost(data: Path, size: int, queries: int, seed: int) -> list[dict[str, Any]]:
+def measure_cost(
+    data: Path, generic: InstructEncoder, size: int, queries: int, seed: int
+) -> list[dict[str, Any]]:
     """Milliseconds with a fitted transform and with the instant query, medians and percentiles.
 
     Args:
         data: Folder that holds `dev/`.
+        generic: Makes the vectors.
         size: Stored vectors.
         queries: Timed of each.
         seed: Of the vectors and queries.
     """
-    base = read_base(InstructEncoder.from_pretrained(BASE_MODEL), data, seed)
+    base = read_base(generic, data, seed)
     collection, _ = build(base, size, seed)
     stored = ChromaVectors(collection)
     aspect, instruction = next(iter(base.instructions.items()))
@@ -54,14 +56,13 @@ def measure_cost(data: Path, size: int, queries: int, seed: int) -> list[dict[st
             query = partial(collection.query, query_embeddings=[vector], n_results=K)
             _, plain = _timed(query)
             text = base.texts[parent]
-            begin = partial(retriever._begin, vector, text, instruction)
-            request = SearchRequest(K)
             search = partial(
                 retriever.search, vector, query=text, instruction=instruction, k=K, judge=False
             )
             _, first = _timed(search)
-            judged = begin(request)
+            judged = retriever._begin(vector, text, instruction, SearchRequest(K))
             assert isinstance(judged, JudgedSearch)
+            # A copy, which folds anew.
             again = partial(judged.rank, replace(judged.folded), max(K, feedback.candidates))
             _, index = _timed(again)
             refinement = _refine(judged, feedback)

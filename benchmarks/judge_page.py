@@ -203,6 +203,14 @@ def _moves(rows: Sequence[Row]) -> Section:
     return Section("ways to move the query, a judge who knows the answers", headings, lines)
 
 
+def median_until_untrusted(rows: Sequence[Row]) -> float:
+    """Questions until a guessing judge has no trust, the median over sets.
+
+    One who is listened to until the end counts as one question more.
+    """
+    return median(row["until no trust"] or row["questions"] + 1 for row in rows)
+
+
 def _skill(rows: Sequence[Row]) -> Section:
     lines = [
         [
@@ -213,8 +221,7 @@ def _skill(rows: Sequence[Row]) -> Section:
         ]
         for row in rows
     ]
-    # A judge who is listened to until the end counts as one question more.
-    asked = median(row["until no trust"] or row["questions"] + 1 for row in rows)
+    asked = median_until_untrusted(rows)
     keys = ("ndcg lost until then", "ndcg lost", "recall lost")
     means = [f"{mean(row[key] for row in rows):.3f}" for key in keys]
     lines.append(["median of questions, mean of losses", "", f"{asked:g}", *means])

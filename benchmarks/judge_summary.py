@@ -53,14 +53,8 @@ def overall(all_measured: Sequence[Measured], seed: int) -> list[dict[str, Any]]
     rows = []
     for key in all_measured[0].outcomes:
         judge, method = key
-        if (
-            judge == ALONE
-            or method == RIDGE
-            or not all(key in one.outcomes for one in all_measured)
-        ):
-            continue
-        if all_measured[0].outcomes[key].ms:
-            continue  # other ways to move, which have a table of their own
+        if judge == ALONE or all_measured[0].outcomes[key].ms:
+            continue  # ways to move, which have a table of their own
         row: dict[str, Any] = {"judge": judge, "method": method}
         row |= {each: round(_mean(all_measured, key, each), 4) for each in FIGURES}
         if method in (REFINED, TWICE):
