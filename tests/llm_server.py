@@ -47,7 +47,10 @@ Script: TypeAlias = Callable[[Call], "Reply | str"]
 
 
 class LLMServer(ThreadingHTTPServer):
-    """Answers every chat completion by its script and keeps a list of the calls."""
+    """Answers every chat completion by its script; keeps the calls, and the requests as they came.
+
+    `requests` holds a path and a body each.
+    """
 
     daemon_threads = True
 
@@ -55,6 +58,7 @@ class LLMServer(ThreadingHTTPServer):
         super().__init__((HOST, 0), _Handler)
         self.script = script
         self.calls: list[Call] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -96,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, payload))
         reply = self.server.answer(payload, self.headers.get("Authorization", ""))
         body = reply.body if reply.body is not None else _completion(reply, payload["model"])
         dropped = reply.drop is not None
