@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Ids = list[int]
 # Of a long text so many characters are read for each token that is kept, and so many tokens more:
-# what a cut changes, a word or a run of spaces, is shorter.
+# what a cut between words changes, as in a run of spaces, is shorter.
 _CHARACTERS, _MARGIN = 6, 128
 
 
@@ -175,11 +175,15 @@ class Template:
 
 
 def _start(text: str, size: int) -> str:
-    """At most so many characters, up to the end of a word; all of a text that is little longer."""
+    """At most so many characters, up to the end of a word; all of a text that is little longer.
+
+    A word is never cut: Unigram reads one from its end, so that a run of "=" that is shorter by one
+    may have other tokens from its beginning on.
+    """
     if len(text) <= 2 * size:
         return text
     end = max(text.rfind(" ", 1, size), text.rfind("\n", 1, size))
-    return text[: end if end > 0 else size]
+    return text[:end] if end > 0 else text
 
 
 def length_sorted_batches(

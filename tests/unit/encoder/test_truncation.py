@@ -61,6 +61,15 @@ def unigram() -> Tokenizer:
     return trained(made, how)
 
 
+def unigram_of_runs() -> Tokenizer:
+    """What is left of a run that four does not divide stands at its beginning."""
+    scores = [("[UNK]", 0.0), ("▁", -2.0), ("=", -3.0), ("==", -4.0), ("====", -5.0)]
+    made = Tokenizer(models.Unigram(scores, unk_id=0))
+    made.normalizer = normalizers.Replace("\n", " ")
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    return made
+
+
 def whole_text_bpe(*, across: bool = False) -> Tokenizer:
     """As Llama 2 and Gemma: nothing is split, and merges run over the whole text."""
     letters = sorted({letter for text in CORPUS for letter in text} - {" "} | {"▁"})
@@ -87,6 +96,7 @@ KINDS = {
     "byte level": byte_level,
     "pattern": lambda: byte_level(pattern=True),
     "unigram": unigram,
+    "unigram of runs": unigram_of_runs,
     "whole text": whole_text_bpe,
     "across": lambda: whole_text_bpe(across=True),
 }
@@ -143,7 +153,9 @@ def test_the_tokens_that_are_kept_are_those_of_the_whole(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", ["a", "東", "!\n", " ", "red ball", "Füße", "ab", "the", "12"])
+@pytest.mark.parametrize(
+    "text", ["a", "東", "!\n", " ", "red ball", "Füße", "ab", "the", "12", "=", "\t="]
+)
 def test_texts_without_a_place_to_cut_too(kind: str, text: str) -> None:
     check(Reader(kind), [text * number for number in range(700, 5_000, 237)], 20)
 
