@@ -55,10 +55,10 @@ def open_collection(
     except NotFoundError:
         if not create:
             raise
-        index: dict[str, Any] = {"hnsw": {}, **(configuration or {})}
+        index: dict[str, Any] = dict(configuration or {})
         kind = "spann" if index.get("spann") else "hnsw"
         space = (metadata or {}).get(SPACE_KEY, "cosine")
-        index[kind] = {"space": space, **(index[kind] or {})}
+        index[kind] = {"space": space, **(index.get(kind) or {})}
         # Another process may have been faster: then this is its collection, and checked as such.
         found = client.get_or_create_collection(
             name,

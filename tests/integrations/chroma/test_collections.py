@@ -100,6 +100,15 @@ def test_a_new_collection_takes_metadata_and_configuration(
     assert (metadata, configuration) == ({"owner": "me"}, {"hnsw": {"ef_search": 77}})
 
 
+def test_a_new_collection_may_have_the_index_of_chroma_cloud(
+    client: ClientAPI, name: str, function: InstructEmbeddingFunction
+) -> None:
+    """An embedded Chroma makes its own kind of it, with the same distance."""
+    made = open_collection(client, name, function, configuration={"spann": {"search_nprobe": 9}})
+    index = made.configuration_json["spann"] or made.configuration_json["hnsw"]
+    assert index["space"] == "cosine"
+
+
 @pytest.mark.parametrize(
     "asked", [{"configuration": {"hnsw": {"space": "ip"}}}, {"metadata": {"hnsw:space": "ip"}}]
 )
