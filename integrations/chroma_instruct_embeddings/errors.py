@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,7 +55,7 @@ def translate(error: Exception, collection: Collection) -> InstructEmbeddingsErr
         return translate_chroma(error, collection.name)
     # What a client is can be seen only behind it. Without a server it is a program's mistake.
     remote = isinstance(getattr(collection, "_client", None), BaseHTTPClient)
-    if not (is_of_the_connection(error) or (remote and isinstance(error, MALFORMED))):
+    if not (is_of_the_connection(error) or (remote and _is_of_the_form(error))):
         return None
     redact(error)
     return UnreachableCollectionError(
@@ -86,6 +87,15 @@ def is_of_the_connection(error: Exception) -> bool:
         return True
     # Chroma raises a bare exception for an error that is none of its own, such as a gateway's.
     return type(error) is Exception or isinstance(error, json.JSONDecodeError | AnswerError)
+
+
+def _is_of_the_form(error: Exception) -> bool:
+    """Whether Chroma's client has failed to read an answer; its ValueErrors refuse arguments."""
+    if isinstance(error, MALFORMED):
+        return True
+    # But one: it turns lists into arrays where it transforms an answer.
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return isinstance(error, ValueError) and last.name.startswith("_transform")
 
 
 def reason(error: Exception) -> str:

@@ -226,6 +226,7 @@ GOOD = {
         ("get", {"ids": "ab"}),
         ("get", {"ids": None}),
         ("get", {"ids": [1, 2]}),
+        ("get", {"embeddings": [[1], [1, 2]]}),
         ("get", {"embeddings": [[1, 2]]}),
         ("get", {"embeddings": None}),
         ("get", {"embeddings": [["x", "y"], ["x", "y"]]}),

@@ -72,7 +72,7 @@ def test_an_async_collection_is_refused(port: int) -> None:
         client = await chromadb.AsyncHttpClient(host="127.0.0.1", port=port)
         return await client.get_or_create_collection("async", embedding_function=None)
 
-    with pytest.raises(UnsupportedCollectionError, match=r"AsyncCollection\. .*synchronous client"):
+    with pytest.raises(UnsupportedCollectionError, match=r"AsyncCollection\. .*HttpClient"):
         ChromaVectors(asyncio.run(opened()))
 
 
