@@ -11,6 +11,8 @@ from instruct_embeddings._types import Metadata
 NODE_KEY = "_node_content"
 # Stored templates that are longer or fill in more are nobody's, and would make texts of any size.
 _LONGEST, _MOST_MARKS = 1000, 8
+# No text grows by more than this beyond what is stored of its row: templates may repeat it.
+ROOM = 20_000
 
 
 def embedded_text(text: str, metadata: Metadata) -> str:
@@ -32,11 +34,12 @@ def embedded_text(text: str, metadata: Metadata) -> str:
     # Of a `Document` the separator has this older name.
     between = _template(node, "metadata_separator", _template(node, "metadata_seperator", "\n"))
     shown = {key: str(value) for key, value in own.items() if key not in left_out}
-    header = between.join(_filled(line, key=key, value=shown[key]) for key in shown).strip()
+    most = ROOM + len(text) + len(str(metadata[NODE_KEY]))
+    header = between.join(_filled(line, key=key, value=shown[key]) for key in shown)[:most].strip()
     if not header:
         return text
     whole = _template(node, "text_template", "{metadata_str}\n\n{content}")
-    return _filled(whole, metadata_str=header, content=text).strip()
+    return _filled(whole, metadata_str=header, content=text)[:most].strip()
 
 
 def _template(node: Mapping[str, Any], name: str, otherwise: str) -> str:
