@@ -120,6 +120,8 @@ def _explained(kind: Any, error: Any, where: str, root: str) -> str:
         return f"{header} lacks the key {key!r}. Add it."
     if error["type"] in ("dataclass_type", "dict_type"):
         return f"{whole} is {shown(value)}, not a table. Write {whole} on a line of its own."
+    if error["type"] == "tuple_type" and not path:
+        return f"{whole} is {shown(value)}, not a list of tables. Write {whole} above each of them."
     said = error["msg"].removeprefix("Value error, ")
     if said.startswith("["):
         # A check of a whole table says itself what it is about.
@@ -167,9 +169,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, TooLargeError) as exc:
         raise ConfigError(
             f"The file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}. "
-            "Pass the path of a TOML file that exists."
+            "Pass the path of a TOML file."
         ) from exc
-    except (RecursionError, ValueError) as exc:
+    except RecursionError as exc:
+        raise ConfigError(f"The file {path} nests values too deeply.") from exc
+    except ValueError as exc:
         raise ConfigError(
             f"The file {path} is not TOML in UTF-8: {exc}. Correct that place."
         ) from exc
