@@ -110,6 +110,9 @@ def _refused(
 
 def _explained(kind: Any, error: Any, where: str, root: str) -> str:
     path, value = list(error["loc"]), error["input"]
+    if path and isinstance(path[0], int) and is_dataclass(kind):
+        # An argument by its place.
+        path[:1] = [one.name for one in fields(kind)[path[0] :][:1]]
     whole = _header(where, path, root)  # where the value is a table itself
     # The number of an entry of a list belongs to the list; that of a source names the source.
     *tables, key = path[:-1] if path and isinstance(path[-1], int) else path or ("",)

@@ -118,10 +118,15 @@ def test_the_backbone_says_how_the_encoder_finds_it() -> None:
 
 
 def test_settings_that_are_made_directly_are_refused_alike() -> None:
-    with pytest.raises(ConfigError, match=r"^RunConfig steps=0 must be greater .* to 1\.$"):
+    at_least = "must be greater than or equal to"
+    with pytest.raises(ConfigError, match=rf"^RunConfig steps=0 {at_least} 1\.$"):
         RunConfig(steps=0)
-    with pytest.raises(ConfigError, match=r"^RunConfig seed=-1 must be greater .* to 0\.$"):
+    with pytest.raises(ConfigError, match=rf"^RunConfig steps=0 {at_least} 1\.$"):
+        RunConfig(0)
+    with pytest.raises(ConfigError, match=rf"^RunConfig seed=-1 {at_least} 0\.$"):
         replace(RunConfig(), seed=-1)
+    with pytest.raises(ConfigError, match=r"^GistConfig =2: unexpected positional argument\.$"):
+        GistConfig(1.0, 2)  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match=r"RunConfig has the unknown key 'step'.*'steps'"):
         RunConfig(step=1)  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match=r"^\[loss\] views=\[\] leaves nothing"):
