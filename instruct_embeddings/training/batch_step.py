@@ -186,7 +186,7 @@ def cached_backward(
             states.append(_random_state())
             parts.append(forward(chunk))
     # Autocast keeps half-precision weights. In older versions of torch (its issue 112583) those of
-    # this pass have no graph, and the gradients of step 3 would stop at them.
+    # this pass have no graph, and the gradients of the second one would stop at them.
     torch.clear_autocast_cache()
     leaves = {name: value.requires_grad_() for name, value in _join(parts).items()}
     loss(leaves).backward()

@@ -85,9 +85,15 @@ def test_open_questions_are_measured_by_their_own_answer(
     for text in texts:
         [chunk] = rows.chunks([Example(text, "what colour", text)], 1, None)
         embedded[text] = functional.normalize(passes.embed(chunk.batch), dim=-1)[0].detach()
-    shifted = dict(zip(texts, texts[1:] + texts[:1], strict=True))
+    first, second, third = embedded.values()
     given = task(*((text, text, "g") for text in texts))
-    for answers, expected in ((embedded, 1.0), ({t: embedded[shifted[t]] for t in texts}, 0.0)):
+    for order, expected in (
+        ((first, second, third), 1.0),
+        ((second, third, first), 0.0),
+        # Two of them stand in each other's place.
+        ((second, first, third), pytest.approx(1 / 3)),
+    ):
+        answers = dict(zip(texts, order, strict=True))
         embed = lambda wanted, known=answers: torch.stack([known[t] for t in wanted])  # noqa: E731
         monkeypatch.setattr(parts.step.teacher, "embed", embed)
         assert measured(parts, given)["a"] == expected

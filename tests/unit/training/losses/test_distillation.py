@@ -43,3 +43,12 @@ def test_no_gradient_flows_into_the_teacher(kind: str) -> None:
     representation_distillation(student, teacher, kind=kind).backward()
     assert gradient(student).any()
     assert teacher.grad is None
+
+
+def test_half_precision_is_widened_first_also_under_autocast() -> None:
+    student, teacher = rows(5, 8).bfloat16(), rows(5, 8, 1).bfloat16()
+    projection = nn.Linear(8, 8)
+    expected = representation_distillation(student.float(), teacher.float(), projection=projection)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = representation_distillation(student, teacher, projection=projection)
+    close(found, expected, 1e-6)
