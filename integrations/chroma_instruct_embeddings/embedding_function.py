@@ -25,11 +25,18 @@ class InstructEmbeddingFunction(TwoSided, EmbeddingFunction[Documents]):
     The collection stores all that shapes the embeddings, but neither what belongs to a machine
     (devices, batch sizes, caches) nor `trust_remote_code`: for these pass the function again.
 
-    Usage:
+    Setup:
+        `pip install "instruct-embeddings[chroma,offline]"`
+
+    Instantiate:
         ```python
         from chroma_instruct_embeddings import InstructEmbeddingFunction, open_collection
 
         function = InstructEmbeddingFunction(instruction="Which method is used?")
+        ```
+
+    Usage:
+        ```python
         # Chroma compares functions by name alone; this compares model and instruction too.
         collection = open_collection(client, "papers", function)
         collection.add(ids=ids, documents=texts)  # at most client.get_max_batch_size() at a time

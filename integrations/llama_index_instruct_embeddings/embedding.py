@@ -45,6 +45,10 @@ class InstructEmbedding(TwoSided, EmbeddingArguments):
         Settings.embed_model = InstructEmbedding(
             document_instruction=about, query_instruction=about
         )
+        ```
+
+    Usage:
+        ```python
         by_tone = Settings.embed_model.with_instruction("How does the customer sound?")
         ```
 

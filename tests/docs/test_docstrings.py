@@ -47,9 +47,9 @@ SECTIONS = {
         "Async",
         "Use within a query engine",
     ),
-    llama_index.InstructEmbedding: ("Setup", "Key init args", "Instantiate"),
+    llama_index.InstructEmbedding: ("Setup", "Key init args", "Instantiate", "Usage"),
     llama_index.InstructionQueryBundle: ("Usage",),
-    chroma.InstructEmbeddingFunction: ("Usage",),
+    chroma.InstructEmbeddingFunction: ("Setup", "Instantiate", "Usage"),
     chroma.ChromaVectors: ("Instantiate",),
     postgres.PostgresVectors: ("Instantiate",),
 }
