@@ -177,12 +177,10 @@ class Labelling:
         answers = self._ask(client, SUMMARISE, split(texts, self.per_call), read_summaries)
         found = [summary for answer in answers for summary in answer.value or [] if summary]
         if len(found) < _MIN_SUMMARIES:
-            problem = next((answer.problem for answer in answers if answer.problem), None)
-            why = f" A reply could not be used: {problem.rstrip('.')}." if problem else ""
             raise GuideError(
                 f"The model says of {len(found)} of {len(texts)} texts what they say about "
-                f"{self.instruction!r}; at least {_MIN_SUMMARIES} are needed.{why} Take a larger "
-                "sample, ask something that the texts answer, or use another model."
+                f"{self.instruction!r}; at least {_MIN_SUMMARIES} are needed.{_problem(answers)} "
+                "Take a larger sample, ask something that the texts answer, or use another model."
             )
         return found
 
@@ -193,6 +191,11 @@ class Labelling:
         found: dict[str, tuple[str, str]] = {}
         for named in (one for answer in answers for one in (answer.value or {}).items()):
             found.setdefault(named[0].casefold(), named)
+        if not found:
+            raise GuideError(
+                f"The model named no category for {self.instruction!r}.{_problem(answers)} Pass "
+                "categories of your own, or use another model."
+            )
         return dict(found.values())
 
     def _merge(self, client: ChatClient, proposed: dict[str, str]) -> dict[str, str]:
@@ -282,3 +285,9 @@ def _verdicts(answer: Answer[list[int | None]], count: int, names: Sequence[str]
     verdicts: dict[int | None, Verdict] = {None: Unlabelled.REFUSED, 0: Unlabelled.NONE}
     verdicts |= enumerate(names, start=1)
     return [verdicts[choice] for choice in answer.value]
+
+
+def _problem(answers: Sequence[Answer[T]]) -> str:
+    """Why the first of the replies that could not be used could not, for a message."""
+    problem = next((answer.problem for answer in answers if answer.problem), None)
+    return f" A reply could not be used: {problem.rstrip('.')}." if problem else ""

@@ -107,8 +107,17 @@ def test_no_category_at_all_is_an_error() -> None:
         def _name(self, prompt: str, texts: list[str]) -> object:
             return []
 
-    with pytest.raises(GuideError, match=r"found 0 categories for 'What colour is it\?'"):
+    with pytest.raises(GuideError, match=r"named no category for 'What colour is it\?'\. Pass"):
         find(Nameless(colour_of), things(8))
+
+
+def test_names_that_cannot_be_read_are_told_from_none() -> None:
+    class Wordy(ScriptedModel):
+        def _name(self, prompt: str, texts: list[str]) -> object:
+            return [{"name": "x" * 81}]
+
+    with pytest.raises(GuideError, match=r"named no category .* could not be used: A name has 81"):
+        find(Wordy(colour_of), things(8))
 
 
 def test_texts_that_say_nothing_are_an_error_before_more_is_asked() -> None:
