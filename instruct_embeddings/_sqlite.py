@@ -44,8 +44,10 @@ class Table:
     def _check(self, connection: sqlite3.Connection) -> None:
         """Make a new file ours; refuse one that is not, as its triggers and views would run."""
         # What SQLite itself makes beside a table, such as the index of its key, has no statement.
+        # No more of the others is read than tells them from ours.
         tables = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT 2"
+            "SELECT substr(sql, 1, ?) FROM sqlite_master WHERE sql IS NOT NULL LIMIT 2",
+            [len(self.create) + 1],
         ).fetchall()
         if not tables:
             # Writers keep out no readers. Another process that makes the same file does it too.

@@ -1,6 +1,7 @@
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -213,3 +214,15 @@ def test_nothing_of_a_connection_outlives_its_use(filled: Path) -> None:
     cache = AnswerCache(filled)
     cache.get(keys(1))
     assert sorted(file.name for file in filled.iterdir()) == [FILE]
+
+
+def test_no_more_of_a_foreign_file_is_read_than_tells_it_from_ours(tmp_path: Path) -> None:
+    table = f"CREATE TABLE answers (key TEXT /* {'x' * 5_000_000} */)"
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute(table)
+    tracemalloc.start()
+    with pytest.raises(GuideError, match="is damaged or is no cache of answers"):
+        AnswerCache(tmp_path).get(["a"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
