@@ -6,6 +6,7 @@ headers, or the type of a builtin.
 
 import json
 import math
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _FAULTS = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
     *(NameError, NotImplementedError, TypeError, ValueError),
 )
+_UNSENT = (ConnectionRefusedError, socket.gaierror)
 _MOST_CAUSES = 4
 
 
@@ -64,7 +66,7 @@ class Failure:
 
     kind: Kind
     message: str  # of the client, short and without credentials
-    charged: bool  # the server did not say that it failed
+    charged: bool  # it may have reached the server, which did not say that it failed
     retry_after: float  # seconds that the server asks to wait, 0 where it does not
 
 
@@ -185,11 +187,13 @@ def understand(error: Exception) -> Failure:
     while causes[-1].__cause__ is not None and len(causes) < _MOST_CAUSES:
         causes.append(causes[-1].__cause__)
     status = next(filter(None, map(_status, causes)), None)
+    reason = getattr(error, "reason", None)  # of urllib, which sets no cause
+    unsent = any(isinstance(one, _UNSENT) for one in (*causes, reason))
     no_money = any(getattr(one, "code", None) in _NO_MONEY for one in causes)
     return Failure(
         kind=Kind.STOP if no_money else _kind(error, status),
         message=safe_message(error),
-        charged=status is None or status < 400,
+        charged=not unsent if status is None else status < 400,
         retry_after=max(map(_retry_after, causes)),
     )
 

@@ -98,6 +98,7 @@ def test_a_server_that_is_not_there_is_given_up_on() -> None:
         GuideError, match=r"answered none of 1 prompts; .* 5 tries, at last Connection"
     ):
         gone.ask_all(prompts("?"), json_object)
+    assert gone.budget.spent.calls == 0
 
 
 def test_slow_calls_run_side_by_side() -> None:

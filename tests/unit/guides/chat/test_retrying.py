@@ -308,6 +308,18 @@ def test_a_loop_of_causes_ends() -> None:
     assert understand(first).kind is Kind.RETRY
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(),
+        urllib.error.URLError(ConnectionRefusedError()),
+        caused(ClientError("Connection error."), ConnectionRefusedError()),
+    ],
+)
+def test_a_call_that_reached_no_server_is_not_charged(error: Exception) -> None:
+    assert not understand(error).charged
+
+
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), ClientError("?")])
 def test_a_call_whose_end_is_unknown_counts_as_charged(error: Exception) -> None:
     assert understand(error).charged
