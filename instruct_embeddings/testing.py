@@ -106,7 +106,8 @@ class InMemoryCollection(PagedCollection):
         self._name, self._id, self._space = name, f"{name}-1" if id is None else id, space
         self._dimension = 0
         self._stored: dict[str, tuple[FloatArray, str | None, Metadata]] = {}
-        self._matrix: FloatArray | None = None  # all vectors, until rows change
+        # All vectors and their lengths, until rows change.
+        self._measured: tuple[FloatArray, FloatArray] | None = None
         first = np.asarray(vectors, dtype=np.float32)
         if first.size:
             names = [str(i) for i in range(len(first))] if ids is None else ids
@@ -144,13 +145,13 @@ class InMemoryCollection(PagedCollection):
         self._check(new.shape[1])
         for row, vector, text, metadata in zip(ids, new, texts, metadatas, strict=True):
             self._stored[row] = vector, text, metadata or {}
-        self._matrix = None
+        self._measured = None
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove rows; ids that do not exist are ignored."""
         for row in ids:
             self._stored.pop(row, None)
-        self._matrix = None
+        self._measured = None
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space."""
@@ -197,11 +198,8 @@ class InMemoryCollection(PagedCollection):
         self._check(query.shape[-1])
         k = at_least("k", k, 1, optional=False)
         found = self._matching(where, where_document)
-        if self._matrix is None:
-            self._matrix = self._vectors(list(self._stored))
-        everything = len(found) == len(self._matrix)
-        stored = self._matrix if everything else self._vectors(found)
-        scores = _similarity(query, stored, self._space)
+        stored, lengths = self._measure(found)
+        scores = _similarity(query, stored, lengths, self._space)
         best = np.argsort(-scores, kind="stable")[:k]
         near = Neighbours(tuple(found[i] for i in best), scores[best])
         return replace(near, vectors=stored[best]) if vectors else near
@@ -222,6 +220,17 @@ class InMemoryCollection(PagedCollection):
             if _matches(metadata, where) and _text_matches(text or "", where_document)
         ]
 
+    def _measure(self, ids: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """Vectors and their lengths: measuring all takes longer than comparing them does."""
+        everything, known = len(ids) == len(self._stored), self._measured
+        if everything and known is not None:
+            return known
+        vectors = self._vectors(ids)
+        found = vectors, np.linalg.norm(vectors, axis=1)
+        if everything:
+            self._measured = found
+        return found
+
     def _vectors(self, ids: Sequence[str]) -> FloatArray:
         if not ids:
             return np.empty((0, self._dimension), dtype=np.float32)
@@ -236,12 +245,14 @@ class InMemoryCollection(PagedCollection):
         )
 
 
-def _similarity(query: FloatArray, vectors: FloatArray, space: Space) -> FloatArray:
-    scores = vectors @ query
+def _similarity(
+    query: FloatArray, vectors: FloatArray, lengths: FloatArray, space: Space
+) -> FloatArray:
     if space == "l2":
-        scores = -np.square(vectors - query).sum(axis=1)
-    elif space == "cosine":
-        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        return np.asarray(-np.square(vectors - query).sum(axis=1), dtype=np.float32)
+    scores = vectors @ query
+    if space == "cosine":
+        norms = lengths * np.linalg.norm(query)
         scores = scores / np.where(norms == 0, 1, norms)
     return np.asarray(scores, dtype=np.float32)
 
