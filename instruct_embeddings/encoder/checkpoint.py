@@ -13,12 +13,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from instruct_embeddings.encoder.files import replacing
-from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template
+from instruct_embeddings.encoder.loading import load_model, load_tokenizer
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.model_cache import LoadedModel
 from instruct_embeddings.encoder.options import EncoderOptions
 from instruct_embeddings.encoder.sentence_transformers import files_of
 from instruct_embeddings.encoder.settings import EncoderSettings
@@ -29,6 +28,9 @@ from instruct_embeddings.encoder.source import (
     find_source,
 )
 from instruct_embeddings.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def create_checkpoint(
@@ -48,13 +50,17 @@ def create_checkpoint(
     )
     source = replace(find_source(asked), settings=settings)
     made = InstEmb(load_model(source, asked).backbone, settings, seed=seed, folder=source.folder)
-    template = make_template(source, load_tokenizer(source, asked))
-    loaded = LoadedModel(made.eval(), template, "cpu")
-    return write_checkpoint(Path(folder), loaded, source, backbone=backbone)
+    tokenizer = load_tokenizer(source, asked)
+    return write_checkpoint(Path(folder), made.eval(), tokenizer, source, backbone=backbone)
 
 
 def write_checkpoint(
-    folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool
+    folder: Path,
+    model: InstEmb,
+    tokenizer: "PreTrainedTokenizerBase",
+    source: ModelSource,
+    *,
+    backbone: bool,
 ) -> Path:
     """Write beside the folder first, then rename, so that none is ever half there.
 
@@ -69,15 +75,22 @@ def write_checkpoint(
         )
     with replacing(folder) as partial:
         # A backbone that came with the checkpoint may be nowhere else.
-        _write_files(partial, loaded, source, backbone=backbone or source.settings.backbone)
+        backbone = backbone or source.settings.backbone
+        _write_files(partial, model, tokenizer, source, backbone=backbone)
         partial.chmod(0o755)
     return folder
 
 
-def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, backbone: bool) -> None:
+def _write_files(
+    folder: Path,
+    model: InstEmb,
+    tokenizer: "PreTrainedTokenizerBase",
+    source: ModelSource,
+    *,
+    backbone: bool,
+) -> None:
     from safetensors.torch import save_file
 
-    model = loaded.model
     adapted: Any = model.backbone.model
     has_adapter = hasattr(adapted, "peft_config")
     settings = replace(source.settings, adapter=has_adapter, backbone=backbone)
@@ -98,7 +111,7 @@ def _write_files(folder: Path, loaded: LoadedModel, source: ModelSource, *, back
             shutil.copyfile(file, target / file.name)
     else:
         adapted.save_pretrained(target, safe_serialization=True)
-    loaded.template.tokenizer.save_pretrained(target)
+    tokenizer.save_pretrained(target)
     # Whatever says how its own embeddings are made.
     for file in files_of(base):
         copy = target / file.relative_to(base)

@@ -283,7 +283,8 @@ class InstructEncoder:
         loaded, target = self._load(), Path(folder).expanduser()
         # A pass of another thread may have layers cut off or the adapter switched off.
         with self._cached().lock:
-            return write_checkpoint(target, loaded, self.source, backbone=backbone)
+            tokenizer = loaded.template.tokenizer
+            return write_checkpoint(target, loaded.model, tokenizer, self.source, backbone=backbone)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, backbone: bool = False) -> str:
         """Upload a checkpoint to the model hub, into a new repository where there is none.

@@ -12,7 +12,6 @@ from instruct_embeddings._extras import require
 from instruct_embeddings.encoder.checkpoint import write_checkpoint
 from instruct_embeddings.encoder.loading import load_model, load_tokenizer, make_template, quiet
 from instruct_embeddings.encoder.model import InstEmb
-from instruct_embeddings.encoder.model_cache import LoadedModel
 from instruct_embeddings.encoder.pooling import PoolInputs, last_token_pool, soft_prompt_pool
 from instruct_embeddings.encoder.settings import EncoderSettings
 from instruct_embeddings.encoder.source import ModelSource, find_source
@@ -37,9 +36,9 @@ class Student:
 
     def save(self, folder: Path) -> Path:
         """Write a checkpoint that `InstructEncoder.from_pretrained` loads."""
-        loaded = LoadedModel(self.model, self.template, self.device)
+        tokenizer = self.template.tokenizer
         with quiet():
-            return write_checkpoint(folder, loaded, self.source, backbone=self.full)
+            return write_checkpoint(folder, self.model, tokenizer, self.source, backbone=self.full)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters that are trained, by name."""
