@@ -27,7 +27,7 @@ Key = tuple[Any, ...]
 
 @dataclass
 class LoadedModel:
-    """A model in memory.
+    """A model in memory, which is given back when nobody holds this any more.
 
     Attributes:
         model: Backbone, soft prompts, pooler.
@@ -40,6 +40,18 @@ class LoadedModel:
     template: "Template"
     device: str
     batch_tokens: int | None = None
+
+    def __del__(self) -> None:
+        # At the end of the process, modules may be gone already, and memory goes anyway.
+        if sys.is_finalizing():
+            return
+        modules = [weakref.ref(module) for module in self.model.modules()]
+        del self.model
+        # Compiled models refer to themselves; for others a collection would be time lost.
+        if any(module() is not None for module in modules):
+            gc.collect()
+        if self.device.startswith("cuda"):
+            sys.modules["torch"].cuda.empty_cache()
 
 
 class CachedModel:
@@ -70,19 +82,6 @@ class CachedModel:
                 self._loaded = load()
                 self.loads += 1
             return self._loaded
-
-    def __del__(self) -> None:
-        # At the end of the process, modules may be gone already, and memory goes anyway.
-        if self._loaded is None or sys.is_finalizing():
-            return
-        on_gpu = self._loaded.device.startswith("cuda")
-        modules = [weakref.ref(module) for module in self._loaded.model.modules()]
-        self._loaded = None
-        # Compiled models refer to themselves; for others a collection would be time lost.
-        if any(module() is not None for module in modules):
-            gc.collect()
-        if on_gpu:
-            sys.modules["torch"].cuda.empty_cache()
 
 
 class ModelCache:

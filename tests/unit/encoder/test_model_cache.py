@@ -117,6 +117,31 @@ def test_a_model_that_refers_to_itself_goes_at_once_too() -> None:
     assert watched() is None
 
 
+def test_a_model_that_is_on_its_way_out_has_no_new_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, found = ModelCache(), []
+    entry = cache.acquire(("a",))
+    model: Any = entry.get(fake).model
+    model.itself = [model]
+    monkeypatch.setattr(gc, "collect", lambda: found.append(cache.acquire(("a",))))
+    del model, entry
+    assert [(one.loads, one._loaded) for one in found] == [(0, None)]
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_cache_of_a_gpu_is_emptied_behind_the_model_and_nothing_is_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    encoder = make()
+    encoder.encode(TEXTS)
+    encoder._load().device = "cuda"
+    watched = weakref.ref(encoder._load().model)
+    monkeypatch.setattr(gc, "collect", lambda: seen.append("collected"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append(watched()))
+    encoder.close()
+    assert seen == [None]
+
+
 @pytest.mark.usefixtures("shared")
 def test_encoders_of_one_model_share_its_weights(loads: list[Any]) -> None:
     with make() as one, make() as two, one.with_options(normalize=False, batch_size=2) as three:

@@ -50,7 +50,7 @@ def tiny_runner(loaded: LoadedModel | None = None, **options: Any) -> Runner:
     backbone = SimpleNamespace(
         causal=False, needs_right_padding=True, body=body, truncated=lambda _: nullcontext()
     )
-    model: Any = SimpleNamespace(backbone=backbone)
+    model: Any = SimpleNamespace(backbone=backbone, modules=list)
     template: Any = SimpleNamespace(pad_id=0)
     return Runner(
         loaded or LoadedModel(model, template, "cpu"), CachedModel(), EncoderOptions(**options)
