@@ -99,11 +99,12 @@ class MtebEncoder:
         del kwargs
         texts, given = batch_inputs(inputs)
         own = task_instruction(task_metadata, prompt_type, self.instructions)
-        read = [(one or own) if self.instructed else None for one in given]
-        self.instructions_read.update(filter(None, read))
+        groups: dict[str | None, list[int]] = {}
+        for position, one in enumerate(given):
+            groups.setdefault((one or own) if self.instructed else None, []).append(position)
+        self.instructions_read.update(filter(None, groups))
         found: dict[int, FloatArray] = {}
-        for instruction in dict.fromkeys(read):
-            positions = [position for position, one in enumerate(read) if one == instruction]
+        for instruction, positions in groups.items():
             part = self.encoder.encode(
                 [texts[position] for position in positions],
                 instruction=instruction,

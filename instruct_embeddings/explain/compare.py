@@ -94,9 +94,9 @@ def explain(
     after = _search(retriever, vector, k, under | {"prefetch": prefetch})
     chosen = sample_rows(collection, sample, seed=seed)
     shown = list(dict.fromkeys([*list(after)[:k], *list(before)[:k]]))
-    further = collection.fetch(
-        [row for row in shown if row not in set(chosen.ids)], vectors=True, records=True
-    )
+    sampled = set(chosen.ids)
+    unsampled = [row for row in shown if row not in sampled]
+    further = collection.fetch(unsampled, vectors=True, records=True)
     rows = Rows.joined([chosen, further])
     generic = unit_rows(np.concatenate([rows.vectors, unit]))  # sample, other results, query
     position = {row: index for index, row in enumerate(rows.ids)}

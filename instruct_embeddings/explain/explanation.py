@@ -257,7 +257,7 @@ def _judged(reading: JudgeReading) -> "Iterator[RenderableType]":
         why = (
             "was not asked: what was learned from it answers"
             if reading.skipped
-            else (f"changed nothing: {reading.problem}")
+            else f"changed nothing: {reading.problem}"
         )
         yield f"The judge {reading.judge} {why}."
         return
