@@ -23,13 +23,14 @@ from instruct_embeddings.hosts import (
     SearchOptions,
     check_default,
     check_query,
+    warn,
 )
-from langchain_instruct_embeddings.documents import to_document
 from langchain_instruct_embeddings.tool import ToolRetriever
 from langchain_instruct_embeddings.tracing import judge_run
 
 # Fields that are options of a search by the same name.
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
+_LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
 
 
 class DocumentRetriever(HostRetriever, ToolRetriever):
@@ -69,33 +70,25 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
         return list(zip(documents, scores, strict=True))
 
     def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        _scores: list[float] | None = None,
-        **call: Any,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **call: Any
     ) -> list[Document]:
+        scores = call.pop("_scores", None)
         with self._judge_watched(judge_run, run_manager):
-            return self._documents(self._search(query, **call), _scores)
+            return self._documents(self._search(query, **call), scores)
 
     async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        _scores: list[float] | None = None,
-        **call: Any,
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **call: Any
     ) -> list[Document]:
+        scores = call.pop("_scores", None)
         with self._judge_watched(judge_run, run_manager.get_sync()):
-            return self._documents(await self._asearch(query, **call), _scores)
+            return self._documents(await self._asearch(query, **call), scores)
 
     def _documents(self, hits: Sequence[Hit], scores: list[float] | None) -> list[Document]:
         """Documents in the order of the hits; rows without a text are left out."""
         shown = [hit for hit in hits if hit.text is not None]
         if scores is not None:
             scores += [float(hit.score) for hit in shown]
-        return [to_document(hit, self.score_key) for hit in shown]
+        return [_to_document(hit, self.score_key) for hit in shown]
 
     def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
         own = {name: getattr(self, name) for name in _OPTIONS}
@@ -124,3 +117,31 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
         params["ls_vector_store_provider"] = type(self.vectorstore).__name__
         params["ls_embedding_provider"] = type(self._embeddings).__name__
         return params
+
+
+def _to_document(hit: Hit, score_key: str | None) -> Document:
+    """The document of one hit, as it is stored; that a judge has failed is always told.
+
+    Scores are no part of it, except under `score_key`: LangChain takes two documents for the same
+    where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
+    """
+    # What LlamaIndex stores to rebuild its nodes is of no use here.
+    hidden = _LLAMA_INDEX_KEYS if "_node_content" in hit.metadata else ()
+    stored = {key: value for key, value in hit.metadata.items() if key not in hidden}
+    found: dict[str, Any] = {}
+    if hit.judge_problem is not None:
+        found["judge_problem"] = hit.judge_problem
+    if score_key is not None:
+        found[score_key] = float(hit.score)
+        if hit.judge_score is not None:
+            found["judge_score"] = hit.judge_score
+        if hit.reused:
+            found["reused_instruction"] = ", ".join(hit.reused)
+    for key in found.keys() & stored.keys():
+        own = "Pass another score_key, or score_key=None."
+        warn(
+            f"The stored metadata of {hit.id!r} already has the key {key!r}; what the search found "
+            "out replaces it in the returned document. "
+            + (own if key == score_key else "Store yours under another name.")
+        )
+    return Document(id=hit.id, page_content=hit.text or "", metadata=stored | found)

@@ -9,7 +9,6 @@ from tests.integrations.tickets import KIND
 # What makes documents of hits, and stands in for a model.
 NOT_OF_THE_SEARCH = {
     "instruct_embeddings/testing.py",
-    "integrations/langchain_instruct_embeddings/documents.py",
 }
 
 
