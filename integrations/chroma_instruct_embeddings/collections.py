@@ -9,7 +9,8 @@ from chromadb.errors import NotFoundError
 
 from chroma_instruct_embeddings.comparison import Recorded, check_fit, recorded, stored_function
 from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction
-from chroma_instruct_embeddings.source import SPACE_KEY, collection_of, configured_space
+from chroma_instruct_embeddings.spaces import SPACE_KEY, configured_space
+from chroma_instruct_embeddings.vectors import collection_of
 from instruct_embeddings.errors import CollectionMismatchError, UnsupportedCollectionError
 
 

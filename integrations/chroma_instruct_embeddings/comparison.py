@@ -10,7 +10,7 @@ from chromadb import Collection
 from chroma_instruct_embeddings.configuration import check_config, check_contents, comparable
 from chroma_instruct_embeddings.embedding_function import InstructEmbeddingFunction
 from chroma_instruct_embeddings.errors import translated
-from chroma_instruct_embeddings.source import dimension_of
+from chroma_instruct_embeddings.spaces import dimension_of
 from instruct_embeddings.encoder import EmbeddingRecord, InstructEncoder
 from instruct_embeddings.errors import (
     CollectionMismatchError,

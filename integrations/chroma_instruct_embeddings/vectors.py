@@ -1,22 +1,40 @@
 """A Chroma collection as the `VectorCollection` that retrieval works on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
-from chromadb import Collection
+from chromadb import Collection, Include
 
-from chroma_instruct_embeddings import answers
-from chroma_instruct_embeddings.source import attribute_of, collection_of, dimension_of, space_of
+from chroma_instruct_embeddings.embedded import NODE_KEY, embedded_text
+from chroma_instruct_embeddings.errors import AnswerError, translate
+from chroma_instruct_embeddings.spaces import dimension_of, space_of
+from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError, InvalidVectorsError
+from instruct_embeddings.config import at_least, check_filter
+from instruct_embeddings.errors import (
+    ConfigError,
+    EmptyCollectionError,
+    InvalidVectorsError,
+    StaleCollectionError,
+    UnsupportedCollectionError,
+)
 from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
 # One id is one SQL variable, and SQLite takes 32,766 of them.
 MAX_PAGE_SIZE = 10_000
+_TRIES = 3
+# Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
+# LangChain has no public accessor; only this place uses its private one.
+_HOSTS = {
+    "Chroma": (("langchain_chroma", "langchain_community.vectorstores.chroma"), "_collection"),
+    "ChromaVectorStore": (("llama_index.vector_stores.chroma",), "client"),
+}
+_Answer = TypeVar("_Answer")
 
 
 class ChromaVectors(PagedCollection):
@@ -48,7 +66,7 @@ class ChromaVectors(PagedCollection):
         if self.page_size > MAX_PAGE_SIZE:
             raise ConfigError(f"page_size={page_size} is too much: at most {MAX_PAGE_SIZE}.")
         collection_of(source)
-        self.source, self._attribute = source, attribute_of(source)
+        self.source = source
         # Of the collection of this id, as long as it is the one behind the source.
         self._dimension_of: tuple[UUID, int] | None = None
         self._space_of: tuple[UUID, Space] | None = None
@@ -68,11 +86,7 @@ class ChromaVectors(PagedCollection):
     @property
     def collection(self) -> Collection:
         """The `chromadb.Collection` behind the source, as it is now."""
-        with suppress(ValueError):  # of LangChain, where the collection was deleted
-            found = getattr(self.source, self._attribute) if self._attribute else self.source
-            if isinstance(found, Collection):
-                return found
-        return collection_of(self.source)  # says what is wrong
+        return collection_of(self.source)
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space; EmptyCollectionError where it holds no vectors."""
@@ -83,7 +97,14 @@ class ChromaVectors(PagedCollection):
     def count(self) -> int:
         """Number of rows now."""
         collection = self.collection
-        return answers.request(collection, lambda: answers.to_count(collection.count()))
+
+        def ask() -> int:
+            found = collection.count()
+            if not isinstance(found, int):
+                raise AnswerError(f"the number of rows is {shown(found)}")
+            return found
+
+        return request(collection, ask)
 
     def page(
         self,
@@ -102,24 +123,24 @@ class ChromaVectors(PagedCollection):
         """
         end = at_least("limit", limit, 0, optional=False)
         end += at_least("offset", offset, 0, optional=False)
-        collection, kept = self.collection, answers.filters(where, where_document)
+        collection, kept = self.collection, _filters(where, where_document)
         parts: list[Rows] = []
         for start in range(offset, end, self.page_size):
             asked = min(self.page_size, end - start)
             paged = {"limit": asked, "offset": start, **kept}
-            parts.append(answers.get_rows(collection, vectors, records, paged))
+            parts.append(_get_rows(collection, vectors, records, paged))
             if len(parts[-1]) < asked:
                 break
-        return answers.joined(parts, vectors, lambda: self._dimension(collection))
+        return self._joined(parts, collection, vectors)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
         """Rows by id, any number, in the order of the ids; those that are gone are left out."""
         collection = self.collection
         wanted = list(dict.fromkeys(ids))  # Chroma refuses repeated ids
         pages = [wanted[at : at + self.page_size] for at in range(0, len(wanted), self.page_size)]
-        parts = [answers.get_rows(collection, vectors, records, {"ids": page}) for page in pages]
-        rows = answers.joined(parts, vectors, lambda: self._dimension(collection))
-        return rows if len(wanted) == len(ids) else rows.take(answers.places(rows.ids, ids))
+        parts = [_get_rows(collection, vectors, records, {"ids": page}) for page in pages]
+        rows = self._joined(parts, collection, vectors)
+        return rows if len(wanted) == len(ids) else rows.take(_places(rows.ids, ids))
 
     def search(
         self,
@@ -147,13 +168,22 @@ class ChromaVectors(PagedCollection):
         k = at_least("k", k, 1, optional=False)
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
-        kept = {"n_results": wanted, **answers.filters(where, where_document)}
+        kept = {"n_results": wanted, **_filters(where, where_document)}
         collection = self.collection
-        return answers.query_rows(collection, self._space(collection), query, vectors, kept)
+        return _query_rows(collection, self._space(collection), query, vectors, kept)
+
+    def _joined(self, parts: Sequence[Rows], collection: Collection, vectors: bool) -> Rows:
+        """Pages as one, whose vectors have the dimension even where there is no row."""
+        rows = parts[0] if len(parts) == 1 else Rows.joined(parts)
+        if vectors and not rows.ids:
+            with suppress(EmptyCollectionError):
+                empty = np.empty((0, self._dimension(collection)), dtype=np.float32)
+                return replace(rows, vectors=empty)
+        return rows
 
     def _dimension(self, collection: Collection) -> int:
         if self._dimension_of is None or self._dimension_of[0] != collection.id:
-            found = answers.request(collection, lambda: dimension_of(collection))
+            found = request(collection, lambda: dimension_of(collection))
             self._dimension_of = collection.id, found
         return self._dimension_of[1]
 
@@ -161,3 +191,141 @@ class ChromaVectors(PagedCollection):
         if self._space_of is None or self._space_of[0] != collection.id:
             self._space_of = collection.id, space_of(collection)
         return self._space_of[1]
+
+
+def collection_of(source: object) -> Collection:
+    """The synchronous collection behind a source, or UnsupportedCollectionError.
+
+    Looked up on each use, because a LangChain store replaces its collection when it is reset.
+    """
+    found = source
+    for base in type(source).__mro__:
+        modules, attribute = _HOSTS.get(base.__name__, ((), ""))
+        if base.__module__.startswith(modules):
+            try:
+                found = getattr(source, attribute, None)
+            except ValueError as error:
+                raise UnsupportedCollectionError(
+                    f"The {_kind(source)} holds no collection: it was deleted. Call its "
+                    "reset_collection(), or open the store again."
+                ) from error
+    if isinstance(found, Collection):
+        return found
+    behind = "" if found is source else f" behind a {_kind(source)}"
+    raise UnsupportedCollectionError(
+        f"Cannot read vectors from a {_kind(found)}{behind}. Accepted is a chromadb.Collection, a "
+        "langchain_chroma.Chroma or a LlamaIndex ChromaVectorStore, made with a synchronous client "
+        "such as HttpClient. Of a client, pass client.get_collection(name); for another store "
+        "write a VectorCollection."
+    )
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
+    """What Chroma answers, its errors translated; asked again where a row vanishes meanwhile.
+
+    A server gathers ids first and their vectors later, and fails where a row was deleted in
+    between. An index that is truly stale fails each time.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return ask()
+        except Exception as error:
+            known = translate(error, collection)
+            if known is None:
+                raise
+            if not (left and isinstance(known, StaleCollectionError)):
+                raise known from error
+    raise AssertionError("unreachable")
+
+
+def _filters(where: Where | None, where_document: Where | None) -> dict[str, Any]:
+    """Filters as Chroma takes them; empty ones are none."""
+    found = {"where": where, "where_document": where_document}
+    for name, value in found.items():
+        check_filter(name, value)
+    return {name: dict(value) if value else None for name, value in found.items()}
+
+
+def _get_rows(
+    collection: Collection, vectors: bool, records: bool, criteria: Mapping[str, Any]
+) -> Rows:
+    """Rows by id, in that order, or those of a page in the order of insertion."""
+    include: Include = ["embeddings"] if vectors else []
+    include += ["documents", "metadatas"] if records else []
+
+    def ask() -> Rows:
+        answer = collection.get(include=include, **criteria)
+        ids = tuple(_each(answer["ids"], str, "ids"))
+        none: list[Any] = [None] * len(ids)
+        # By id, Chroma answers in the order of insertion too.
+        order = _places(ids, criteria.get("ids", ids))
+        rows: dict[str, Any] = {}
+        if vectors and ids:
+            stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+            rows["vectors"] = stored[order]
+        if records:
+            texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
+            found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
+            # In one order: Chroma gives another at every read, and hosts hash them.
+            metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
+            rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
+            if any(NODE_KEY in metadata for metadata in metadatas):
+                rows["embed"] = embedded_text
+        return Rows(tuple(ids[i] for i in order), **rows)
+
+    return request(collection, ask)
+
+
+def _query_rows(
+    collection: Collection,
+    space: Space,
+    query: FloatArray,
+    vectors: bool,
+    criteria: Mapping[str, Any],
+) -> Neighbours:
+    """The rows that a query finds, with similarities."""
+    include: Include = ["distances", "embeddings"] if vectors else ["distances"]
+
+    def ask() -> Neighbours:
+        answer: Any = collection.query(query_embeddings=query, include=include, **criteria)
+        ids = tuple(_each(answer["ids"][0], str, "ids"))
+        distances = (answer["distances"] or [[]])[0]
+        found = _numbers(distances, "distances", rows=len(ids), axes=1)
+        # Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
+        scores = -found if space == "l2" else 1 - found
+        if not vectors or not ids:
+            return Neighbours(ids, scores)
+        stored = _numbers(answer["embeddings"][0], "embeddings", rows=len(ids), axes=2)
+        return Neighbours(ids, scores, stored)
+
+    return request(collection, ask)
+
+
+def _places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where among the found ids the wanted ones stand, without those that are not there."""
+    position = {row: place for place, row in enumerate(found)}
+    return [position[row] for row in wanted if row in position]
+
+
+def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:
+    """A list of an answer, one entry of a kind for each row, as it is."""
+    good = isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
+    if not good or (rows is not None and len(values) != rows):
+        raise AnswerError(f"{name!r} are {shown(values)}")
+    return values  # type: ignore[no-any-return]
+
+
+def _numbers(values: Any, name: str, *, rows: int, axes: int) -> FloatArray:
+    """Numbers of an answer as float32, one row or one number for each of its rows."""
+    try:
+        found = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AnswerError(f"{name!r} are {shown(values)}") from error
+    if found.ndim != axes or len(found) != rows:
+        raise AnswerError(f"{name!r} have the shape {found.shape} for {rows} rows")
+    return found

@@ -99,7 +99,7 @@ def test_a_usual_node_is_never_cut() -> None:
 def test_texts_are_made_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(
-        "chroma_instruct_embeddings.answers.embedded_text",
+        "chroma_instruct_embeddings.vectors.embedded_text",
         lambda text, metadata: made.append(text) or f"made of {text}",  # type: ignore[func-returns-value]
     )
     collection = chromadb.EphemeralClient().create_collection("texts-when-read")

@@ -11,7 +11,7 @@ from chromadb.api import ClientAPI
 from chromadb.utils import embedding_functions
 
 from chroma_instruct_embeddings import ChromaVectors
-from chroma_instruct_embeddings.source import space_of
+from chroma_instruct_embeddings.spaces import space_of
 from instruct_embeddings.errors import (
     ConfigError,
     EmptyCollectionError,

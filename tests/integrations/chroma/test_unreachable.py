@@ -8,8 +8,8 @@ import pytest
 from chromadb.errors import InternalError
 
 from chroma_instruct_embeddings import ChromaVectors
-from chroma_instruct_embeddings.answers import request
 from chroma_instruct_embeddings.errors import translated
+from chroma_instruct_embeddings.vectors import request
 from instruct_embeddings.errors import (
     CollectionError,
     StaleCollectionError,
