@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from instruct_embeddings.encoder.files import require_safetensors
 from instruct_embeddings.encoder.limits import read_tensors, shapes_of
-from instruct_embeddings.encoder.sentence_transformers import Layer
+from instruct_embeddings.encoder.sentence_transformers import Layer, refuse
 from instruct_embeddings.encoder.settings import Pooling
 from instruct_embeddings.errors import ConfigError
 
@@ -278,6 +278,8 @@ def _load(layer: Layer, width: int) -> nn.Module:
     require_safetensors(layer.path, "The layer behind the pooling")
     file = layer.path / "model.safetensors"
     if layer.kind == "layer_norm":
+        if layer.width != width:
+            refuse(layer.path, "a LayerNorm of the dimension", layer.width, width)
         made: nn.Module = nn.ModuleDict({"norm": nn.LayerNorm(width)})
     else:
         sizes = (width, layer.width or width)

@@ -338,6 +338,16 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"no safetensors file, only \['pytorch_model"):
             encoder.encode(["red"])
 
+    @pytest.mark.parametrize("dimension", [16, 64])
+    def test_a_layer_norm_of_another_dimension(self, tmp_path: Path, dimension: int) -> None:
+        save(tmp_path, modules.LayerNorm(32))
+        change(tmp_path, "2_LayerNorm/config.json", dimension=dimension)
+        with (
+            pytest.raises(CheckpointError, match=f"dimension {dimension}; known here is 32"),
+            InstructEncoder.from_pretrained(tmp_path) as encoder,
+        ):
+            encoder.encode(["red"])
+
     def test_no_setting_of_the_library_is_unknown(self, tmp_path: Path) -> None:
         """A release that adds one fails here, and not in a silent difference."""
         folder = save(tmp_path, dense(32, 8), modules.LayerNorm(8), base.Normalize())
