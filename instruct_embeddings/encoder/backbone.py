@@ -85,8 +85,10 @@ class Backbone(nn.Module):
         """
         out: Any = self.body.get_input_embeddings()(ids)
         if not isinstance(out, Tensor):
-            kind = type(self.body).__name__
-            raise ConfigError(f"{kind} needs soft_prompts=0 and refine_steps=0.")
+            raise ConfigError(
+                f"{type(self.body).__name__} quantises its input embeddings, which needs "
+                "soft_prompts=0 and refine_steps=0."
+            )
         return out
 
     def forward(
@@ -156,10 +158,15 @@ class Backbone(nn.Module):
         if layers is None or layers == self.depth:
             yield
             return
-        if layers > self.depth or self._layers is None:
+        if layers > self.depth:
             raise ConfigError(
-                f"truncate_layers={layers}, and the backbone has {self.depth} layers"
-                + (f". Use a number from 1 to {self.depth}." if self._layers else " in no list.")
+                f"truncate_layers={layers}, and the backbone has {self.depth} layers. "
+                f"Use a number from 1 to {self.depth}."
+            )
+        if self._layers is None:
+            raise ConfigError(
+                f"truncate_layers={layers}, and {type(self.body).__name__} has no list of "
+                f"{self.depth} layers that could be cut. Leave truncate_layers out."
             )
         parent, name = self._layers
         full = getattr(parent, name)

@@ -256,7 +256,9 @@ def _modules(path: Path) -> list[tuple[str, Path]]:
             (str(one["type"]), one["path"], one.get("kwargs")) for one in read_json_value(file)
         ]
     except (TypeError, KeyError, AttributeError) as exc:
-        raise CheckpointError(f"{str(file)!r} is no list of modules ({brief(exc)}).") from exc
+        raise CheckpointError(
+            f"{str(file)!r} is no list of modules ({brief(exc)}). Fetch the model again."
+        ) from exc
     found = []
     for kind, folder, arguments in entries:
         package, _, name = kind.rpartition(".")

@@ -159,7 +159,8 @@ def _hidden_size(base: Location, config: Mapping[str, Any]) -> int:
     if not isinstance(size, int) or not 0 < size <= WIDEST:
         raise CheckpointError(
             f"The configuration of {base.name!r} (model type {config.get('model_type')!r}) "
-            f"names no hidden size of 1 to {WIDEST:,}."
+            f"names no hidden size of 1 to {WIDEST:,}. Use a BERT-like encoder or a Llama-like "
+            "causal model."
         )
     return size
 
