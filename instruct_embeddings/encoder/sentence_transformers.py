@@ -195,7 +195,7 @@ class Folder:
 
 def read_folder(path: Path) -> Folder:
     """Read all of it; CheckpointError where a setting is damaged or not known here."""
-    modules = list(_modules(path))
+    modules = _modules(path)
     pooling_file = (modules[1][1] if modules else path / "1_Pooling") / "config.json"
     pooling = _read(pooling_file, _POOLING_RULES)
     files = (_read(path / name, _TRANSFORMER_RULES) for name in TRANSFORMER_FILES)
@@ -219,7 +219,8 @@ def read_folder(path: Path) -> Folder:
 
 def files_of(path: Path) -> list[Path]:
     """Every file that says how the embeddings of a model are made, but for its tokenizer's."""
-    folders = [folder for _, folder in _modules(path)[1:]] or [path / "1_Pooling"]
+    # The weights in the model's own folder are written by who trained them.
+    folders = [folder for _, folder in _modules(path) if folder != path] or [path / "1_Pooling"]
     named = [path / name for name in (MODULES_FILE, MODEL_FILE, *TRANSFORMER_FILES)]
     named += [folder / name for folder in folders for name in ("config.json", "model.safetensors")]
     return [file for file in named if file.is_file()]

@@ -12,7 +12,7 @@ import torch
 from transformers import BertTokenizerFast
 
 from instruct_embeddings.encoder import InstructEncoder
-from instruct_embeddings.encoder.sentence_transformers import Folder, read_folder
+from instruct_embeddings.encoder.sentence_transformers import Folder, files_of, read_folder
 from instruct_embeddings.errors import CheckpointError, TruncationWarning
 from tests.models import SPECIAL, WORDS, tiny
 
@@ -273,6 +273,16 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("2_Dense/config.json", {"a_new_one": 1}, "the settings ['a_new_one']"),
     ("2_Dense/config.json", {"out_features": 16}, "linear.weight has the shape"),
 ]
+
+
+def test_files_of_a_model_never_hold_its_own_weights(tmp_path: Path) -> None:
+    """A checkpoint copies them over what it has written."""
+    save(tmp_path, modules.Dropout(0.5))
+    entries = json.loads((tmp_path / "modules.json").read_text())
+    (tmp_path / "modules.json").write_text(json.dumps([*entries[:2], entries[2] | {"path": ""}]))
+    assert read_folder(tmp_path).layers == ()
+    assert tmp_path / "1_Pooling" / "config.json" in files_of(tmp_path)
+    assert not {tmp_path / "config.json", tmp_path / "model.safetensors"} & {*files_of(tmp_path)}
 
 
 class TestRefused:
