@@ -90,7 +90,6 @@ class ModelCache:
     def __init__(self) -> None:
         self._entries: weakref.WeakValueDictionary[Key, CachedModel] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
-        make_anew_after_fork(self)
 
     def make_anew(self) -> None:
         """After a fork, which the thread pool of torch does not survive: waits would never end."""
@@ -100,6 +99,8 @@ class ModelCache:
 
     def acquire(self, key: Key) -> CachedModel:
         """The entry of a key, which lives as long as somebody holds it."""
+        # Not before: torch is left alone in the forks of a process that never used a model.
+        make_anew_after_fork(self)
         with self._lock:
             return self._entries.setdefault(key, CachedModel())
 

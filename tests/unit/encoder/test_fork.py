@@ -36,14 +36,42 @@ thread.join()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_has_locks_and_a_worker_of_its_own() -> None:
+TORCH = """
+import os, sys
+from types import SimpleNamespace
+from instruct_embeddings.encoder.model_cache import models
+
+limits = []
+sys.modules["torch"] = SimpleNamespace(set_num_threads=limits.append)
+
+def limits_of_a_fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(sum(limits))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+print(limits_of_a_fork())
+models.acquire(("a model",))
+print(limits_of_a_fork())
+"""
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+def run(script: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT],
+        [sys.executable, "-W", "ignore", "-c", script],
         capture_output=True,
         text=True,
         timeout=50,
         cwd=ROOT,
         check=True,
     )
-    assert done.stdout.split() == ["0"]
+    return done.stdout.split()
+
+
+def test_a_forked_child_has_locks_and_a_worker_of_its_own() -> None:
+    assert run(SCRIPT) == ["0"]
+
+
+def test_torch_is_limited_to_one_thread_only_where_a_model_was_used_before_the_fork() -> None:
+    assert run(TORCH) == ["0", "1"]
