@@ -134,8 +134,8 @@ class PostgresVectors:
         for part in sampled(self._reader.describe().rows, size, seed):
             source = self._asked(
                 "FROM {table} JOIN (SELECT {id}, hashtextextended({id}::text, {seed}) AS place "
-                "FROM {table} {part} WHERE {passing} ORDER BY place, {id} LIMIT {size}) chosen "
-                "USING ({id}) ORDER BY place, {id}",
+                "FROM {table} {part} WHERE {passing} ORDER BY place, {id} LIMIT {size}) _drawn "
+                "USING ({id}) ORDER BY _drawn.place, {id}",
                 part=part,
                 seed=sql.Literal(seed % 2**63),
                 size=sql.Literal(size),

@@ -86,6 +86,15 @@ def test_columns_have_any_names_and_some_may_be_missing(
         vectors.search(np.array([1, 0], np.float32), k=5, where_document={"$contains": "x"})
 
 
+def test_further_columns_have_any_names(filled: Filled, opened: Open) -> None:
+    further = "place text, chosen int, distance real"
+    filled(THREE, columns=f"id text PRIMARY KEY, embedding vector({{d}}), {PLAIN}, {further}")
+    vectors = opened()
+    assert len(vectors.sample(2, seed=0)) == 2
+    assert vectors.search(np.array([1, 0], np.float32), k=1, vectors=True).ids == ("r0",)
+    assert len(vectors.state().split()) == 2
+
+
 def test_partitions_are_one_collection(execute: Execute, opened: Open, table: str) -> None:
     execute(
         f"CREATE TABLE {table} (id int PRIMARY KEY, embedding vector(2), {PLAIN}) "
