@@ -8,8 +8,9 @@ from weakref import finalize
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from instruct_embeddings._printable import safe_message
+from instruct_embeddings._threads import make_anew_after_fork
 from instruct_embeddings.errors import ConfigError
-from postgres_instruct_embeddings.errors import reason
 
 Connection: TypeAlias = psycopg.Connection[Any]
 _Answer = TypeVar("_Answer")
@@ -26,7 +27,7 @@ class Connections:
                 options = conninfo_to_dict(source)
             except psycopg.ProgrammingError as error:
                 raise ConfigError(
-                    f"The address is none of PostgreSQL ({reason(error)}). Allowed are "
+                    f"The address is none of PostgreSQL ({safe_message(error)}). Allowed are "
                     "postgresql://user@host:5432/database and libpq's key=value pairs. Correct it."
                 ) from None  # the cause holds the address, and so may hold a password
             missing = {name: value for name, value in _DEFAULTS.items() if name not in options}
@@ -41,19 +42,26 @@ class Connections:
                 "Pass one of these."
             )
         self._free: deque[Connection] = deque()
-        finalize(self, _close, self._free)
+        self._end = finalize(self, _close, self._free)
+        make_anew_after_fork(self)
+
+    def make_anew(self) -> None:
+        """Leave the connections to the parent of a forked process: one of both reads answers."""
+        self._end.detach()
+        self._of_parent, self._free = self._free, deque()
+        self._end = finalize(self, _close, self._free)
 
     def ask(self, read: Callable[[Connection], _Answer]) -> _Answer:
         """What `read` makes of a connection; again with a new one where a kept one had broken."""
         while True:
-            kept = self._free.pop() if self._free else None
+            kept = _taken(self._free)
             connection = kept or self._new()
             try:
                 answer = read(connection)
-            except BaseException:
+            except BaseException as error:
                 broken = connection.broken
                 connection.close()
-                if broken and kept is not None:
+                if broken and kept is not None and isinstance(error, Exception):
                     self.close()  # a server that was restarted has forgotten all of them
                     continue
                 raise
@@ -70,6 +78,13 @@ class Connections:
         return connection
 
 
+def _taken(kept: deque[Connection]) -> Connection | None:
+    try:
+        return kept.pop()
+    except IndexError:  # another thread may have taken the last
+        return None
+
+
 def _close(kept: deque[Connection]) -> None:
-    while kept:
-        kept.pop().close()
+    while (connection := _taken(kept)) is not None:
+        connection.close()

@@ -5,7 +5,7 @@ import re
 import psycopg
 from psycopg import errors
 
-from instruct_embeddings._printable import hide_secrets, redact
+from instruct_embeddings._printable import redact, safe_message
 from instruct_embeddings.errors import (
     CollectionMismatchError,
     ConfigError,
@@ -16,7 +16,6 @@ from instruct_embeddings.errors import (
 )
 
 _DIMENSIONS = re.compile(r"different (?:half)?vec(?:tor)? dimensions (\d+) and (\d+)")
-_SHOWN = 200
 
 
 def translate(error: Exception, table: str) -> InstructEmbeddingsError | None:
@@ -24,38 +23,39 @@ def translate(error: Exception, table: str) -> InstructEmbeddingsError | None:
 
     It hides credentials in the error.
     """
-    if isinstance(error, UnicodeError) and not isinstance(error, InstructEmbeddingsError):
+    if isinstance(error, UnicodeError):
         return _unreadable(table, error)
     if not isinstance(error, psycopg.Error):
         return None
     redact(error)
+    why = safe_message(error)
     if dimensions := _DIMENSIONS.search(str(error)):
         return wrong_dimension(table, *map(int, dimensions.groups()))
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return StaleCollectionError(
             f"The table {table!r} is no longer what was opened: it was dropped or changed "
-            f"({reason(error)}). A search needs the columns that were there. Open it again."
+            f"({why}). A search needs the columns that were there. Open it again."
         )
     if isinstance(error, errors.InsufficientPrivilege):
         return UnsupportedCollectionError(
-            f"The table {table!r} may not be read ({reason(error)}). Reading needs SELECT on it. "
+            f"The table {table!r} may not be read ({why}). Reading needs SELECT on it. "
             "GRANT SELECT on the table, and USAGE on its schema, to the user of the connection."
         )
     if isinstance(error, errors.UndefinedObject | errors.UndefinedFunction):
         return UnsupportedCollectionError(
             f"The types of pgvector are not found from the connection to {table!r} "
-            f"({reason(error)}). Their schema must be on its search path. Add it, as in "
+            f"({why}). Their schema must be on its search path. Add it, as in "
             "postgresql://…?options=-csearch_path%3Dpublic,extensions."
         )
     if isinstance(error, errors.QueryCanceled):
         return UnreachableCollectionError(
-            f"The server stopped a request on the table {table!r} ({reason(error)}). It must end "
+            f"The server stopped a request on the table {table!r} ({why}). It must end "
             "within the statement_timeout of the connection. Raise it, narrow the filter, or index "
             "what it asks for; nothing was changed."
         )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return UnreachableCollectionError(
-            f"The server of the table {table!r} did not answer ({reason(error)}). Searching and "
+            f"The server of the table {table!r} did not answer ({why}). Searching and "
             "fitting need a server that is up and in reach. Start it, or look at the address, and "
             "call again; nothing was changed."
         )
@@ -71,15 +71,9 @@ def wrong_dimension(table: str, stored: int, given: int) -> CollectionMismatchEr
     )
 
 
-def reason(error: Exception) -> str:
-    """The class and the start of the message of an error, in one line, without credentials."""
-    message = hide_secrets(" ".join(str(error).split()))[:_SHOWN] or "no reason given"
-    return f"{type(error).__name__}: {message}"
-
-
 def _unreadable(table: str, error: Exception) -> ConfigError:
     return ConfigError(
         f"PostgreSQL does not take a value that was sent to the table {table!r} "
-        f"({reason(error)}). Allowed are numbers, and texts without NUL characters or halves of "
-        "surrogate pairs. Look at the filter and the ids."
+        f"({safe_message(error)}). Allowed are numbers, and texts without NUL characters or halves "
+        "of surrogate pairs. Look at the filter and the ids."
     )

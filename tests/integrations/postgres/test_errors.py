@@ -1,5 +1,6 @@
 """Bad input and servers that fail: said in the words of the project, and nothing is lost."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -159,6 +160,42 @@ def test_connections_that_the_server_ended_are_made_again(
         "WHERE application_name = 'instruct-embeddings'"
     )
     assert len(vectors.search(QUERY, k=2)) == 2
+
+
+def test_an_interrupt_is_not_taken_for_a_broken_connection(filled: Filled, opened: Open) -> None:
+    filled(TWO)
+    connections = opened()._connections
+    assert connections.ask(lambda one: one.info.dbname)
+
+    asked = []
+
+    def interrupted(connection: psycopg.Connection[Any]) -> None:
+        asked.append(connection)
+        connection.pgconn.finish()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        connections.ask(interrupted)
+    assert len(asked) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_has_connections_of_its_own(filled: Filled, opened: Open) -> None:
+    filled(TWO)
+    vectors = opened()
+
+    def backend() -> int:
+        return vectors._connections.ask(lambda one: one.info.backend_pid)
+
+    kept = backend()
+    child = os.fork()
+    if not child:
+        own = backend()
+        good = own not in (0, kept) and len(vectors.search(QUERY, k=2)) == 2
+        os._exit(0 if good else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert backend() == kept
 
 
 def test_a_server_that_is_killed_and_started_again() -> None:
