@@ -71,6 +71,7 @@ class PostgresVectors:
                 f"space={space!r} is unknown. Allowed are {', '.join(get_args(Space))}, and None."
             )
         self.table = table
+        self._filled: str | None = None  # id of the table that held vectors when it was last asked
         self._connections = Connections(source)
         self._reader = RowReader(
             self._connections,
@@ -93,16 +94,19 @@ class PostgresVectors:
         vectors: a table that is dropped and made anew has another one, and so has a restored copy.
 
         Raises:
-            EmptyCollectionError: No row has a vector.
+            EmptyCollectionError: No row has had a vector yet.
             UnsupportedCollectionError: The table cannot be searched as it is.
         """
         found = self._reader.describe()
-        if self._reader.one(self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")) is None:
-            raise EmptyCollectionError(
-                f"The table {self.table!r} holds no vector in the column "
-                f"{self._reader.columns.vector!r}. At least one is needed. Store the vectors of "
-                "its rows."
-            )
+        if found.id != self._filled:  # once, as this stands before each search
+            any_row = self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")
+            if self._reader.one(any_row) is None:
+                raise EmptyCollectionError(
+                    f"The table {self.table!r} holds no vector in the column "
+                    f"{self._reader.columns.vector!r}. At least one is needed. Store the vectors "
+                    "of its rows."
+                )
+            self._filled = found.id
         return CollectionInfo(self.table, found.id, found.dimension, found.space)
 
     def count(self) -> int:
