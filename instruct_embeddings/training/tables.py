@@ -147,14 +147,18 @@ def _header(where: str, path: Sequence[Any], root: str) -> str:
 
 def _keys(kind: Any, path: Any) -> list[str]:
     """The keys of the table at a path below a dataclass."""
+    kind = _table_of(kind)
     for name in path:
-        if isinstance(name, int):
-            continue
-        found = kind.__pydantic_fields__[name].annotation
-        while not is_dataclass(found):
-            found = next(part for part in get_args(found) if part is not type(None))
-        kind = found
+        if isinstance(name, str):
+            kind = _table_of(kind.__pydantic_fields__[name].annotation)
     return [field.name for field in fields(kind)]
+
+
+def _table_of(kind: Any) -> Any:
+    """The dataclass that a type names: itself, or what it is a list of, or may be."""
+    while not is_dataclass(kind):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return kind
 
 
 def read_toml(path: Path) -> dict[str, Any]:
