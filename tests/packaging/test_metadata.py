@@ -37,9 +37,12 @@ def test_the_extras_are_the_documented_ones() -> None:
         "eval",
         "langchain",
         "llama-index",
+        "milvus",
         "mteb",
         "offline",
         "postgres",
+        "qdrant",
+        "ray",
         "train",
     }
 
