@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from instruct_embeddings._types import Where
-from instruct_embeddings.protocols import Rows
+from instruct_embeddings.protocols import Capabilities, Rows
 
 # Stores skip to an offset by counting rows, so a read costs more the larger the collection; fewer
 # offsets are read there. At a million rows 6 reads take about a second.
@@ -18,6 +18,8 @@ _PAGE = 2000
 
 class PagedCollection(ABC):
     """What a `VectorCollection` has for nothing where its store can skip to an offset."""
+
+    capabilities = Capabilities()
 
     @abstractmethod
     def count(self) -> int:

@@ -114,8 +114,30 @@ class Neighbours:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What a store can do beside searching.
+
+    Attributes:
+        vectors: Stored vectors can be read, with a search and by id.
+        listing: Rows can be listed: `sample` reaches any row, and `scan` all of them.
+        cheap_count: The number of rows is known without looking at them.
+        text_filters: `where_document` is obeyed.
+    """
+
+    vectors: bool = True
+    listing: bool = True
+    cheap_count: bool = True
+    text_filters: bool = True
+
+
 class VectorCollection(Protocol):
     """A store of vectors with an approximate index over them."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        ...
 
     def info(self) -> CollectionInfo:
         """Identity, dimension and space.

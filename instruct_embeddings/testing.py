@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +16,18 @@ from numpy.typing import ArrayLike
 from instruct_embeddings._types import FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, EmptyCollectionError
+from instruct_embeddings.filters import (
+    NEGATED,
+    Comparison,
+    Condition,
+    parse_where,
+    parse_where_document,
+    translate_filter,
+)
 from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
+_Passes: TypeAlias = Callable[[Metadata], bool]
 _WORD = re.compile(r"\w+")
 _EMPTY = np.empty((0, 0), dtype=np.float32)
 
@@ -77,8 +86,7 @@ def _word_vector(word: str) -> FloatArray:
 class InMemoryCollection(PagedCollection):
     """A `VectorCollection` over numpy arrays whose search is exact.
 
-    Filters know equality, `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$and` and
-    `$or`; filters of the text know `$contains`, `$not_contains`, `$and` and `$or`.
+    Filters are those of `instruct_embeddings.filters`; a native one is a function of the metadata.
     """
 
     def __init__(
@@ -212,12 +220,12 @@ class InMemoryCollection(PagedCollection):
             )
 
     def _matching(self, where: Where | None, where_document: Where | None) -> list[str]:
-        if not where and not where_document:
-            return list(self._stored)
+        of_metadata = _test(parse_where(where))
+        of_text = _test(parse_where_document(where_document))
         return [
             row
             for row, (_, text, metadata) in list(self._stored.items())
-            if _matches(metadata, where) and _text_matches(text or "", where_document)
+            if of_metadata(metadata) and of_text({"": text or ""})
         ]
 
     def _measure(self, ids: Sequence[str]) -> tuple[FloatArray, FloatArray]:
@@ -259,42 +267,32 @@ def _similarity(
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "$eq": operator.eq,
-    "$ne": operator.ne,
     "$gt": lambda have, want: have is not None and bool(have > want),
     "$gte": lambda have, want: have is not None and bool(have >= want),
     "$lt": lambda have, want: have is not None and bool(have < want),
     "$lte": lambda have, want: have is not None and bool(have <= want),
     "$in": lambda have, want: have in want,
-    "$nin": lambda have, want: have not in want,
+    "$contains": lambda have, want: have is not None and want in have,
 }
 
 
-def _matches(metadata: Metadata, where: Where | None) -> bool:
-    return all(_holds(metadata, key, want) for key, want in (where or {}).items())
+def _test(condition: Condition | None) -> _Passes:
+    if condition is None:
+        return lambda row: True
+    return translate_filter(condition, test=_holds, join=_joined, native=_native)
 
 
-def _holds(metadata: Metadata, key: str, want: Any) -> bool:
-    if key in ("$and", "$or"):
-        return (all if key == "$and" else any)(_matches(metadata, inner) for inner in want)
-    tests = want if isinstance(want, Mapping) else {"$eq": want}
-    return all(_known(_COMPARISONS, op)(metadata.get(key), value) for op, value in tests.items())
+def _holds(test: Comparison) -> _Passes:
+    compare = _COMPARISONS[NEGATED.get(test.operator, test.operator)]
+    wanted = test.operator not in NEGATED
+    return lambda row: compare(row.get(test.key), test.value) is wanted
 
 
-_TEXT_TESTS: Mapping[str, Callable[[str, Any], bool]] = {
-    "$contains": lambda text, want: want in text,
-    "$not_contains": lambda text, want: want not in text,
-    "$and": lambda text, want: all(_text_matches(text, inner) for inner in want),
-    "$or": lambda text, want: any(_text_matches(text, inner) for inner in want),
-}
+def _joined(every: bool, parts: list[_Passes]) -> _Passes:
+    return lambda row: (all if every else any)(passes(row) for passes in parts)
 
 
-def _text_matches(text: str, where: Where | None) -> bool:
-    return all(_known(_TEXT_TESTS, op)(text, want) for op, want in (where or {}).items())
-
-
-def _known(
-    tests: Mapping[str, Callable[[Any, Any], bool]], name: str
-) -> Callable[[Any, Any], bool]:
-    if name not in tests:
-        raise ConfigError(f"Unknown filter operator {name!r}; known are {sorted(tests)}.")
-    return tests[name]
+def _native(filter: Any) -> _Passes:
+    if not callable(filter):
+        raise ConfigError(f"A filter of this collection is a function of the metadata: {filter!r}.")
+    return lambda row: bool(filter(row))

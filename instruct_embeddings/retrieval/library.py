@@ -342,12 +342,12 @@ class TransformLibrary:
 
 def _check_collection(collection: object) -> None:
     """Refuse what is no collection of vectors, such as the store of a host."""
-    methods = [name for name in vars(VectorCollection) if not name.startswith("_")]
-    missing = [name for name in methods if not callable(getattr(collection, name, None))]
+    members = [name for name in vars(VectorCollection) if not name.startswith("_")]
+    missing = [name for name in members if getattr(collection, name, None) is None]
     if missing or isinstance(collection, type):
         raise ConfigError(
             f"collection={collection!r} is not a collection of vectors"
-            f"{f': it has no {missing[0]}()' if missing else ': it is a class'}. Wrap what "
+            f"{f': it has no {missing[0]}' if missing else ': it is a class'}. Wrap what "
             "holds the vectors: InstructRetriever(ChromaVectors(store), ...), or PostgresVectors."
         )
 

@@ -14,7 +14,7 @@ from chroma_instruct_embeddings.errors import AnswerError, translate
 from chroma_instruct_embeddings.spaces import dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.config import at_least, check_filter
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
     ConfigError,
     EmptyCollectionError,
@@ -22,6 +22,7 @@ from instruct_embeddings.errors import (
     StaleCollectionError,
     UnsupportedCollectionError,
 )
+from instruct_embeddings.filters import parse_where, parse_where_document, translate_filter
 from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
@@ -244,11 +245,21 @@ def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
 
 
 def _filters(where: Where | None, where_document: Where | None) -> dict[str, Any]:
-    """Filters as Chroma takes them; empty ones are none."""
+    """Filters as Chroma takes them, whose language is that of all stores; empty ones are none."""
+    for parsed in (parse_where(where), parse_where_document(where_document)):
+        if parsed is not None:
+            translate_filter(
+                parsed, test=lambda _: None, join=lambda *_: None, native=_refuse_native
+            )
     found = {"where": where, "where_document": where_document}
-    for name, value in found.items():
-        check_filter(name, value)
     return {name: dict(value) if value else None for name, value in found.items()}
+
+
+def _refuse_native(value: object) -> None:
+    raise ConfigError(
+        f"Chroma knows no filters but those written without $native, got {value!r:.60}. Write the "
+        'condition itself, such as {"area": "billing"}.'
+    )
 
 
 def _get_rows(

@@ -11,7 +11,7 @@ from typing_extensions import LiteralString
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
-from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
+from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
 from postgres_instruct_embeddings.connections import Connection, Connections
 from postgres_instruct_embeddings.errors import wrong_dimension
 from postgres_instruct_embeddings.filters import conditions
@@ -53,6 +53,8 @@ class PostgresVectors:
     Raises:
         ConfigError: An argument is out of its range.
     """
+
+    capabilities = Capabilities(cheap_count=False)
 
     def __init__(
         self,

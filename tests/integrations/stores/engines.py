@@ -20,9 +20,11 @@ class Engine(ABC):
 
     Attributes:
         collection: As retrieval sees it.
+        native: The filter `{"n": {"$lt": 9}}` in the words of the store; None where it has none.
     """
 
     collection: VectorCollection
+    native: Any = None
 
     def __init__(self, space: Space, dimension: int) -> None:
         self.space, self.dimension = space, dimension
@@ -54,6 +56,10 @@ class Engine(ABC):
 
 class Memory(Engine):
     collection: InMemoryCollection
+
+    @staticmethod
+    def native(metadata: Any) -> bool:
+        return bool(metadata["n"] < 9)
 
     def make(self) -> None:
         self.made += 1
@@ -96,6 +102,7 @@ class Chroma(Engine):
 
 class Postgres(Engine):
     collection: PostgresVectors
+    native = "(metadata ->> 'n')::int < 9"
 
     def __init__(self, address: str, name: str, space: Space, dimension: int) -> None:
         self.address, self.name = address, name

@@ -223,6 +223,29 @@ def test_filters_of_texts(make_engine: MakeEngine) -> None:
     assert sorted(numbers(both.ids)) == [1, 3, 5, 7, 9]
 
 
+def test_filters_of_the_store_itself_pass_through(make_engine: MakeEngine) -> None:
+    engine = filled(make_engine)
+    if engine.native is None:  # the language is that of the store
+        with pytest.raises(ConfigError, match=r"\$native"):
+            scanned(engine.collection, where={"$native": {"n": {"$lt": 9}}})
+        return
+    where = {"$and": [{"$native": engine.native}, {"even": True}]}
+    assert sorted(numbers(scanned(engine.collection, where=where).ids)) == [0, 2, 4, 6, 8]
+    found = engine.collection.search(vectors_of(1)[0], k=ROWS, where={"$native": engine.native})
+    assert sorted(numbers(found.ids)) == list(range(9))
+
+
+def test_what_the_store_can_do_is_declared(make_engine: MakeEngine) -> None:
+    engine = filled(make_engine)
+    assert engine.collection.capabilities.vectors
+    assert engine.collection.capabilities.listing
+    if engine.collection.capabilities.text_filters:
+        assert len(scanned(engine.collection, where_document={"$contains": "odd"})) == ROWS / 2
+        return
+    with pytest.raises(ConfigError, match="where_document"):
+        scanned(engine.collection, where_document={"$contains": "odd"})
+
+
 def test_empty_filters_mean_none(make_engine: MakeEngine) -> None:
     collection = filled(make_engine).collection
     assert len(scanned(collection, where={}, where_document={})) == ROWS
