@@ -11,9 +11,10 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from math import isfinite
+from numbers import Real
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 LONGEST_LINE = 8 * 1024 * 1024
 MAX_VALUES = 1_000_000
@@ -107,12 +108,20 @@ def read_plain(kind: Any, data: Any) -> Any:
     if origin is Literal:
         fits = data in args
     elif origin in (int, float):
-        fits = isinstance(data, (int, origin)) and type(data) is not bool and isfinite(data)
+        fits = isinstance(data, (int, origin)) and is_number(data)
     else:
         fits = isinstance(data, origin)
     if not fits:
         raise ValueError(f"{shown(data)} is not a valid {getattr(kind, '__name__', kind)}")
     return data
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number that a float can hold; True and False are none."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and isfinite(float(value))
+    except OverflowError:
+        return False
 
 
 def _is_property(kind: Any, name: str) -> bool:

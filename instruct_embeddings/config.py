@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal, TypeAlias, overload
 
-from instruct_embeddings._reading import shown
+from instruct_embeddings._reading import is_number, shown
 from instruct_embeddings.errors import ConfigError, InstructionError
 
 MAX_INSTRUCTION_CHARACTERS = 2000
@@ -119,8 +119,7 @@ def check_instructions(asked: Instructions) -> dict[str, float]:
                 f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
                 "count. Keep one of them."
             )
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not 0 < weight <= 1e100:
+        if not is_number(weight) or not 0 < weight <= 1e100:
             raise InstructionError(
                 f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
                 "1e100. Give each instruction a weight such as 0.5, or leave it out."
@@ -143,7 +142,7 @@ def normal_form(instruction: str) -> str:
 
 def seconds(name: str, value: object) -> None:
     """A `ConfigError` for a length of time that is not a positive number."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0:
+    if value != float("inf") and not (is_number(value) and value > 0):
         raise ConfigError(f"{name} must be a positive number of seconds, got {value!r:.60}.")
 
 

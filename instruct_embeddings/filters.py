@@ -12,11 +12,11 @@ A row that lacks a key passes `$ne`, `$nin` and `$not_contains` of it and nothin
 without a text has an empty one. A store folds the parsed filter into its own by `translate_filter`.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from instruct_embeddings._reading import is_number
 from instruct_embeddings._types import Where
 from instruct_embeddings.config import check_filter
 from instruct_embeddings.errors import ConfigError
@@ -128,7 +128,7 @@ def _metadata(where: Where) -> Condition:
 def _test(key: str, operator: str, value: Any) -> Comparison:
     if operator not in KEYS:
         raise _unknown(operator, KEYS)
-    if operator in ORDER and (isinstance(value, bool) or not isinstance(value, int | float)):
+    if operator in ORDER and not is_number(value):
         raise ConfigError(
             f"{operator} on {key!r} compares numbers, got {value!r:.60}. Pass a number."
         )
@@ -170,8 +170,7 @@ def _all(parts: Sequence[Condition]) -> Condition:
 
 
 def _value(value: Any) -> Any:
-    known = isinstance(value, str | bool | int | float)
-    if not known or (isinstance(value, float) and not math.isfinite(value)):
+    if not isinstance(value, str | bool) and not is_number(value):
         raise ConfigError(
             f"A filter compares with {value!r:.60}. Allowed are texts, finite numbers, True and "
             "False. Pass one of these."

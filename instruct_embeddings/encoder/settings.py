@@ -1,12 +1,11 @@
 """What makes a checkpoint: saved as JSON beside its weights, enough to rebuild it."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from instruct_embeddings._reading import brief
+from instruct_embeddings._reading import brief, is_number, shown
 from instruct_embeddings.config import at_least
 from instruct_embeddings.encoder.options import check_types
 from instruct_embeddings.errors import CheckpointError, ConfigError
@@ -92,10 +91,9 @@ class RefinementSettings:
     def __post_init__(self) -> None:
         check_types(self, "refinement.")
         at_least("refinement.steps", self.steps, 0, optional=False)
-        number = isinstance(self.temperature, int | float) and math.isfinite(self.temperature)
-        if not number or not self.temperature > 0:
+        if not is_number(self.temperature) or not self.temperature > 0:
             raise ConfigError(
-                f"refinement.temperature={self.temperature!r} is not a positive number. "
+                f"refinement.temperature={shown(self.temperature)} is not a positive number. "
                 "Use 1.0, or less for sharper soft tokens."
             )
 

@@ -12,7 +12,6 @@ Three forms are read:
 - a file of pairs: `{"sentence1": ..., "sentence2": ..., "score": 3.8}`, or `label` for `score`.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from instruct_embeddings._reading import is_number
 from instruct_embeddings._records import Row, read_records, read_rows, row_errors
 from instruct_embeddings.errors import DataError
 from instruct_embeddings.evaluation.metrics import can_be_anchors, draw_triplets
@@ -133,7 +133,7 @@ def read_pairs(file: Path) -> SentencePairs:
     for row, values in read_records(file, SENTENCES):
         score = values.get("score", values.get("label"))
         with row_errors(row, 'A line looks like {"sentence1": "", "sentence2": "", "score": 3.8}'):
-            if not isinstance(score, (int, float)) or not math.isfinite(score):
+            if not is_number(score):
                 raise ValueError(f"the score of the pair is {score!r}, which is no number")
         pairs.append((str(values["sentence1"]), str(values["sentence2"]), float(score)))
     first, second, scores = zip(*pairs, strict=True) if pairs else ((), (), ())

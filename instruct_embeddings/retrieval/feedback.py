@@ -14,13 +14,12 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from instruct_embeddings._reading import is_number
 from instruct_embeddings._threads import DaemonPool, make_anew_after_fork
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import at_least, seconds
@@ -285,7 +284,7 @@ def _open_memory(memory: object) -> JudgementMemory | None:
 
 
 def _share(name: str, value: object) -> float:
-    if not isinstance(value, Real) or not 0.0 < float(value) <= 1.0:
+    if not is_number(value) or not 0.0 < float(value) <= 1.0:
         raise ConfigError(f"{name} must be a number in (0, 1], got {value!r:.60}.")
     return float(value)
 
@@ -303,8 +302,7 @@ def _checked(scores: object, count: int) -> Sequence[float | None]:
     if len(scores) != count:
         raise _NoScores(f"{len(scores)} scores for {count} texts")
     for score in scores:
-        number = isinstance(score, Real) and isfinite(float(score))
-        if score is not None and not number:
+        if score is not None and not is_number(score):
             raise _NoScores(f"the score {score!r:.40} is not a finite number")
     return scores
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isfinite
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from instruct_embeddings._reading import is_number
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import (
     Instructions,
@@ -267,7 +266,7 @@ class _Answers:
 
 def _check_blends(blends: Sequence[float]) -> list[float]:
     values = list(blends) if isinstance(blends, Iterable) else [blends]
-    numbers = [one for one in values if isinstance(one, Real) and not isinstance(one, bool)]
+    numbers = [one for one in values if is_number(one)]
     if not values or len(numbers) < len(values) or not all(0 < one <= 1 for one in numbers):
         raise ConfigError(
             f"blends must be numbers above 0 and at most 1, got {blends!r}: 1 is the adapted "
@@ -348,8 +347,7 @@ def _aligned(keys: Sequence[object], relevant: Relevant) -> list[object]:
 def _grades(entry: object) -> dict[str, float]:
     if isinstance(entry, Mapping):
         for row, grade in entry.items():
-            number = isinstance(grade, int | float) and not isinstance(grade, bool)
-            if not number or not isfinite(grade):
+            if not is_number(grade):
                 raise ConfigError(
                     f"The grade of {row!r:.60} is {grade!r:.60}, not a number. Grades are 0 for "
                     "irrelevant rows, 1 or more for relevant ones."

@@ -179,7 +179,9 @@ def read_toml(path: Path) -> dict[str, Any]:
             "Pass the path of a TOML file."
         ) from exc
     except RecursionError as exc:
-        raise ConfigError(f"The file {path} nests values too deeply.") from exc
+        raise ConfigError(
+            f"The file {path} nests values too deeply. Write fewer brackets within one another."
+        ) from exc
     except ValueError as exc:
         raise ConfigError(
             f"The file {path} is not TOML in UTF-8: {exc}. Correct that place."

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from instruct_embeddings._reading import (
     TooLargeError,
     brief,
+    is_number,
     parse_json,
     read_limited,
     read_plain,
@@ -153,3 +155,13 @@ def test_plain_data_of_other_types_are_refused(change: dict[str, Any]) -> None:
     refused = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
     with pytest.raises(refused):
         read_plain(Outer, {**PLAIN, **change})
+
+
+@pytest.mark.parametrize("value", [0, -1.5, 1e308, np.float32(2), 2**1000])
+def test_numbers_that_a_float_holds(value: object) -> None:
+    assert is_number(value)
+
+
+@pytest.mark.parametrize("value", [True, None, "1", float("nan"), float("inf"), 2**1024, 1j])
+def test_what_is_no_number(value: object) -> None:
+    assert not is_number(value)

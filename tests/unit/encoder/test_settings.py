@@ -110,6 +110,7 @@ def test_missing_keys_are_named() -> None:
         ("refinement__steps", -1),
         ("refinement__pooling", "sum"),
         ("refinement__temperature", 0),
+        ("refinement__temperature", 10**400),
         ("refinement__temperature", "hot"),
         ("refinement__temperature", float("nan")),
         ("refinement__temperature", float("inf")),

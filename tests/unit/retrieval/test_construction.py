@@ -17,7 +17,10 @@ from tests.unit.conftest import Toys
 @pytest.mark.parametrize(
     ("collection", "said"),
     [
-        ("reviews", r"collection='reviews' .* it has no capabilities\. Wrap .*ChromaVectors\(store\)"),
+        (
+            "reviews",
+            r"collection='reviews' .* it has no capabilities\. Wrap .*ChromaVectors\(store\)",
+        ),
         (None, r"collection=None .* it has no capabilities"),
         (InMemoryCollection, "it is a class"),
     ],

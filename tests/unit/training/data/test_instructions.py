@@ -79,8 +79,8 @@ def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None
         ("[bank.intent]\ninstructions = ['W']\nanswers = { a = 3 }", "a=3 must be a valid string"),
         ("[rewrites]\na = 1", r"not a list of tables\. Write \[\[rewrites\]\]"),
         (
-            "[[rewrites]]\ninstuction = 'W'\ninstructions = ['V']",
-            r"\[\[rewrites\]\] 1: has the unknown key 'instuction'.*Did you mean 'instruction'",
+            "[[rewrites]]\ninstructions_ = 'W'\ninstructions = ['V']",
+            r"\[\[rewrites\]\] 1: has the unknown key 'instructions_'.*Did you mean 'instruction'",
         ),
         ("[[rewrites]]\ninstructions = ['W']", "lacks the key 'instruction'"),
         (
