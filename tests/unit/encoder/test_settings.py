@@ -110,7 +110,6 @@ def test_missing_keys_are_named() -> None:
         ("refinement__steps", -1),
         ("refinement__pooling", "sum"),
         ("refinement__temperature", 0),
-        ("refinement__temperature", 10**400),
         ("refinement__temperature", "hot"),
         ("refinement__temperature", float("nan")),
         ("refinement__temperature", float("inf")),
@@ -162,3 +161,8 @@ def test_templates_are_read_from_left_to_right(template: str, expected: Template
 def test_templates_hold_text_and_instruction_once_each(template: str) -> None:
     with pytest.raises(ConfigError, match=r"must hold \{text\} and \{instruction\} once each"):
         parse_template(template)
+
+
+def test_a_temperature_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"refinement\.temperature=1000.* is not a positive number"):
+        RefinementSettings(temperature=10**400)

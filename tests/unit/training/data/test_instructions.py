@@ -80,7 +80,7 @@ def test_other_wordings_replace_the_instruction_of_a_row(tmp_path: Path) -> None
         ("[rewrites]\na = 1", r"not a list of tables\. Write \[\[rewrites\]\]"),
         (
             "[[rewrites]]\ninstructions_ = 'W'\ninstructions = ['V']",
-            r"\[\[rewrites\]\] 1: has the unknown key 'instructions_'.*Did you mean 'instruction'",
+            r"\[\[rewrites\]\] 1: has the unknown key 'instructions_'.*Did you mean 'instructions'",
         ),
         ("[[rewrites]]\ninstructions = ['W']", "lacks the key 'instruction'"),
         (
