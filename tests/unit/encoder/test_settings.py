@@ -164,5 +164,5 @@ def test_templates_hold_text_and_instruction_once_each(template: str) -> None:
 
 
 def test_a_temperature_that_no_float_holds_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"refinement\.temperature=1000.* is not a positive number"):
+    with pytest.raises(ConfigError, match=r"temperature=1000.* is not a positive number"):
         RefinementSettings(temperature=10**400)
