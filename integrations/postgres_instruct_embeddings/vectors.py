@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 from psycopg import sql
-from typing_extensions import LiteralString
+from typing_extensions import LiteralString, Self
 
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least
@@ -81,6 +81,18 @@ class PostgresVectors:
             Columns(id_column, vector_column, text_column, metadata_column),
             space,
         )
+
+    @classmethod
+    def open(cls, address: str, collection: str, **options: Any) -> Self:
+        """A table by its name in the database at `postgresql://user@host:5432/database`.
+
+        A driver, as in `postgresql+psycopg://`, is not looked at. `options` are those of the class.
+
+        Raises:
+            ConfigError: The address is malformed.
+        """
+        scheme, colon, rest = address.partition(":")
+        return cls(f"{scheme.partition('+')[0]}{colon}{rest}", collection, **options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.table!r})"

@@ -1,0 +1,159 @@
+"""The engines whose vectors are read: by an address, or behind a store of LangChain or LlamaIndex.
+
+Nothing of them is imported before it is asked for.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from instruct_embeddings._extras import require
+from instruct_embeddings._printable import hide_secrets
+from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
+from instruct_embeddings.protocols import VectorCollection
+
+_METHODS = ("info", "count", "sample", "scan", "state", "fetch", "search")
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """A store of vectors that has an adapter.
+
+    Attributes:
+        name: What people call it.
+        extra: That installs its client; its adapter is the package named after it.
+        collection: Class of the adapter, with `of(store)` and `open(address, collection)`.
+        schemes: Of its addresses.
+        addresses: How these look.
+        modules: Where classes come from that its `of` may know. Recognised by name, as hosts need
+            not be installed.
+    """
+
+    name: str
+    extra: str
+    collection: str
+    schemes: tuple[str, ...]
+    addresses: str
+    modules: tuple[str, ...]
+
+    @property
+    def adapter(self) -> Any:
+        """The class of its collections; MissingExtraError where it is not installed."""
+        package = require(f"{self.extra}_instruct_embeddings", extra=self.extra)
+        return getattr(package, self.collection)
+
+
+_ENGINES = (
+    _Engine(
+        "Chroma",
+        "chroma",
+        "ChromaVectors",
+        ("chroma",),
+        "chroma:FOLDER, chroma://host:8000",
+        (
+            *("chromadb", "langchain_chroma", "llama_index.vector_stores.chroma"),
+            "langchain_community.vectorstores.chroma",
+        ),
+    ),
+    _Engine(
+        "Milvus",
+        "milvus",
+        "MilvusVectors",
+        ("milvus",),
+        "milvus:FILE, milvus://host:19530",
+        ("langchain_milvus", "llama_index.vector_stores.milvus"),
+    ),
+    _Engine(
+        "Qdrant",
+        "qdrant",
+        "QdrantVectors",
+        ("qdrant",),
+        "qdrant:FOLDER, qdrant://host:6333",
+        ("langchain_qdrant", "llama_index.vector_stores.qdrant"),
+    ),
+    _Engine(
+        "PostgreSQL",
+        "postgres",
+        "PostgresVectors",
+        ("postgresql", "postgres"),
+        "postgresql://user@host:5432/database",
+        ("langchain_postgres", "llama_index.vector_stores.postgres"),
+    ),
+)
+
+
+def collection_behind(store: object) -> VectorCollection:
+    """The vectors behind a store of LangChain or LlamaIndex.
+
+    Args:
+        store: `Chroma`, `Milvus`, `QdrantVectorStore`, `PGVectorStore` or `PGVector` of LangChain;
+            `ChromaVectorStore`, `MilvusVectorStore`, `QdrantVectorStore` or `PGVectorStore` of
+            LlamaIndex; a `chromadb.Collection`; or a `VectorCollection`, which is returned as it
+            is.
+
+    Raises:
+        UnsupportedCollectionError: It is something else.
+        MissingExtraError: The adapter of its engine is not installed.
+    """
+    if _is_collection(store):
+        return store  # type: ignore[return-value]
+    engine = _engine_behind(store)
+    if engine is None:
+        kind = type(store)
+        raise UnsupportedCollectionError(
+            f"Cannot read vectors from a {kind.__module__}.{kind.__qualname__}. Accepted are the "
+            f"stores of LangChain and LlamaIndex for {_names()}, a chromadb.Collection and any "
+            "VectorCollection. Pass one of these, or write a VectorCollection for your store."
+        )
+    found: VectorCollection = engine.adapter.of(store)
+    return found
+
+
+def open_store(address: str, collection: str, **options: Any) -> VectorCollection:
+    """A collection by the address of its store.
+
+    Args:
+        address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE`, `milvus://host:19530`,
+            `qdrant:FOLDER`, `qdrant://host:6333` or `postgresql://user@host:5432/database`.
+        collection: Its name; of PostgreSQL, that of the table.
+        options: Of the `open` of its adapter, such as `ssl` and `headers` of `ChromaVectors.open`.
+
+    Raises:
+        ConfigError: No store has such an address.
+        MissingExtraError: The adapter of the store is not installed.
+        CollectionError: There is no such store or collection.
+    """
+    engine = _engine_at(address)
+    if engine is None:
+        shown = hide_secrets(str(address))
+        raise ConfigError(
+            f"The address {shown!r:.200} is none of a known store. Known are "
+            f"{'; '.join(one.addresses for one in _ENGINES)}. Write one of these."
+        )
+    found: VectorCollection = engine.adapter.open(address, collection, **options)
+    return found
+
+
+def _is_collection(store: object) -> bool:
+    known = all(callable(getattr(store, name, None)) for name in _METHODS)
+    return known and not isinstance(store, type)
+
+
+def _engine_behind(store: object) -> _Engine | None:
+    """By the modules of its classes, the nearest first: users derive their own."""
+    for base in type(store).__mro__:
+        for engine in _ENGINES:
+            if any(f"{base.__module__}.".startswith(f"{one}.") for one in engine.modules):
+                return engine
+    return None
+
+
+def _engine_at(address: object) -> _Engine | None:
+    scheme, colon, _ = str(address).partition(":")
+    # SQLAlchemy names a driver too: postgresql+psycopg://
+    scheme = scheme.partition("+")[0].lower() if colon else ""
+    return next((engine for engine in _ENGINES if scheme in engine.schemes), None)
+
+
+def _names() -> str:
+    *names, last = (engine.name for engine in _ENGINES)
+    return f"{', '.join(names)} and {last}"
