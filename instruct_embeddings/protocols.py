@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from instruct_embeddings._types import FloatArray, IntArray, Metadata, Space, Where
+from instruct_embeddings.embedded import NODE_KEY, embedded_text
 from instruct_embeddings.supervision import Supervision, Targets
 
 
@@ -50,26 +51,23 @@ class Rows:
         vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not asked for.
         texts: Stored texts (`None` where a row has none).
         metadatas: Stored metadata (an empty mapping where a row has none).
-        embed: Makes the text that was embedded of a stored text and its metadata, where these
-            differ: some hosts embed metadata along. Called only when `read_texts` is read.
     """
 
     ids: tuple[str, ...]
     vectors: FloatArray = field(default_factory=_NO_VECTORS.copy)
     texts: tuple[str | None, ...] = ()
     metadatas: tuple[Metadata, ...] = ()
-    embed: Callable[[str, Metadata], str] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def read_texts(self) -> tuple[str | None, ...]:
-        """What the vectors were made from: the texts as they were embedded, made at each call."""
-        if self.embed is None:
+        """What the vectors were made from, made at each call: LlamaIndex embeds metadata along."""
+        if not any(NODE_KEY in metadata for metadata in self.metadatas):
             return self.texts
-        pairs = zip(self.texts, self.metadatas or [{}] * len(self.texts), strict=True)
-        return tuple(text and self.embed(text, metadata) for text, metadata in pairs)
+        pairs = zip(self.texts, self.metadatas, strict=True)
+        return tuple(text and embedded_text(text, metadata) for text, metadata in pairs)
 
     def take(self, positions: Sequence[int] | IntArray) -> "Rows":
         """The rows at some positions, in that order; fields that are empty stay empty."""
@@ -79,7 +77,6 @@ class Rows:
             vectors=self.vectors[order] if self.vectors.size else self.vectors,
             texts=tuple(self.texts[i] for i in order) if self.texts else (),
             metadatas=tuple(self.metadatas[i] for i in order) if self.metadatas else (),
-            embed=self.embed,
         )
 
     @classmethod
@@ -91,7 +88,6 @@ class Rows:
             vectors=np.concatenate(filled) if filled else _NO_VECTORS.copy(),
             texts=tuple(text for part in parts for text in part.texts),
             metadatas=tuple(entry for part in parts for entry in part.metadatas),
-            embed=next((part.embed for part in parts if part.embed), None),
         )
 
 

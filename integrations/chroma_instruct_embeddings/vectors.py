@@ -12,7 +12,6 @@ from chromadb.errors import NotFoundError
 from typing_extensions import Self
 
 from chroma_instruct_embeddings.client import client_at
-from chroma_instruct_embeddings.embedded import NODE_KEY, embedded_text
 from chroma_instruct_embeddings.errors import AnswerError, reachable, translate
 from chroma_instruct_embeddings.spaces import dimension_of, space_of
 from instruct_embeddings._reading import shown
@@ -319,8 +318,6 @@ def _get_rows(
             # In one order: Chroma gives another at every read, and hosts hash them.
             metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
             rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
-            if any(NODE_KEY in metadata for metadata in metadatas):
-                rows["embed"] = embedded_text
         return Rows(tuple(ids[i] for i in order), **rows)
 
     return request(collection, ask)

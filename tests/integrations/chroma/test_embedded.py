@@ -10,7 +10,7 @@ from llama_index.core.schema import MetadataMode, TextNode
 from llama_index.core.vector_stores.utils import node_to_metadata_dict
 
 from chroma_instruct_embeddings import ChromaVectors
-from chroma_instruct_embeddings.embedded import ROOM, embedded_text
+from instruct_embeddings.embedded import ROOM, embedded_text
 from instruct_embeddings.protocols import Rows
 from instruct_embeddings.retrieval import InstructRetriever
 
@@ -99,7 +99,7 @@ def test_a_usual_node_is_never_cut() -> None:
 def test_texts_are_made_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(
-        "chroma_instruct_embeddings.vectors.embedded_text",
+        "instruct_embeddings.protocols.embedded_text",
         lambda text, metadata: made.append(text) or f"made of {text}",  # type: ignore[func-returns-value]
     )
     collection = chromadb.EphemeralClient().create_collection("texts-when-read")

@@ -1,5 +1,6 @@
 """Names of classes as a guide. Most tests use an encoder that knows a few texts by heart."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,8 +125,13 @@ def test_rows_without_a_text_are_not_judged() -> None:
 
 
 def test_texts_are_read_as_they_were_embedded() -> None:
-    seen = {"x": "it purrs", "y": "it barks"}
-    sample = Rows(("0", "1"), texts=("x", "y"), embed=lambda x, _: seen[x])
+    nodes = [{"metadata": {"sound": "it purrs"}}, {"metadata": {"sound": "it barks"}}]
+    template = {"metadata_template": "{value}", "text_template": "{metadata_str}"}
+    sample = Rows(
+        ("0", "1"),
+        texts=("x", "y"),
+        metadatas=tuple({"_node_content": json.dumps(node | template)} for node in nodes),
+    )
     labels = LabelNamesGuide(["cat", "dog"], ENCODER).judge(WHAT, sample).labels
     assert labels is not None
     assert labels.counts() == {"cat": 1, "dog": 1}

@@ -18,8 +18,8 @@ ROOM = 20_000
 def embedded_text(text: str, metadata: Metadata) -> str:
     """The content of a LlamaIndex node in the mode EMBED; the text itself of any other row.
 
-    LlamaIndex need not be installed. Templates are filled in by replacement: as format strings,
-    stored ones could reach into objects.
+    LlamaIndex, which marks its rows in every store, need not be installed. Templates are filled in
+    by replacement: as format strings, stored ones could reach into objects.
     """
     try:
         node = parse_json(str(metadata.get(NODE_KEY)), halves=True)
