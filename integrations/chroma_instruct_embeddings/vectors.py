@@ -279,6 +279,8 @@ def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
 
 def _filters(where: Where | None, where_document: Where | None) -> dict[str, Any]:
     """Filters as Chroma takes them, whose language is that of all stores; empty ones are none."""
+    if where is None and where_document is None:
+        return {}
     for parsed in (parse_where(where), parse_where_document(where_document)):
         if parsed is not None:
             translate_filter(
