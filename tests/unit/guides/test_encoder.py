@@ -1,5 +1,6 @@
 """The encoder as a guide."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +57,9 @@ def test_rows_without_a_text_are_not_judged(encoder: InstructEncoder) -> None:
 
 def test_texts_are_read_as_they_were_embedded(encoder: InstructEncoder) -> None:
     guide = EncoderGuide(encoder)
-    node = replace(rows("a cube"), embed=lambda text, metadata: f"colour red {text}")
+    content = {"metadata": {"colour": "red"}, "metadata_template": "{key} {value}"}
+    stored = json.dumps(content | {"text_template": "{metadata_str} {content}"})
+    node = replace(rows("a cube"), metadatas=({"_node_content": stored},))
     plain = guide.judge(INSTRUCTION, rows("colour red a cube"))
     assert guide.judge(INSTRUCTION, node).vectors == pytest.approx(plain.vectors, abs=1e-6)
 
