@@ -122,7 +122,7 @@ def _command(name: str) -> list[str]:
 
 
 def _place(folder: Path) -> list[str]:
-    return ["--path", str(folder / "db"), "--collection", NAME]
+    return ["--store", str(folder / "db"), "--collection", NAME]
 
 
 def check(folder: Path, size: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -195,10 +195,10 @@ def search(folder: Path, kind: str) -> dict[str, Any]:
 
 def by_command(folder: Path, size: int) -> dict[str, Any]:
     """The same by the command line: a transform is fitted, and a text is asked for under it."""
-    store = ["--store", str(folder / "transforms")]
-    adapt = [*_command("adapt"), INSTRUCTION, *_place(folder), *store]
+    transforms = ["--transforms", str(folder / "transforms")]
+    adapt = [*_command("adapt"), INSTRUCTION, *_place(folder), *transforms]
     text = lines_of(folder / "rows.jsonl", [size // 2])[0]["text"]
-    query = [*_command("query"), text, *_place(folder), *store, "-i", INSTRUCTION]
+    query = [*_command("query"), text, *_place(folder), *transforms, "-i", INSTRUCTION]
     query += ["--model", str(folder / "model"), "--json"]
     ended: list[Ended] = [
         run_whole([*adapt, "--metadata-key", "colour", "--refit", "--json"]),

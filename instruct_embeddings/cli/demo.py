@@ -15,12 +15,13 @@ import typer
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.demo_corpus import Aspect, Constrained, Corpus, read_corpus
 from instruct_embeddings.cli.index import Target, fill
+from instruct_embeddings.cli.models import check_model
 from instruct_embeddings.cli.options import JsonOption, command
 from instruct_embeddings.cli.output import finish, hit_dict, note, program_name, progress
 from instruct_embeddings.cli.records import SEPARATOR
+from instruct_embeddings.cli.store import Store
 from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import ConfigError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chroma_instruct_embeddings import ChromaVectors
+    from chroma_instruct_embeddings.database import ChromaDatabase
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import Guide, InstantMover
@@ -97,8 +99,8 @@ def demo(
     require("chromadb", extra="chroma")
     texts = read_corpus(corpus, limit, label_key or [], instruction or [])
     teacher = _guide(guide, texts.aspects)
-    with Database(path) as database:
-        document, reports = _run(database, texts, guide, teacher)
+    with Store(f"chroma:{path}") as store:
+        document, reports = _run(store, texts, guide, teacher)
     finish(document, *_screen(document, texts, reports), as_json=as_json)
 
 
@@ -119,7 +121,7 @@ def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
 
 
 def _run(
-    database: Database, corpus: Corpus, guide: GuideName, teacher: "Guide"
+    place: Store, corpus: Corpus, guide: GuideName, teacher: "Guide"
 ) -> tuple[dict[str, Any], "list[FitReport]"]:
     """Build or reuse the collection, ask at once, fit or reuse the transforms, ask and measure."""
     from chroma_instruct_embeddings import ChromaVectors
@@ -128,6 +130,7 @@ def _run(
 
     note("Loading the sentence encoder ...")
     encoder, instant = models.load_encoder(), models.load_instant()
+    database = place.chroma()
     built, build_seconds = _build(database, corpus, encoder)
     collection = ChromaVectors(built)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
@@ -147,7 +150,7 @@ def _run(
     seconds = {name: median(times) for name, times in quick.seconds.items()}
 
     note("Fitting a transform for each instruction ...")
-    store = TransformStore(database.store())
+    store = TransformStore(place.transforms)
     known = set(store.keys())
     fit = FitConfig(guide_budget=_PATIENCE)
     retriever = InstructRetriever(collection, teacher, store=store, fit=fit)
@@ -162,7 +165,7 @@ def _run(
         "corpus": str(corpus.source),
         "collection": corpus.name,
         "path": str(database),
-        "store": str(database.store()),
+        "folder": str(place.transforms),
         "model": encoder.name,
         "guide": guide,
         "rows": len(corpus.records),
@@ -215,7 +218,7 @@ def _constrained(one: Constrained, asker: _Asker) -> dict[str, Any]:
 
 
 def _build(
-    database: Database, corpus: Corpus, encoder: "InstructEncoder"
+    database: "ChromaDatabase", corpus: Corpus, encoder: "InstructEncoder"
 ) -> tuple["Collection", float | None]:
     """The collection of a corpus, and how long it took to store it; None where it was there."""
     largest = database.client(create=True).get_max_batch_size()
@@ -306,7 +309,7 @@ def _screen(
         yield part
         yield ""
     instruction = corpus.aspects[0].instruction
-    name, where = program_name(), "--path FOLDER --collection NAME"
+    name, where = program_name(), "--store chroma:FOLDER --collection NAME"
     yield Text(
         "The same on a collection of your own, in Python with LangChain:\n\n"
         "  retriever = InstructionTransformRetriever(vectorstore=your_chroma)\n"
@@ -429,5 +432,5 @@ def _times(document: dict[str, Any], fitted: float) -> str:
     return (
         f"Time of a first answer under a new instruction: {times['answer']} beside the "
         f"{times['embedding']} that embed the query\n(a generic search: {times['generic']}). "
-        f"{fits};\nretrievers do that in the background. They are kept in {document['store']}."
+        f"{fits};\nretrievers do that in the background. They are kept in {document['folder']}."
     )

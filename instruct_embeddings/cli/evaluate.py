@@ -13,22 +13,22 @@ from instruct_embeddings._extras import require
 from instruct_embeddings._reading import parse_json
 from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings._version import __version__
-from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
     CollectionOption,
     ExactOption,
     JsonOption,
     ModelOption,
-    StoreOption,
     WhereOption,
     command,
 )
 from instruct_embeddings.cli.output import finish, note, progress
+from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import DataError
 
 if TYPE_CHECKING:
     from instruct_embeddings.evaluation.mteb_run import MtebModel, TaskScore
+    from instruct_embeddings.transform.store import TransformStore
 
 _LINE = '{"query": "it ate my photos", "relevant": ["ticket-17", "ticket-3"]}'
 _QUERIES = "queries.jsonl"
@@ -48,7 +48,8 @@ def evaluate(
         ),
     ],
     collection: CollectionOption,
-    database: Database,
+    store: Store,
+    transforms: "TransformStore",
     instruction: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +67,6 @@ def evaluate(
     where: WhereOption = None,
     exact: ExactOption = False,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
-    store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,7 +89,7 @@ def evaluate(
             'Add --instruction "..." with one that `adapt` has fitted.'
         )
     retriever, encoder = open_retriever(
-        database, collection, store, model, *dict.fromkeys(instructions)
+        store, collection, transforms, model, *dict.fromkeys(instructions)
     )
     report = retriever.evaluate(
         texts, asked.grades, instruction=instructions, embed=encoder.encode, **options

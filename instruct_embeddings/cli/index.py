@@ -13,10 +13,11 @@ import typer
 
 from instruct_embeddings._extras import require
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.database import Database, check_model
+from instruct_embeddings.cli.models import MODEL_KEY, check_model
 from instruct_embeddings.cli.options import CollectionOption, JsonOption, ModelOption, command
 from instruct_embeddings.cli.output import finish, note, progress
 from instruct_embeddings.cli.records import Reader, Record, is_made
+from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import (
     CollectionError,
     CollectionMismatchError,
@@ -27,6 +28,7 @@ from instruct_embeddings.errors import (
 if TYPE_CHECKING:
     from chromadb import Collection
 
+    from chroma_instruct_embeddings.database import ChromaDatabase
     from instruct_embeddings.encoder import InstructEncoder
 
 _BATCH = 512
@@ -43,7 +45,7 @@ def index(
         typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV, TSV, TXT or MD files."),
     ],
     collection: CollectionOption,
-    database: Database,
+    store: Store,
     text_key: Annotated[str, typer.Option(help="Key or column of the text.")] = "text",
     id_key: Annotated[
         str, typer.Option(help="Key or column of the id; rows without one get a stable id.")
@@ -75,7 +77,8 @@ def index(
     """
     reader = Reader(text_key, id_key, skip_bad)
     once = list(dict.fromkeys(files))
-    document = run_index(database, collection, once, reader, model, update=update, rebuild=rebuild)
+    options = {"update": update, "rebuild": rebuild}
+    document = run_index(store.chroma(), collection, once, reader, model, **options)
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
     if len(reader.bad) > _SHOWN:
@@ -84,7 +87,7 @@ def index(
 
 
 def run_index(
-    database: Database,
+    database: "ChromaDatabase",
     name: str,
     files: list[Path],
     reader: Reader,
@@ -110,7 +113,7 @@ def run_index(
     started = time.perf_counter()
     filled = f"{name}{_REBUILDING}" if rebuild else name
     if rebuild:
-        database.drop_damaged(filled)
+        _drop_damaged(database, filled)
     target = Target(database, filled, encoder.name, like=stored)
     options: dict[str, Any] = {"largest_batch": largest_batch, "update": update or rebuild}
     with progress(f"Indexing into {name}", total) as advance:
@@ -122,7 +125,7 @@ def run_index(
         gone = 0 if target.found is None else _gone(target.found, reader)
     return {
         "collection": name,
-        "place": str(database),
+        "store": str(database),
         "model": encoder.name,
         **asdict(counts),
         "unmatched": gone,
@@ -132,6 +135,38 @@ def run_index(
         "rows": rows,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _drop_damaged(database: "ChromaDatabase", name: str) -> None:
+    """Delete a collection whose index is damaged; nothing where it is not, or there is none."""
+    found = database.find(name)
+    if found is not None and database.is_damaged(found):
+        database.client().delete_collection(name)
+
+
+def create(
+    database: "ChromaDatabase", name: str, model: str, *, like: "Collection | None" = None
+) -> "Collection":
+    """Create a collection that records its model, or open it where there is one.
+
+    It gets the distance and the metadata of the collection `like`; cosine without one.
+    """
+    errors = require("chromadb.errors", extra="chroma")
+    spaces = require("chroma_instruct_embeddings.spaces")
+    configuration: Any = {"hnsw": {"space": spaces.space_of(like) if like else "cosine"}}
+    # Settings of the index that older versions of Chroma kept there are no metadata.
+    old = ((like and like.metadata) or {}).items()
+    metadata = {key: value for key, value in old if not key.startswith("hnsw:")}
+    with database.reached():
+        try:
+            return database.client().get_or_create_collection(
+                name,
+                embedding_function=None,
+                configuration=configuration,
+                metadata={**metadata, MODEL_KEY: model},
+            )
+        except (ValueError, errors.ChromaError) as exc:
+            raise CollectionError(f"The collection {name!r} cannot be opened: {exc}") from exc
 
 
 def _gone(collection: "Collection", reader: Reader) -> int:
@@ -145,7 +180,7 @@ def _gone(collection: "Collection", reader: Reader) -> int:
 def _summary(document: dict[str, Any]) -> str:
     updated = f"{document['updated']:,} updated, " if document["updated"] else ""
     lines = [
-        f"{document['collection']} in {document['place']}: {document['added']:,} rows added, "
+        f"{document['collection']} in {document['store']}: {document['added']:,} rows added, "
         f"{updated}{document['skipped']:,} were stored already, {document['bad']:,} bad; "
         f"{document['rows']:,} rows in all ({document['seconds']:.1f} s)."
     ]
@@ -179,13 +214,18 @@ class Target:
     """A collection that is created with its first rows: what fails before leaves no empty one."""
 
     def __init__(
-        self, database: Database, name: str, model: str, *, like: "Collection | None" = None
+        self,
+        database: "ChromaDatabase",
+        name: str,
+        model: str,
+        *,
+        like: "Collection | None" = None,
     ) -> None:
         self.found = database.find(name)
         if self.found is not None:
             database.check_index(self.found)
         self._database = database
-        self._create = partial(database.create, name, model, like=like)
+        self._create = partial(create, database, name, model, like=like)
 
     def collection(self) -> "Collection":
         """The collection, created now if there is none."""

@@ -1,22 +1,22 @@
 """The encoders and retrievers that the commands use, and filters."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from instruct_embeddings._extras import require
-from instruct_embeddings.cli.database import Database, check_model
 from instruct_embeddings.cli.output import note
-from instruct_embeddings.errors import GuideError
+from instruct_embeddings.cli.store import Store
+from instruct_embeddings.errors import CollectionMismatchError, GuideError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import CollectionInfo, InstantMover
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
+
+MODEL_KEY = "instruct_embeddings:model"
 
 
 def load_encoder(model: str | None = None) -> "InstructEncoder":
@@ -44,9 +44,9 @@ def load_instructed(model: str | None = None) -> "InstructEncoder":
 
 
 def open_retriever(
-    database: Database,
+    store: Store,
     collection: str,
-    store: Path | None,
+    transforms: "TransformStore",
     model: str | None,
     *instructions: str | None,
     fitted: bool = True,
@@ -56,50 +56,60 @@ def open_retriever(
     If `fitted`, a transform of each instruction has to be stored and is used whatever its report
     says; else the instant query answers where none serves.
     """
-    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.store import TransformStore
 
-    folder = database.store(store)
-    kept = TransformStore(folder)
-    opened = database.collection(collection)
-    vectors = ChromaVectors(opened)
+    vectors = store.collection(collection)
     info = vectors.info()  # stops where nothing is stored
     asked = [one for one in instructions if one is not None]
     if fitted and asked:
-        _check_stored(kept, folder, asked, info, database)
+        _check_stored(transforms, asked, info, store.flags(collection))
     encoder = load_encoder(model)
-    if not check_model(opened.metadata, collection, encoder.name):
+    # Of the stores only Chroma keeps metadata beside a collection.
+    metadata = getattr(getattr(vectors, "collection", None), "metadata", None)
+    if not check_model(metadata, collection, encoder.name):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
     instant = None if fitted else load_instant()
-    return InstructRetriever(vectors, store=kept, instant=instant, force=fitted), encoder
+    return InstructRetriever(vectors, store=transforms, instant=instant, force=fitted), encoder
+
+
+def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str) -> bool:
+    """Refuse a collection that another model filled; whether it records its model at all."""
+    recorded = (metadata or {}).get(MODEL_KEY)
+    if recorded is not None and recorded != model:
+        raise CollectionMismatchError(
+            f"The collection {collection!r} was filled by {recorded!r}, and {model!r} is about "
+            "to be used: their vectors cannot be compared. "
+            f"Use the model that filled it: --model {recorded}"
+        )
+    return recorded is not None
 
 
 def read_filter(where: str | None) -> dict[str, Any] | None:
-    """A filter of Chroma from the command line; a usage error where it is none."""
+    """A filter from the command line; a usage error where it is none."""
     if where is None:
         return None
+    from instruct_embeddings.filters import parse_where
+
     try:
         found: dict[str, Any] = json.loads(where)
-        require("chromadb.api.types", extra="chroma").validate_where(found)
+        parse_where(found)
     except ValueError as exc:
         raise typer.BadParameter(
-            f'--where is a filter of Chroma such as {{"area": "x"}}, as JSON ({exc}): {where}'
+            f'--where is a filter such as {{"area": "x"}}, as JSON ({exc}): {where}'
         ) from exc
     return found
 
 
 def _check_stored(
-    store: "TransformStore",
-    folder: Path,
+    transforms: "TransformStore",
     instructions: Sequence[str],
     info: "CollectionInfo",
-    database: Database,
+    flags: str,
 ) -> None:
     """Stop where an instruction has no stored transform for the collection."""
     from instruct_embeddings.config import normalise_instruction
 
-    summaries = store.summaries()
+    summaries = transforms.summaries()
     known = {one.instruction for one in summaries if not one.problem and one.collection == info}
     stored = set(map(normalise_instruction, known))
     missing = [one for one in instructions if normalise_instruction(one) not in stored]
@@ -109,6 +119,6 @@ def _check_stored(
         also = f", and {damaged} damaged (see: transforms list)" if damaged else ""
         raise GuideError(
             f'No transform is stored for "{missing[0]}" and the collection {info.name!r}; stored '
-            f"are: {listed}{also} (in {folder}). Fit one with: instruct-embeddings adapt "
-            f'"{missing[0]}" {database.flags} --collection {info.name}'
+            f"are: {listed}{also} (in {transforms.path}). Fit one with: instruct-embeddings adapt "
+            f'"{missing[0]}" {flags}'
         )

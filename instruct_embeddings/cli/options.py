@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.output import reported
+from instruct_embeddings.cli.store import Store
 
 if TYPE_CHECKING:
     from instruct_embeddings.transform.store import TransformStore
 
 CollectionOption: TypeAlias = Annotated[
     str, typer.Option("--collection", "-c", help="Name of the collection.")
-]
-StoreOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        help="Folder of the fitted transforms. By default `instruct-transforms` inside --path, or "
-        "a folder of the user's cache with --host.",
-    ),
 ]
 ModelOption: TypeAlias = Annotated[
     str | None,
@@ -35,7 +27,7 @@ ModelOption: TypeAlias = Annotated[
     ),
 ]
 WhereOption: TypeAlias = Annotated[
-    str | None, typer.Option(help='Chroma filter on metadata, such as \'{"area": "billing"}\'.')
+    str | None, typer.Option(help='Filter on metadata, such as \'{"area": "billing"}\'.')
 ]
 BlendOption: TypeAlias = Annotated[
     float | None,
@@ -60,66 +52,66 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")
 ]
 
-_FOLDER_OR_SERVER = {
-    "path": Annotated[Path | None, typer.Option(help="Folder of a persistent Chroma database.")],
-    "host": Annotated[str | None, typer.Option(help="Host of a running Chroma server.")],
-    "port": Annotated[
-        int | None, typer.Option(help="Port of that server (8000).", min=1, max=65535)
-    ],
+_ADDRESS = typer.Option(
+    "--store",
+    envvar="INSTRUCT_EMBEDDINGS_STORE",
+    help="Address of the store: chroma:FOLDER or the folder alone, chroma://host:8000, "
+    "milvus:FILE, milvus://host:19530, qdrant:FOLDER, qdrant://host:6333 or "
+    "postgresql://user@host/database. Passwords are better left out of it, to PGPASSWORD and its "
+    "kind.",
+)
+HeaderOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='Header for a server of Chroma, such as "X-Team: search"; can be given several times. '
+        "Chroma reads tokens and passwords from CHROMA_CLIENT_AUTH_PROVIDER and "
+        "CHROMA_CLIENT_AUTH_CREDENTIALS, where other users of the machine cannot see them."
+    ),
+]
+TimeoutOption: TypeAlias = Annotated[
+    float | None, typer.Option(help="Most seconds to wait for a server of Chroma (120).", min=0.1)
+]
+_STORE = {
+    "store": Annotated[str, _ADDRESS],
+    "header": HeaderOption,
+    "timeout": TimeoutOption,
 }
-_DATABASE = _FOLDER_OR_SERVER | {
-    "ssl": Annotated[bool, typer.Option("--ssl", help="Reach that server by https.")],
-    "tenant": Annotated[str | None, typer.Option(help="Tenant of the database.")],
-    "database": Annotated[str | None, typer.Option(help="Database of that tenant.")],
-    "header": Annotated[
-        list[str] | None,
+_FOLDER = {
+    "transforms": Annotated[
+        Path | None,
         typer.Option(
-            help='Header for that server, such as "X-Team: search"; can be given several times. '
-            "Chroma reads tokens and passwords from CHROMA_CLIENT_AUTH_PROVIDER and "
-            "CHROMA_CLIENT_AUTH_CREDENTIALS, where other users of the machine cannot see them."
+            help="Folder of the fitted transforms. By default `instruct-transforms` inside the "
+            "folder of --store, or a folder of the user's cache for a server."
         ),
-    ],
-    "timeout": Annotated[
-        float | None,
-        typer.Option(help="Most seconds to wait for an answer of that server (120).", min=0.1),
     ],
 }
 _DEBUG = {"debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]}
 
 
-def _open_transforms(store: Path | None, **place: Any) -> "TransformStore":
-    from instruct_embeddings.transform.store import TransformStore
-
-    return TransformStore(store or Database(**place).store())
-
-
-# Parameters of commands, the options in their stead, and what makes the one of the others.
-_MADE: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
-    "database": (_DATABASE, Database),
-    "transforms": (_FOLDER_OR_SERVER | {"store": StoreOption}, _open_transforms),
-}
-
-
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function a command: its expected errors become messages, unless with --debug.
 
-    In the stead of its parameters `database` and `transforms` it has options that name a Chroma
-    database, which is closed afterwards, or a folder of transforms.
+    In the stead of its parameters `store` and `transforms` it has options: the address of a store,
+    which is closed afterwards, and a folder of transforms, by default the one of that store.
     """
     given = inspect.signature(function).parameters
+    needed = {} if "store" in given else {"store": Annotated[str | None, _ADDRESS]}
+    stead: dict[str, dict[str, Any]] = {"store": _STORE, "transforms": needed | _FOLDER}
+    options = {name: one for made in given for name, one in stead.get(made, {}).items()}
     parameters: list[inspect.Parameter] = []
     for name, parameter in given.items():
-        parameters += _parameters(_MADE[name][0]) if name in _MADE else [parameter]
+        parameters += _parameters(stead[name]) if name in stead else [parameter]
     parameters += _parameters(_DEBUG)
 
     @functools.wraps(function)
     def run(*, debug: bool, **values: Any) -> None:
         with reported(debug=debug), ExitStack() as stack:
-            for name in given.keys() & _MADE.keys():
-                options, make = _MADE[name]
-                values[name] = make(**{option: values.pop(option) for option in options})
-                if isinstance(values[name], Database):
-                    stack.enter_context(values[name])
+            place = [values.pop(name) for name in _STORE if name in options]
+            store = Store(*place) if place and place[0] is not None else None
+            if "transforms" in given:
+                values["transforms"] = _open_transforms(values["transforms"], store)
+            if "store" in given and store is not None:
+                values["store"] = stack.enter_context(store)
             function(**values)
 
     # What typer reads.
@@ -128,14 +120,22 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _open_transforms(folder: Path | None, store: Store | None) -> "TransformStore":
+    from instruct_embeddings.transform.store import TransformStore
+
+    if folder is None:
+        if store is None:
+            raise typer.BadParameter("name --transforms FOLDER, or --store ADDRESS.")
+        folder = store.transforms
+    return TransformStore(folder)
+
+
 def _parameters(options: Mapping[str, Any]) -> list[inspect.Parameter]:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    defaults = {str: inspect.Parameter.empty, bool: False}
     return [
         inspect.Parameter(
-            name,
-            kind,
-            default=False if annotation.__origin__ is bool else None,
-            annotation=annotation,
+            name, kind, default=defaults.get(annotation.__origin__), annotation=annotation
         )
         for name, annotation in options.items()
     ]

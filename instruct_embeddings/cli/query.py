@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings._printable import one_line, plain_table
-from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.models import open_retriever, read_filter
 from instruct_embeddings.cli.options import (
     BlendOption,
@@ -19,16 +18,17 @@ from instruct_embeddings.cli.options import (
     FittedOption,
     JsonOption,
     ModelOption,
-    StoreOption,
     WhereOption,
     command,
 )
 from instruct_embeddings.cli.output import finish, hit_dict, note
+from instruct_embeddings.cli.store import Store
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from instruct_embeddings.retrieval.ranking import Hit
+    from instruct_embeddings.transform.store import TransformStore
 
 _WIDEST_ID = 24
 
@@ -37,7 +37,8 @@ _WIDEST_ID = 24
 def query(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: CollectionOption,
-    database: Database,
+    store: Store,
+    transforms: "TransformStore",
     instruction: Annotated[
         str | None, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ] = None,
@@ -49,7 +50,6 @@ def query(
     ] = None,
     exact: ExactOption = False,
     fitted: FittedOption = False,
-    store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +62,7 @@ def query(
 
     options: dict[str, Any] = {"k": k, "where": read_filter(where)}
     retriever, encoder = open_retriever(
-        database, collection, store, model, instruction, fitted=fitted
+        store, collection, transforms, model, instruction, fitted=fitted
     )
     seconds: dict[str, float] = {}
     with _timed(seconds, "encode"):
@@ -120,7 +120,8 @@ def explain(
     instruction: Annotated[
         str, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ],
-    database: Database,
+    store: Store,
+    transforms: "TransformStore",
     png: Annotated[
         Path | None,
         typer.Option(
@@ -136,7 +137,6 @@ def explain(
     fitted: FittedOption = False,
     sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,
-    store: StoreOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -156,7 +156,7 @@ def explain(
         check_map_file(png)  # before anything is computed
     filtered = read_filter(where)
     retriever, encoder = open_retriever(
-        database, collection, store, model, instruction, fitted=fitted
+        store, collection, transforms, model, instruction, fitted=fitted
     )
     explanation = explained(
         retriever,

@@ -1,6 +1,7 @@
 """`adapt` fits the transform of an instruction; `transforms` manages those that are stored."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,16 +10,21 @@ import typer
 from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings._records import read_records, row_errors
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.database import Database
-from instruct_embeddings.cli.options import CollectionOption, JsonOption, StoreOption, command
+from instruct_embeddings.cli.options import (
+    CollectionOption,
+    HeaderOption,
+    JsonOption,
+    TimeoutOption,
+    command,
+)
 from instruct_embeddings.cli.output import finish, fitting, note
+from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import ArtefactError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chroma_instruct_embeddings import ChromaVectors
-    from instruct_embeddings.protocols import Guide
+    from instruct_embeddings.protocols import Guide, VectorCollection
     from instruct_embeddings.transform.guide_check import GuideCheck
     from instruct_embeddings.transform.store import TransformStore, TransformSummary
 
@@ -29,7 +35,8 @@ _LABEL_LINE = 'Each line is like {"id": "7", "label": "billing"}'
 def adapt(
     instruction: Annotated[str, typer.Argument(help="A plain sentence, such as a question.")],
     collection: CollectionOption,
-    database: Database,
+    store: Store,
+    transforms: "TransformStore",
     metadata_key: Annotated[
         str | None, typer.Option(help="Learn from this key of the stored metadata.")
     ] = None,
@@ -48,7 +55,6 @@ def adapt(
         str | None,
         typer.Option(help="Model that teaches where there are no labels."),
     ] = None,
-    store: StoreOption = None,
     refit: Annotated[bool, typer.Option("--refit", help="Fit even if one is stored.")] = False,
     sample_size: Annotated[int, typer.Option(help="Rows to learn from.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sample and of the fit.", min=0)] = 0,
@@ -62,11 +68,9 @@ def adapt(
     Without labels the encoder of the package reads a sample under the instruction. The collection
     is not changed.
     """
-    from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.config import FitConfig
     from instruct_embeddings.retrieval.instructions import better_form, misleads
     from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.store import TransformStore
 
     given = [one for one in (metadata_key, labels, label_names) if one is not None]
     if len(given) > 1 or (given and encoder and label_names is None):
@@ -75,9 +79,7 @@ def adapt(
             "with the last, or alone."
         )
     guide = _guide(metadata_key, separator, labels, label_names, encoder)
-    folder = database.store(store)
-    transforms = TransformStore(folder)
-    vectors = ChromaVectors(database.collection(collection))
+    vectors = store.collection(collection)
     if misleads(guide.key, instruction):
         note(better_form(instruction, instant=True, override="query --fitted"))
     try:
@@ -96,8 +98,8 @@ def adapt(
         "instruction": transform.instruction,
         "guide": transform.guide,
         "collection": collection,
-        "place": str(database),
-        "store": str(folder),
+        "store": str(store),
+        "folder": str(transforms.path),
         "reused": known is not None,
         "gains": transform.report.gains,
         "used": retriever.uses(transform, instruction),
@@ -109,7 +111,7 @@ def adapt(
 
 
 def _read_pairs(
-    collection: "ChromaVectors", check: "GuideCheck | None"
+    collection: "VectorCollection", check: "GuideCheck | None"
 ) -> list[list[dict[str, str]]]:
     """The texts that the guide finds alike and the stored vectors do not, for a reader to judge."""
     pairs = check.pairs if check else ()
@@ -164,7 +166,7 @@ def _screen(document: Mapping[str, Any], report: str) -> list[str]:
         why = "It compares texts, and" if document["gains"] else "Its gain may be chance, so"
         what = "the instruction asks for something: the" if document["gains"] else "the"
         lines.append(f"{why} {what} instant query answers instead; `query --fitted` uses it.")
-    lines.append(f"The transform {found}: {document['key']} in {document['store']}")
+    lines.append(f"The transform {found}: {document['key']} in {document['folder']}")
     if document["alike"]:
         lines += ["", "Are these alike under the instruction? If not, the guide misreads it:"]
     for pair in document["alike"]:
@@ -172,7 +174,7 @@ def _screen(document: Mapping[str, Any], report: str) -> list[str]:
     return lines
 
 
-transforms_app = typer.Typer(help="List, show, delete and export fitted transforms.")
+transforms_app = typer.Typer(help="List, show, delete, export and carry fitted transforms.")
 
 KeyArgument = Annotated[str, typer.Argument(help="Key of a transform, or its first characters.")]
 
@@ -182,7 +184,7 @@ KeyArgument = Annotated[str, typer.Argument(help="Key of a transform, or its fir
 def list_transforms(transforms: "TransformStore", as_json: JsonOption = False) -> None:
     """List the stored transforms, damaged ones with their problem."""
     summaries = transforms.summaries()
-    document = {"store": str(transforms.path), "transforms": [as_dict(one) for one in summaries]}
+    document = {"folder": str(transforms.path), "transforms": [as_dict(one) for one in summaries]}
     text = f"{len(summaries)} transforms in {transforms.path}"
     finish(document, *([_table(summaries)] if summaries else []), text, as_json=as_json)
 
@@ -203,7 +205,7 @@ def delete(key: KeyArgument, transforms: "TransformStore", as_json: JsonOption =
     """Delete one transform; the collection is not touched."""
     one = _named(transforms, key)
     transforms.delete(one.key)
-    document = {"deleted": one.key, "store": str(transforms.path)}
+    document = {"deleted": one.key, "folder": str(transforms.path)}
     finish(document, f"Deleted {one.key} from {transforms.path}", as_json=as_json)
 
 
@@ -218,6 +220,55 @@ def export(
     """Copy one transform out of its store, to move it to another machine."""
     written = transforms.export(_named(transforms, key).key, target)
     finish({"exported": str(written)}, f"Exported to {written}", as_json=as_json)
+
+
+@transforms_app.command("carry")
+@command
+def carry(
+    source: Annotated[str, typer.Option("--from", help="Address of the store it was in.")],
+    target: Annotated[str, typer.Option("--to", help="Address of the store it is in now.")],
+    collection: CollectionOption,
+    renamed: Annotated[
+        str | None, typer.Option("--to-collection", help="Its name there, if it is another.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--transforms",
+            help="Folder of the transforms of both, if it is none of those that belong to stores.",
+        ),
+    ] = None,
+    header: HeaderOption = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep the transforms of a collection that moved to another store with its vectors.
+
+    Nothing is fitted again. A sample is compared first: 95 % of its rows must be there under the
+    same ids with the same vectors. Both collections are only read, and no transform is replaced.
+    """
+    from instruct_embeddings.retrieval.carrying import carry_over
+    from instruct_embeddings.transform.store import TransformStore
+
+    servers = [one for one in (source, target) if one.startswith("chroma://")] or [source]
+    with ExitStack() as stack:
+        old, new = (
+            stack.enter_context(Store(one, *((header, timeout) if one in servers else ())))
+            for one in (source, target)
+        )
+        transforms, into = (TransformStore(folder or one.transforms) for one in (old, new))
+        vectors = old.collection(collection)
+        info, stored = vectors.info(), transforms.summaries()
+        if not any(one.collection == info and one.problem is None for one in stored):
+            raise ArtefactError(
+                f"No transform of {collection!r} is stored in {transforms.path}. At least one is "
+                "needed. Name their folder with --transforms."
+            )
+        moved = new.collection(renamed or collection)
+        keys = carry_over(transforms, vectors, moved, into=into)
+    document = {"from": str(old), "to": str(new), "folder": str(into.path), "carried": keys}
+    text = f"{len(keys)} transforms carried from {old} to {new}; they are in {into.path}"
+    finish(document, text, as_json=as_json)
 
 
 def as_dict(summary: "TransformSummary") -> dict[str, Any]:

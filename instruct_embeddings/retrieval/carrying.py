@@ -24,6 +24,7 @@ def carry_over(
     source: VectorCollection,
     target: VectorCollection,
     *,
+    into: TransformStore | None = None,
     rows: int = 500,
     seed: int = 0,
 ) -> tuple[str, ...]:
@@ -35,9 +36,10 @@ def carry_over(
     never replaced; those of the source stay.
 
     Args:
-        store: Where the transforms are, and where their copies go.
+        store: Where the transforms are.
         source: The collection that they were fitted on.
         target: The collection that holds its vectors now.
+        into: Where their copies go; None for the same store.
         rows: Rows that are compared.
         seed: Of the choice of rows.
 
@@ -61,7 +63,8 @@ def carry_over(
     found = found.take(np.flatnonzero(has_direction(found.vectors))) if len(found) else found
     _check(sample, found, old, new)
     norms = Norms.of(found.vectors)
-    known, added = set(store.keys()), []
+    into = into or store
+    known, added = set(into.keys()), []
     for summary in store.summaries():
         if summary.problem is not None or summary.collection != old:
             continue
@@ -70,7 +73,7 @@ def carry_over(
             continue
         carried = replace(transform, collection=new, norms=norms)
         if carried.key not in known:
-            store.put(carried)
+            into.put(carried)
             added.append(carried.key)
     return tuple(sorted(added))
 

@@ -1,30 +1,25 @@
 """A client of a Chroma server that does not wait for ever."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from http.client import NOT_FOUND
-from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import chromadb
 import httpcore
 import httpx
 from chromadb.api import ClientAPI
 from chromadb.config import Settings
-from chromadb.errors import ChromaError, NotFoundError
+from chromadb.errors import NotFoundError
 
 from chroma_instruct_embeddings.errors import MALFORMED, AnswerError, reachable, reason
-from instruct_embeddings._printable import hide_secrets, safe_message
 from instruct_embeddings._threads import within
 from instruct_embeddings.config import seconds
-from instruct_embeddings.errors import CollectionError, ConfigError
 
 DEFAULT_TIMEOUT = 120.0
-DEFAULT_PORT = 8000
-_DATABASE = "chroma.sqlite3"
 _PIECE = 65_536  # written at once, so that a slow server is noticed in between
 
 _deadline: ContextVar[float] = ContextVar("_deadline")
@@ -32,7 +27,7 @@ _deadline: ContextVar[float] = ContextVar("_deadline")
 
 def http_client(
     host: str = "localhost",
-    port: int = DEFAULT_PORT,
+    port: int = 8000,
     *,
     timeout: float = DEFAULT_TIMEOUT,
     ssl: bool = False,
@@ -89,63 +84,6 @@ def http_client(
     for session in _sessions(client):  # Chroma has no setting for it
         _limit(session, timeout)
     return client
-
-
-def client_at(address: str, **options: Any) -> ClientAPI:
-    """A client of the database at `chroma:FOLDER` or `chroma://host:8000`.
-
-    A folder is opened only where there is a database in it. `options` are those of `http_client`;
-    of a folder, `tenant` and `database`.
-
-    Raises:
-        ConfigError: The address is malformed.
-        CollectionError: There is no such database, or it refuses.
-        UnreachableCollectionError: No server answers there.
-    """
-    options.setdefault("settings", Settings(anonymized_telemetry=False))
-    _, _, rest = address.partition(":")
-    if not rest.startswith("//"):
-        if not (Path(rest) / _DATABASE).is_file():
-            raise CollectionError(
-                f"There is no Chroma database in {rest!r}: a folder with a file {_DATABASE} is "
-                "expected. Name that folder, as in chroma:FOLDER."
-            )
-        return _opened(rest, lambda: chromadb.PersistentClient(rest, **options))
-    host, port = _host(address)
-    return _opened(f"{host}:{port}", lambda: http_client(host, port, **options))
-
-
-def _host(address: str) -> tuple[str, int]:
-    """Host and port of an address, in which nothing else may stand."""
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
-    except ValueError:
-        host, port = None, 0
-    if host is None or "@" in parts.netloc or parts.path.strip("/") or parts.query:
-        # What stands before an @ may be a password, so that it is not repeated.
-        raise ConfigError(
-            f"The address {hide_secrets(address)!r:.200} does not say where Chroma is. Allowed are "
-            "chroma:FOLDER and chroma://host:8000, without a user or a path. Correct it; "
-            "passwords belong in headers, a database of the server in `database`."
-        )
-    return host, port
-
-
-def _opened(place: str, connect: Callable[[], ClientAPI]) -> ClientAPI:
-    try:
-        return connect()
-    except CollectionError:
-        raise
-    except (ValueError, OSError, ChromaError) as error:
-        if isinstance(error.__context__, httpx.ConnectError):  # which Chroma's client rewords
-            with reachable(place):
-                raise error.__context__ from None
-        raise CollectionError(
-            f"The Chroma database at {place!r} cannot be opened ({safe_message(error)}). Needed is "
-            "a database of this version that knows the tenant and the database. Look at the "
-            "address and at the rights of the folder."
-        ) from error
 
 
 def close_client(client: ClientAPI) -> None:

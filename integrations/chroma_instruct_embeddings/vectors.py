@@ -8,17 +8,15 @@ from uuid import UUID
 
 import numpy as np
 from chromadb import Collection, Include
-from chromadb.errors import NotFoundError
 from typing_extensions import Self
 
-from chroma_instruct_embeddings.client import client_at
-from chroma_instruct_embeddings.errors import AnswerError, reachable, translate
+from chroma_instruct_embeddings.database import ChromaDatabase
+from chroma_instruct_embeddings.errors import AnswerError, translate
 from chroma_instruct_embeddings.spaces import dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
-    CollectionError,
     ConfigError,
     EmptyCollectionError,
     InvalidVectorsError,
@@ -71,6 +69,7 @@ class ChromaVectors(PagedCollection):
             raise ConfigError(f"page_size={page_size} is too much: at most {MAX_PAGE_SIZE}.")
         collection_of(source)
         self.source = source
+        self._opened: ChromaDatabase | None = None
         # Of the collection of this id, as long as it is the one behind the source.
         self._dimension_of: tuple[UUID, int] | None = None
         self._space_of: tuple[UUID, Space] | None = None
@@ -81,29 +80,36 @@ class ChromaVectors(PagedCollection):
         return cls(store)
 
     @classmethod
-    def open(cls, address: str, collection: str, **options: Any) -> Self:
-        """A collection by its name in the database at `chroma:FOLDER` or `chroma://host:8000`.
+    def open(
+        cls,
+        address: str,
+        collection: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        """The collection of that name at an address, such as `chroma:my-chroma`.
 
-        Args:
-            address: Where the database is.
-            collection: Name of the collection.
-            options: Of a server, those of `http_client`; of a folder, `tenant` and `database`.
+        `ChromaDatabase` tells what addresses there are, and what the other arguments are for.
 
         Raises:
             ConfigError: The address is malformed.
-            CollectionError: There is no such database, or no such collection in it.
+            CollectionError: There is no such database or collection, or its index is damaged.
+            UnreachableCollectionError: No server answers.
         """
-        client = client_at(address, **options)
-        with reachable(address):
-            try:
-                # Vectors are always given, so the recorded embedding function need not be built.
-                return cls(client.get_collection(collection, embedding_function=None))
-            except NotFoundError:
-                names = sorted(one.name for one in client.list_collections())
-        raise CollectionError(
-            f"There is no collection {collection!r} at that address; it holds "
-            f"{', '.join(names) or 'none'}. Name one that is there, or fill it first."
-        )
+        database = ChromaDatabase(address, headers=headers, timeout=timeout)
+        try:
+            found = cls(database.collection(collection))
+        except BaseException:
+            database.close()
+            raise
+        found._opened = database
+        return found
+
+    def close(self) -> None:
+        """End the connection that `open` made; a client of the caller's stays as it is."""
+        if self._opened is not None:
+            self._opened.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.collection.name!r}, id={str(self.collection.id)!r})"

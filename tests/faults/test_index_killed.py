@@ -64,7 +64,7 @@ def database(tmp_path: Path) -> Path:
 def command(database: Path) -> list[str]:
     file = str(database.with_name("rows.jsonl"))
     start = [sys.executable, "-m", "instruct_embeddings.cli", "index", file, "--json"]
-    return [*start, "--path", str(database), "--collection", "rows", "--model", model()]
+    return [*start, "--store", str(database), "--collection", "rows", "--model", model()]
 
 
 def model() -> str:

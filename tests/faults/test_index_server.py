@@ -11,8 +11,8 @@ import pytest
 
 from chroma_instruct_embeddings import ChromaVectors
 from chroma_instruct_embeddings.client import http_client
+from chroma_instruct_embeddings.database import ChromaDatabase
 from instruct_embeddings.cli import index, models
-from instruct_embeddings.cli.database import Database
 from instruct_embeddings.cli.index import run_index
 from instruct_embeddings.cli.records import Reader
 from instruct_embeddings.errors import CollectionError, UnreachableCollectionError
@@ -64,7 +64,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill(proxy: Proxy, name: str, rows: Path) -> int:
     """Index the rows as the command does; how many are there then."""
-    with Database(host=HOST, port=proxy.port, timeout=5.0) as database:
+    with ChromaDatabase(f"chroma://{HOST}:{proxy.port}", timeout=5.0) as database:
         found: int = run_index(database, name, [rows], Reader(), None)["rows"]
     return found
 
@@ -147,7 +147,8 @@ def test_a_port_that_says_nothing_is_an_error_after_the_timeout(inject: Inject) 
     with inject("a port accepts connections and says nothing") as fault, socket.socket() as silent:
         silent.bind((HOST, 0))
         silent.listen()
-        database = Database(host=HOST, port=silent.getsockname()[1], timeout=0.3)
+        address = f"chroma://{HOST}:{silent.getsockname()[1]}"
+        database = ChromaDatabase(address, timeout=0.3)
         for call in (database.client, lambda: database.collection("rows")):
             error = fault.ask(call, None)
             assert isinstance(error, UnreachableCollectionError)

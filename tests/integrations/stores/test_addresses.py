@@ -37,7 +37,7 @@ def test_a_folder_of_chroma_is_opened(folder: Path) -> None:
 
 
 def test_a_collection_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(CollectionError, match=r"'reviews'.*holds tickets"):
+    with pytest.raises(CollectionError, match=r"'reviews'.*holds: tickets"):
         open_store(f"chroma:{folder}", "reviews")
 
 

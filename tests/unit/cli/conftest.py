@@ -95,14 +95,14 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def farm(tmp_path_factory: pytest.TempPathFactory, run: Run, zoo: Path) -> Path:
     """A database with the collection `zoo` and one transform; tests only read it."""
     path = tmp_path_factory.mktemp("farm")
-    assert run("index", zoo, "--path", path, "--collection", "zoo").code == 0
+    assert run("index", zoo, *at(path)).code == 0
     adapted = run("adapt", "Which animal is it?", *at(path), "--metadata-key", "animal")
     assert adapted.code == 0
     return path
 
 
 def at(path: Path, collection: str = "zoo") -> list[str]:
-    return ["--path", str(path), "--collection", collection]
+    return ["--store", f"chroma:{path}", "--collection", collection]
 
 
 @pytest.fixture(name="at", scope="session")

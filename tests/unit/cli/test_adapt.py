@@ -18,8 +18,9 @@ def test_a_stored_transform_is_reused(run: Run, farm: Path, at: At) -> None:
     assert ran.code == 0
     assert (ran.json["reused"], ran.json["guide"]) == (True, "metadata:animal")
     assert ran.json["report"]["label_counts"] == {"cat": 24, "dog": 24, "horse": 24}
-    assert Path(ran.json["store"]) == farm / "instruct-transforms"
-    assert [f.stem for f in Path(ran.json["store"]).iterdir()] == [ran.json["key"]]
+    assert ran.json["store"] == f"chroma:{farm}"
+    assert Path(ran.json["folder"]) == farm / "instruct-transforms"
+    assert [f.stem for f in Path(ran.json["folder"]).iterdir()] == [ran.json["key"]]
 
 
 def test_the_report_is_printed_for_a_reader(run: Run, farm: Path, at: At) -> None:
@@ -35,7 +36,8 @@ def test_labels_of_a_file_are_learned_and_refit_replaces(
     labels = tmp_path / "labels.jsonl"
     lines = [json.dumps({"id": row["id"], "label": row["mood"]}) for row in rows[:60]]
     labels.write_text("\n".join(lines), encoding="utf-8")
-    call = ["adapt", "How does it feel?", *at(farm), "--labels", labels, "--store", tmp_path / "s"]
+    call = ["adapt", "How does it feel?", *at(farm), "--labels", labels]
+    call += ["--transforms", tmp_path / "s"]
     call += ["--seed", "3", "--sample-size", "40", "--json"]
     first = run(*call)
     assert (first.code, first.json["reused"], first.json["report"]["judged"]) == (0, False, 40)
@@ -82,7 +84,7 @@ def test_one_source_of_labels_is_wanted(run: Run, farm: Path, at: At, extra: lis
 def test_without_labels_the_encoder_teaches(
     run: Run, farm: Path, at: At, tmp_path: Path, extra: list[str], guide: str
 ) -> None:
-    call = ["adapt", QUESTION, *at(farm), *extra, "--store", tmp_path, "--json"]
+    call = ["adapt", QUESTION, *at(farm), *extra, "--transforms", tmp_path, "--json"]
     # Whether random weights help is not the question here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TransformWarning)
@@ -104,7 +106,7 @@ def test_without_labels_the_encoder_teaches(
 def test_a_request_without_labels_gets_the_better_form(
     run: Run, farm: Path, at: At, tmp_path: Path
 ) -> None:
-    call = ["adapt", "Answer briefly", *at(farm), "--store", tmp_path]
+    call = ["adapt", "Answer briefly", *at(farm), "--transforms", tmp_path]
     said = " ".join(run(*call).stderr.split())
     assert '"Which disease is it about?"' in said
     assert "query --fitted" in said
@@ -113,7 +115,8 @@ def test_a_request_without_labels_gets_the_better_form(
 
 
 def test_progress_is_shown_beside_the_result(run: Run, farm: Path, at: At, tmp_path: Path) -> None:
-    ran = run("adapt", "Which mood?", *at(farm), "--metadata-key", "mood", "--store", tmp_path)
+    store = ["--transforms", tmp_path]
+    ran = run("adapt", "Which mood?", *at(farm), "--metadata-key", "mood", *store)
     assert "Rows judged" in ran.stderr
     assert "72/72" in ran.stderr
     assert "Penalties tried" in ran.stderr

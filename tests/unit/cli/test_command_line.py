@@ -34,7 +34,7 @@ def test_exit_codes_of_usage_errors(arguments: list[str], code: int) -> None:
 
 def test_an_expected_error_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "instruct_embeddings.cli", "query", "x", "--json"]
-    command += ["--path", str(tmp_path), "--collection", "zoo"]
+    command += ["--store", str(tmp_path), "--collection", "zoo"]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (1, "")

@@ -42,7 +42,7 @@ def test_the_first_run_shows_everything(shown: tuple[Path, str]) -> None:
 
 def test_it_ends_with_two_lines_to_type(shown: tuple[Path, str]) -> None:
     adapt, query = shown[1].rstrip().splitlines()[-2:]
-    assert adapt.strip().startswith('instruct-embeddings adapt "What is its animal?" --path')
+    assert adapt.strip().startswith('instruct-embeddings adapt "What is its animal?" --store')
     assert query.strip().endswith('--collection NAME --instruction "What is its animal?"')
 
 

@@ -75,7 +75,7 @@ def test_a_filter_holds_for_the_results(run: Run, farm: Path, at: At) -> None:
 def test_an_instruction_that_is_not_stored_says_how_to_fit_it(run: Run, farm: Path, at: At) -> None:
     ran = run("explain", "dog", *at(farm), "--instruction", "How does it feel?", "--fitted")
     assert (ran.code, ran.stdout) == (1, "")
-    assert 'instruct-embeddings adapt "How does it feel?" --path' in ran.stderr
+    assert 'instruct-embeddings adapt "How does it feel?" --store' in ran.stderr
 
 
 def test_an_instruction_that_is_not_fitted_is_explained(run: Run, farm: Path, at: At) -> None:

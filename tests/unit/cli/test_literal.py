@@ -33,7 +33,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     ]
     file = path / "chat.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    at = ["--path", path / "db", "--collection", "chat"]
+    at = ["--store", path / "db", "--collection", "chat"]
     assert run("index", file, *at).code == 0
     assert run("adapt", INSTRUCTION, *at, "--metadata-key", "kind").code == 0
     return path / "db"
@@ -49,7 +49,7 @@ def test_cells_of_a_query(chat: Path, run: Run, at: At) -> None:
 
 
 def test_instructions_in_tables(chat: Path, run: Run, at: At) -> None:
-    assert INSTRUCTION in run("transforms", "list", "--path", chat).stdout.replace("\n", "")
+    assert INSTRUCTION in run("transforms", "list", "--store", chat).stdout.replace("\n", "")
     asked = ["--instruction", INSTRUCTION]
     shown = run("query", "say it", *at(chat, "chat"), *asked).stdout
     assert INSTRUCTION in shown

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from instruct_embeddings.cli.database import Database
+from chroma_instruct_embeddings.database import ChromaDatabase
+from instruct_embeddings.cli.index import create
 from tests.unit.cli.conftest import Run
 
 At = Callable[..., list[str]]
@@ -61,7 +62,7 @@ def test_an_instruction_that_is_not_stored_says_how_to_fit_it(run: Run, farm: Pa
     ran = run("query", "dog", *at(farm), "--instruction", "How does it feel?", "--fitted")
     assert (ran.code, ran.stdout) == (1, "")
     assert f'stored are: "{QUESTION}"' in ran.stderr
-    assert 'instruct-embeddings adapt "How does it feel?" --path' in ran.stderr
+    assert 'instruct-embeddings adapt "How does it feel?" --store' in ran.stderr
 
 
 def test_what_is_not_fitted_is_answered_by_the_instant_query(run: Run, farm: Path, at: At) -> None:
@@ -87,7 +88,7 @@ def test_a_damaged_transform_is_mentioned(run: Run, farm: Path, at: At, tmp_path
     shutil.copytree(farm / "instruct-transforms", store)
     file = next(store.iterdir())
     file.write_bytes(file.read_bytes()[:100])
-    call = ["query", "dog", *at(farm), "--instruction", QUESTION, "--store", store]
+    call = ["query", "dog", *at(farm), "--instruction", QUESTION, "--transforms", store]
     assert run(*call, "--json").json["ranked_by"] == "instant"
     ran = run(*call, "--fitted")
     assert ran.code == 1
@@ -123,9 +124,9 @@ def test_usage_errors_exit_with_2(run: Run, farm: Path, at: At, extra: list[obje
 
 
 def test_an_empty_collection_is_an_error(run: Run, tmp_path: Path, at: At) -> None:
-    database = Database(tmp_path)
+    database = ChromaDatabase(f"chroma:{tmp_path}")
     database.client(create=True)
-    database.create("zoo", "tiny")
+    create(database, "zoo", "tiny")
     for command in (["query", "dog"], ["adapt", QUESTION, "--metadata-key", "animal"]):
         ran = run(*command, *at(tmp_path))
         assert (ran.code, ran.stdout) == (1, "")

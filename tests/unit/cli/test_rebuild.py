@@ -12,9 +12,12 @@ import chromadb
 import numpy as np
 import pytest
 
-from instruct_embeddings.cli import database as databases
+from chroma_instruct_embeddings import damage
+from chroma_instruct_embeddings.damage import is_damaged
+from chroma_instruct_embeddings.database import ChromaDatabase
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.database import MODEL_KEY, Database, is_damaged
+from instruct_embeddings.cli.index import create
+from instruct_embeddings.cli.models import MODEL_KEY
 from instruct_embeddings.testing import TinyEncoder
 from tests.unit.cli.conftest import Run
 
@@ -59,7 +62,7 @@ def cut_pickle(database: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "_PATIENCE", 0.01)
+    monkeypatch.setattr(damage, "_PATIENCE", 0.01)
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_a_damaged_index_is_named_with_the_command_that_rebuilds_it(
         ran = run(*command, *at(database))
         assert ran.code == 1
         assert "killed while Chroma wrote it" in ran.stderr
-        assert f"index FILE --rebuild --path {database} --collection zoo" in ran.stderr
+        assert f"index FILE --rebuild --store chroma:{database} --collection zoo" in ran.stderr
     ran = run("index", file, "--rebuild", *at(database), "--json")
     assert (ran.code, ran.json["rebuilt"], ran.json["added"]) == (0, True, ROWS + 50)
     check(database, ROWS + 50)
@@ -124,7 +127,7 @@ def test_a_distance_that_older_versions_keep_in_the_metadata_is_taken_over(tmp_p
     file.close()
     old = client.get_collection("old")
     assert old.configuration_json["hnsw"]["space"] == "l2"
-    new = Database(tmp_path).create("new", "tiny", like=old)
+    new = create(ChromaDatabase(f"chroma:{tmp_path}"), "new", "tiny", like=old)
     assert new.configuration_json["hnsw"]["space"] == "ip"
     assert new.metadata == {"owner": "me", MODEL_KEY: "tiny"}
 
@@ -178,5 +181,5 @@ def test_an_index_that_is_being_written_is_not_a_damaged_one(
     vectors = tear(database) / "data_level0.bin"
     collection = chromadb.PersistentClient(str(database)).get_collection("zoo")
     assert is_damaged(database, collection)
-    monkeypatch.setattr(databases.time, "sleep", lambda seconds: vectors.touch())
+    monkeypatch.setattr(damage.time, "sleep", lambda seconds: vectors.touch())
     assert not is_damaged(database, collection)

@@ -96,3 +96,12 @@ def test_what_holds_other_vectors_is_refused_and_nothing_written(
     with pytest.raises(EmptyCollectionError):
         carry_over(store, source, InMemoryCollection())
     assert store.keys() == before
+
+
+def test_copies_go_to_another_store_where_one_is_named(
+    toys: Toys, store: TransformStore, tmp_path: Path
+) -> None:
+    other, before = TransformStore(tmp_path / "other"), store.keys()
+    (key,) = carry_over(store, toys.collection(), moved(toys), into=other)
+    assert (other.keys(), store.keys()) == ([key], before)
+    assert carry_over(store, toys.collection(), moved(toys), into=other) == ()
