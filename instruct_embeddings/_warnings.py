@@ -17,6 +17,7 @@ _OURS = (
     "langchain_instruct_embeddings",
     "llama_index_instruct_embeddings",
     "postgres_instruct_embeddings",
+    "qdrant_instruct_embeddings",
 )
 # Whose lines say nothing to a user: hosts that call us are installed.
 _INSTALLED = tuple(

@@ -11,6 +11,7 @@ PACKAGES = {
     "langchain_instruct_embeddings": "integrations/langchain_instruct_embeddings",
     "llama_index_instruct_embeddings": "integrations/llama_index_instruct_embeddings",
     "postgres_instruct_embeddings": "integrations/postgres_instruct_embeddings",
+    "qdrant_instruct_embeddings": "integrations/qdrant_instruct_embeddings",
 }
 CORPUS = "instruct_embeddings/cli/data/tickets.jsonl"
 SDIST_ALSO = [

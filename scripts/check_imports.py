@@ -14,6 +14,7 @@ ADAPTERS = {
     "langchain_instruct_embeddings": ("InstructionTransformRetriever", "langchain"),
     "llama_index_instruct_embeddings": ("InstructionTransformRetriever", "llama-index"),
     "postgres_instruct_embeddings": ("PostgresVectors", "postgres"),
+    "qdrant_instruct_embeddings": ("QdrantVectors", "qdrant"),
 }
 
 

@@ -26,6 +26,7 @@ ADAPTERS = {
     "langchain_instruct_embeddings": "LangChain adapter",
     "llama_index_instruct_embeddings": "LlamaIndex adapter",
     "postgres_instruct_embeddings": "PostgreSQL adapter",
+    "qdrant_instruct_embeddings": "Qdrant adapter",
 }
 GROUND = "ground"
 _GROUND_LINE = "What everything stands on: protocols, settings, supervision, errors."

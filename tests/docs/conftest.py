@@ -17,6 +17,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import MockLLM
 from llama_index.vector_stores.chroma import ChromaVectorStore
+from qdrant_client import QdrantClient, models
 
 import chroma_instruct_embeddings
 import instruct_embeddings
@@ -108,6 +109,22 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
+def qdrant() -> Iterator[QdrantClient]:
+    """A client in local mode, with the collection "documents"."""
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "documents", models.VectorParams(size=32, distance=models.Distance.COSINE)
+    )
+    points = enumerate(zip(ENCODER.encode(TEXTS).tolist(), TEXTS, strict=True))
+    client.upsert(
+        "documents",
+        [models.PointStruct(id=i, vector=v, payload={"page_content": t}) for i, (v, t) in points],
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def granted(folder: Path, request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
     """The names that a page takes for granted, in a folder that holds what it needs."""
 
@@ -119,6 +136,8 @@ def granted(folder: Path, request: pytest.FixtureRequest) -> Callable[[str], dic
         names = _exported() if page in NOT_IMPORTED else {}
         if "postgres" in page:
             names["address"] = request.getfixturevalue("postgres")
+        if "qdrant" in page:
+            names["qdrant"] = request.getfixturevalue("qdrant")
         return names | _host_names("llama" in page or "LlamaIndex" in page) | _plain(client)
 
     return make

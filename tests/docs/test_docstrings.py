@@ -20,6 +20,7 @@ import instruct_embeddings
 import langchain_instruct_embeddings as langchain
 import llama_index_instruct_embeddings as llama_index
 import postgres_instruct_embeddings as postgres
+import qdrant_instruct_embeddings as qdrant
 
 SECTIONS = {
     langchain.InstructionTransformRetriever: (
@@ -52,6 +53,7 @@ SECTIONS = {
     chroma.InstructEmbeddingFunction: ("Setup", "Instantiate", "Usage"),
     chroma.ChromaVectors: ("Instantiate",),
     postgres.PostgresVectors: ("Instantiate",),
+    qdrant.QdrantVectors: ("Instantiate",),
 }
 GUIDES = [
     getattr(instruct_embeddings, name)

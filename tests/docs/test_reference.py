@@ -14,6 +14,7 @@ import instruct_embeddings
 import langchain_instruct_embeddings
 import llama_index_instruct_embeddings
 import postgres_instruct_embeddings
+import qdrant_instruct_embeddings
 from instruct_embeddings import evaluation, training
 from tests.docs.pages import ROOT
 
@@ -31,6 +32,7 @@ PACKAGES = (
     langchain_instruct_embeddings,
     llama_index_instruct_embeddings,
     postgres_instruct_embeddings,
+    qdrant_instruct_embeddings,
     training,
 )
 

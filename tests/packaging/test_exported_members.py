@@ -69,6 +69,7 @@ EXPORTED: dict[str, list[str]] = {
         "to_where",
     ],
     "postgres_instruct_embeddings": ["PostgresVectors"],
+    "qdrant_instruct_embeddings": ["QdrantVectors"],
 }
 
 

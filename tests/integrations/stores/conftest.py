@@ -1,4 +1,4 @@
-"""Every engine: in memory, Chroma embedded, and a PostgreSQL server."""
+"""Every engine: in memory, Chroma embedded, a PostgreSQL server, and Qdrant's two."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import chromadb
 import pytest
+from qdrant_client import QdrantClient
 
 from instruct_embeddings._types import Space
-from tests.integrations.stores.engines import Chroma, Engine, Memory, Postgres
+from tests.integrations.stores.engines import Chroma, Engine, Memory, Postgres, Qdrant
 from tests.postgres_server import postgres_server
+from tests.qdrant_server import qdrant_server
 
 MakeEngine: TypeAlias = Callable[[Space, int], Engine]
 
@@ -25,7 +27,22 @@ def postgres() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["memory", "chroma", "postgres"])
+@pytest.fixture(scope="session")
+def qdrant_local() -> Iterator[QdrantClient]:
+    client = QdrantClient(":memory:")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def qdrant_edge() -> Iterator[QdrantClient]:
+    with qdrant_server() as (address, _):
+        client = QdrantClient(address.replace("qdrant", "http"), check_compatibility=False)
+        yield client
+        client.close()
+
+
+@pytest.fixture(params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge"])
 def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
     """Makes a collection of a space and a dimension in one of the stores."""
     opened: list[Postgres] = []
@@ -37,6 +54,9 @@ def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
         if request.param == "chroma":
             client = request.getfixturevalue("chroma_client")
             return Chroma(client, name, space, dimension)
+        if request.param.startswith("qdrant"):
+            client = request.getfixturevalue(request.param.replace("-", "_"))
+            return Qdrant(client, name, space, dimension)
         opened.append(Postgres(request.getfixturevalue("postgres"), name, space, dimension))
         return opened[-1]
 

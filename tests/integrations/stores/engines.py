@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import psycopg
 from chromadb.api import ClientAPI
+from qdrant_client import QdrantClient, models
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.testing import InMemoryCollection
 from postgres_instruct_embeddings import PostgresVectors
+from qdrant_instruct_embeddings import QdrantVectors
 
 
 class Engine(ABC):
@@ -145,3 +147,40 @@ class Postgres(Engine):
     def close(self) -> None:
         for one in self.opened:
             one.close()
+
+
+class Qdrant(Engine):
+    """Rows as LangChain stores them."""
+
+    native = models.Filter(must=[models.FieldCondition(key="metadata.n", range=models.Range(lt=9))])
+
+    def __init__(self, client: QdrantClient, name: str, space: Space, dimension: int) -> None:
+        self.client, self.name = client, name
+        super().__init__(space, dimension)
+
+    def make(self) -> None:
+        self.made += 1
+        self.client.delete_collection(self.name)
+        distance = {"cosine": "Cosine", "ip": "Dot", "l2": "Euclid"}[self.space]
+        self.client.create_collection(
+            self.name,
+            models.VectorParams(size=self.dimension, distance=models.Distance(distance)),
+        )
+        self.collection = self.reopened()
+
+    def put(self, ids: Any, vectors: Any, texts: Any, metadatas: Any) -> None:
+        points = [
+            models.PointStruct(
+                id=int(row),
+                vector=vector.tolist(),
+                payload={"page_content": text, "metadata": metadata},
+            )
+            for row, vector, text, metadata in zip(ids, vectors, texts, metadatas, strict=True)
+        ]
+        self.client.upsert(self.name, points)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.client.delete(self.name, models.PointIdsList(points=[int(row) for row in ids]))
+
+    def reopened(self) -> VectorCollection:
+        return QdrantVectors(self.client, self.name)

@@ -44,7 +44,7 @@ def metadata_of(row: int) -> dict[str, Any]:
 def filled(make_engine: MakeEngine, space: Space = "cosine", rows: int = ROWS) -> Engine:
     engine = make_engine(space, DIMENSION)
     engine.put(
-        [f"r{row}" for row in range(rows)],
+        [str(row) for row in range(rows)],
         vectors_of(rows),
         [f"text {row} with an {'even' if row % 2 == 0 else 'odd'} number" for row in range(rows)],
         [metadata_of(row) for row in range(rows)],
@@ -57,7 +57,7 @@ def scanned(collection: VectorCollection, **options: Any) -> Rows:
 
 
 def numbers(ids: tuple[str, ...]) -> list[int]:
-    return [int(row[1:]) for row in ids]
+    return [int(row) for row in ids]
 
 
 def check(rows: Rows) -> None:
@@ -78,10 +78,10 @@ def test_identity_survives_opening_and_changes_when_it_is_made_anew(
     engine = filled(make_engine, "l2")
     first = engine.collection.info()
     assert (first.dimension, first.space) == (DIMENSION, "l2")
-    engine.delete(["r0"])
+    engine.delete(["0"])
     assert engine.reopened().info() == first
     engine.make()
-    engine.put(["r1"], vectors_of(1), ["text 1"], [{"n": 1}])
+    engine.put(["1"], vectors_of(1), ["text 1"], [{"n": 1}])
     assert engine.reopened().info().fingerprint != first.fingerprint
     assert engine.collection.info() != first
 
@@ -123,7 +123,7 @@ def test_samples_are_repeatable_distinct_and_whole_where_there_are_few(
     check(rows)
     assert collection.sample(80, seed=1).ids == rows.ids
     assert set(collection.sample(80, seed=2).ids) != set(rows.ids)
-    assert set(collection.sample(ROWS, seed=3).ids) == {f"r{row}" for row in range(ROWS)}
+    assert set(collection.sample(ROWS, seed=3).ids) == {str(row) for row in range(ROWS)}
     assert len(sample_rows(collection, 80, seed=1)) == 80
 
 
@@ -135,8 +135,8 @@ def test_samples_reach_every_row(make_engine: MakeEngine) -> None:
 
 def test_fetches_keep_the_order_asked(make_engine: MakeEngine) -> None:
     collection = filled(make_engine).collection
-    rows = collection.fetch(["r9", "gone", "r3", "r100", "r3"], vectors=True, records=True)
-    assert rows.ids == ("r9", "r3", "r100", "r3")
+    rows = collection.fetch(["9", "gone", "3", "100", "3"], vectors=True, records=True)
+    assert rows.ids == ("9", "3", "100", "3")
     check(rows)
     assert len(collection.fetch([])) == 0
 
@@ -145,9 +145,9 @@ def test_the_state_tells_of_rows_that_came_or_went(make_engine: MakeEngine) -> N
     engine = filled(make_engine)
     states = [engine.collection.state()]
     assert engine.collection.state() == states[0]
-    engine.delete(["r7"])
+    engine.delete(["7"])
     states.append(engine.collection.state())
-    engine.put(["new"], vectors_of(1), [None], [{"n": 1}])
+    engine.put(["9001"], vectors_of(1), [None], [{"n": 1}])
     states.append(engine.collection.state())
     assert len(set(states)) == 3
 
@@ -199,7 +199,7 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
 @pytest.mark.parametrize(("where", "passes"), FILTERS, ids=[str(where) for where, _ in FILTERS])
 def test_filters_mean_the_same(make_engine: MakeEngine, where: dict[str, Any], passes: Any) -> None:
     collection = filled(make_engine).collection
-    expected = {f"r{row}" for row in range(ROWS) if passes(metadata_of(row))}
+    expected = {str(row) for row in range(ROWS) if passes(metadata_of(row))}
     assert set(scanned(collection, where=where).ids) == expected
     assert set(collection.search(vectors_of(1)[0], k=ROWS, where=where).ids) == expected
 
@@ -215,7 +215,7 @@ def test_filters_of_texts(make_engine: MakeEngine) -> None:
         ),
         ({"$or": [{"$contains": "text 17 "}, {"$contains": "text 18 "}]}, lambda n: n in (17, 18)),
     ):
-        expected = {f"r{row}" for row in range(ROWS) if passes(row)}
+        expected = {str(row) for row in range(ROWS) if passes(row)}
         assert set(scanned(collection, where_document=where).ids) == expected
         query = vectors_of(1)[0]
         assert set(collection.search(query, k=ROWS, where_document=where).ids) == expected
@@ -261,7 +261,7 @@ def test_bad_queries_are_refused(make_engine: MakeEngine) -> None:
 
 def test_rows_without_text_or_metadata(make_engine: MakeEngine) -> None:
     engine = make_engine("cosine", DIMENSION)
-    engine.put(["bare"], vectors_of(1), [None], [None])
+    engine.put(["7"], vectors_of(1), [None], [None])
     rows = scanned(engine.collection, records=True)
     assert (rows.texts, rows.metadatas) == ((None,), ({},))
 
@@ -279,7 +279,7 @@ def test_an_instruction_is_learned_found_again_and_not_mistaken(
         texts = [f"a {COLOURS[c]} thing" for c in colours]
         return ids, vectors, texts, [{"colour": COLOURS[c]} for c in colours]
 
-    ids = [f"r{row}" for row in range(300)]
+    ids = [str(row) for row in range(300)]
 
     def retriever(collection: VectorCollection) -> InstructRetriever:
         guide = MetadataGuide("colour")

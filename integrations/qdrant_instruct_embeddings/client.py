@@ -1,0 +1,111 @@
+"""Clients of Qdrant: from an address, or the one behind a store of LangChain or LlamaIndex."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from qdrant_client import QdrantClient
+
+from instruct_embeddings._printable import hide_secrets, safe_message
+from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
+
+_PORT = 6333
+_TIMEOUT = 60
+_ADDRESSES = (
+    "qdrant://host:6333, qdrant://KEY@host:6333?https=true and qdrant:FOLDER, the folder of a "
+    "client in local mode"
+)
+# Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
+_LANGCHAIN, _LLAMA_INDEX = "langchain_qdrant", "llama_index.vector_stores.qdrant"
+
+
+def open_client(address: str) -> QdrantClient:
+    """A client for an address; a server is not asked yet, a folder is read.
+
+    Raises:
+        ConfigError: It is no address of Qdrant.
+        UnsupportedCollectionError: The folder holds none, or is in use.
+    """
+    scheme, _, rest = address.partition(":")
+    if scheme != "qdrant" or not rest:
+        raise _unknown(address)
+    if not rest.startswith("//"):
+        return _local(Path(rest))
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or _PORT
+    except ValueError:
+        raise _unknown(address) from None
+    key, query = parts.password or parts.username, parts.query.lower()
+    if not host or query not in ("", "https=true", "https=false"):
+        raise _unknown(address)
+    return QdrantClient(
+        host=host,
+        port=port,
+        https=query == "https=true",
+        prefix=parts.path.strip("/") or None,
+        api_key=unquote(key) if key else None,
+        timeout=_TIMEOUT,
+        check_compatibility=False,  # would ask at once
+    )
+
+
+def _local(folder: Path) -> QdrantClient:
+    # A client would make the folder.
+    if not (folder / "meta.json").is_file():
+        raise UnsupportedCollectionError(
+            f"There is no Qdrant in the folder {str(folder)!r}. Allowed is one that "
+            "QdrantClient(path=...) has written. Check the path; a server's storage is reached "
+            "through the server, as qdrant://host:6333."
+        )
+    try:
+        return QdrantClient(path=str(folder))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UnsupportedCollectionError(
+            f"The folder {str(folder)!r} cannot be opened ({safe_message(error)}). It serves one "
+            "client at a time, in local mode. Close the other, or pass that one; several processes "
+            "need a server."
+        ) from error
+
+
+def _unknown(address: str) -> ConfigError:
+    return ConfigError(
+        f"The address {hide_secrets(address)!r} is none of Qdrant. Allowed are {_ADDRESSES}. "
+        "Correct it."
+    )
+
+
+def behind(store: object) -> dict[str, Any]:
+    """Arguments of `QdrantVectors` for the collection behind a store of a host.
+
+    Raises:
+        UnsupportedCollectionError: It is none of Qdrant, or has no synchronous client.
+    """
+    found: Any = store
+    for kind in type(store).__mro__:
+        if kind.__name__ in ("QdrantVectorStore", "Qdrant"):
+            if _of(kind, _LANGCHAIN):
+                return {
+                    "source": found.client,
+                    "collection": found.collection_name,
+                    "vector_name": found.vector_name or "",
+                    "text_key": found.content_payload_key,
+                    "metadata_key": found.metadata_payload_key,
+                }
+            if _of(kind, _LLAMA_INDEX) and found._client is not None:
+                return {
+                    "source": found._client,
+                    "collection": found.collection_name,
+                    "vector_name": found.dense_vector_name,
+                    "text_key": None,
+                    "metadata_key": None,
+                }
+    raise UnsupportedCollectionError(
+        f"Cannot read vectors from a {type(store).__module__}.{type(store).__qualname__}. Accepted "
+        "are langchain_qdrant's QdrantVectorStore and Qdrant, and LlamaIndex's QdrantVectorStore "
+        "with a synchronous client. Pass one of these, or make QdrantVectors(client, collection)."
+    )
+
+
+def _of(kind: type, package: str) -> bool:
+    return f"{kind.__module__}.".startswith(f"{package}.")

@@ -1,0 +1,102 @@
+"""What Qdrant's clients raise, in the words of this project; everything unknown passes through."""
+
+import json
+import re
+
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+from instruct_embeddings._printable import hide_secrets, redact, safe_message
+from instruct_embeddings._reading import cut
+from instruct_embeddings.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    InstructEmbeddingsError,
+    StaleCollectionError,
+    UnreachableCollectionError,
+    UnsupportedCollectionError,
+)
+
+_DIMENSIONS = re.compile(r"expected dim: (\d+), got (\d+)")
+# Of gRPC, by the names of its codes.
+_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+}
+_REFUSED = (400, 413, 422)
+
+
+def translate(error: Exception, collection: str) -> InstructEmbeddingsError | None:
+    """The error to raise instead of one of the client's; None where its own should pass.
+
+    It hides credentials in the error.
+    """
+    status, message = _answer(error)
+    if status is None:
+        return None
+    redact(error)
+    if dimensions := _DIMENSIONS.search(message):
+        return wrong_dimension(collection, *map(int, dimensions.groups()))
+    if status == 404 or "not found" in message:
+        return StaleCollectionError(
+            f"The collection {collection!r} is no longer what was opened ({message}). A search "
+            "needs the collection and the vectors that were there. Open it again."
+        )
+    if status in (401, 403):
+        return UnsupportedCollectionError(
+            f"The server does not let the collection {collection!r} be read ({message}). Reading "
+            "needs a key for it. Pass a client with such a key, or write it into the address."
+        )
+    if status in _REFUSED:
+        return ConfigError(
+            f"Qdrant does not take what was asked of the collection {collection!r} ({message}). "
+            "Allowed is what its version and its strict mode allow: filters on texts need Qdrant "
+            "1.20. Look at the filter, index what it asks for, or ask for fewer rows."
+        )
+    return UnreachableCollectionError(
+        f"The server of the collection {collection!r} did not answer as Qdrant does ({message}). "
+        "Searching and fitting need a server that is up and in reach. Start it, look at the "
+        "address, or give the client a longer timeout, and call again; nothing was changed."
+    )
+
+
+def wrong_dimension(collection: str, stored: int, given: int) -> CollectionMismatchError:
+    """The error for a query vector of another length than those stored."""
+    return CollectionMismatchError(
+        f"The query vector has {given} dimensions, the collection {collection!r} stores vectors of "
+        f"{stored}. Both must come from the same embedding model. Embed queries with the model "
+        "that embedded the collection."
+    )
+
+
+def _answer(error: Exception) -> tuple[int | None, str]:
+    """Status of an answer, 0 where there was none, and what it says; None where it is another's."""
+    if isinstance(error, UnexpectedResponse):
+        try:
+            said = json.loads(error.content)["status"]["error"]
+        except (ValueError, TypeError, LookupError):
+            said = error.content.decode(errors="replace")
+        said = hide_secrets(" ".join(str(said).split()))
+        return error.status_code or 0, cut(f"{error.status_code}: {said}")
+    if isinstance(error, ApiException):  # something of httpx, or what cannot be parsed
+        return 0, safe_message(getattr(error, "source", error))
+    if _is_of(error, "grpc"):
+        code = getattr(getattr(error, "code", lambda: None)(), "name", "")
+        return _STATUS.get(code, 0), f"{code}, {safe_message(error)}"
+    # Local mode raises bare ones.
+    if isinstance(error, ValueError | RuntimeError) and _raised_by_the_client(error):
+        return (400 if isinstance(error, ValueError) else 0), safe_message(error)
+    return None, ""
+
+
+def _is_of(error: Exception, package: str) -> bool:
+    return any(base.__module__.partition(".")[0] == package for base in type(error).__mro__)
+
+
+def _raised_by_the_client(error: Exception) -> bool:
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    name = str(last.tb_frame.f_globals.get("__name__", "")) if last else ""
+    return name.startswith("qdrant_client.")
