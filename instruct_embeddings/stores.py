@@ -115,7 +115,7 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
         address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE`, `milvus://host:19530`,
             `qdrant:FOLDER`, `qdrant://host:6333` or `postgresql://user@host:5432/database`.
         collection: Its name; of PostgreSQL, that of the table.
-        options: Of the `open` of its adapter, such as `ssl` and `headers` of `ChromaVectors.open`.
+        options: Of the `open` of its adapter, such as `timeout` of `ChromaVectors.open`.
 
     Raises:
         ConfigError: No store has such an address.

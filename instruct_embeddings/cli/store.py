@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Two letters at least: one alone is a drive.
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:", re.IGNORECASE)
 _SERVER = re.compile(r"([^:]+://)(?:.*@)?(.*)")
+# A user or a password with characters that end it for a client, which would show the rest.
+_BROKEN = re.compile(r"[^:]+://(?:[^?]*[@/][^?]*@|[^?]*\?[^=&]*@)")
 _TRANSFORMS = "instruct-transforms"
 
 
@@ -34,7 +36,8 @@ class Store:
     never shown.
 
     Raises:
-        typer.BadParameter: Headers or a timeout do not belong to the store.
+        typer.BadParameter: Headers or a timeout do not belong to the store, or its address may show
+            a password.
     """
 
     address: str = field(repr=False)
@@ -45,6 +48,11 @@ class Store:
     def __post_init__(self) -> None:
         if not _SCHEME.match(self.address):
             self.address = f"chroma:{self.address}"
+        if _BROKEN.match(self.address):
+            raise typer.BadParameter(
+                "in the address of a store the characters @, / and ? of a user or a password are "
+                "written as %40, %2F and %3F."
+            )
         if self.options and not self.address.startswith("chroma://"):
             raise typer.BadParameter("--header and --timeout belong to a server of Chroma.")
         # A header may be a secret, so that it is not repeated.

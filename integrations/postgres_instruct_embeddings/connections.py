@@ -26,8 +26,10 @@ class Connections:
             try:
                 options = conninfo_to_dict(source)
             except psycopg.ProgrammingError as error:
+                # Of an address with a password libpq may quote that.
+                why = "" if "@" in source else f" ({safe_message(error)})"
                 raise ConfigError(
-                    f"The address is none of PostgreSQL ({safe_message(error)}). Allowed are "
+                    f"The address is none of PostgreSQL{why}. Allowed are "
                     "postgresql://user@host:5432/database and libpq's key=value pairs. Correct it."
                 ) from None  # the cause holds the address, and so may hold a password
             missing = {name: value for name, value in _DEFAULTS.items() if name not in options}

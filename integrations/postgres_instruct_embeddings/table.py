@@ -39,6 +39,13 @@ SELECT asked.oid,
 FROM asked
 """)
 
+_OTHERS = sql.SQL("""
+SELECT string_agg(DISTINCT c.relname, ', ' ORDER BY c.relname)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
+WHERE t.typname IN ('vector', 'halfvec') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+AND NOT a.attisdropped AND pg_table_is_visible(c.oid)
+""")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -94,7 +101,9 @@ def describe(
     found: Any = connection.execute(asked).fetchone()
     oid, database, version, rows, attributes, indexes = found
     if oid is None:
-        raise _unusable(shown, "is not there", "Check the name, the schema and the database.")
+        (names,) = connection.execute(_OTHERS).fetchone() or [None]
+        held = f"is not there; tables with vectors: {names or 'none'}"
+        raise _unusable(shown, held, "Check the name, the schema and the database.")
     _check_version(shown, version)
     attributes = attributes or {}
     _check_columns(shown, columns, attributes)

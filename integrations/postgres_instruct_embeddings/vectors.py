@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
+from urllib.parse import parse_qsl
 
 import numpy as np
 from psycopg import sql
@@ -20,6 +21,8 @@ from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
 from postgres_instruct_embeddings.table import Columns
 
 _PAGE = 2000
+# Of an address, for this class; libpq knows the others.
+_OPTIONS = ("schema", "id_column", "vector_column", "text_column", "metadata_column", "space")
 
 
 class PostgresVectors:
@@ -86,13 +89,24 @@ class PostgresVectors:
     def open(cls, address: str, collection: str, **options: Any) -> Self:
         """A table by its name in the database at `postgresql://user@host:5432/database`.
 
-        A driver, as in `postgresql+psycopg://`, is not looked at. `options` are those of the class.
+        What differs from the defaults of the class may stand behind a question mark:
+        `postgresql://host/database?id_column=langchain_id&text_column=content`; an empty name is
+        None. A driver, as in `postgresql+psycopg://`, is not looked at. `options` are those of the
+        class too.
 
         Raises:
             ConfigError: The address is malformed.
         """
         scheme, colon, rest = address.partition(":")
-        return cls(f"{scheme.partition('+')[0]}{colon}{rest}", collection, **options)
+        place, mark, asked = rest.partition("?")
+        own: list[str] = []
+        others: list[str] = []
+        for part in asked.split("&"):
+            (own if part.partition("=")[0] in _OPTIONS else others).append(part)
+        named = dict(parse_qsl("&".join(own), keep_blank_values=True))
+        options = {name: value or None for name, value in named.items()} | options
+        address = f"{scheme.partition('+')[0]}{colon}{place}{mark}{'&'.join(others)}"
+        return cls(address, collection, **options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.table!r})"

@@ -47,7 +47,7 @@ def test_a_query_that_is_no_vector(filled: Filled, opened: Open) -> None:
         ({"$not": []}, r"Unknown filter operator '\$not'"),
         ({"n": {"$gt": "a"}}, "compares numbers, got 'a'"),
         ({"n": {"$gt": True}}, "compares numbers, got True"),
-        ({"n": {"$gt": float("nan")}}, "compares with nan"),
+        ({"n": {"$gt": float("nan")}}, "compares numbers, got nan"),
         ({"n": None}, "compares with None"),
         ({"n": {}}, "is empty"),
         ({"n": {"$in": "abc"}}, "takes a list"),
