@@ -23,6 +23,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "examples/README.md": "examples/index.md",
     "examples/data/README.md": "examples/data.md",
+    "examples/serve/README.md": "examples/serve.md",
     "instruct_embeddings/weights/instruct-minilm-l6-v1/README.md": (
         "models/instruct-minilm-l6-v1.md"
     ),

@@ -12,6 +12,7 @@ PACKAGES = {
     "llama_index_instruct_embeddings": "integrations/llama_index_instruct_embeddings",
     "postgres_instruct_embeddings": "integrations/postgres_instruct_embeddings",
     "qdrant_instruct_embeddings": "integrations/qdrant_instruct_embeddings",
+    "ray_instruct_embeddings": "integrations/ray_instruct_embeddings",
 }
 CORPUS = "instruct_embeddings/cli/data/tickets.jsonl"
 SDIST_ALSO = [

@@ -27,6 +27,7 @@ ADAPTERS = {
     "llama_index_instruct_embeddings": "LlamaIndex adapter",
     "postgres_instruct_embeddings": "PostgreSQL adapter",
     "qdrant_instruct_embeddings": "Qdrant adapter",
+    "ray_instruct_embeddings": "Ray Data",
 }
 GROUND = "ground"
 _GROUND_LINE = "What everything stands on: protocols, settings, supervision, errors."

@@ -95,9 +95,8 @@ def made(words: list[str]) -> None:
 
 
 def python(words: list[str]) -> None:
-    """`python -m module`, which exists."""
-    assert words[0] == "-m"
-    assert find_spec(words[1])
+    """`python -m module` or `python FILE`, which exists."""
+    assert find_spec(words[1]) if words[0] == "-m" else (ROOT / words[0]).is_file()
 
 
 # What follows a prompt needs a network, so it is only read as the command line would read it.

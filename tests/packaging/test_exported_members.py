@@ -1,6 +1,7 @@
 """Exporting a name is a decision: this list and `__all__` change together."""
 
 from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 
@@ -71,6 +72,8 @@ EXPORTED: dict[str, list[str]] = {
     "postgres_instruct_embeddings": ["PostgresVectors"],
     "qdrant_instruct_embeddings": ["QdrantVectors"],
 }
+if find_spec("ray"):  # not on Python 3.10
+    EXPORTED["ray_instruct_embeddings"] = ["EmbedTexts", "UpsertInto"]
 
 
 @pytest.mark.parametrize("package", EXPORTED)

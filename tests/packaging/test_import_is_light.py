@@ -19,6 +19,7 @@ HEAVY = {
     "peft",
     "psycopg",
     "pydantic",
+    "ray",
     "scipy",
     "sentence_transformers",
     "sklearn",

@@ -56,6 +56,7 @@ def test_the_extras_are_the_documented_ones() -> None:
         "llama_index_instruct_embeddings",
         "postgres_instruct_embeddings",
         "qdrant_instruct_embeddings",
+        "ray_instruct_embeddings",
     ],
 )
 def test_every_package_is_marked_as_typed(package: str) -> None:

@@ -1,0 +1,254 @@
+"""How rows are written into each engine: one function for each, which opens a collection.
+
+All write by upsert: a row that is there already under its id is replaced, so that a batch may be
+written twice. A collection that is not there is made, for cosine, as the adapter of the engine
+reads it. Several processes may open one at the same moment.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
+
+from instruct_embeddings._extras import require
+from instruct_embeddings._types import FloatArray
+
+# Longest vectors that pgvector indexes in single precision.
+_LONGEST_INDEXED = 2000
+# Of Milvus, in bytes.
+_LONGEST_ID, _LONGEST_TEXT = 512, 65_535
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows to store, aligned; a text is None where a row has none."""
+
+    ids: Sequence[str]
+    vectors: FloatArray
+    texts: Sequence[str | None]
+    metadatas: Sequence[Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, start: int, size: int) -> "Records":
+        """Some of the rows."""
+        rows = slice(start, start + size)
+        return Records(self.ids[rows], self.vectors[rows], self.texts[rows], self.metadatas[rows])
+
+
+Write: TypeAlias = Callable[[Records], None]
+
+
+def into_chroma(address: str, collection: str, dimension: int) -> Write:
+    """A collection of Chroma. Keys of metadata that only the stored row has are kept."""
+    chromadb = require("chromadb", extra="chroma")
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    if is_server(address):
+        place = urlsplit(address)
+        client = require("chroma_instruct_embeddings.client").http_client(
+            place.hostname, place.port or 8000, settings=settings
+        )
+    else:
+        client = chromadb.PersistentClient(path_of(address), settings=settings)
+    found = client.get_or_create_collection(
+        collection, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+    )
+    most = client.get_max_batch_size()
+
+    def write(rows: Records) -> None:
+        for part in (rows.part(start, most) for start in range(0, len(rows), most)):
+            found.upsert(
+                ids=list(part.ids),
+                embeddings=part.vectors,
+                documents=list(part.texts),
+                # Chroma takes None for "no metadata", and no empty mapping.
+                metadatas=[dict(one) or None for one in part.metadatas],
+            )
+
+    return write
+
+
+def into_milvus(address: str, collection: str, dimension: int) -> Write:
+    """A collection of Milvus with the fields `id`, `text`, `vector` and dynamic ones."""
+    pymilvus = require("pymilvus", extra="milvus")
+    place = address.partition(":")[2]
+    client = pymilvus.MilvusClient(f"http:{place}" if is_server(address) else path_of(address))
+
+    def create() -> None:
+        kinds = pymilvus.DataType
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
+        schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
+        schema.add_field("text", kinds.VARCHAR, max_length=_LONGEST_TEXT)
+        schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dimension)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="AUTOINDEX", metric_type="COSINE")
+        client.create_collection(collection, schema=schema, index_params=index)
+
+    _made_once(create, lambda: bool(client.has_collection(collection)))
+
+    def write(rows: Records) -> None:
+        columns = zip(rows.ids, rows.vectors, rows.texts, rows.metadatas, strict=True)
+        client.upsert(
+            collection,
+            [
+                {**metadata, "id": name, "vector": vector, "text": text or ""}
+                for name, vector, text, metadata in columns
+            ],
+        )
+
+    return write
+
+
+def into_qdrant(address: str, collection: str, dimension: int) -> Write:
+    """A collection of Qdrant with the payload `page_content`, `metadata` and `id`.
+
+    Points are numbered by UUIDs: an id that is none gets one that is made of it.
+    """
+    qdrant = require("qdrant_client", extra="qdrant")
+    models = require("qdrant_client.models")
+    place = address.partition(":")[2]
+    if is_server(address):
+        client = qdrant.QdrantClient(url=f"http:{place}", check_compatibility=False)
+    else:
+        client = qdrant.QdrantClient(path=path_of(address))
+    cosine = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+    _made_once(
+        lambda: client.create_collection(collection, vectors_config=cosine),
+        lambda: bool(client.collection_exists(collection)),
+    )
+
+    def write(rows: Records) -> None:
+        payloads = [
+            {"page_content": text, "metadata": dict(metadata), "id": name}
+            for name, text, metadata in zip(rows.ids, rows.texts, rows.metadatas, strict=True)
+        ]
+        points = models.Batch(
+            ids=[point_id(name) for name in rows.ids],
+            vectors=rows.vectors.tolist(),
+            payloads=payloads,
+        )
+        client.upsert(collection, points=points, wait=True)
+
+    return write
+
+
+def into_postgres(address: str, collection: str, dimension: int) -> Write:
+    """A table of PostgreSQL with the columns `id`, `embedding`, `text` and `metadata`."""
+    psycopg = require("psycopg", extra="postgres")
+    sql = require("psycopg.sql")
+    table = sql.Identifier(collection)
+    columns = "id text PRIMARY KEY, embedding vector({}) NOT NULL, text text, metadata jsonb"
+    with psycopg.connect(address) as connection:
+        # IF NOT EXISTS alone fails where two processes create at once.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [collection])
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        (there,) = connection.execute(
+            "SELECT to_regclass(%s)", [table.as_string(connection)]
+        ).fetchone()
+        if there is None:
+            made = sql.SQL(f"CREATE TABLE {{}} ({columns})")
+            connection.execute(made.format(table, sql.Literal(dimension)))
+            if dimension <= _LONGEST_INDEXED:
+                index = "CREATE INDEX ON {} USING hnsw (embedding vector_cosine_ops)"
+                connection.execute(sql.SQL(index).format(table))
+    upsert = sql.SQL(
+        "INSERT INTO {} (id, embedding, text, metadata) VALUES (%s, %s, %s, %s) "
+        "ON CONFLICT (id) DO UPDATE SET embedding = EXCLUDED.embedding, text = EXCLUDED.text, "
+        "metadata = EXCLUDED.metadata"
+    ).format(table)
+
+    def write(rows: Records) -> None:
+        vectors = [f"[{','.join(map(repr, row))}]" for row in rows.vectors.tolist()]
+        metadatas = [json.dumps(dict(one)) for one in rows.metadatas]
+        # In one order for all writers, so that none waits for another that waits for it.
+        values = sorted(zip(rows.ids, vectors, rows.texts, metadatas, strict=True))
+        # A connection a batch: none is left open, and a server may restart in between.
+        with psycopg.connect(address) as connection, connection.cursor() as cursor:
+            cursor.executemany(upsert, values)
+
+    return write
+
+
+def into_parquet(address: str, collection: str, dimension: int) -> Write:
+    """A folder of Parquet files, one for each batch, named after the ids in it.
+
+    The columns are `id`, `vector`, `text` and `metadata`, the latter as JSON. A batch that is
+    written twice is one file; it appears whole or not at all.
+    """
+    del dimension
+    arrow = require("pyarrow", extra="ray")
+    parquet, files = require("pyarrow.parquet"), require("pyarrow.fs")
+    place = address.partition(":")[2]
+    target = place if "://" in place else str(Path(place).expanduser().absolute())
+    system, root = files.FileSystem.from_uri(target)
+    folder = f"{root.rstrip('/')}/{collection}"
+    system.create_dir(folder, recursive=True)
+
+    def write(rows: Records) -> None:
+        table = arrow.table(
+            {
+                "id": arrow.array(rows.ids, arrow.string()),
+                "vector": arrow.array(list(rows.vectors), arrow.list_(arrow.float32())),
+                "text": arrow.array(rows.texts, arrow.string()),
+                "metadata": [json.dumps(dict(one), ensure_ascii=False) for one in rows.metadatas],
+            }
+        )
+        digest = sha256(json.dumps(sorted(rows.ids)).encode()).hexdigest()[:32]
+        # Readers of a folder leave out names that begin with a dot.
+        unfinished = f"{folder}/.{digest}-{uuid4().hex}"
+        with system.open_output_stream(unfinished) as stream:
+            parquet.write_table(table, stream)
+        system.move(unfinished, f"{folder}/{digest}.parquet")
+
+    return write
+
+
+INTO: Mapping[str, Callable[[str, str, int], Write]] = {
+    "chroma": into_chroma,
+    "milvus": into_milvus,
+    "qdrant": into_qdrant,
+    "postgresql": into_postgres,
+    "postgres": into_postgres,
+    "parquet": into_parquet,
+}
+
+
+def scheme_of(address: str) -> str:
+    """What stands before the first colon."""
+    return address.partition(":")[0].lower()
+
+
+def is_server(address: str) -> bool:
+    """Whether an address leads to a server, not to a folder that this process opens alone."""
+    return address.partition(":")[2].startswith("//")
+
+
+def path_of(address: str) -> str:
+    """The folder or file of an address without a server."""
+    return str(Path(address.partition(":")[2]).expanduser())
+
+
+def point_id(name: str) -> str:
+    """The UUID of a point of Qdrant: the id itself where it is one, else made of it."""
+    try:
+        if str(UUID(name)) == name:
+            return name
+    except ValueError:
+        pass
+    return str(uuid5(NAMESPACE_OID, name))
+
+
+def _made_once(create: Callable[[], object], exists: Callable[[], bool]) -> None:
+    """Create what is not there; another process may have done so meanwhile."""
+    if exists():
+        return
+    try:
+        create()
+    except Exception:
+        if not exists():
+            raise
