@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from instruct_embeddings._extras import require
@@ -47,13 +46,10 @@ Write: TypeAlias = Callable[[Records], None]
 def into_chroma(address: str, collection: str, dimension: int) -> Write:
     """A collection of Chroma. Keys of metadata that only the stored row has are kept."""
     chromadb = require("chromadb", extra="chroma")
-    settings = chromadb.Settings(anonymized_telemetry=False)
     if is_server(address):
-        place = urlsplit(address)
-        client = require("chroma_instruct_embeddings.client").http_client(
-            place.hostname, place.port or 8000, settings=settings
-        )
+        client = require("chroma_instruct_embeddings.client").client_at(address)
     else:
+        settings = chromadb.Settings(anonymized_telemetry=False)
         client = chromadb.PersistentClient(path_of(address), settings=settings)
     found = client.get_or_create_collection(
         collection, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
@@ -111,9 +107,8 @@ def into_qdrant(address: str, collection: str, dimension: int) -> Write:
     """
     qdrant = require("qdrant_client", extra="qdrant")
     models = require("qdrant_client.models")
-    place = address.partition(":")[2]
     if is_server(address):
-        client = qdrant.QdrantClient(url=f"http:{place}", check_compatibility=False)
+        client = require("qdrant_instruct_embeddings.client").open_client(address)
     else:
         client = qdrant.QdrantClient(path=path_of(address))
     cosine = models.VectorParams(size=dimension, distance=models.Distance.COSINE)

@@ -13,7 +13,7 @@ from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 
 from instruct_embeddings import InstructEncoder
 
-TEXTS = ["a red ball", "the printer is out of paper", "", "größer als ein Haus"]
+TEXTS = ["a red ball", "the printer is out of paper", "", "größer, 大きい"]
 ASKED = "What colour is it?"
 BODY = {"instruction": ASKED}
 
