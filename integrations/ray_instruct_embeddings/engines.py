@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from instruct_embeddings._extras import require
@@ -40,17 +40,22 @@ class Records:
         return Records(self.ids[rows], self.vectors[rows], self.texts[rows], self.metadatas[rows])
 
 
-Write: TypeAlias = Callable[[Records], None]
+@dataclass(frozen=True)
+class Writer:
+    """An open collection: writes rows, and ends its connection."""
+
+    write: Callable[[Records], None]
+    close: Callable[[], object] = lambda: None
 
 
-def into_chroma(address: str, collection: str, dimension: int) -> Write:
+def into_chroma(address: str, collection: str, dimension: int) -> Writer:
     """A collection of Chroma. Keys of metadata that only the stored row has are kept."""
-    chromadb = require("chromadb", extra="chroma")
-    if is_server(address):
-        client = require("chroma_instruct_embeddings.client").client_at(address)
-    else:
-        settings = chromadb.Settings(anonymized_telemetry=False)
-        client = chromadb.PersistentClient(path_of(address), settings=settings)
+    database = require("chroma_instruct_embeddings.database", extra="chroma").ChromaDatabase(
+        address
+    )
+    client = database.client(create=True)
+    if (stored := database.find(collection)) is not None:
+        database.check_index(stored)
     found = client.get_or_create_collection(
         collection, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
     )
@@ -66,10 +71,10 @@ def into_chroma(address: str, collection: str, dimension: int) -> Write:
                 metadatas=[dict(one) or None for one in part.metadatas],
             )
 
-    return write
+    return Writer(write, database.close)
 
 
-def into_milvus(address: str, collection: str, dimension: int) -> Write:
+def into_milvus(address: str, collection: str, dimension: int) -> Writer:
     """A collection of Milvus with the fields `id`, `text`, `vector` and dynamic ones."""
     pymilvus = require("pymilvus", extra="milvus")
     place = address.partition(":")[2]
@@ -97,10 +102,10 @@ def into_milvus(address: str, collection: str, dimension: int) -> Write:
             ],
         )
 
-    return write
+    return Writer(write, client.close)
 
 
-def into_qdrant(address: str, collection: str, dimension: int) -> Write:
+def into_qdrant(address: str, collection: str, dimension: int) -> Writer:
     """A collection of Qdrant with the payload `page_content`, `metadata` and `id`.
 
     Points are numbered by UUIDs: an id that is none gets one that is made of it.
@@ -129,10 +134,10 @@ def into_qdrant(address: str, collection: str, dimension: int) -> Write:
         )
         client.upsert(collection, points=points, wait=True)
 
-    return write
+    return Writer(write, client.close)
 
 
-def into_postgres(address: str, collection: str, dimension: int) -> Write:
+def into_postgres(address: str, collection: str, dimension: int) -> Writer:
     """A table of PostgreSQL with the columns `id`, `embedding`, `text` and `metadata`."""
     psycopg = require("psycopg", extra="postgres")
     sql = require("psycopg.sql")
@@ -166,10 +171,10 @@ def into_postgres(address: str, collection: str, dimension: int) -> Write:
         with psycopg.connect(address) as connection, connection.cursor() as cursor:
             cursor.executemany(upsert, values)
 
-    return write
+    return Writer(write)
 
 
-def into_parquet(address: str, collection: str, dimension: int) -> Write:
+def into_parquet(address: str, collection: str, dimension: int) -> Writer:
     """A folder of Parquet files, one for each batch, named after the ids in it.
 
     The columns are `id`, `vector`, `text` and `metadata`, the latter as JSON. A batch that is
@@ -200,10 +205,10 @@ def into_parquet(address: str, collection: str, dimension: int) -> Write:
             parquet.write_table(table, stream)
         system.move(unfinished, f"{folder}/{digest}.parquet")
 
-    return write
+    return Writer(write)
 
 
-INTO: Mapping[str, Callable[[str, str, int], Write]] = {
+INTO: Mapping[str, Callable[[str, str, int], Writer]] = {
     "chroma": into_chroma,
     "milvus": into_milvus,
     "qdrant": into_qdrant,

@@ -1,6 +1,7 @@
 """`UpsertInto`: embedded rows go into a vector store or Parquet files, each once."""
 
 import json
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class UpsertInto:
         self.id_column, self.vector_column = id_column, vector_column
         self.text_column, self.metadata_column = text_column, metadata_column
         self.one_process = not engines.is_server(address) and scheme != "parquet"
-        self._write: engines.Write | None = None
+        self._writer: engines.Writer | None = None
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
         """Write a batch.
@@ -96,21 +97,48 @@ class UpsertInto:
             self._store(records)
         return {"rows": np.array([len(records)])}
 
-    def write(self, dataset: "Dataset", *, writers: int = 1, batch_size: int = _BATCH) -> int:
+    def write(
+        self,
+        dataset: "Dataset",
+        *,
+        writers: int = 1,
+        batch_size: int = _BATCH,
+        on_rows: Callable[[int], None] | None = None,
+    ) -> int:
         """Write a data set: by several actors into servers and Parquet, else in this process.
 
         Args:
             dataset: With the columns of ids, vectors and texts.
             writers: Actors that write.
             batch_size: Rows that are written together.
+            on_rows: Called with the number of rows of each batch that was written.
 
         Returns:
             Rows written.
         """
+        written = 0
+        for rows in self._written(dataset, writers, batch_size):
+            written += rows
+            if on_rows is not None:
+                on_rows(rows)
+        return written
+
+    def close(self) -> None:
+        """End the connection; it is made again when it is needed."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+    def _written(self, dataset: "Dataset", writers: int, batch_size: int) -> Iterator[int]:
+        """Numbers of rows, batch by batch, as they are written."""
         if self.one_process:
-            parts = dataset.iter_batches(batch_size=batch_size, batch_format="pyarrow")
-            return sum(int(self(part)["rows"][0]) for part in parts)
-        written = dataset.map_batches(
+            try:
+                for part in dataset.iter_batches(batch_size=batch_size, batch_format="pyarrow"):
+                    yield int(self(part)["rows"][0])
+            finally:
+                self.close()
+            return
+        done = dataset.map_batches(
             UpsertInto,
             fn_constructor_args=(self.address, self.collection),
             fn_constructor_kwargs={
@@ -124,10 +152,11 @@ class UpsertInto:
             compute=ray.data.ActorPoolStrategy(size=writers),
             num_cpus=0,  # they wait for a server, and must not wait for CPUs of those who encode
         )
-        return sum(row["rows"] for row in written.iter_rows())
+        for row in done.iter_rows():
+            yield int(row["rows"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_write": None}
+        return self.__dict__ | {"_writer": None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({hide_secrets(self.address)!r}, {self.collection!r})"
@@ -161,14 +190,14 @@ class UpsertInto:
 
     def _store(self, records: engines.Records) -> None:
         try:
-            if self._write is None:
-                opened = engines.INTO[engines.scheme_of(self.address)]
-                self._write = opened(self.address, self.collection, records.vectors.shape[1])
-            self._write(records)
+            if self._writer is None:
+                into = engines.INTO[engines.scheme_of(self.address)]
+                self._writer = into(self.address, self.collection, records.vectors.shape[1])
+            self._writer.write(records)
         except (ImportError, CollectionError):
             raise
         except Exception as exc:
-            self._write = None  # connect anew, should this actor be used again
+            self._writer = None  # connect anew, should this actor be used again
             # Not chained: errors of clients may hold passwords and need not be picklable.
             raise CollectionError(
                 f"{self._shown} did not take {len(records)} rows, {records.ids[0]!r} to "

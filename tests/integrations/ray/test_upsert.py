@@ -37,12 +37,12 @@ def batch(**changes: Any) -> pa.Table:
     return pa.table(columns | changes)
 
 
-def write(address: str, **changes: Any) -> UpsertInto:
+def write(address: str) -> None:
     """Twice, and then the first row with another text."""
     writer = UpsertInto(address, "rows")
     for rows in (batch(), batch(), batch(text=["changed", "one", None, "three"])):
         assert writer(rows)["rows"].tolist() == [4]
-    return writer
+    writer.close()
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +120,7 @@ def test_milvus(tmp_path: Path) -> None:
 
 def test_qdrant(tmp_path: Path) -> None:
     qdrant = pytest.importorskip("qdrant_client")
-    writer = write(f"qdrant:{tmp_path}")
-    del writer
-    import gc
-
-    gc.collect()
+    write(f"qdrant:{tmp_path}")
     client = qdrant.QdrantClient(path=str(tmp_path))
     got, _ = client.scroll("rows", limit=10, with_vectors=True)
     unit = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
