@@ -16,6 +16,7 @@ _OURS = (
     "chroma_instruct_embeddings",
     "langchain_instruct_embeddings",
     "llama_index_instruct_embeddings",
+    "milvus_instruct_embeddings",
     "postgres_instruct_embeddings",
     "qdrant_instruct_embeddings",
 )

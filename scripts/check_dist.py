@@ -10,6 +10,7 @@ PACKAGES = {
     "instruct_embeddings": "instruct_embeddings",
     "langchain_instruct_embeddings": "integrations/langchain_instruct_embeddings",
     "llama_index_instruct_embeddings": "integrations/llama_index_instruct_embeddings",
+    "milvus_instruct_embeddings": "integrations/milvus_instruct_embeddings",
     "postgres_instruct_embeddings": "integrations/postgres_instruct_embeddings",
     "qdrant_instruct_embeddings": "integrations/qdrant_instruct_embeddings",
     "ray_instruct_embeddings": "integrations/ray_instruct_embeddings",

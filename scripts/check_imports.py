@@ -13,6 +13,7 @@ ADAPTERS = {
     "chroma_instruct_embeddings": ("ChromaVectors", "chroma"),
     "langchain_instruct_embeddings": ("InstructionTransformRetriever", "langchain"),
     "llama_index_instruct_embeddings": ("InstructionTransformRetriever", "llama-index"),
+    "milvus_instruct_embeddings": ("MilvusVectors", "milvus"),
     "postgres_instruct_embeddings": ("PostgresVectors", "postgres"),
     "qdrant_instruct_embeddings": ("QdrantVectors", "qdrant"),
 }

@@ -25,6 +25,7 @@ ADAPTERS = {
     "chroma_instruct_embeddings": "Chroma adapter",
     "langchain_instruct_embeddings": "LangChain adapter",
     "llama_index_instruct_embeddings": "LlamaIndex adapter",
+    "milvus_instruct_embeddings": "Milvus adapter",
     "postgres_instruct_embeddings": "PostgreSQL adapter",
     "qdrant_instruct_embeddings": "Qdrant adapter",
     "ray_instruct_embeddings": "Ray Data",

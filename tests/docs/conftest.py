@@ -17,6 +17,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import MockLLM
 from llama_index.vector_stores.chroma import ChromaVectorStore
+from pymilvus import MilvusClient
 from qdrant_client import QdrantClient, models
 
 import chroma_instruct_embeddings
@@ -109,6 +110,17 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
+def milvus(folder: Path) -> Iterator[str]:
+    """Path of a Milvus Lite with the collection "documents"."""
+    client = MilvusClient("my-milvus.db")
+    client.create_collection("documents", 32)
+    rows = enumerate(zip(ENCODER.encode(TEXTS), TEXTS, strict=True))
+    client.insert("documents", [{"id": i, "vector": v, "text": t} for i, (v, t) in rows])
+    yield "my-milvus.db"
+    client.close()
+
+
+@pytest.fixture
 def qdrant() -> Iterator[QdrantClient]:
     """A client in local mode, with the collection "documents"."""
     client = QdrantClient(":memory:")
@@ -136,6 +148,8 @@ def granted(folder: Path, request: pytest.FixtureRequest) -> Callable[[str], dic
         names = _exported() if page in NOT_IMPORTED else {}
         if "postgres" in page:
             names["address"] = request.getfixturevalue("postgres")
+        if "milvus" in page:
+            names["address"] = request.getfixturevalue("milvus")
         if "qdrant" in page:
             names["qdrant"] = request.getfixturevalue("qdrant")
         return names | _host_names("llama" in page or "LlamaIndex" in page) | _plain(client)

@@ -19,6 +19,7 @@ import chroma_instruct_embeddings as chroma
 import instruct_embeddings
 import langchain_instruct_embeddings as langchain
 import llama_index_instruct_embeddings as llama_index
+import milvus_instruct_embeddings as milvus
 import postgres_instruct_embeddings as postgres
 import qdrant_instruct_embeddings as qdrant
 
@@ -52,6 +53,7 @@ SECTIONS = {
     llama_index.InstructionQueryBundle: ("Usage",),
     chroma.InstructEmbeddingFunction: ("Setup", "Instantiate", "Usage"),
     chroma.ChromaVectors: ("Instantiate",),
+    milvus.MilvusVectors: ("Instantiate",),
     postgres.PostgresVectors: ("Instantiate",),
     qdrant.QdrantVectors: ("Instantiate",),
 }

@@ -13,6 +13,7 @@ import chroma_instruct_embeddings
 import instruct_embeddings
 import langchain_instruct_embeddings
 import llama_index_instruct_embeddings
+import milvus_instruct_embeddings
 import postgres_instruct_embeddings
 import qdrant_instruct_embeddings
 from instruct_embeddings import evaluation, training
@@ -31,6 +32,7 @@ PACKAGES = (
     instruct_embeddings,
     langchain_instruct_embeddings,
     llama_index_instruct_embeddings,
+    milvus_instruct_embeddings,
     postgres_instruct_embeddings,
     qdrant_instruct_embeddings,
     training,

@@ -69,6 +69,7 @@ EXPORTED: dict[str, list[str]] = {
         "PostprocessorJudge",
         "to_where",
     ],
+    "milvus_instruct_embeddings": ["MilvusVectors"],
     "postgres_instruct_embeddings": ["PostgresVectors"],
     "qdrant_instruct_embeddings": ["QdrantVectors"],
 }

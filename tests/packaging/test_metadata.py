@@ -54,6 +54,7 @@ def test_the_extras_are_the_documented_ones() -> None:
         "chroma_instruct_embeddings",
         "langchain_instruct_embeddings",
         "llama_index_instruct_embeddings",
+        "milvus_instruct_embeddings",
         "postgres_instruct_embeddings",
         "qdrant_instruct_embeddings",
         "ray_instruct_embeddings",

@@ -1,4 +1,4 @@
-"""Every engine: in memory, Chroma embedded, a PostgreSQL server, and Qdrant's two."""
+"""Every engine: in memory, Chroma embedded, a PostgreSQL server, and two of Qdrant and Milvus."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from instruct_embeddings._types import Space
-from tests.integrations.stores.engines import Chroma, Engine, Memory, Postgres, Qdrant
+from tests.integrations.stores.engines import Chroma, Engine, Memory, Milvus, Postgres, Qdrant
 from tests.postgres_server import postgres_server
 from tests.qdrant_server import qdrant_server
 
@@ -42,10 +42,17 @@ def qdrant_edge() -> Iterator[QdrantClient]:
         client.close()
 
 
-@pytest.fixture(params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge"])
+@pytest.fixture(scope="session")
+def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("contract") / "lite.db")
+
+
+@pytest.fixture(
+    params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge", "milvus-lite"]
+)
 def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
     """Makes a collection of a space and a dimension in one of the stores."""
-    opened: list[Postgres] = []
+    opened: list[Postgres | Milvus] = []
 
     def make(space: Space, dimension: int) -> Engine:
         name = f"contract-{uuid4().hex}"
@@ -57,6 +64,10 @@ def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
         if request.param.startswith("qdrant"):
             client = request.getfixturevalue(request.param.replace("-", "_"))
             return Qdrant(client, name, space, dimension)
+        if request.param.startswith("milvus"):
+            address = request.getfixturevalue(request.param.replace("-", "_"))
+            opened.append(Milvus(address, name, space, dimension))
+            return opened[-1]
         opened.append(Postgres(request.getfixturevalue("postgres"), name, space, dimension))
         return opened[-1]
 

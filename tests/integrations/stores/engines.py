@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import psycopg
 from chromadb.api import ClientAPI
+from pymilvus import DataType, MilvusClient
 from qdrant_client import QdrantClient, models
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.testing import InMemoryCollection
+from milvus_instruct_embeddings import MilvusVectors
 from postgres_instruct_embeddings import PostgresVectors
 from qdrant_instruct_embeddings import QdrantVectors
 
@@ -184,3 +186,47 @@ class Qdrant(Engine):
 
     def reopened(self) -> VectorCollection:
         return QdrantVectors(self.client, self.name)
+
+
+class Milvus(Engine):
+    """Texts and metadata are dynamic fields, so that a row may lack them on any version."""
+
+    def __init__(self, address: str, name: str, space: Space, dimension: int) -> None:
+        self.address, self.name = address, name.replace("-", "_")
+        self.client = MilvusClient(address)
+        self.opened: list[MilvusVectors] = []
+        super().__init__(space, dimension)
+
+    def make(self) -> None:
+        if self.made:
+            self.client.drop_collection(self.name)
+        self.made += 1
+        schema = self.client.create_schema(enable_dynamic_field=True)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=100)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dimension)
+        index = self.client.prepare_index_params()
+        metric = self.space.upper()
+        index.add_index("vector", index_type="HNSW", metric_type=metric, M=16, efConstruction=200)
+        self.client.create_collection(self.name, schema=schema, index_params=index)
+        if self.made == 1:
+            self.collection = self.reopened()
+
+    def put(self, ids: Any, vectors: Any, texts: Any, metadatas: Any) -> None:
+        rows = [
+            {"id": row, "vector": vector} | ({} if text is None else {"text": text}) | (data or {})
+            for row, vector, text, data in zip(ids, vectors, texts, metadatas, strict=True)
+        ]
+        self.client.insert(self.name, rows)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.client.delete(self.name, ids=list(ids))
+
+    def reopened(self) -> MilvusVectors:
+        self.opened.append(MilvusVectors(self.address, self.name))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for one in self.opened:
+            one.close()
+        self.client.drop_collection(self.name)
+        self.client.close()
