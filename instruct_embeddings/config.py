@@ -27,6 +27,8 @@ class FitConfig:
         seed: Seed of sampling, of folds and of network weights.
         time_budget: Seconds after which no further hyper-parameter is tried.
         guide_budget: Seconds after which a guide that encodes is asked about no further rows.
+        recall: Share of the ten best rows that the index has to find, from 0 to 1; so many
+            candidates are fetched by each search.
     """
 
     sample_size: int = 1000
@@ -34,6 +36,7 @@ class FitConfig:
     seed: int = 0
     time_budget: float = 10.0
     guide_budget: float = 60.0
+    recall: float = 0.99
 
     def __post_init__(self) -> None:
         for name, low in (("sample_size", 4), ("folds", 2), ("seed", 0)):
@@ -41,6 +44,11 @@ class FitConfig:
             object.__setattr__(self, name, number)
         for name in ("time_budget", "guide_budget"):
             seconds(name, getattr(self, name))
+        if not is_number(self.recall) or not 0 < self.recall <= 1:
+            raise ConfigError(
+                f"recall={self.recall!r:.60} is no share of the ten best rows. Allowed are numbers "
+                "above 0 and at most 1, such as 0.99."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as saved with a transform."""

@@ -8,6 +8,7 @@ from instruct_embeddings._types import BoolArray, Space
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import CollectionMismatchError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
+from instruct_embeddings.retrieval.prefetch import measured_prefetch
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform import TransformStore
 from instruct_embeddings.transform.transform import Norms
@@ -73,7 +74,8 @@ def carry_over(
             continue
         carried = replace(transform, collection=new, norms=norms)
         if carried.key not in known:
-            into.put(carried)
+            needed = measured_prefetch(carried, target, found.vectors, transform.config.recall)
+            into.put(replace(carried, prefetch=needed))
             added.append(carried.key)
     return tuple(sorted(added))
 

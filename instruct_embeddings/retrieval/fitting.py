@@ -19,6 +19,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.config import FitConfig, normal_form
 from instruct_embeddings.protocols import EncodingGuide, Guide, Rows, VectorCollection
 from instruct_embeddings.retrieval.instructions import compares_documents
+from instruct_embeddings.retrieval.prefetch import measured_prefetch
 from instruct_embeddings.retrieval.sampling import sample_rows, unchanged
 from instruct_embeddings.supervision import Labels, Supervision, Targets
 from instruct_embeddings.transform.fit import fit_transform
@@ -149,7 +150,8 @@ def fit_all(
             stopped=sample.stopped,
             guide_check=sample.check,
         )
-        fitted.append(replace(transform, report=report))
+        needed = measured_prefetch(transform, collection, sample.vectors, config.recall)
+        fitted.append(replace(transform, report=report, prefetch=needed))
         # Sampling and encoding count once, with the first.
         started = time.perf_counter()
     return fitted

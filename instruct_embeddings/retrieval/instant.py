@@ -9,6 +9,7 @@ import numpy as np
 
 from instruct_embeddings._threads import Recent
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.config import FitConfig
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.protocols import (
     CollectionInfo,
@@ -18,12 +19,16 @@ from instruct_embeddings.protocols import (
 )
 from instruct_embeddings.retrieval.constraints import SEEN, Constraint, Direction
 from instruct_embeddings.retrieval.instructions import kind_of
+from instruct_embeddings.retrieval.prefetch import needed_prefetch
+from instruct_embeddings.retrieval.ranking import FoldedQuery, WeightedRanker
 from instruct_embeddings.retrieval.sampling import sample_rows
-from instruct_embeddings.transform.transform import Norms
+from instruct_embeddings.transform.transform import DEFAULT_PREFETCH, Norms
 from instruct_embeddings.transform.vectors import unit_rows
 
 _log = logging.getLogger(__name__)
 _MEASURED_LENGTHS = 64
+# Length of the moves of a query vector under an instruction, in the median.
+_USUAL_MOVE = 0.5
 _KEPT_DIRECTIONS = 256
 
 
@@ -34,12 +39,14 @@ class InstantRanker:
     collection: CollectionInfo
     norms: Norms
     move: FloatArray
+    prefetch: int
     mix = 0.0  # nothing is rescored
 
     @classmethod
     def unmoved(cls, collection: VectorCollection, info: CollectionInfo) -> "InstantRanker":
-        """Ranks by the generic vector itself; a few vectors are read for their lengths."""
-        return cls(info, _measured(collection), np.zeros(info.dimension, dtype=np.float32))
+        """Ranks by the generic vector itself, for a judge to move; the index is measured."""
+        norms, prefetch = _measured(collection, info)
+        return cls(info, norms, np.zeros(info.dimension, dtype=np.float32), prefetch)
 
     @property
     def order_is_exact(self) -> bool:
@@ -75,7 +82,7 @@ class InstantAnswers:
     def __init__(self, collection: VectorCollection, mover: InstantMover) -> None:
         """Nothing is read before the first answer."""
         self._collection, self._mover = collection, mover
-        self._space: tuple[CollectionInfo, CollectionMoves, Norms] | None = None
+        self._space: tuple[CollectionInfo, CollectionMoves, Norms, int] | None = None
         self._unreached: set[CollectionInfo] = set()
         # The same constraints come with many queries.
         self._directions: Recent[tuple[CollectionInfo, tuple[Constraint, ...]], list[Direction]] = (
@@ -96,13 +103,12 @@ class InstantAnswers:
             EmptyCollectionError: The collection is empty.
             GuideError: Another model filled it, and it holds too few texts for a map.
         """
-        info, moves, norms = self._known_space(info)
+        info, moves, norms, prefetch = self._known_space(info)
         # "Which language is it written in?", of a text: more like this, in one respect. To a short
         # question, or under "Find the cause", the kind of text wanted matters as well.
         alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
-        return InstantRanker(
-            info, norms, moves.moves([query], instruction, vector, centred=alike)[0]
-        )
+        move = moves.moves([query], instruction, vector, centred=alike)[0]
+        return InstantRanker(info, norms, move, prefetch)
 
     def reaches(self, info: CollectionInfo | None = None) -> bool:
         """Whether the space of the collection is known, or can be found; said once where not."""
@@ -123,7 +129,7 @@ class InstantAnswers:
         """What constraints name, in the space of the collection; raises as `ranker`."""
         if not constraints:
             return []
-        info, moves, _ = self._known_space(info)
+        info, moves, _, _ = self._known_space(info)
         key = (info, tuple(constraints))
         found = self._directions.get(key)
         if found is None:
@@ -140,17 +146,28 @@ class InstantAnswers:
 
     def _known_space(
         self, info: CollectionInfo | None = None
-    ) -> tuple[CollectionInfo, CollectionMoves, Norms]:
+    ) -> tuple[CollectionInfo, CollectionMoves, Norms, int]:
         info = info or self._collection.info()
         with self._lock:
             if self._space is None or self._space[0] != info:
                 moves = self._mover.for_collection(
                     lambda size: sample_rows(self._collection, size, seed=0)
                 )
-                self._space = info, moves, _measured(self._collection)
+                self._space = info, moves, *_measured(self._collection, info)
             return self._space
 
 
-def _measured(collection: VectorCollection) -> Norms:
-    """Lengths of the stored vectors, by a few of them."""
-    return Norms.of(sample_rows(collection, _MEASURED_LENGTHS, seed=0).vectors)
+def _measured(collection: VectorCollection, info: CollectionInfo) -> tuple[Norms, int]:
+    """Lengths of the stored vectors, by a few of them, and the prefetch of a moved query."""
+    vectors = sample_rows(collection, _MEASURED_LENGTHS, seed=0).vectors
+    norms, units = Norms.of(vectors), unit_rows(vectors)
+    # Each is moved towards another.
+    moves = np.float32(_USUAL_MOVE) * unit_rows(np.roll(units, 1, axis=0) - units)
+    rankers = (InstantRanker(info, norms, move, DEFAULT_PREFETCH) for move in moves)
+    queries = [
+        FoldedQuery([WeightedRanker(ranker, "instant")], unit[None])
+        for ranker, unit in zip(rankers, units, strict=True)
+    ]
+    if not norms.leave_cosines_to(info.space):
+        return norms, DEFAULT_PREFETCH
+    return norms, needed_prefetch(collection, queries, recall=FitConfig.recall)

@@ -13,7 +13,7 @@ from instruct_embeddings._types import BoolArray, FloatArray, Metadata, Space, W
 from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
-from instruct_embeddings.transform.transform import Norms
+from instruct_embeddings.transform.transform import DEFAULT_PREFETCH, Norms
 from instruct_embeddings.transform.vectors import (
     LONGEST,
     SHORTEST,
@@ -23,8 +23,11 @@ from instruct_embeddings.transform.vectors import (
 )
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
-DEFAULT_PREFETCH = 600
 DEFAULT_RESCORE = 30
+# Candidates for each result, at least.
+_PER_RESULT, _PER_RESULT_UNMEASURED = 3, 10
+# Vectors of so many candidates for each that is rescored come with the search.
+_BROUGHT_ALONG = 3.5
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
 MAX_NORM_SPREAD = 0.25
@@ -90,6 +93,10 @@ class Ranker(Protocol):
     @property
     def mix(self) -> float:
         """Weight of the rescoring space; 0 where nothing is rescored."""
+
+    @property
+    def prefetch(self) -> int:
+        """Candidates of the index for ten results, where no filter is set."""
 
     def fold(self, vectors: FloatArray, blend: float = 1.0) -> FloatArray:
         """Folded queries, shape (n, d) to (n, d)."""
@@ -166,6 +173,11 @@ class FoldedQuery:
     def is_rescored(self) -> bool:
         """Whether scores differ from cosines with the vector."""
         return any(one.ranker.mix for one in self.rankers)
+
+    @property
+    def prefetch(self) -> int:
+        """Candidates of the index for ten results, where no filter is set."""
+        return max(one.ranker.prefetch for one in self.rankers)
 
     @cached_property
     def _folded(self) -> list[FloatArray]:
@@ -251,16 +263,22 @@ class SearchRequest:
         k = max(self.k, count)
         return replace(self, k=k, prefetch=max(k, self.prefetch or DEFAULT_PREFETCH))
 
-    @property
-    def candidates(self) -> int:
-        """Candidates to prefetch."""
-        return self.prefetch if self.prefetch is not None else max(DEFAULT_PREFETCH, 10 * self.k)
+    def sizes(self, query: FoldedQuery) -> tuple[int, int]:
+        """Candidates to fetch from the index, and how many of them to score.
 
-    def rescored(self, *, order_is_exact: bool) -> int:
-        """Candidates to rescore."""
-        if self.prefetch is not None or not order_is_exact:
-            return self.candidates
-        return min(max(DEFAULT_RESCORE, 2 * self.k), self.candidates)
+        What was measured holds where the index is asked for cosines and nothing else.
+        """
+        measured = query.order_is_exact and not (self.where or self.where_document)
+        if self.prefetch is not None:
+            candidates = self.prefetch
+        elif measured:
+            candidates = max(query.prefetch, _PER_RESULT * self.k)
+        else:
+            candidates = max(DEFAULT_PREFETCH, _PER_RESULT_UNMEASURED * self.k)
+        if self.prefetch is not None or not query.order_is_exact:
+            return candidates, candidates
+        scored = max(DEFAULT_RESCORE, 2 * self.k) if query.is_rescored else self.k
+        return max(candidates, scored), scored
 
 
 @dataclass(frozen=True)
@@ -340,11 +358,11 @@ def rank_by_index(
     the search; else vectors and records of the best are read in one request.
     """
     _refuse_unreachable(collection, query)
-    rescored = request.rescored(order_is_exact=query.order_is_exact)
+    candidates, rescored = request.sizes(query)
     unscored = query.order_is_exact and not query.is_rescored
-    with_vectors = vectors or (not unscored and rescored == request.candidates)
+    with_vectors = vectors or (not unscored and candidates <= _BROUGHT_ALONG * rescored)
     needed = request.k if unscored else rescored
-    found = _prefetch(collection, query, request, needed, with_vectors)
+    found = _prefetch(collection, query, request, candidates, needed, with_vectors)
     if unscored:
         return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
     if with_vectors:
@@ -358,10 +376,22 @@ def rank_by_index(
     return Ranking(tuple(rows.ids[i] for i in order), np.maximum(scores[order], -1.0), rows)
 
 
+def index_row(query: FoldedQuery) -> FloatArray:
+    """The vector to ask the index for, shape (d,)."""
+    return np.asarray(np.float32(_index_length(query)) * query.vector)
+
+
+def _index_length(query: FoldedQuery) -> float:
+    """Length at which the index says cosines, or the distances of vectors of one length."""
+    space, mean = query.first.collection.space, query.first.norms.mean
+    return {"l2": mean, "ip": 1 / mean, "cosine": 1.0}[space]
+
+
 def _prefetch(
     collection: VectorCollection,
     query: FoldedQuery,
     request: SearchRequest,
+    count: int,
     needed: int,
     vectors: bool,
 ) -> Ranking:
@@ -371,11 +401,8 @@ def _prefetch(
     (ip, cosine), so it stands before real rows. More candidates are fetched where such rows take
     the positions of others.
     """
-    space, mean = query.first.collection.space, query.first.norms.mean
-    # Scaled so that the index says cosines, or the distances of vectors of one length.
-    length = {"l2": mean, "ip": 1 / mean, "cosine": 1.0}[space]
-    vector = np.float32(length) * query.vector
-    count = request.candidates
+    space, vector = query.first.collection.space, index_row(query)
+    length = _index_length(query)
     while True:
         found = collection.search(
             vector,

@@ -261,7 +261,8 @@ class InstructRetriever:
             blend: 0 gives the generic ranking, 1 the adapted one; None is what judged questions
                 have chosen, 1 without any.
             prefetch: Candidates taken from the index, all of which are rescored: as many as there
-                are rows give what `exact` gives. None takes 600 and rescores the best of them.
+                are rows give what `exact` gives. None takes as many as were measured to be enough,
+                with a filter at least 600, and rescores the best of them.
             exact: Score every row instead of asking the index: of an in-memory copy, or where that
                 would take over 256 MB, page by page, which reads the collection each time.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the

@@ -26,6 +26,8 @@ from instruct_embeddings.transform.files import (
 )
 from instruct_embeddings.transform.report import FitReport
 from instruct_embeddings.transform.transform import (
+    DEEPEST_PREFETCH,
+    DEFAULT_PREFETCH,
     Classifier,
     Correction,
     Gate,
@@ -188,6 +190,7 @@ def to_bytes(transform: InstructionTransform) -> bytes:
         "report": transform.report.to_dict(),
         "norms": asdict(transform.norms),
         "mix": transform.mix,
+        "prefetch": transform.prefetch,
         "query": {"residual": query.residual, "gate": query.gate},
         "space": {"weight": space.weight, "layers": len(space.encoder.layers)},
     }
@@ -258,6 +261,7 @@ def _build(
         mix=read_plain(float, about["mix"]),
         norms=read_plain(Norms, about["norms"]),
         config=FitConfig.from_dict(about["config"]),
+        prefetch=read_plain(int, about.get("prefetch", DEFAULT_PREFETCH)),
     )
     _check(transform)
     return transform
@@ -270,6 +274,8 @@ def _check(transform: InstructionTransform) -> None:
         check_number(np.asarray(number))
     if not (0 <= transform.mix <= 1 and 0 <= space.weight <= 1):
         raise ValueError("a weight is outside [0, 1]")
+    if not 1 <= transform.prefetch <= DEEPEST_PREFETCH:
+        raise ValueError(f"its prefetch is not from 1 to {DEEPEST_PREFETCH}")
     if not space.encoder.layers:
         raise ValueError("its encoder has no layer")
     width = dimension = transform.collection.dimension

@@ -16,6 +16,9 @@ Gate: TypeAlias = Literal["softmax", "linear"]
 
 # Part of the format of stored corrections: another number needs another format_version.
 SHARPNESS = 4.0
+# Candidates of an index where nothing was measured; see docs/performance.md.
+DEFAULT_PREFETCH = 600
+DEEPEST_PREFETCH = 1200
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,7 @@ class InstructionTransform:
         report: Quality on held-out rows.
         config: How it was fitted.
         created: ISO 8601 time, UTC.
+        prefetch: Candidates of the index for ten results, as measured when it was fitted.
     """
 
     instruction: str
@@ -236,6 +240,7 @@ class InstructionTransform:
     report: FitReport
     config: FitConfig
     created: str
+    prefetch: int = DEFAULT_PREFETCH
 
     @property
     def order_is_exact(self) -> bool:

@@ -18,8 +18,8 @@ from instruct_embeddings.errors import (
 from instruct_embeddings.protocols import Neighbours
 from instruct_embeddings.retrieval import Hit, InstructRetriever
 from instruct_embeddings.retrieval import sampling as sampling_module
-from instruct_embeddings.retrieval.ranking import DEFAULT_PREFETCH
 from instruct_embeddings.testing import InMemoryCollection
+from instruct_embeddings.transform.transform import DEFAULT_PREFETCH
 from tests.unit.conftest import COLOUR, Adapt, Toys, make_toys
 from tests.unit.retrieval.conftest import CountingCollection
 
@@ -272,7 +272,7 @@ def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
     retriever.search(toys.vectors[0], instruction=COLOUR, k=5)
     retriever.search(toys.vectors[0], instruction=COLOUR, k=300)
     retriever.search(toys.vectors[0], k=7)
-    assert collection.asked == [20, DEFAULT_PREFETCH, 3000, 7]
+    assert collection.asked == [20, DEFAULT_PREFETCH, 900, 7]
 
 
 @pytest.mark.parametrize(("prefetch", "rescored"), [(None, 30), (20, 20), (60, 60), (90, 90)])

@@ -1,0 +1,78 @@
+"""How many candidates a folded query needs of its index, measured on the index itself.
+
+An approximate index misses rows, the more the further a query lies from what is stored, and finds
+more the more are wanted. How many differs from one index and one transform to the next, so a few
+queries are asked once, when a transform is fitted.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.protocols import VectorCollection
+from instruct_embeddings.retrieval.ranking import (
+    DEFAULT_RESCORE,
+    FoldedQuery,
+    WeightedRanker,
+    index_row,
+)
+from instruct_embeddings.transform.transform import (
+    DEEPEST_PREFETCH,
+    DEFAULT_PREFETCH,
+    InstructionTransform,
+)
+from instruct_embeddings.transform.vectors import has_direction, unit_rows
+
+_QUERIES = 16
+_K = 10
+_STEPS = (30, 100, 150, 200, 300, 600)
+
+
+def measured_prefetch(
+    transform: InstructionTransform,
+    collection: VectorCollection,
+    vectors: FloatArray,
+    recall: float,
+) -> int:
+    """The prefetch of a transform, with stored vectors (n, d) as queries; see `needed_prefetch`."""
+    if not transform.order_is_exact:
+        return DEFAULT_PREFETCH
+    rankers = [WeightedRanker(transform, "fitted")]
+    units = unit_rows(vectors[has_direction(vectors)][:_QUERIES])
+    return needed_prefetch(
+        collection, [FoldedQuery(rankers, unit[None]) for unit in units], recall=recall
+    )
+
+
+def needed_prefetch(
+    collection: VectorCollection, queries: Sequence[FoldedQuery], *, recall: float
+) -> int:
+    """The least prefetch that finds a share of the ten best rows, in the mean over some queries.
+
+    The best are those that the deepest search finds and rescores. Of the queries, the first 16 are
+    asked; each is ranked by its index as by cosine.
+    """
+    asked = queries[:_QUERIES]
+    best = [_best(collection, query) for query in asked]
+    for step in _STEPS:
+        found = [_found(collection, query, step) for query in asked]
+        kept = [len(wanted & ids) / len(wanted) for wanted, ids in zip(best, found, strict=True)]
+        if np.mean(kept) >= recall:
+            return step
+    return DEEPEST_PREFETCH
+
+
+def _best(collection: VectorCollection, query: FoldedQuery) -> set[str]:
+    near = collection.search(index_row(query), k=DEEPEST_PREFETCH)
+    if not query.is_rescored:
+        return set(near.ids[:_K])
+    rows = collection.fetch(near.ids[:DEFAULT_RESCORE], vectors=True)
+    order = np.argsort(-query.score(rows), kind="stable")[:_K]
+    return {rows.ids[i] for i in order}
+
+
+def _found(collection: VectorCollection, query: FoldedQuery, prefetch: int) -> set[str]:
+    """What a search with this prefetch rescores, or ranks where nothing is rescored."""
+    near = collection.search(index_row(query), k=prefetch)
+    return set(near.ids[: DEFAULT_RESCORE if query.is_rescored else _K])
