@@ -97,6 +97,11 @@ class Collection:
     def delete(self, request: models.PointIdsList) -> None:
         self._update(edge.UpdateOperation.delete_points(request.points))
 
+    def index(self, request: models.CreateFieldIndex) -> None:
+        kind = str(getattr(request.field_schema, "value", request.field_schema)).capitalize()
+        schema = getattr(edge.PayloadSchemaType, kind)
+        self._update(edge.UpdateOperation.create_field_index(request.field_name, schema))
+
     def _update(self, operation: edge.UpdateOperation) -> None:
         self.shard.update(operation)
         self.indexed = False
@@ -148,6 +153,7 @@ class Qdrant:
         version: That the server says it has; before 1.20 it tells no time of making, before 1.19 it
             knows no slices.
         requests: Methods and paths, in the order in which they came.
+        raw: Bytes to send instead of an answer before the connection is closed, or None.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -156,6 +162,7 @@ class Qdrant:
         self.key: str | None = None
         self.read_only, self.version = False, (1, 20, 0)
         self.requests: list[tuple[str, str]] = []
+        self.raw: bytes | None = None
         self.made = 0
 
     def answer(self, method: str, path: str, body: Any, key: str | None) -> Any:
@@ -190,7 +197,7 @@ class Qdrant:
         try:
             result = act(found, request)
         except Exception as error:
-            if type(error) is not Exception:  # the engine raises no other
+            if type(error) not in (Exception, ValueError):  # the engine raises no other
                 raise
             raise Refused(400, f"Wrong input: {error}") from error
         return {"operation_id": 0, "status": "completed"} if result is None else result
@@ -219,6 +226,7 @@ class Qdrant:
 _Act = Callable[[Collection, Any], Any]
 _ROUTES: dict[tuple[str, str], tuple[TypeAdapter[Any], _Act]] = {
     ("PUT", "points"): (TypeAdapter(models.PointsList), Collection.upsert),
+    ("PUT", "index"): (TypeAdapter(models.CreateFieldIndex), Collection.index),
     ("POST", "points/delete"): (TypeAdapter(models.PointIdsList), Collection.delete),
     ("POST", "points/query"): (TypeAdapter(models.QueryRequest), Collection.query),
     ("POST", "points/scroll"): (TypeAdapter(models.ScrollRequest), Collection.scroll),
@@ -247,6 +255,10 @@ def qdrant_server() -> Iterator[tuple[str, Qdrant]]:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             path = self.path.partition("?")[0]
+            if behind.raw is not None:
+                self.wfile.write(behind.raw)
+                self.close_connection = True
+                return
             try:
                 status, found = (
                     200,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import traceback
 
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
@@ -84,9 +85,10 @@ def _answer(error: Exception) -> tuple[int | None, str]:
     if _is_of(error, "grpc"):
         code = getattr(getattr(error, "code", lambda: None)(), "name", "")
         return _STATUS.get(code, 0), f"{code}, {safe_message(error)}"
-    # Local mode raises bare ones.
-    if isinstance(error, ValueError | RuntimeError) and _raised_by_the_client(error):
-        return (400 if isinstance(error, ValueError) else 0), safe_message(error)
+    # Local mode raises bare ones, and so does what reads answers.
+    if isinstance(error, AssertionError | RuntimeError | ValueError) and _of_the_client(error):
+        refused = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+        return (400 if refused else 0), safe_message(error)
     return None, ""
 
 
@@ -94,9 +96,6 @@ def _is_of(error: Exception, package: str) -> bool:
     return any(base.__module__.partition(".")[0] == package for base in type(error).__mro__)
 
 
-def _raised_by_the_client(error: Exception) -> bool:
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    name = str(last.tb_frame.f_globals.get("__name__", "")) if last else ""
-    return name.startswith("qdrant_client.")
+def _of_the_client(error: Exception) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(f.f_globals.get("__name__")).startswith("qdrant_client.") for f, _ in frames)

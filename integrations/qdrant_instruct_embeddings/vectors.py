@@ -1,6 +1,7 @@
 """A collection of Qdrant as the `VectorCollection` retrieval works on."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -219,8 +220,12 @@ class QdrantVectors:
             yield self._rows(found, vectors, records)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
-        """Rows by id, any number, in the order of the ids; those that are gone are left out."""
-        keys = list({row: key for row in ids if (key := _key(row)) is not None}.values())
+        """Rows by id, any number, in the order of the ids; those that are gone are left out.
+
+        UUIDs may be written in any form, in which they come back.
+        """
+        known = {row: key for row in ids if (key := _key(row)) is not None}
+        keys = list(set(known.values()))
         fields = self._fields(vectors, records)
 
         def page(at: int) -> list[models.Record]:
@@ -229,7 +234,8 @@ class QdrantVectors:
         pages = [self._ask(partial(page, at)) for at in range(0, len(keys), _PAGE)]
         rows = self._rows([row for found in pages for row in found], vectors, records)
         position = {row: i for i, row in enumerate(rows.ids)}
-        return rows.take([position[row] for row in ids if row in position])
+        there = [row for row in ids if row in known and str(known[row]) in position]
+        return replace(rows.take([position[str(known[row])] for row in there]), ids=tuple(there))
 
     def search(
         self,
@@ -242,10 +248,10 @@ class QdrantVectors:
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
-        The index looks at a third more rows than are wanted (`hnsw_ef`), and at 100 or more. Where
-        it is quantised, twice as many are compared again by their vectors. Where fewer pass the
-        filters than are wanted, all that pass are compared, as an index may have missed some. Local
-        mode compares all rows.
+        The index looks at twice as many rows as are wanted (`hnsw_ef`), and at 100 or more. Where
+        it is quantised, as many are compared again by their vectors. Where fewer pass the filters
+        than are wanted, all that pass are compared, as an index may have missed some. Local mode
+        compares all rows.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -355,7 +361,7 @@ class QdrantVectors:
     def _params(self, known: Collection, k: int) -> models.SearchParams | None:
         if self._local:
             return None
-        looked = max(100, k + -(-k // 3))
+        looked = max(100, 2 * k)
         again = models.QuantizationSearchParams(rescore=True, oversampling=2.0)
         return models.SearchParams(
             hnsw_ef=min(looked, known.most_ef or looked),
@@ -403,6 +409,6 @@ def _key(row: str) -> int | str | None:
     if row.isascii() and row.isdecimal() and len(row) <= 20:
         return int(row) if str(int(row)) == row and int(row) < 2**64 else None
     try:
-        return row if str(UUID(row)) == row else None
+        return str(UUID(row))
     except ValueError:
         return None
