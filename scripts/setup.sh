@@ -42,5 +42,7 @@ fi
 say "Installing instruct-embeddings with all extras and the development tools (a few minutes)"
 .venv/bin/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
     --editable ".[all,dev]"
+say "Installing a server of Milvus for the tests"
+.venv/bin/python scripts/install_milvus.py
 touch .venv/.ready
 say "Ready: .venv"

@@ -194,10 +194,13 @@ class MilvusVectors:
     ) -> Iterator[Rows]:
         """All rows that pass the filters, page by page, each once, in the order of the ids."""
         found = self._collection()
-        pages = self._requests.ask(
+        passing = Expressions(found).passing(where, where_document)
+        # An iterator may begin before what was just written; this waits for it.
+        self._query("", [found.key], limit=1)
+        pages = self._ask(
             "query_iterator",
             batch_size=_rows_a_request(found, vectors),
-            filter=Expressions(found).passing(where, where_document),
+            filter=passing,
             output_fields=_outputs(found, vectors, records),
             consistency_level="Strong",
         )

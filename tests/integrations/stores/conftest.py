@@ -10,6 +10,7 @@ from qdrant_client import QdrantClient
 
 from instruct_embeddings._types import Space
 from tests.integrations.stores.engines import Chroma, Engine, Memory, Milvus, Postgres, Qdrant
+from tests.milvus_server import milvus_server
 from tests.postgres_server import postgres_server
 from tests.qdrant_server import qdrant_server
 
@@ -47,8 +48,14 @@ def milvus_lite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("contract") / "lite.db")
 
 
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[str]:
+    with milvus_server() as server:
+        yield server.address
+
+
 @pytest.fixture(
-    params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge", "milvus-lite"]
+    params=["memory", "chroma", "postgres", "qdrant-local", "qdrant-edge", "milvus-lite", "milvus"]
 )
 def make_engine(request: pytest.FixtureRequest) -> Iterator[MakeEngine]:
     """Makes a collection of a space and a dimension in one of the stores."""

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import psycopg
 from chromadb.api import ClientAPI
@@ -189,18 +189,28 @@ class Qdrant(Engine):
 
 
 class Milvus(Engine):
-    """Texts and metadata are dynamic fields, so that a row may lack them on any version."""
+    """Texts and metadata are dynamic fields, so that a row may lack them on any version.
+
+    A server takes seconds to make a collection, so those that tests have left are used again.
+    """
+
+    left: ClassVar[dict[tuple[str, Space, int], list[str]]] = {}
 
     def __init__(self, address: str, name: str, space: Space, dimension: int) -> None:
         self.address, self.name = address, name.replace("-", "_")
         self.client = MilvusClient(address)
         self.opened: list[MilvusVectors] = []
+        self.others = self.left.setdefault((address, space, dimension), [])
         super().__init__(space, dimension)
 
     def make(self) -> None:
         if self.made:
             self.client.drop_collection(self.name)
         self.made += 1
+        if self.made == 1 and self.others:
+            self.name = self.others.pop()
+            self.collection = self.reopened()
+            return
         schema = self.client.create_schema(enable_dynamic_field=True)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=100)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dimension)
@@ -228,5 +238,6 @@ class Milvus(Engine):
     def close(self) -> None:
         for one in self.opened:
             one.close()
-        self.client.drop_collection(self.name)
+        self.client.delete(self.name, filter='id != ""')
+        self.others.append(self.name)
         self.client.close()
