@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings._reading import is_number
 from instruct_embeddings._types import BoolArray, FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
@@ -242,7 +242,7 @@ class SearchRequest:
                 f"prefetch={self.prefetch!r} is smaller than k={self.k}: the best k are chosen "
                 "among the prefetched candidates. Raise prefetch or leave it out."
             )
-        if not is_number(self.weight) or not 0.0 <= self.weight <= 1.0:
+        if not isinstance(self.weight, Real) or not 0.0 <= self.weight <= 1.0:
             raise ConfigError(
                 f"blend={self.blend!r} is outside [0, 1]: 0 is the generic ranking, 1 the adapted."
             )
