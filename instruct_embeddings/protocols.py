@@ -116,12 +116,14 @@ class Capabilities:
 
     Attributes:
         vectors: Stored vectors can be read, with a search and by id.
+        cheap_vectors: They are stored, not made again by embedding texts, so that many may be read.
         listing: Rows can be listed: `sample` reaches any row, and `scan` all of them.
         cheap_count: The number of rows is known without looking at them.
         text_filters: `where_document` is obeyed.
     """
 
     vectors: bool = True
+    cheap_vectors: bool = True
     listing: bool = True
     cheap_count: bool = True
     text_filters: bool = True

@@ -108,6 +108,11 @@ def collection_behind(store: object) -> VectorCollection:
     return found
 
 
+def is_known(store: object) -> bool:
+    """Whether a store is of an engine that has an adapter, which may refuse it all the same."""
+    return _is_collection(store) or _engine_behind(store) is not None
+
+
 def open_store(address: str, collection: str, **options: Any) -> VectorCollection:
     """A collection by the address of its store.
 

@@ -128,7 +128,7 @@ def explain(
         collection=collection.info().name,
         constraints=constraints,
         rows=len(chosen),
-        stored=collection.count(),
+        stored=collection.count() if collection.capabilities.listing else None,
         k=k,
         depth=max(_DEPTH, k),
         hits=_compared(rows, places, before, after, generic, scores, found),

@@ -116,7 +116,7 @@ class Explanation:
             generic ranking.
         labelled: Whether categories are labels; else they are clusters named by words.
         rows: Rows in the sample.
-        stored: Rows in the collection.
+        stored: Rows in the collection; None where that is not known.
         categories: The categories of the sample, largest first.
         query_category: The category that the query itself is taken for.
         query_probability: Probability of that category; None where categories are clusters.
@@ -133,7 +133,7 @@ class Explanation:
     ranked_by: RankedBy
     collection: str
     rows: int
-    stored: int
+    stored: int | None
     k: int
     depth: int
     hits: tuple[ComparedHit, ...]

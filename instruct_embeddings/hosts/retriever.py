@@ -137,8 +137,17 @@ class SearchOptions:
 
     def choose(self, hits: Sequence[Hit], collection: VectorCollection) -> list[Hit]:
         """The `k` hits that are shown, of candidates in the order of their scores."""
-        lowest = -np.inf if self.score_threshold is None else self.score_threshold
-        near = [hit for hit in hits if hit.score >= lowest]
+        wanted = {"score_threshold": self.score_threshold, "lambda_mult": self.lambda_mult}
+        asked = [name for name, value in wanted.items() if value is not None]
+        if asked and not collection.capabilities.vectors:
+            raise ConfigError(
+                f"{asked[0]}={wanted[asked[0]]!r} cannot be obeyed: this store gives neither "
+                "vectors nor scores back. Both are needed to compare results. Leave it out; or "
+                "pass a collection whose vectors can be read, such as StoreVectors(store, "
+                "rescore=True)."
+            )
+        lowest = self.score_threshold
+        near = list(hits) if lowest is None else [hit for hit in hits if hit.score >= lowest]
         if self.lambda_mult is None or len(near) < 2:
             return near[: self.k]
         rows = collection.fetch([hit.id for hit in near], vectors=True)

@@ -27,6 +27,7 @@ from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.feedback.judges import as_judge, wrapper_of
 from instruct_embeddings.feedback.memory import JudgementMemory
 from instruct_embeddings.feedback.regression import to_relevance
+from instruct_embeddings.protocols import Capabilities
 from instruct_embeddings.retrieval.judging import ask_watched
 
 LEAST_CANDIDATES = 3
@@ -41,9 +42,21 @@ _SHOWN = 200
 _log = logging.getLogger(__name__)
 
 
-def check_feedback(feedback: object) -> "RelevanceFeedback | None":
-    """Feedback as it is, or None; a `ConfigError` for a judge that is not wrapped."""
-    if feedback is None or isinstance(feedback, RelevanceFeedback):
+def check_feedback(feedback: object, capabilities: Capabilities) -> "RelevanceFeedback | None":
+    """Feedback as it is, or None.
+
+    Raises:
+        ConfigError: A judge is not wrapped, or the vectors of the collection cannot be read.
+    """
+    if feedback is None:
+        return None
+    if not capabilities.vectors:
+        raise ConfigError(
+            f"feedback={feedback!r:.60} cannot be used: this store does not give vectors back. A "
+            "judge moves the query by the vectors of what it has read. Leave it out; or pass a "
+            "collection whose vectors can be read, such as StoreVectors(store, rescore=True)."
+        )
+    if isinstance(feedback, RelevanceFeedback):
         return feedback
     wrapper = wrapper_of(feedback)
     judge = "judge" if wrapper is None else f"{wrapper}({type(feedback).__name__}(...))"

@@ -348,7 +348,7 @@ def _check_collection(collection: object) -> None:
         raise ConfigError(
             f"collection={collection!r} is not a collection of vectors"
             f"{f': it has no {missing[0]}' if missing else ': it is a class'}. Wrap what "
-            "holds the vectors: InstructRetriever(ChromaVectors(store), ...), or PostgresVectors."
+            "holds the vectors: InstructRetriever(collection_behind(store), ...)."
         )
 
 

@@ -294,7 +294,7 @@ def _reachable(
     ]
     if kept := [one for one in found if one.grades]:
         return kept
-    if not collection.count():
+    if collection.capabilities.listing and not collection.count():
         raise EmptyCollectionError("The collection is empty, so no question can be answered.")
     filtered = "" if where is None and where_document is None else " that pass the filter"
     raise ConfigError(

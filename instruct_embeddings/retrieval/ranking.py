@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from instruct_embeddings._types import BoolArray, FloatArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
+from instruct_embeddings.protocols import Capabilities, CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.transform.transform import DEFAULT_PREFETCH, Norms
 from instruct_embeddings.transform.vectors import (
     LONGEST,
@@ -258,8 +258,13 @@ class SearchRequest:
             return self
         return replace(self, k=k, prefetch=self.prefetch and max(k, self.prefetch))
 
-    def widened(self, count: int) -> "SearchRequest":
-        """The same search for so many results, which are reordered afterwards."""
+    def widened(self, count: int, *, cheap: bool = True) -> "SearchRequest":
+        """The same search for so many results, which are reordered afterwards.
+
+        Fewer where vectors are not `cheap`, as those of all results are read.
+        """
+        if not cheap:
+            return self.wanting(DEFAULT_RESCORE)
         k = max(self.k, count)
         return replace(self, k=k, prefetch=max(k, self.prefetch or DEFAULT_PREFETCH))
 
@@ -279,6 +284,14 @@ class SearchRequest:
             return candidates, candidates
         scored = max(DEFAULT_RESCORE, 2 * self.k) if query.is_rescored else self.k
         return max(candidates, scored), scored
+
+    def check(self, capabilities: Capabilities) -> None:
+        """Refuse what a store cannot do, with ConfigError."""
+        if self.exact and not capabilities.listing:
+            raise ConfigError(
+                "exact=True cannot be obeyed: rows of this store cannot be listed. Scoring every "
+                "row needs them all. Leave it out, and raise prefetch instead."
+            )
 
 
 @dataclass(frozen=True)
@@ -358,10 +371,13 @@ def rank_by_index(
     the search; else vectors and records of the best are read in one request.
     """
     _refuse_unreachable(collection, query)
+    can = collection.capabilities
     candidates, rescored = request.sizes(query)
-    unscored = query.order_is_exact and not query.is_rescored
-    with_vectors = vectors or (not unscored and candidates <= _BROUGHT_ALONG * rescored)
+    unscored = not can.vectors or (query.order_is_exact and not query.is_rescored)
     needed = request.k if unscored else rescored
+    if not can.cheap_vectors and request.prefetch is None:
+        candidates = needed  # texts would be embedded again for more
+    with_vectors = vectors or (not unscored and candidates <= _BROUGHT_ALONG * rescored)
     found = _prefetch(collection, query, request, candidates, needed, with_vectors)
     if unscored:
         return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
@@ -434,7 +450,7 @@ def _blank(
     near = ~(np.abs(cosines - of_zeros) > _LOOKS_LIKE_ZEROS)  # NaN too
     blank = np.zeros(len(ids), dtype=np.bool_)
     suspects = [ids[i] for i in np.flatnonzero(near).tolist()]
-    if suspects:
+    if suspects and collection.capabilities.vectors:
         rows = collection.fetch(suspects, vectors=True)
         known = dict(zip(rows.ids, has_direction(rows.vectors).tolist(), strict=True))
         # What was deleted meanwhile is left out later.

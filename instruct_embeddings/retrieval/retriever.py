@@ -120,7 +120,6 @@ class InstructRetriever:
         self.reuse = reuse
         self.questions = questions
         self.on_fit = on_fit
-        self.feedback = check_feedback(feedback)
         self._library = TransformLibrary(
             collection,
             guide,
@@ -132,6 +131,7 @@ class InstructRetriever:
             on_fit=on_fit,
         )
         self.store = self._library.store
+        self.feedback = check_feedback(feedback, collection.capabilities)
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
         self._everything = AllVectors(collection)
@@ -393,6 +393,7 @@ class InstructRetriever:
                 f"query={query!r} is of type {type(query).__name__}, and the text of the query is "
                 "wanted. Pass a string, or None where only its vector is known."
             )
+        request.check(self.collection.capabilities)
         feedback = self.feedback if request.judge and query else None
         if instruction is None and feedback is None:
             return self._generic(vector, request)
@@ -454,7 +455,8 @@ class InstructRetriever:
     ) -> Ranking:
         """The best `k` rows for a folded query, reordered by constraints."""
         request = request.wanting(k)
-        wanted = request.widened(CANDIDATES) if directions else request
+        cheap = self.collection.capabilities.cheap_vectors
+        wanted = request.widened(CANDIDATES, cheap=cheap) if directions else request
         if request.exact:
             pages = self._everything.pages(
                 folded.first.collection.dimension, request.where, request.where_document
@@ -534,7 +536,12 @@ class InstructRetriever:
         return None if query is None else self._reaching(info)
 
     def _directions(self, instructions: Iterable[str], info: CollectionInfo) -> list[Direction]:
-        """What the constraints of instructions name; none without an instant query to embed it."""
+        """What the constraints of instructions name.
+
+        None without an instant query to embed it, and where vectors of candidates cannot be read.
+        """
+        if not self.collection.capabilities.vectors:
+            return []
         found = [one for text in instructions for one in find_constraints(text)]
         answers = self._reaching(info) if found else None
         return [] if answers is None else answers.directions(list(dict.fromkeys(found)), info)

@@ -61,7 +61,8 @@ def unchanged(collection: VectorCollection) -> Iterator[CollectionInfo]:
     """
     before = collection.info()
     yield before
-    collection.count()  # an identity may be remembered after the store has forgotten it
+    if collection.capabilities.listing:
+        collection.count()  # an identity may be remembered after the store has forgotten it
     after = collection.info()
     if after != before:
         raise StaleCollectionError(
@@ -77,7 +78,8 @@ def _nothing_found(
     name = collection.info().name
     if ids is None:
         return EmptyCollectionError(f"The collection {name!r} is empty. Index documents first.")
-    stored = list(next(collection.scan(), Rows(())).ids[:3])
+    listed = collection.scan() if collection.capabilities.listing else iter(())
+    stored = list(next(listed, Rows(())).ids[:3])
     return GuideError(
         f"None of the {len(ids):,} ids that the guide knows is in the collection {name!r}. Its ids "
         f"look like {stored}, the guide's like {list(ids[:3])}. Use the ids of the collection."

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from langchain_instruct_embeddings.embeddings import InstructEmbeddings
     from langchain_instruct_embeddings.judge import CompressorJudge
     from langchain_instruct_embeddings.retrievers import InstructionTransformRetriever
+    from langchain_instruct_embeddings.stores import StoreVectors
 
 __all__ = [
     "BridgedEmbeddings",
     "CompressorJudge",
     "InstructEmbeddings",
     "InstructionTransformRetriever",
+    "StoreVectors",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -27,7 +29,8 @@ __getattr__, __dir__ = lazy_exports(
         "BridgedEmbeddings": "bridged",
         "CompressorJudge": "judge",
         "InstructEmbeddings": "embeddings",
-        "InstructionTransformRetriever": ("retrievers", "langchain_chroma"),
+        "InstructionTransformRetriever": "retrievers",
+        "StoreVectors": "stores",
     },
     needs=["langchain_core"],
     extra="langchain",

@@ -1,10 +1,9 @@
 """How LangChain searches: fields that a call may override, the calls, and hits as documents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
-from langchain_chroma import Chroma
 from langchain_core.callbacks.manager import (
     AsyncCallbackManagerForRetrieverRun,
     CallbackManagerForRetrieverRun,
@@ -13,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import LangSmithRetrieverParams
 from langchain_core.runnables.config import RunnableConfig
+from langchain_core.vectorstores import VectorStore
 from pydantic import AfterValidator, ConfigDict, Field
 
 from instruct_embeddings import Hit
@@ -38,10 +38,10 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
 
     model_config = ConfigDict(extra="forbid")
 
-    vectorstore: Chroma = Field(frozen=True)
+    vectorstore: VectorStore = Field(frozen=True)
     k: int = Field(default=4, gt=0)
     instruction: Annotated[str | dict[str, float] | None, AfterValidator(check_default)] = None
-    filter: dict[str, Any] | None = None
+    filter: Any = None
     where_document: dict[str, Any] | None = None
     blend: float | None = Field(default=None, ge=0.0, le=1.0)
     prefetch: int | None = Field(default=None, gt=0)
@@ -92,7 +92,8 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
 
     def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
         own = {name: getattr(self, name) for name in _OPTIONS}
-        return SearchOptions(where=self.filter, **own).changed(where=filter, **call)
+        where = UNSET if filter is UNSET else _where(filter)
+        return SearchOptions(where=_where(self.filter), **own).changed(where=where, **call)
 
     def _read_query(self, query: Any, **call: Any) -> tuple[str, SearchOptions]:
         return check_query(query), self._search_options(**call)
@@ -103,7 +104,7 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
             return found
         raise ConfigError(
             "The vector store has no embeddings object, so a query cannot be embedded. It needs "
-            "the model that made its vectors: Chroma(..., embedding_function=model)."
+            "the model that made its vectors, as in Chroma(..., embedding_function=model)."
         )
 
     def _vector(self, query: str) -> list[float]:
@@ -117,6 +118,11 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
         params["ls_vector_store_provider"] = type(self.vectorstore).__name__
         params["ls_embedding_provider"] = type(self._embeddings).__name__
         return params
+
+
+def _where(filter: Any) -> Any:
+    """A filter in the language of all stores; what is no mapping is the store's own."""
+    return filter if filter is None or isinstance(filter, Mapping) else {"$native": filter}
 
 
 def _to_document(hit: Hit, score_key: str | None) -> Document:

@@ -1,4 +1,4 @@
-"""`InstructionTransformRetriever`: one Chroma collection, a different question at every call."""
+"""`InstructionTransformRetriever`: one collection, a different question at every call."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import Field, SkipValidation, model_validator
 from typing_extensions import Self
 
-from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import (
     FitConfig,
     InstructRetriever,
@@ -16,8 +15,9 @@ from instruct_embeddings import (
     TransformStore,
 )
 from instruct_embeddings.hosts import OnFit, engine_settings, open_engine, same_engine
-from instruct_embeddings.protocols import Guide, InstantMover
+from instruct_embeddings.protocols import Guide, InstantMover, VectorCollection
 from langchain_instruct_embeddings.base import DocumentRetriever
+from langchain_instruct_embeddings.stores import collection_of
 
 _ENGINE = (
     *("guide", "instant", "store", "fit", "force"),
@@ -27,7 +27,7 @@ _MADE_WHEN_ABSENT: Any = None
 
 
 class InstructionTransformRetriever(DocumentRetriever):
-    """Retriever that asks the vectors of an existing Chroma collection different questions.
+    """Retriever that asks the vectors of an existing vector store different questions.
 
     The generic vectors that the collection holds are adapted to an instruction, a plain sentence
     that says what is wanted. Nothing is re-encoded and nothing in the collection changes. A new
@@ -40,7 +40,12 @@ class InstructionTransformRetriever(DocumentRetriever):
 
     Key init args:
         vectorstore:
-            `langchain_chroma.Chroma` with the embeddings that made its vectors.
+            `Chroma`, `Milvus`, `QdrantVectorStore` or `PGVectorStore` of LangChain, with the
+            embeddings that made its vectors; any other `VectorStore` is asked by its public
+            methods alone, see `StoreVectors`.
+        collection:
+            The vectors of the store, where these are not those behind it: a `StoreVectors` of your
+            settings, or a `VectorCollection` of your own.
         guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
             package, `feedback=True` its encoder as judge; `reuse` is the least agreement.
@@ -49,7 +54,9 @@ class InstructionTransformRetriever(DocumentRetriever):
         score_threshold, lambda_mult, fetch_k:
             Likewise: a least score, and maximal marginal relevance.
         filter:
-            Chroma's filter on metadata.
+            Filter on metadata in one language for all stores, that of Chroma's `where`. A filter of
+            the store itself is passed as `{"$native": ...}`, or as it is where it is no mapping.
+            A `StoreVectors` knows the filters of its store alone.
         score_key:
             Metadata key that receives the score, with a warning where it replaces a stored value.
             `None` leaves the metadata as they are stored, so that a document which several queries
@@ -100,6 +107,9 @@ class InstructionTransformRetriever(DocumentRetriever):
         ```
     """
 
+    collection: Annotated[VectorCollection | None, SkipValidation] = Field(
+        default=None, frozen=True, repr=False
+    )
     guide: Annotated[Guide | None, SkipValidation] = Field(default=None, frozen=True)
     instant: Annotated[InstantMover | bool | None, SkipValidation] = Field(
         default=True, frozen=True
@@ -130,7 +140,8 @@ class InstructionTransformRetriever(DocumentRetriever):
         default_tags = [type(self.vectorstore).__name__, type(self._embeddings).__name__]
         self.tags = self.tags or default_tags
         settings = {name: getattr(self, name) for name in _ENGINE}
-        made = open_engine(ChromaVectors(self.vectorstore), self._embed_queries, **settings)
+        vectors = self.collection or collection_of(self.vectorstore)
+        made = open_engine(vectors, self._embed_queries, **settings)
         engine = self.engine if self.engine and same_engine(self.engine, made) else made
         # Frozen for users, not for the validator that fills them.
         for name in ("instant", "store", "feedback"):

@@ -24,17 +24,15 @@ __all__ = [
     "to_where",
 ]
 
-_CHROMA = "llama_index.vector_stores.chroma"
-
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "BridgedEmbedding": "bridged",
         "InstructEmbedding": "embedding",
-        "InstructionQueryBundle": ("query", _CHROMA),
-        "InstructionTransformRetriever": ("retriever", _CHROMA),
+        "InstructionQueryBundle": "query",
+        "InstructionTransformRetriever": "retriever",
         "PostprocessorJudge": "judge",
-        "to_where": ("query", _CHROMA),
+        "to_where": "query",
     },
     needs=["llama_index.core"],
     extra="llama-index",

@@ -11,7 +11,6 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from typing_extensions import Self
 
-from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings import InstructRetriever
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
@@ -24,6 +23,7 @@ from instruct_embeddings.hosts import (
     check_shared,
     open_engine,
 )
+from instruct_embeddings.stores import collection_behind
 from llama_index_instruct_embeddings.nodes import to_nodes
 from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
 from llama_index_instruct_embeddings.tool import ToolRetriever
@@ -47,7 +47,7 @@ class NodeRetriever(HostRetriever, ToolRetriever):
         if not known or (index is None) == (vector_store is None):
             raise ConfigError(
                 f"Got index={index!r:.200} and vector_store={vector_store!r:.200}; exactly one is "
-                "wanted. Pass a VectorStoreIndex over a ChromaVectorStore, or "
+                "wanted. Pass a VectorStoreIndex, or a vector store such as "
                 "vector_store=ChromaVectorStore(...) with embed_model=..."
             )
         host: Any = index and index.as_retriever()
@@ -69,7 +69,7 @@ class NodeRetriever(HostRetriever, ToolRetriever):
     def _engine(
         self, shared: InstructRetriever | None, instant: Any, **settings: Any
     ) -> InstructRetriever:
-        vectors = ChromaVectors(self._vector_store)
+        vectors = collection_behind(self._vector_store)
         if shared is None:
             return open_engine(vectors, self._embed_queries, instant=instant, **settings)
         check_shared(shared, vectors, settings)

@@ -52,7 +52,7 @@ class InstructionQueryBundle(QueryBundle):
             the generic search.
         filters: Metadata filters, in place of the retriever's; `None` lifts them.
         similarity_top_k: Number of nodes wanted.
-        where_document: Chroma's filter on texts; `None` lifts the retriever's.
+        where_document: Filter on texts; `None` lifts the retriever's.
         blend: Weight of the adapted score, from 0 (generic) to 1 (adapted).
         prefetch: Candidates that are rescored; `None` chooses.
         similarity_cutoff: Least score of a node; `None` shows all.
@@ -76,13 +76,16 @@ class InstructionQueryBundle(QueryBundle):
         return {name: getattr(self, name) for name in own}
 
 
-def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
-    """Metadata filters, nested to any depth, as a Chroma `where`; `None` where nothing is filtered.
+def to_where(filters: MetadataFilters | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Metadata filters, nested to any depth, as a `where`; `None` where nothing is filtered.
 
-    `any` and `all` look for values in a list, as `contains`; others are a `ConfigError`.
+    A mapping is one already, such as `{"$native": ...}` with a filter of the store itself. `any`
+    and `all` look for values in a list, as `contains`; others are a `ConfigError`.
     """
     if filters is None:
         return None
+    if isinstance(filters, Mapping):
+        return dict(filters)
     if not isinstance(filters, MetadataFilters):
         raise ConfigError(
             f"filters={filters!r} are no MetadataFilters. Pass "
@@ -91,7 +94,7 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Any] | None:
     condition = (filters.condition or FilterCondition.AND).value
     if condition not in ("and", "or"):
         raise ConfigError(
-            f"Chroma cannot express the filter condition {condition!r}; it knows 'and' and 'or'. "
+            f"There is no filter condition {condition!r} here; known are 'and' and 'or'. "
             "Write the opposite operators instead, such as != for ==."
         )
     clauses = [
@@ -110,8 +113,8 @@ def _clause(item: MetadataFilter) -> dict[str, Any] | None:
     known = _TEXT | _NUMBER | _LIST | _EXPANDED
     if operator not in known:
         raise ConfigError(
-            f"Chroma cannot filter metadata with the operator {operator!r} (key {item.key!r}); it "
-            f"knows {', '.join(sorted(known))}. To search in the text, pass "
+            f"There is no filter operator {operator!r} here (key {item.key!r}); known are "
+            f"{', '.join(sorted(known))}. To search in the text, pass "
             'where_document={"$contains": "..."} to the retriever.'
         )
     if operator in _LIST or operator in _EXPANDED:
@@ -122,7 +125,7 @@ def _clause(item: MetadataFilter) -> dict[str, Any] | None:
         good, allowed = isinstance(value, int | float), "a number"
     if not good:
         raise ConfigError(
-            f"The filter {item.key!r} {operator} {value!r} cannot be used: Chroma wants {allowed} "
+            f"The filter {item.key!r} {operator} {value!r} cannot be used: needed is {allowed} "
             f"after {operator!r}. Change the value or the operator."
         )
     if isinstance(value, list) and operator in _EXPANDED:

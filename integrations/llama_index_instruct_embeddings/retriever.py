@@ -1,4 +1,4 @@
-"""`InstructionTransformRetriever`: one Chroma-backed index, a different question at every call."""
+"""`InstructionTransformRetriever`: one index, a different question at every call."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from instruct_embeddings import (
     TransformStore,
 )
 from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions
-from instruct_embeddings.protocols import Guide, InstantMover
+from instruct_embeddings.protocols import Guide, InstantMover, VectorCollection
 from llama_index_instruct_embeddings.base import NodeRetriever
 from llama_index_instruct_embeddings.query import to_where
 
 
 class InstructionTransformRetriever(NodeRetriever):
-    """Retriever that asks the vectors of an existing Chroma collection different questions.
+    """Retriever that asks the vectors of an existing vector store different questions.
 
     The generic vectors that the collection holds are adapted to an instruction, a plain sentence
     that says what is wanted. Nothing is re-encoded and nothing in the collection changes. A new
@@ -37,8 +37,9 @@ class InstructionTransformRetriever(NodeRetriever):
 
     Key init args:
         index:
-            `VectorStoreIndex` over a `ChromaVectorStore`; or `vector_store` and `embed_model`, the
-            model that made the stored vectors.
+            `VectorStoreIndex` over a `ChromaVectorStore`, `MilvusVectorStore`, `QdrantVectorStore`
+            or `PGVectorStore`; or `vector_store`, one of these or a `VectorCollection` of your own,
+            and `embed_model`, the model that made the stored vectors.
         guide, instant, store, fit, force, reuse, questions, on_fit, feedback:
             As in `InstructRetriever`; `instant=True` takes the instant query that comes with the
             package, `feedback=True` its encoder as judge; `reuse` is the least agreement.
@@ -83,7 +84,7 @@ class InstructionTransformRetriever(NodeRetriever):
         self,
         index: VectorStoreIndex | None = None,
         *,
-        vector_store: BasePydanticVectorStore | None = None,
+        vector_store: BasePydanticVectorStore | VectorCollection | None = None,
         embed_model: BaseEmbedding | None = None,
         guide: Guide | None = None,
         instant: InstantMover | bool | None = True,
@@ -114,10 +115,10 @@ class InstructionTransformRetriever(NodeRetriever):
         """Make a retriever; nothing is fitted yet.
 
         Raises:
-            ConfigError: Arguments contradict each other, or Chroma has no such filter.
+            ConfigError: Arguments contradict each other, or there is no such filter.
             CollectionMismatchError: The engine was made for another collection.
             InstructionError: The instruction is empty or too long.
-            UnsupportedCollectionError: The vector store is not backed by Chroma.
+            UnsupportedCollectionError: The vector store is of another engine.
         """
         options = SearchOptions(
             similarity_top_k,

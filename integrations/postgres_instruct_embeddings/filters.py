@@ -30,11 +30,15 @@ def conditions(columns: Columns, where: Where | None, where_document: Where | No
     """
     parts: list[sql.Composed] = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(columns.vector))]
     if (of_metadata := parse_where(where)) is not None:
-        data = _column("where", columns.metadata, "metadata_column") if _asks(of_metadata) else None
-        parts.append(_condition(of_metadata, data and sql.SQL("{}::jsonb").format(data)))
+        data = columns.data()
+        if data is None and _asks(of_metadata):
+            raise _missing("where", "metadata_column")
+        parts.append(_condition(of_metadata, data and sql.SQL("({})").format(data)))
     if (of_text := parse_where_document(where_document)) is not None:
-        text = _column("where_document", columns.text, "text_column")
-        parts.append(_condition(of_text, sql.SQL("coalesce({}::text, '')").format(text)))
+        if columns.text is None:
+            raise _missing("where_document", "text_column")
+        text = sql.SQL("coalesce({}::text, '')").format(sql.Identifier(columns.text))
+        parts.append(_condition(of_text, text))
     return sql.SQL(" AND ").join(parts)
 
 
@@ -53,13 +57,11 @@ def _asks(condition: Condition) -> bool:
     return bool(found)
 
 
-def _column(name: str, column: str | None, setting: str) -> sql.Identifier:
-    if column is None:
-        raise ConfigError(
-            f"{name} cannot be obeyed: the table was opened with {setting}=None. A filter needs "
-            f"that column. Name it, or search without {name}."
-        )
-    return sql.Identifier(column)
+def _missing(name: str, setting: str) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot be obeyed: the table was opened with {setting}=None. A filter needs "
+        f"that column. Name it, or search without {name}."
+    )
 
 
 def _test(data: sql.Composed, test: Comparison) -> sql.Composed:

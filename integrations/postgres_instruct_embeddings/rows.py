@@ -1,5 +1,6 @@
 """Requests for rows of a table, and what comes back as `Rows`."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,6 +15,8 @@ from postgres_instruct_embeddings.errors import translate
 from postgres_instruct_embeddings.table import Columns, Table, describe
 
 _NOTHING = sql.Composed([])
+_SCANNED_QUICKLY = 10_000
+_log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 
@@ -44,8 +47,15 @@ class RowReader:
 
     def describe(self) -> Table:
         """The table as it is now."""
-        self._known = self.ask(lambda one: describe(one, self.name, self.columns, self._space))
-        return self._known
+        found = self.ask(lambda one: describe(one, self.name, self.columns, self._space))
+        if self._known is None and not found.indexed and found.rows > _SCANNED_QUICKLY:
+            _log.warning(
+                "No index finds rows of %s by %r, so each search reads the whole table. Make one "
+                "with: CREATE INDEX ON %s (%s)",
+                *[self.name.as_string(None), self.columns.id] * 2,
+            )
+        self._known = found
+        return found
 
     def ask(self, read: Callable[[Connection], _Answer]) -> _Answer:
         """What the server answers, its errors translated."""
@@ -101,12 +111,12 @@ class RowReader:
         return sql.SQL("{}::{}[]").format(sql.Literal(known), sql.Identifier(kind))
 
     def _records(self) -> list[sql.Composed]:
-        named = (self.columns.text, sql.SQL("text")), (self.columns.metadata, sql.SQL("jsonb"))
+        text, nothing = self.columns.text, sql.SQL("NULL::{}")
         return [
-            sql.SQL("NULL::{}").format(kind)
-            if name is None
-            else sql.SQL("{}.{}::{}").format(self.name, sql.Identifier(name), kind)
-            for name, kind in named
+            nothing.format(sql.SQL("text"))
+            if text is None
+            else sql.SQL("{}.{}::text").format(self.name, sql.Identifier(text)),
+            self.columns.data(self.name) or nothing.format(sql.SQL("jsonb")),
         ]
 
 

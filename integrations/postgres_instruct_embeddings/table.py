@@ -26,7 +26,9 @@ SELECT asked.oid,
     (SELECT jsonb_object_agg(a.attname, jsonb_build_object(
         'number', a.attnum, 'type', t.typname, 'size', a.atttypmod,
         'unique', EXISTS (SELECT FROM pg_index i WHERE i.indrelid = asked.oid AND i.indisunique
-            AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)))
+            AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
+        'indexed', EXISTS (SELECT FROM pg_index i WHERE i.indrelid = asked.oid
+            AND i.indpred IS NULL AND i.indkey[0] = a.attnum)))
      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
      WHERE a.attrelid = asked.oid AND a.attnum > 0 AND NOT a.attisdropped),
     (SELECT jsonb_agg(jsonb_build_array(m.amname, o.opcname, coalesce((SELECT option_value::int
@@ -49,12 +51,34 @@ AND NOT a.attisdropped AND pg_table_is_visible(c.oid)
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns; None where a table has no such column."""
+    """Names of the columns; None where a table has no such column.
+
+    `further` hold one value of the metadata each, under their names. `unique` is whether no two
+    rows may have one id.
+    """
 
     id: str
     vector: str
     text: str | None
     metadata: str | None
+    further: tuple[str, ...] = ()
+    unique: bool = True
+
+    def data(self, table: sql.Identifier | None = None) -> sql.Composed | None:
+        """All metadata of a row as jsonb, with the table's name in front where it is given."""
+        before = sql.SQL("{}.").format(table) if table else sql.SQL("")
+        column = self.metadata and sql.SQL("{}{}::jsonb").format(
+            before, sql.Identifier(self.metadata)
+        )
+        if not self.further:  # as it stands, so that an index on it serves conditions
+            return column or None
+        pairs = [
+            sql.SQL("{}, {}{}").format(sql.Literal(name), before, sql.Identifier(name))
+            for name in self.further
+        ]
+        return sql.SQL("coalesce({}, '{{}}') || jsonb_build_object({})").format(
+            column or sql.SQL("NULL::jsonb"), sql.SQL(", ").join(pairs)
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,7 @@ class Table:
     Attributes:
         id: Of the server, the database, the table and the column of vectors.
         key: Type of the ids.
+        indexed: Whether an index finds rows by their ids.
         vector: Type of the vectors.
         dimension: Length of its vectors.
         space: Distance that is searched by.
@@ -74,6 +99,7 @@ class Table:
 
     id: str
     key: str
+    indexed: bool
     vector: str
     dimension: int
     space: Space
@@ -112,6 +138,7 @@ def describe(
     return Table(
         id=f"{database}-{oid}-{vector['number']}",
         key=attributes[columns.id]["type"],
+        indexed=attributes[columns.id]["indexed"],
         vector=vector["type"],
         dimension=vector["size"],
         space=chosen,
@@ -131,7 +158,7 @@ def _check_version(table: str, version: str | None) -> None:
 
 
 def _check_columns(table: str, columns: Columns, there: Mapping[str, Mapping[str, Any]]) -> None:
-    named = [columns.id, columns.vector, columns.text, columns.metadata]
+    named = [columns.id, columns.vector, columns.text, columns.metadata, *columns.further]
     for one in named:
         if one is not None and one not in there:
             raise _unusable(
@@ -148,7 +175,7 @@ def _check_columns(table: str, columns: Columns, there: Mapping[str, Mapping[str
             f"{vector['type']}; vector(n) and halfvec(n) are read",
             f"ALTER TABLE {table} ALTER {columns.vector} TYPE vector(n), or name the column.",
         )
-    if key["type"] not in _ID_TYPES or not key["unique"]:
+    if key["type"] not in _ID_TYPES or (columns.unique and not key["unique"]):
         raise _unusable(
             table,
             f"has ids in {columns.id!r} that are {key['type']} and "

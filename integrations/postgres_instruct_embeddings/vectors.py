@@ -1,7 +1,7 @@
 """A table of PostgreSQL with a pgvector column as the `VectorCollection` retrieval works on."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
@@ -11,14 +11,20 @@ from typing_extensions import LiteralString, Self
 
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
+from instruct_embeddings.errors import (
+    ConfigError,
+    EmptyCollectionError,
+    InvalidVectorsError,
+    UnsupportedCollectionError,
+)
 from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
 from postgres_instruct_embeddings.connections import Connection, Connections
 from postgres_instruct_embeddings.errors import wrong_dimension
 from postgres_instruct_embeddings.filters import conditions
+from postgres_instruct_embeddings.hosts import table_behind
 from postgres_instruct_embeddings.rows import RowReader, read_vectors
 from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
-from postgres_instruct_embeddings.table import Columns
+from postgres_instruct_embeddings.table import Columns, Table
 
 _PAGE = 2000
 # Of an address, for this class; libpq knows the others.
@@ -50,6 +56,9 @@ class PostgresVectors:
         vector_column: Vectors, of the type `vector(n)` or `halfvec(n)`.
         text_column: Texts; None where there are none.
         metadata_column: Metadata, `json` or `jsonb`; None where there are none.
+        metadata_columns: Further columns that hold one value of the metadata each, under their
+            names; dates come as text.
+        unique_ids: False where rows may share an id; then one of them is read.
         space: "cosine", "ip" or "l2". None takes that of the index on the vectors. With a space
             that no index serves, each search reads all rows.
 
@@ -69,6 +78,8 @@ class PostgresVectors:
         vector_column: str = "embedding",
         text_column: str | None = "text",
         metadata_column: str | None = "metadata",
+        metadata_columns: Sequence[str] = (),
+        unique_ids: bool = True,
         space: Space | None = None,
     ) -> None:
         if space is not None and space not in get_args(Space):
@@ -81,9 +92,39 @@ class PostgresVectors:
         self._reader = RowReader(
             self._connections,
             sql.Identifier(schema, table) if schema else sql.Identifier(table),
-            Columns(id_column, vector_column, text_column, metadata_column),
+            Columns(
+                id_column,
+                vector_column,
+                text_column,
+                metadata_column,
+                tuple(metadata_columns),
+                unique_ids,
+            ),
             space,
         )
+        self._place = source, schema, table, self._reader.columns, space
+
+    @classmethod
+    def of(cls, store: object, *, source: str | Callable[[], Connection] | None = None) -> Self:
+        """The table behind a `PGVectorStore` of `langchain_postgres` or of LlamaIndex.
+
+        Args:
+            store: What knows its table, columns and distance.
+            source: As for the class; by default the database of the store's engine. It is needed
+                where the engine connects by a function of yours, such as one for a cloud.
+
+        Raises:
+            UnsupportedCollectionError: It is another store; or a `PGVector`, whose collections
+                share a table; or it does not say where its database is.
+        """
+        address, table, options = table_behind(store)
+        if source is None and address is None:
+            raise UnsupportedCollectionError(
+                f"The engine of the {type(store).__name__} over {table!r} does not say where its "
+                "database is. An address is needed, or a function that makes a psycopg.Connection. "
+                "Pass PostgresVectors.of(store, source=address)."
+            )
+        return cls(source or address or "", table, **options)
 
     @classmethod
     def open(cls, address: str, collection: str, **options: Any) -> Self:
@@ -110,6 +151,15 @@ class PostgresVectors:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.table!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both read one table in one way."""
+        if not isinstance(other, PostgresVectors):
+            return NotImplemented
+        return self._place == other._place
+
+    def __hash__(self) -> int:
+        return hash(self._place[1:3])
 
     def close(self) -> None:
         """End all connections; they are made again when they are needed."""
@@ -139,9 +189,9 @@ class PostgresVectors:
 
     def count(self) -> int:
         """Number of rows with a vector now; the server counts them one by one."""
-        (rows,) = self._reader.one(self._asked("SELECT count(*) FROM {table} WHERE {passing}")) or [
-            0
-        ]
+        what = "*" if self._reader.columns.unique else "DISTINCT {id}"
+        asked = self._asked(f"SELECT count({what}) FROM {{table}} WHERE {{passing}}")
+        (rows,) = self._reader.one(asked) or [0]
         return int(rows)
 
     def state(self) -> str:
@@ -165,14 +215,16 @@ class PostgresVectors:
         rows = Rows(())
         for part in sampled(self._reader.describe().rows, size, seed):
             source = self._asked(
-                "FROM {table} JOIN (SELECT {id}, hashtextextended({id}::text, {seed}) AS place "
-                "FROM {table} {part} WHERE {passing} ORDER BY place, {id} LIMIT {size}) _drawn "
+                "FROM {table} JOIN (SELECT {distinct} {id}, "
+                "hashtextextended({id}::text, {seed}) AS place FROM {table} {part} "
+                "WHERE {passing} ORDER BY place, {id} LIMIT {size}) _drawn "
                 "USING ({id}) ORDER BY _drawn.place, {id}",
+                distinct=sql.SQL("" if self._reader.columns.unique else "DISTINCT"),
                 part=part,
                 seed=sql.Literal(seed % 2**63),
                 size=sql.Literal(size),
             )
-            rows = self._reader.rows(source, vectors=True, records=True)
+            rows = _distinct(self._reader.rows(source, vectors=True, records=True))
             if len(rows) == size:
                 break
         return rows
@@ -196,7 +248,7 @@ class PostgresVectors:
                 size=sql.Literal(_PAGE),
             )
             rows = self._reader.rows(source, vectors=vectors, records=records)
-            yield rows
+            yield _distinct(rows)
             if len(rows) < _PAGE:
                 return
             after = self._asked("{id} > ({last})[1]", last=self._reader.ids(rows.ids[-1:]))
@@ -238,19 +290,14 @@ class PostgresVectors:
         table = self._reader.describe()
         if len(query) != table.dimension:
             raise wrong_dimension(self.table, table.dimension, len(query))
-        wanted = self._asked(
-            "SELECT {id}::text, {vector} {near} {query}::{type} AS distance{along} "
-            "FROM {table} WHERE {passing} ORDER BY distance LIMIT {k}",
-            near=DISTANCES[table.space],
-            query=sql.Literal(json.dumps(query.tolist())),
-            type=sql.Identifier(table.vector),
-            along=self._reader.along(vectors),
-            passing=passing,
-            k=sql.Literal(k),
-        )
-        found = self._search(wanted, looking(table, k))
-        if len(found) < k and table.index:
-            found = self._search(wanted, looking(None, k))
+        parts = {
+            "near": DISTANCES[table.space],
+            "query": sql.Literal(json.dumps(query.tolist())),
+            "type": sql.Identifier(table.vector),
+            "along": self._reader.along(vectors),
+            "passing": passing,
+        }
+        found = self._nearest(table, k, parts)
         scores = _scores([row[1] for row in found], table.space)
         order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
         ids = tuple(found[i][0] for i in order)
@@ -258,6 +305,26 @@ class PostgresVectors:
             return Neighbours(ids, scores[order])
         stored = read_vectors([found[i][2] for i in order], table.dimension)
         return Neighbours(ids, scores[order], stored)
+
+    def _nearest(
+        self, table: Table, k: int, parts: Mapping[str, sql.Composable]
+    ) -> list[tuple[Any, ...]]:
+        """The `k` nearest rows; more are asked for where some share an id."""
+        wanted = self._asked(
+            "SELECT {id}::text, {vector} {near} {query}::{type} AS distance{along} "
+            "FROM {table} WHERE {passing} ORDER BY distance LIMIT {k}",
+            **parts,
+            k=sql.Literal(k),
+        )
+        found = self._search(wanted, looking(table, k))
+        if len(found) < k and table.index:
+            found = self._search(wanted, looking(None, k))
+        nearest: dict[str, tuple[Any, ...]] = {}
+        for row in found:
+            nearest.setdefault(row[0], row)
+        if len(nearest) == len(found) or len(found) < k:
+            return list(nearest.values())
+        return self._nearest(table, 2 * k, parts)[:k]
 
     def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
         def ask(connection: Connection) -> list[tuple[Any, ...]]:
@@ -273,6 +340,12 @@ class PostgresVectors:
         reader = self._reader
         parts.setdefault("passing", conditions(reader.columns, None, None))
         return sql.SQL(text).format(table=reader.name, id=reader.key, vector=reader.vector, **parts)
+
+
+def _distinct(rows: Rows) -> Rows:
+    """Rows without those whose id has come before."""
+    first = {row: place for place, row in reversed(list(enumerate(rows.ids)))}
+    return rows if len(first) == len(rows) else rows.take(sorted(first.values()))
 
 
 def _query(vector: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ def test_a_vector_store_without_embeddings_is_refused(
         ("prefetch", 0, "greater than 0"),
         ("instruction", "", "The instruction is empty"),
         ("guide", "kind", "MetadataGuide"),
-        ("vectorstore", None, "instance of Chroma"),
+        ("vectorstore", None, "instance of VectorStore"),
         ("store", 7, "store"),
         ("fit", {"sample_size": 1}, "sample_size"),
     ],

@@ -14,7 +14,7 @@ from instruct_embeddings.errors import MissingExtraError
         ("CompressorJudge", "langchain_core"),
         ("InstructEmbeddings", "langchain_core"),
         ("InstructionTransformRetriever", "langchain_core"),
-        ("InstructionTransformRetriever", "langchain_chroma"),
+        ("StoreVectors", "langchain_core"),
     ],
 )
 def test_a_missing_host_is_an_error_that_names_the_extra(
@@ -25,9 +25,10 @@ def test_a_missing_host_is_an_error_that_names_the_extra(
         getattr(langchain_instruct_embeddings, name)
 
 
-def test_embeddings_do_not_need_a_vector_store(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", langchain_instruct_embeddings.__all__)
+def test_no_vector_store_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setitem(sys.modules, "langchain_chroma", None)
-    assert langchain_instruct_embeddings.InstructEmbeddings.__name__ == "InstructEmbeddings"
+    assert getattr(langchain_instruct_embeddings, name).__name__ == name
 
 
 def test_the_public_names() -> None:
@@ -36,6 +37,7 @@ def test_the_public_names() -> None:
         "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
+        "StoreVectors",
     ]
     with pytest.raises(AttributeError, match="Retriver"):
         _ = langchain_instruct_embeddings.Retriver

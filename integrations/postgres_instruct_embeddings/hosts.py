@@ -1,0 +1,101 @@
+"""Tables behind the stores of LangChain and LlamaIndex.
+
+Recognised by name: neither needs to be installed, and neither is imported. What they hold of their
+tables is private to both; only this place uses it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from instruct_embeddings._types import Space
+from instruct_embeddings.errors import UnsupportedCollectionError
+
+_LANGCHAIN = "langchain_postgres"
+_LLAMA_INDEX = "llama_index.vector_stores.postgres"
+_SPACES: Mapping[str, Space] = {
+    "COSINE_DISTANCE": "cosine",
+    "INNER_PRODUCT": "ip",
+    "EUCLIDEAN": "l2",
+}
+# Words of other drivers in an address, as libpq says them; those of none are left out.
+_SSL = {"true": "require", "True": "require", "1": "require"}
+_DRIVERS_OWN = (
+    "prepared_statement_cache_size",
+    "prepared_statement_name_func",
+    "statement_cache_size",
+    "async_fallback",
+    "command_timeout",
+)
+
+
+def table_behind(store: object) -> tuple[str | None, str, dict[str, Any]]:
+    """Where the rows of a host's store are.
+
+    Returns:
+        Address of the database, None where the store does not say it; name of the table; arguments
+        of `PostgresVectors`.
+
+    Raises:
+        UnsupportedCollectionError: It is another store, or one whose tables are shared.
+    """
+    for base in type(store).__mro__:
+        module, name = base.__module__, base.__name__
+        if module.startswith(_LANGCHAIN) and name in ("PGVectorStore", "AsyncPGVectorStore"):
+            return _of_langchain(store)
+        if module.startswith(_LANGCHAIN) and name == "PGVector":
+            raise UnsupportedCollectionError(
+                "LangChain's PGVector keeps all collections in one table, of vectors without a "
+                "length, which no index serves. Read are tables of one collection each. Move the "
+                "collection to a PGVectorStore: langchain_postgres.utils.pgvector_migrator does "
+                "it without embedding again."
+            )
+        if module.startswith(_LLAMA_INDEX) and name == "PGVectorStore":
+            return _of_llama_index(store)
+    kind = type(store)
+    raise UnsupportedCollectionError(
+        f"There is no table of PostgreSQL behind a {kind.__module__}.{kind.__qualname__}. Accepted "
+        "are the PGVectorStore of langchain_postgres and that of LlamaIndex. For another table "
+        "write PostgresVectors(address, table)."
+    )
+
+
+def _of_langchain(store: Any) -> tuple[str | None, str, dict[str, Any]]:
+    inner = getattr(store, "_PGVectorStore__vs", store)
+    options = {
+        "schema": inner.schema_name,
+        "id_column": inner.id_column,
+        "vector_column": inner.embedding_column,
+        "text_column": inner.content_column,
+        "metadata_column": inner.metadata_json_column,
+        "metadata_columns": tuple(inner.metadata_columns),
+        "space": _SPACES[inner.distance_strategy.name],
+    }
+    return _address(inner.engine.url), inner.table_name, options
+
+
+def _of_llama_index(store: Any) -> tuple[str | None, str, dict[str, Any]]:
+    engine = store._engine
+    url = store.connection_string if engine is None else engine.url
+    options = {
+        "schema": store.schema_name,
+        "id_column": "node_id",
+        "unique_ids": False,
+        "metadata_column": "metadata_",
+        "space": "cosine",  # which it always asks for
+    }
+    return _address(url), f"data_{store.table_name}", options
+
+
+def _address(url: Any) -> str | None:
+    """An address as libpq reads it, of one of SQLAlchemy: without a driver and its own words."""
+    text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
+    parts = urlsplit(text)
+    words = dict(parse_qsl(parts.query))
+    if not (parts.hostname or "host" in words):
+        return None  # connections are made by a function of the user's
+    if ssl := words.pop("ssl", None):
+        words["sslmode"] = _SSL.get(ssl, ssl)
+    kept = {name: value for name, value in words.items() if name not in _DRIVERS_OWN}
+    scheme = parts.scheme.partition("+")[0]
+    return parts._replace(scheme=scheme, query=urlencode(kept)).geturl()
