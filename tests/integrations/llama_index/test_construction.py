@@ -40,7 +40,7 @@ def test_sources_are_checked(index: VectorStoreIndex, embed_model: Any) -> None:
     with pytest.raises(ConfigError, match="embed_model=None"):
         InstructionTransformRetriever(vector_store=store)
     other: Any = index.as_retriever()
-    with pytest.raises(ConfigError, match="Pass a VectorStoreIndex over"):
+    with pytest.raises(ConfigError, match="Pass a VectorStoreIndex, or"):
         InstructionTransformRetriever(other)
     with pytest.raises(UnsupportedCollectionError, match="ChromaVectorStore"):
         InstructionTransformRetriever(vector_store=SimpleVectorStore(), embed_model=embed_model)
