@@ -42,7 +42,7 @@ def test_sources_are_checked(index: VectorStoreIndex, embed_model: Any) -> None:
     other: Any = index.as_retriever()
     with pytest.raises(ConfigError, match="Pass a VectorStoreIndex, or"):
         InstructionTransformRetriever(other)
-    with pytest.raises(UnsupportedCollectionError, match="SimpleVectorStore. Accepted"):
+    with pytest.raises(UnsupportedCollectionError, match=r"SimpleVectorStore\. Accepted"):
         InstructionTransformRetriever(vector_store=SimpleVectorStore(), embed_model=embed_model)
 
 
