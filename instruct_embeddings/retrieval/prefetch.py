@@ -53,6 +53,8 @@ def needed_prefetch(
     The best are those that the deepest search finds and rescores. Of the queries, the first 16 are
     asked; each is ranked by its index as by cosine.
     """
+    if not collection.capabilities.cheap_vectors:
+        return DEFAULT_PREFETCH  # of which searches make no use
     asked = queries[:_QUERIES]
     best = [_best(collection, query) for query in asked]
     for step in _STEPS:
