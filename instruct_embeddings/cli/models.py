@@ -64,6 +64,12 @@ def open_retriever(
     if fitted and asked:
         _check_stored(transforms, asked, info, store.flags(collection))
     encoder = load_encoder(model)
+    length = encoder.encode([collection]).shape[1]
+    if length != info.dimension:
+        raise CollectionMismatchError(
+            f"The vectors of {collection!r} have {info.dimension:,} dimensions, those of "
+            f"{encoder.name!r} have {length:,}. Name the model that filled it: --model."
+        )
     # Of the stores only Chroma keeps metadata beside a collection.
     metadata = getattr(getattr(vectors, "collection", None), "metadata", None)
     if not check_model(metadata, collection, encoder.name):

@@ -31,10 +31,11 @@ def carry_over(
 ) -> tuple[str, ...]:
     """Let what was learned on one collection serve another that holds the same vectors.
 
-    For a collection that moved to another store, under the same ids: nothing is fitted again. Of a
-    sample of the source, 95 % must be in the target with the same vectors; where cosines are
-    compared, their lengths may differ. Both collections are only read. Transforms of the target are
-    never replaced; those of the source stay.
+    For a collection that moved to another store: nothing is fitted again. Of a sample of the
+    source, 95 % must be in the target with the same vectors, under the same ids or, where the
+    target has none of these, under ids of its own; where cosines are compared, lengths may differ.
+    Both collections are only read. Transforms of the target are never replaced; those of the source
+    stay.
 
     Args:
         store: Where the transforms are.
@@ -61,6 +62,7 @@ def carry_over(
         )
     sample = sample_rows(source, at_least("rows", rows, 1, optional=False), seed=seed)
     found = target.fetch(sample.ids, vectors=True)
+    found = found if len(found) else _nearest(sample, target)
     found = found.take(np.flatnonzero(has_direction(found.vectors))) if len(found) else found
     _check(sample, found, old, new)
     norms = Norms.of(found.vectors)
@@ -85,10 +87,21 @@ def _check(sample: Rows, found: Rows, old: CollectionInfo, new: CollectionInfo) 
     same = int(_alike(sample.take([place[row] for row in found.ids]), found, old.space).sum())
     if same < _ALIKE * len(sample):
         raise CollectionMismatchError(
-            f"Of {len(sample):,} rows of {old.name!r}, {len(found):,} are in {new.name!r} and "
-            f"{same:,} have the same vector there; 95 % must. Copy the vectors with their ids, or "
-            "fit the target anew."
+            f"Of {len(sample):,} rows of {old.name!r}, {same:,} are in {new.name!r} with the same "
+            "vector; 95 % must. Copy the vectors with their ids, or fit the target anew."
         )
+
+
+def _nearest(sample: Rows, target: VectorCollection) -> Rows:
+    """The row of the target that is nearest to each of the sample, under the id it has there.
+
+    For stores that number rows in their own way, as Qdrant does.
+    """
+    asked = (target.search(vector, k=1, vectors=True) for vector in sample.vectors)
+    found = [
+        Rows((row,), one.vectors) for row, one in zip(sample.ids, asked, strict=True) if len(one)
+    ]
+    return Rows.joined(found)
 
 
 def _alike(first: Rows, second: Rows, space: Space) -> BoolArray:

@@ -1,5 +1,6 @@
 """Requests to a server of Milvus, or to Milvus Lite in this process."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,10 @@ from instruct_embeddings._threads import make_anew_after_fork
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 from milvus_instruct_embeddings.errors import no_collection, translate
 
-_ADDRESSES = "http://host:19530, https://user:password@host:19530/database and the path of a .db"
+_ADDRESSES = (
+    "milvus://host:19530/database, with ?ssl=true where it is reached by https, http://host:19530, "
+    "https://user:password@host:19530/database and the path of a .db"
+)
 
 
 class Requests:
@@ -115,7 +119,10 @@ class Requests:
 
 
 def _options(source: object) -> dict[str, str]:
-    """An address as arguments of the client, the user and password apart."""
+    """An address as arguments of the client, the user and password apart.
+
+    Without these the environment variable MILVUS_TOKEN gives `user:password`, or a token.
+    """
     if isinstance(source, Path):
         source = str(source)
     if not isinstance(source, str) or not source:
@@ -132,12 +139,16 @@ def _options(source: object) -> dict[str, str]:
                 f"{_ADDRESSES}. Correct it."
             )
         return {"uri": path}
+    rest, _, query = rest.partition("?")
+    if scheme == "milvus":
+        scheme = "https" if query == "ssl=true" else "http"
     try:
-        parts = urlsplit(f"{'http' if scheme == 'milvus' else scheme}://{rest}")
+        parts = urlsplit(f"{scheme}://{rest}")
         port, host = parts.port or (443 if parts.scheme == "https" else 19530), parts.hostname
     except ValueError:  # its message may hold the password
         host = None
-    if not host or parts.scheme not in ("http", "https", "tcp"):
+    known = query in ("", "ssl=true", "ssl=false")
+    if not host or parts.scheme not in ("http", "https", "tcp") or not known:
         raise ConfigError(
             f"The address with the scheme {scheme!r} is none of Milvus. Allowed are {_ADDRESSES}. "
             "Correct it."
@@ -146,7 +157,7 @@ def _options(source: object) -> dict[str, str]:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return {
         "uri": f"{parts.scheme}://{shown}:{port}",
-        "token": f"{user}:{password}" if password else user,
+        "token": f"{user}:{password}" if password else user or os.environ.get("MILVUS_TOKEN", ""),
         "db_name": unquote(parts.path.strip("/")),
     }
 

@@ -101,7 +101,8 @@ class MilvusVectors:
     def open(cls, address: str, collection: str, **options: Any) -> Self:
         """By `milvus://[user:password@]host:port[/database]`, or `milvus:PATH` of a Milvus Lite.
 
-        `options` are those of the class.
+        A server that is reached by https has `?ssl=true` behind it. Without a user the environment
+        variable MILVUS_TOKEN gives `user:password`, or a token. `options` are those of the class.
 
         Raises:
             ConfigError: The address is malformed.

@@ -1,5 +1,6 @@
 """Clients of Qdrant: from an address, or the one behind a store of LangChain or LlamaIndex."""
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +13,7 @@ from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 _PORT = 6333
 _TIMEOUT = 60
 _ADDRESSES = (
-    "qdrant://host:6333, qdrant://KEY@host:6333?https=true and qdrant:FOLDER, the folder of a "
+    "qdrant://host:6333, qdrant://KEY@host:6333?ssl=true and qdrant:FOLDER, the folder of a "
     "client in local mode"
 )
 # Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
@@ -21,6 +22,8 @@ _LANGCHAIN, _LLAMA_INDEX = "langchain_qdrant", "llama_index.vector_stores.qdrant
 
 def open_client(address: str) -> QdrantClient:
     """A client for an address; a server is not asked yet, a folder is read.
+
+    Without a key in the address the environment variable QDRANT_API_KEY gives one.
 
     Raises:
         ConfigError: It is no address of Qdrant.
@@ -36,15 +39,15 @@ def open_client(address: str) -> QdrantClient:
         host, port = parts.hostname, parts.port or _PORT
     except ValueError:
         raise _unknown(address) from None
-    key, query = parts.password or parts.username, parts.query.lower()
-    if not host or query not in ("", "https=true", "https=false"):
+    key, query = unquote(parts.password or parts.username or ""), parts.query.lower()
+    if not host or query not in ("", "ssl=true", "ssl=false"):
         raise _unknown(address)
     return QdrantClient(
         host=host,
         port=port,
-        https=query == "https=true",
+        https=query == "ssl=true",
         prefix=parts.path.strip("/") or None,
-        api_key=unquote(key) if key else None,
+        api_key=key or os.environ.get("QDRANT_API_KEY"),
         timeout=_TIMEOUT,
         check_compatibility=False,  # would ask at once
     )

@@ -120,7 +120,7 @@ class QdrantVectors:
         """A collection by an address; one row is read to see who wrote it.
 
         Args:
-            address: `qdrant://host:6333`, `qdrant://KEY@host:6333?https=true` for a server that
+            address: `qdrant://host:6333`, `qdrant://KEY@host:6333?ssl=true` for a server that
                 asks for a key and speaks TLS, or `qdrant:FOLDER` for a folder of local mode.
             collection: Name of the collection, or an alias.
             vector_name: As in the class.

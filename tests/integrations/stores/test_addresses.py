@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import chromadb
 import pytest
+from pymilvus import MilvusClient
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.errors import (
@@ -18,6 +21,7 @@ from instruct_embeddings.errors import (
 from instruct_embeddings.stores import collection_behind, open_store
 from instruct_embeddings.testing import InMemoryCollection
 from postgres_instruct_embeddings import PostgresVectors
+from qdrant_instruct_embeddings.client import open_client
 
 
 @pytest.fixture
@@ -91,3 +95,36 @@ def test_what_is_none_is_told_what_is_accepted() -> None:
     for other in ("chroma", None, InMemoryCollection, object()):
         with pytest.raises(UnsupportedCollectionError, match=r"Chroma, Milvus, Qdrant and Postgre"):
             collection_behind(other)
+
+
+@pytest.mark.parametrize("address", ["qdrant://host?ssl=true", "qdrant://a%2Fb@host?ssl=true"])
+def test_the_key_of_qdrant_comes_from_the_environment_or_the_address(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "from outside")
+    with closing(open_client(address)) as client:
+        asked = client.init_options["api_key"]
+    assert asked == ("a/b" if "@" in address else "from outside")
+
+
+def test_a_server_of_milvus_is_reached_by_https_with_a_token_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Unreached(MilvusClient):
+        def __init__(self, **options: Any) -> None:
+            asked.append(options)
+            raise OSError("nothing is asked here")
+
+    monkeypatch.setattr("milvus_instruct_embeddings.requests.MilvusClient", Unreached)
+    monkeypatch.setenv("MILVUS_TOKEN", "from outside")
+    for address in ("milvus://host/shop", "milvus://a%2Fb:c@host:9?ssl=true"):
+        with pytest.raises(OSError, match="nothing is asked here"):
+            open_store(address, "tickets").info()
+    assert [(one["uri"], one["token"], one["db_name"]) for one in asked] == [
+        ("http://host:19530", "from outside", "shop"),
+        ("https://host:9", "a/b:c", ""),
+    ]
+    with pytest.raises(ConfigError, match="ssl=true"):
+        open_store("milvus://host?secure=true", "tickets")

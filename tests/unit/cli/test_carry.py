@@ -1,102 +1,96 @@
-"""Commands on a table of PostgreSQL, and transforms of the collection of Chroma that it was."""
+"""Commands on a collection that moved from Chroma to another store, with its transforms."""
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
-import chromadb
-import psycopg
 import pytest
 
-from tests.postgres_server import postgres_server
+from tests.unit.cli import stores
 from tests.unit.cli.conftest import Run, at
+from tests.unit.cli.stores import Copied, Copy
 
 QUESTION = "Which animal is it?"
+Engine = tuple[str, Copy]
+
+
+@pytest.fixture(scope="module", params=["postgres", "milvus", "qdrant", "qdrant-server"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """Address of a store, and what copies into it."""
+    made: dict[str, AbstractContextManager[Engine]] = {
+        "postgres": stores.postgres(),
+        "milvus": stores.milvus(tmp_path_factory.mktemp("milvus")),
+        "qdrant": stores.qdrant(tmp_path_factory.mktemp("qdrant")),
+        "qdrant-server": stores.qdrant_on_a_server(),
+    }
+    with made[request.param] as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_server() as address:
-        yield address
-
-
-def copied(farm: Path, address: str, table: str, *, sign: int = 1) -> None:
-    """The rows of the collection, as a user would copy them."""
-    client = chromadb.PersistentClient(str(farm))
-    rows = client.get_collection("zoo", embedding_function=None).get(
-        include=["embeddings", "documents", "metadatas"]
-    )
-    columns = zip(
-        rows["ids"],
-        rows["embeddings"] if rows["embeddings"] is not None else [],
-        rows["documents"] or [],
-        rows["metadatas"] or [],
-        strict=True,
-    )
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(
-            f"CREATE TABLE {table} (id text PRIMARY KEY, embedding vector(32), text text, "  # type: ignore[call-overload]
-            "metadata jsonb)"
-        )
-        connection.execute(f"CREATE INDEX ON {table} USING hnsw (embedding vector_cosine_ops)")  # type: ignore[call-overload]
-        for row, vector, text, metadata in columns:
-            connection.execute(
-                f"INSERT INTO {table} VALUES (%s, %s, %s, %s)",  # type: ignore[call-overload]
-                (row, str([sign * float(x) for x in vector]), text, json.dumps(dict(metadata))),
-            )
+def rows(farm: Path) -> Copied:
+    return stores.read(farm, "zoo")
 
 
 @pytest.fixture(scope="module")
-def moved(farm: Path, postgres: str) -> str:
-    copied(farm, postgres, "zoo")
-    return postgres
+def moved(engine: Engine, rows: Copied) -> str:
+    """Address of the store that holds the collection `zoo` now."""
+    address, copy = engine
+    copy("zoo", rows)
+    return address
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def test_a_collection_that_moved_keeps_its_transforms(
-    run: Run, farm: Path, moved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, farm: Path, moved: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    there = ["--store", moved, "--collection", "zoo"]
-    asked = ["query", "sad sad dog", *there, "-k", 12, "-i", QUESTION, "--fitted", "--json"]
-    assert "No transform is stored" in run(*asked).stderr
-    carry = ["transforms", "carry", "--from", farm, "--to", moved, "--collection", "zoo", "--json"]
-    ran = run(*carry)
+    asked = ["query", "sad sad dog", "-k", 12, "-i", QUESTION, "--fitted", "--json"]
+    there = ["--store", moved, "--collection", "zoo", "--transforms", tmp_path / "new"]
+    assert "No transform is stored" in run(*asked, *there).stderr
+    carry = ["transforms", "carry", "--from", farm, "--to", moved, "--collection", "zoo"]
+    ran = run(*carry, "--json")
     assert (ran.code, len(ran.json["carried"])) == (0, 1)
-    assert Path(ran.json["folder"]).is_relative_to(tmp_path)
     [one] = run("transforms", "list", "--store", moved, "--json").json["transforms"]
     assert one["key"] == ran.json["carried"][0]
-    ids = [hit["id"] for hit in run(*asked).json["adapted"]]
-    assert all(one.startswith("dog") for one in ids)
-    before = ["query", "sad sad dog", *at(farm), "-k", 12, "-i", QUESTION, "--fitted", "--json"]
-    assert ids == [hit["id"] for hit in run(*before).json["adapted"]]
-    assert run(*carry).json["carried"] == []
+    there = there[:4]
+    hits = run(*asked, *there).json["adapted"]
+    assert [hit["metadata"]["animal"] for hit in hits] == ["dog"] * 12
+    before = run(*asked, *at(farm)).json["adapted"]
+    assert [hit["text"] for hit in hits] == [hit["text"] for hit in before]
+    assert run(*carry, "--json").json["carried"] == []
 
 
 def test_another_name_and_one_folder_for_both(
-    run: Run, farm: Path, postgres: str, tmp_path: Path
+    run: Run, farm: Path, engine: Engine, rows: Copied, tmp_path: Path
 ) -> None:
-    copied(farm, postgres, "renamed")
+    address, copy = engine
+    copy("renamed", rows)
     folder = ["--transforms", tmp_path]
     assert run("adapt", QUESTION, *at(farm), "--metadata-key", "animal", *folder).code == 0
-    carry = ["transforms", "carry", "--from", farm, "--to", postgres, "--collection", "zoo"]
+    carry = ["transforms", "carry", "--from", farm, "--to", address, "--collection", "zoo"]
     ran = run(*carry, "--to-collection", "renamed", *folder)
     assert (ran.code, "1 transforms carried from chroma:" in ran.stdout) == (0, True)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_other_vectors_are_refused_and_nothing_is_written(
-    run: Run, farm: Path, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, farm: Path, engine: Engine, rows: Copied, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    copied(farm, postgres, "turned", sign=-1)
-    carry = ["transforms", "carry", "--from", farm, "--to", postgres, "--collection", "zoo"]
-    ran = run(*carry, "--to-collection", "turned")
-    assert (ran.code, ran.stdout) == (1, "")
-    assert "72 are in 'turned' and 0 have the same vector there" in ran.stderr
-    ran = run(*carry, "--to-collection", "nowhere")
-    assert (ran.code, "nowhere" in ran.stderr) == (1, True)
+    address, copy = engine
+    copy("turned", replace(rows, vectors=-rows.vectors))
+    carry = ["transforms", "carry", "--from", farm, "--to", address, "--collection", "zoo"]
+    for name, problem in (("turned", "0 are in 'turned'"), ("nowhere", "nowhere")):
+        ran = run(*carry, "--to-collection", name)
+        assert (ran.code, ran.stdout, problem in ran.stderr) == (1, "", True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,18 +103,39 @@ def test_a_folder_without_a_transform_of_it_is_named(
     assert f"No transform of 'zoo' is stored in {tmp_path}" in ran.stderr
 
 
-def test_a_table_of_postgresql_is_adapted_asked_and_explained(
-    run: Run, moved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_it_is_adapted_asked_explained_and_evaluated(
+    run: Run, moved: str, rows: Copied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INSTRUCT_EMBEDDINGS_STORE", moved)
-    there = ["--collection", "zoo", "--transforms", tmp_path, "--json"]
+    there = ["--collection", "zoo", "--transforms", tmp_path / "t", "--json"]
     fitted = run("adapt", QUESTION, *there, "--metadata-key", "animal")
-    assert (fitted.code, fitted.json["store"]) == (0, fitted.json["store"])
+    assert (fitted.code, fitted.json["collection"]) == (0, "zoo")
     where = ["--where", '{"mood": "sad"}']
     asked = run("query", "sad dog", *there, "-i", QUESTION, "-k", 5, *where)
     assert {hit["metadata"]["animal"] for hit in asked.json["adapted"]} == {"dog"}
     assert {hit["metadata"]["mood"] for hit in asked.json["adapted"]} == {"sad"}
+    assert "does not record which model filled it" in asked.stderr
     assert run("explain", "sad dog", *there, "-i", QUESTION).code == 0
     questions = tmp_path / "questions.jsonl"
-    questions.write_text('{"query": "a dog", "relevant": ["dog-sad-1"]}', encoding="utf-8")
+    line = {"query": "a dog", "relevant": [asked.json["adapted"][0]["id"]]}
+    questions.write_text(json.dumps(line), encoding="utf-8")
     assert run("evaluate", questions, *there, "-i", QUESTION).code == 0
+    refused = run("index", questions, "--collection", "zoo")
+    said = " ".join(refused.stderr.replace("│", " ").split())
+    assert (refused.code, "is no store of Chroma, and the command line" in said) == (2, True)
+
+
+def test_a_missing_collection_is_told_which_are_there(run: Run, moved: str) -> None:
+    ran = run("query", "dog", "--store", moved, "--collection", "circus")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "circus" in ran.stderr
+    assert "zoo" in ran.stderr
+
+
+def test_vectors_of_another_length_are_refused(run: Run, engine: Engine, rows: Copied) -> None:
+    address, copy = engine
+    copy("short", replace(rows, vectors=rows.vectors[:, :16]))
+    ran = run("query", "dog", "--store", address, "--collection", "short")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "have 16 dimensions, those of 'tiny' have 32" in ran.stderr
+    assert "--model" in ran.stderr

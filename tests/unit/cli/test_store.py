@@ -1,3 +1,5 @@
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from instruct_embeddings.cli.index import create
 from instruct_embeddings.cli.models import MODEL_KEY, check_model
 from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import CollectionError, CollectionMismatchError
+from tests.unit.cli.conftest import Run
 
 
 @pytest.mark.parametrize("path", ["x", "./x y", "/x/y:z", "C:\\x"])
@@ -101,6 +104,54 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
         with pytest.raises(typer.BadParameter, match=r"chroma:FOLDER") as refused:
             Store(address).collection("x")
         assert "secret" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+@pytest.mark.parametrize("scheme", ["chroma", "postgresql", "milvus", "qdrant"])
+def test_a_server_that_does_not_answer_is_one_message_without_passwords(
+    scheme: str, run: Run
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    user = "" if scheme == "chroma" else "hunter2:hunter2@"
+    address = f"{scheme}://{user}127.0.0.1:{port}"
+    ran = run("query", "x", "--store", address, "--collection", "rows")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "Error: " in ran.stderr
+    assert "hunter2" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "package", "extra"),
+    [
+        ("chroma:x", "chroma", "chroma"),
+        ("postgresql://there/shop", "postgres", "postgres"),
+        ("milvus:x.db", "milvus", "milvus"),
+        ("qdrant:x", "qdrant", "qdrant"),
+    ],
+)
+def test_an_engine_that_is_not_installed_is_named_with_its_extra(
+    address: str, package: str, extra: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"{package}_instruct_embeddings", None)
+    ran = run("query", "x", "--store", address, "--collection", "rows")
+    assert (ran.code, f'pip install "instruct-embeddings[{extra}]"' in ran.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["redis://there", "localhost:8000", "chroma:x?color=red", ""])
+def test_an_unknown_engine_is_a_usage_error(address: str, run: Run) -> None:
+    assert run("query", "x", "--store", address, "--collection", "rows").code == 2
+
+
+def test_the_variable_names_the_store(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("query", "x", "--collection", "rows").code == 2
+    monkeypatch.setenv("INSTRUCT_EMBEDDINGS_STORE", "nowhere")
+    ran = run("query", "x", "--collection", "rows")
+    assert (ran.code, "no Chroma database in 'nowhere'" in ran.stderr) == (1, True)
+    monkeypatch.setenv("INSTRUCT_EMBEDDINGS_STORE", "postgresql://me:hunter2@there/shop")
+    assert "hunter2" not in run("query", "--help").stdout
 
 
 def test_only_collections_of_chroma_are_filled() -> None:

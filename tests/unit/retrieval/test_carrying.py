@@ -64,7 +64,7 @@ def test_lengths_are_those_of_the_target_and_count_where_they_are_compared(
     carried = store.get(key)
     assert carried is not None
     assert carried.norms.mean == pytest.approx(3)
-    with pytest.raises(CollectionMismatchError, match="0 have the same vector there"):
+    with pytest.raises(CollectionMismatchError, match="0 are in 'moved' with the same"):
         carry_over(store, toys.collection("l2"), moved(toys, longer, space="l2"))
 
 
@@ -84,10 +84,10 @@ def test_what_holds_other_vectors_is_refused_and_nothing_written(
     source = toys.collection()
     with pytest.raises(CollectionMismatchError, match=rf"Of 90 rows of 'toys', {rows} are in 'mo"):
         carry_over(store, source, moved(toys, rows=rows))
-    with pytest.raises(CollectionMismatchError, match="90 are in 'moved' and 0 have"):
+    with pytest.raises(CollectionMismatchError, match="0 are in 'moved' with the same"):
         carry_over(store, source, moved(toys, -toys.vectors))
-    elsewhere = InMemoryCollection(toys.vectors, ids=[f"x{i}" for i in range(90)])
-    with pytest.raises(CollectionMismatchError, match="0 are in 'in-memory' and 0 have"):
+    elsewhere = InMemoryCollection(toys.vectors[:rows], ids=[f"x{i}" for i in range(rows)])
+    with pytest.raises(CollectionMismatchError, match=f"{rows} are in 'in-memory' with the same"):
         carry_over(store, source, elsewhere)
     with pytest.raises(CollectionMismatchError, match="'cosine', those of 'moved' 16 and 'ip'"):
         carry_over(store, source, moved(toys, space="ip"))
@@ -96,6 +96,16 @@ def test_what_holds_other_vectors_is_refused_and_nothing_written(
     with pytest.raises(EmptyCollectionError):
         carry_over(store, source, InMemoryCollection())
     assert store.keys() == before
+
+
+def test_a_store_that_numbers_rows_anew_is_looked_through_by_vectors(
+    toys: Toys, store: TransformStore
+) -> None:
+    numbered = InMemoryCollection(3 * toys.vectors, ids=[f"x{i}" for i in range(90)])
+    (key,) = carry_over(store, toys.collection(), numbered)
+    carried = store.get(key)
+    assert carried is not None
+    assert carried.norms.mean == pytest.approx(3)
 
 
 def test_copies_go_to_another_store_where_one_is_named(
