@@ -82,7 +82,7 @@ class MicroBatcher:
 
     def _next(self):
         """The request that waits longest, and those that can be encoded with it."""
-        # Whoever hung up meanwhile has cancelled its future.
+        # The server cancels those that took too long when it was told to stop.
         alive = [one for one in self._queue if not one.done.done()]
         batch, kept, texts = [], [], 0
         for one in alive:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
 
 _BATCH = 512
-_EXAMPLES = 3
+EXAMPLES = 3
 _SHOWN = 20
 # Ends the name of a collection that is to take the place of another.
 _REBUILDING = "-rebuilding"
@@ -64,6 +64,13 @@ def index(
             "one, such as one whose index is damaged.",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Encode by Ray, into any store: `local` for the processors of this machine, "
+            "`auto`, HOST:PORT or ray://HOST:10001 for a cluster."
+        ),
+    ] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,8 +84,15 @@ def index(
     """
     reader = Reader(text_key, id_key, skip_bad)
     once = list(dict.fromkeys(files))
-    options = {"update": update, "rebuild": rebuild}
-    document = run_index(store.chroma(), collection, once, reader, model, **options)
+    if ray is not None:
+        from instruct_embeddings.cli.index_ray import run_ray_index
+
+        if rebuild:
+            raise typer.BadParameter("--rebuild does not go with --ray; fill a new collection.")
+        document = run_ray_index(store, collection, once, reader, model, ray, update=update)
+    else:
+        options = {"update": update, "rebuild": rebuild}
+        document = run_index(store.chroma(), collection, once, reader, model, **options)
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
     if len(reader.bad) > _SHOWN:
@@ -269,10 +283,10 @@ def fill(
     record; where the text is the same, nothing is encoded.
     """
     counts = Counts()
-    for batch in _batches(records, min(_BATCH, largest_batch)):
+    for batch in batches(records, min(_BATCH, largest_batch)):
         known = target.stored(list(batch))
         new = [record for name, record in batch.items() if name not in known]
-        differ = [batch[name] for name, row in known.items() if _differs(batch[name], *row)]
+        differ = [batch[name] for name, row in known.items() if differs(batch[name], *row)]
         edited = [one for one in differ if update and known[one.id][0] != one.text]
         on_rows(len(batch) - len(new) - len(edited))
         if new or edited:
@@ -294,12 +308,13 @@ def fill(
             counts.updated += len(differ)
         elif differ:
             counts.changed += len(differ)
-            counts.examples += [one.id for one in differ][: _EXAMPLES - len(counts.examples)]
+            counts.examples += [one.id for one in differ][: EXAMPLES - len(counts.examples)]
         counts.skipped += len(known) - (len(differ) if update else 0)
     return counts
 
 
-def _differs(record: Record, text: str | None, metadata: Mapping[str, Any]) -> bool:
+def differs(record: Record, text: str | None, metadata: Mapping[str, Any]) -> bool:
+    """Whether a record is another than what is stored."""
     return text != record.text or _typed(metadata) != _typed(record.metadata)
 
 
@@ -308,7 +323,7 @@ def _typed(metadata: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
     return {key: (isinstance(value, bool), value) for key, value in metadata.items()}
 
 
-def _batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]]:
+def batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]]:
     """Batches by id; the same row twice in one batch is one."""
     rows = iter(records)
     while batch := {record.id: record for record in islice(rows, size)}:

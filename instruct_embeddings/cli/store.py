@@ -108,9 +108,9 @@ class Store:
         """The database of Chroma that it is; a usage error where it is none."""
         if not self.address.startswith("chroma:"):
             raise typer.BadParameter(
-                f"{self} is no store of Chroma, and the command line fills no other. Fill it from "
-                "your application, by its store of LangChain or LlamaIndex; all other commands "
-                "read it."
+                f"{self} is no store of Chroma, and the command line fills others only "
+                "with --ray. Add --ray local, or fill it from your application, by its store of "
+                "LangChain or LlamaIndex; all other commands read it."
             )
         databases = require("chroma_instruct_embeddings.database", extra="chroma")
         try:

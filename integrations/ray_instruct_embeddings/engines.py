@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 from instruct_embeddings._extras import require
@@ -18,6 +19,7 @@ from instruct_embeddings._types import FloatArray
 
 # Longest vectors that pgvector indexes in single precision.
 _LONGEST_INDEXED = 2000
+_MILVUS_PORT = 19530
 # Of Milvus, in bytes.
 _LONGEST_ID, _LONGEST_TEXT = 512, 65_535
 
@@ -49,7 +51,7 @@ class Writer:
 
 
 def into_chroma(address: str, collection: str, dimension: int) -> Writer:
-    """A collection of Chroma. Keys of metadata that only the stored row has are kept."""
+    """A collection of Chroma."""
     database = require("chroma_instruct_embeddings.database", extra="chroma").ChromaDatabase(
         address
     )
@@ -61,14 +63,20 @@ def into_chroma(address: str, collection: str, dimension: int) -> Writer:
     )
     most = client.get_max_batch_size()
 
-    def write(rows: Records) -> None:
-        for part in (rows.part(start, most) for start in range(0, len(rows), most)):
+    def write(given: Records) -> None:
+        for part in (given.part(start, most) for start in range(0, len(given), most)):
+            ids = list(part.ids)
+            stored = found.get(ids=ids, include=["metadatas"])
+            # Chroma keeps keys that are not named, and drops what is None.
+            old = {
+                name: dict.fromkeys(metadata or ())
+                for name, metadata in zip(stored["ids"], stored["metadatas"], strict=True)
+            }
+            # Nor does it take an empty mapping for "no metadata".
+            rows = zip(ids, part.metadatas, strict=True)
+            metadatas = [{**old.get(name, {}), **metadata} or None for name, metadata in rows]
             found.upsert(
-                ids=list(part.ids),
-                embeddings=part.vectors,
-                documents=list(part.texts),
-                # Chroma takes None for "no metadata", and no empty mapping.
-                metadatas=[dict(one) or None for one in part.metadatas],
+                ids=ids, embeddings=part.vectors, documents=list(part.texts), metadatas=metadatas
             )
 
     return Writer(write, database.close)
@@ -77,8 +85,16 @@ def into_chroma(address: str, collection: str, dimension: int) -> Writer:
 def into_milvus(address: str, collection: str, dimension: int) -> Writer:
     """A collection of Milvus with the fields `id`, `text`, `vector` and dynamic ones."""
     pymilvus = require("pymilvus", extra="milvus")
-    place = address.partition(":")[2]
-    client = pymilvus.MilvusClient(f"http:{place}" if is_server(address) else path_of(address))
+    if is_server(address):
+        place = urlsplit(address)
+        user, password = unquote(place.username or ""), unquote(place.password or "")
+        client = pymilvus.MilvusClient(
+            f"http://{place.hostname}:{place.port or _MILVUS_PORT}",
+            token=f"{user}:{password}" if password else user,
+            db_name=unquote(place.path.strip("/")),
+        )
+    else:
+        client = pymilvus.MilvusClient(path_of(address))
 
     def create() -> None:
         kinds = pymilvus.DataType
@@ -93,6 +109,8 @@ def into_milvus(address: str, collection: str, dimension: int) -> Writer:
     _made_once(create, lambda: bool(client.has_collection(collection)))
 
     def write(rows: Records) -> None:
+        if taken := {"id", "text", "vector"} & set().union(*rows.metadatas):
+            raise ValueError(f"metadata named {min(taken)!r} would replace a field; rename it")
         columns = zip(rows.ids, rows.vectors, rows.texts, rows.metadatas, strict=True)
         client.upsert(
             collection,
@@ -141,6 +159,7 @@ def into_postgres(address: str, collection: str, dimension: int) -> Writer:
     """A table of PostgreSQL with the columns `id`, `embedding`, `text` and `metadata`."""
     psycopg = require("psycopg", extra="postgres")
     sql = require("psycopg.sql")
+    address = f"postgresql:{address.partition(':')[2]}"
     table = sql.Identifier(collection)
     columns = "id text PRIMARY KEY, embedding vector({}) NOT NULL, text text, metadata jsonb"
     with psycopg.connect(address) as connection:
@@ -219,8 +238,8 @@ INTO: Mapping[str, Callable[[str, str, int], Writer]] = {
 
 
 def scheme_of(address: str) -> str:
-    """What stands before the first colon."""
-    return address.partition(":")[0].lower()
+    """What stands before the first colon, without the driver that SQLAlchemy names there."""
+    return address.partition(":")[0].partition("+")[0].lower()
 
 
 def is_server(address: str) -> bool:

@@ -109,7 +109,7 @@ class UpsertInto:
 
         Args:
             dataset: With the columns of ids, vectors and texts.
-            writers: Actors that write.
+            writers: Most actors that write.
             batch_size: Rows that are written together.
             on_rows: Called with the number of rows of each batch that was written.
 
@@ -122,6 +122,10 @@ class UpsertInto:
             if on_rows is not None:
                 on_rows(rows)
         return written
+
+    def stored_id(self, name: str) -> str:
+        """The id under which the store has a row: another one in Qdrant, which knows UUIDs only."""
+        return engines.point_id(name) if engines.scheme_of(self.address) == "qdrant" else name
 
     def close(self) -> None:
         """End the connection; it is made again when it is needed."""
@@ -149,7 +153,7 @@ class UpsertInto:
             },
             batch_size=batch_size,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=writers),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=writers),
             num_cpus=0,  # they wait for a server, and must not wait for CPUs of those who encode
         )
         for row in done.iter_rows():

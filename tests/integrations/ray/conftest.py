@@ -16,7 +16,8 @@ if find_spec("ray") is None:  # on Python 3.10, where the pinned release is not 
 LOOPBACK = "127.0.0.2"  # Ray takes 127.0.0.1 for the public address of this machine
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_worker_niceness": "0",  # else workers wait for all else on a busy machine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _STORE = 80 * 2**20  # bytes of shared memory a node

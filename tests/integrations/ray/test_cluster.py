@@ -18,7 +18,7 @@ from instruct_embeddings import InstructEncoder
 from ray_instruct_embeddings import EmbedTexts, UpsertInto
 from tests.postgres_server import postgres_server
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::UserWarning:ray")
 INSTRUCTION = "What is it about?"
 
 

@@ -118,6 +118,14 @@ def test_milvus(tmp_path: Path) -> None:
     client.close()
 
 
+def test_metadata_takes_the_place_of_no_field_of_milvus(tmp_path: Path) -> None:
+    pytest.importorskip("pymilvus")
+    writer = UpsertInto(f"milvus:{tmp_path / 'rows.db'}", "rows")
+    with pytest.raises(CollectionError, match="metadata named 'vector' would replace a field"):
+        writer(batch(vector=[1, 2, 3, 4]))
+    writer.close()
+
+
 def test_qdrant(tmp_path: Path) -> None:
     qdrant = pytest.importorskip("qdrant_client")
     write(f"qdrant:{tmp_path}")
