@@ -59,7 +59,7 @@ _ENGINES = (
         "milvus",
         "MilvusVectors",
         ("milvus",),
-        "milvus:FILE, milvus://host:19530",
+        "milvus:FILE.db, milvus://host:19530",
         ("langchain_milvus", "llama_index.vector_stores.milvus"),
     ),
     _Engine(
@@ -117,7 +117,7 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
     """A collection by the address of its store.
 
     Args:
-        address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE`, `milvus://host:19530`,
+        address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE.db`, `milvus://host:19530`,
             `qdrant:FOLDER`, `qdrant://host:6333` or `postgresql://user@host:5432/database`.
         collection: Its name; of PostgreSQL, that of the table.
         options: Of the `open` of its adapter, such as `timeout` of `ChromaVectors.open`.

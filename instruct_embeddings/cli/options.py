@@ -56,7 +56,7 @@ _ADDRESS = typer.Option(
     "--store",
     envvar="INSTRUCT_EMBEDDINGS_STORE",
     help="Address of the store: chroma:FOLDER or the folder alone, chroma://host:8000, "
-    "milvus:FILE, milvus://host:19530, qdrant:FOLDER, qdrant://host:6333 or "
+    "milvus:FILE.db, milvus://host:19530, qdrant:FOLDER, qdrant://host:6333 or "
     "postgresql://user@host/database. Passwords are better left out of it, to PGPASSWORD and its "
     "kind.",
 )
