@@ -91,6 +91,7 @@ class MilvusVectors:
         self._level = consistency
         self._requests = Requests(source, collection, timeout)
         self._milvus: Milvus | None = None
+        self._place = source, collection, self._fields
         self._known: Collection | None = None
         self._filled: str | None = None  # id of the collection that held rows when it was asked
 
@@ -108,6 +109,15 @@ class MilvusVectors:
             ConfigError: The address is malformed.
         """
         return cls(address, collection, **options)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both read one collection in one way, through one client or address."""
+        if not isinstance(other, MilvusVectors):
+            return NotImplemented
+        return self._place == other._place
+
+    def __hash__(self) -> int:
+        return hash(self.collection)
 
     @classmethod
     def of(cls, store: object) -> Self:

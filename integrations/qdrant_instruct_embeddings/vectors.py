@@ -94,6 +94,16 @@ class QdrantVectors:
         self._known: Collection | None = None
         self._filled: str | None = None  # id of the collection that was seen to hold vectors
         self._warned = False
+        self._place = source, collection, vector_name, self._layout, identity
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both read one collection in one way, through one client or address."""
+        if not isinstance(other, QdrantVectors):
+            return NotImplemented
+        return self._place == other._place
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @classmethod
     def of(cls, store: object) -> "QdrantVectors":
