@@ -35,8 +35,12 @@ _BLOCK, _BATCH = 1000, 512
 # Of an actor, where no machine has a GPU. More of them read one batch hardly faster.
 _CPUS = 4
 _WRITERS = 4
-# Read when Ray is imported.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR"}
+# Read when Ray is imported. Its own log files are kept.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
 
 
 def run_ray_index(
