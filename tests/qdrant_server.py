@@ -58,6 +58,7 @@ class Collection:
                 sparse_vectors={
                     name: edge.EdgeSparseVectorParams() for name in settings.sparse_vectors or {}
                 },
+                quantization_config=_quantization(settings.quantization_config),
                 hnsw_config=edge.HnswIndexConfig(**_HNSW),
                 optimizers=edge.EdgeOptimizersConfig(indexing_threshold=_INDEXED_FROM),
             ),
@@ -300,6 +301,13 @@ def _vector_params(one: models.VectorParams) -> edge.EdgeVectorParams:
         _DISTANCES[one.distance.value],
         multivector_config=multi if one.multivector_config else None,
     )
+
+
+def _quantization(given: Any) -> Any:
+    if isinstance(given, models.ProductQuantization):
+        ratio = getattr(edge.CompressionRatio, given.product.compression.value.upper())
+        return edge.ProductQuantizationConfig(ratio)
+    return given and edge.ScalarQuantizationConfig(edge.ScalarType.Int8)
 
 
 def _vector(given: Any) -> Any:

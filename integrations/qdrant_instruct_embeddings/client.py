@@ -10,7 +10,6 @@ from qdrant_client import QdrantClient
 from instruct_embeddings._printable import hide_secrets, safe_message
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 
-_PORT = 6333
 _TIMEOUT = 60
 _ADDRESSES = (
     "qdrant://host:6333, qdrant://KEY@host:6333?ssl=true and qdrant:FOLDER, the folder of a "
@@ -36,18 +35,16 @@ def open_client(address: str) -> QdrantClient:
         return _local(Path(rest))
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or _PORT
+        known = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise _unknown(address) from None
-    key, query = unquote(parts.password or parts.username or ""), parts.query.lower()
-    if not host or query not in ("", "ssl=true", "ssl=false"):
+        known = False
+    if not known or parts.query not in ("", "ssl=true", "ssl=false"):
         raise _unknown(address)
+    kind = "https" if parts.query == "ssl=true" else "http"
+    key = parts.password or parts.username or ""
     return QdrantClient(
-        host=host,
-        port=port,
-        https=query == "ssl=true",
-        prefix=parts.path.strip("/") or None,
-        api_key=key or os.environ.get("QDRANT_API_KEY"),
+        url=f"{kind}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
+        api_key=unquote(key) or os.environ.get("QDRANT_API_KEY"),
         timeout=_TIMEOUT,
         check_compatibility=False,  # would ask at once
     )

@@ -4,7 +4,7 @@ import json
 import re
 import traceback
 
-from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from instruct_embeddings._printable import hide_secrets, redact, safe_message
 from instruct_embeddings._reading import cut
@@ -34,7 +34,7 @@ def translate(error: Exception, collection: str) -> InstructEmbeddingsError | No
     It hides credentials in the error.
     """
     status, message = _answer(error)
-    if status is None:
+    if status is None or isinstance(error, InstructEmbeddingsError):
         return None
     redact(error)
     if dimensions := _DIMENSIONS.search(message):
@@ -80,7 +80,7 @@ def _answer(error: Exception) -> tuple[int | None, str]:
             said = error.content.decode(errors="replace")
         said = hide_secrets(" ".join(str(said).split()))
         return error.status_code or 0, cut(f"{error.status_code}: {said}")
-    if isinstance(error, ApiException):  # something of httpx, or what cannot be parsed
+    if _is_of(error, "qdrant_client"):  # too many requests, something of httpx, or no Qdrant
         return 0, safe_message(getattr(error, "source", error))
     if _is_of(error, "grpc"):
         code = getattr(getattr(error, "code", lambda: None)(), "name", "")

@@ -30,7 +30,6 @@ from qdrant_instruct_embeddings.payloads import Layout
 
 _PAGE = 1000
 _IDS = 10_000  # a page of nothing but ids
-_SLICED = 2  # times the size of a sample that its ids are drawn from
 _Answer = TypeVar("_Answer")
 
 
@@ -85,10 +84,9 @@ class QdrantVectors:
             )
         self.name = collection
         self._client = open_client(source) if isinstance(source, str) else source
+        self._end = finalize(self, self._client.close) if isinstance(source, str) else None
         # Seen only behind the client. Local mode compares all rows, and warns of settings.
         self._local = isinstance(getattr(self._client, "_client", None), QdrantLocal)
-        if isinstance(source, str):
-            finalize(self, self._client.close)
         self._layout = Layout(text_key, metadata_key)
         self._vector_name, self._identity = vector_name, identity
         self._known: Collection | None = None
@@ -207,7 +205,7 @@ class QdrantVectors:
         """
         size = at_least("size", size, 1, optional=False)
         rng = np.random.default_rng(seed % 2**63)
-        slices = max(1, self.count() // (_SLICED * size))
+        slices = max(1, self.count() // (2 * size))
         ids: list[str] = []
         for index in rng.permutation(slices).tolist():
             ids += self._ids(slices, index)
@@ -297,8 +295,9 @@ class QdrantVectors:
         return Neighbours(ids, scores[order], **stored)
 
     def close(self) -> None:
-        """Close the client, whoever made it."""
-        self._client.close()
+        """Close the client, where an address was given."""
+        if self._end:
+            self._end()
 
     def _ask(self, ask: Callable[[], _Answer]) -> _Answer:
         """What Qdrant answers, its errors translated."""
@@ -317,8 +316,8 @@ class QdrantVectors:
             self._warned = True
             warn(
                 f"The index of {self.name!r} is compressed by product quantisation, which loses "
-                "more of the candidates an instruction reranks than of the ten nearest rows. Use "
-                "scalar quantisation, or compare with exact=True what is lost."
+                "candidates that an instruction would rank first. Use scalar quantisation, which "
+                "loses hardly any, or see with exact=True what is lost."
             )
         self._known = found
         return found

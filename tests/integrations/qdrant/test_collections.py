@@ -256,7 +256,7 @@ def test_an_address_of_a_folder(tmp_path: Path) -> None:
         "qdrant://host:port",
         "qdrant://hunter22@[x",
         "qdrant://host?tls=true",
-        "qdrant://hunter22@host?https=perhaps",
+        "qdrant://hunter22@host?ssl=perhaps",
     ],
 )
 def test_what_is_no_address(address: str) -> None:
@@ -272,9 +272,14 @@ def test_keys_and_tls_of_an_address(remote: QdrantClient, address: str, behind: 
         vectors = QdrantVectors.open(address.replace("://", "://hunter%2F22@"), NAME)
     assert vectors.count() == 2
     vectors.close()
-    secure = QdrantVectors("qdrant://key@host:1/prefix?https=true", NAME)
-    assert secure._client.init_options["https"] is True
-    secure.close()
+    for given, url in (
+        ("qdrant://key@host:1/prefix/?ssl=true", "https://host:1/prefix"),
+        ("qdrant://host", "http://host:6333"),
+        ("qdrant://[::1]:80", "http://[::1]:80"),
+    ):
+        other = QdrantVectors(given, NAME)
+        assert other._client._client.rest_uri == url
+        other.close()
 
 
 def test_what_is_no_client() -> None:

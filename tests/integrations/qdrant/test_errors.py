@@ -141,7 +141,9 @@ def test_nobody_at_the_address() -> None:
 def test_a_client_that_was_closed(client: QdrantClient) -> None:
     fill(client, TWO)
     vectors = QdrantVectors(client, NAME)
-    vectors.close()
+    vectors.close()  # which leaves a client alone that it was given
+    assert vectors.count() == 2
+    client.close()
     with pytest.raises(UnreachableCollectionError, match="closed"):
         vectors.info()
 
@@ -163,6 +165,7 @@ def test_a_server_that_says_nothing(silent: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
+        b"HTTP/1.1 429 Slow down\r\nretry-after: 3\r\ncontent-length: 2\r\n\r\n{}",
         b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 4\r\n\r\noops",
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n<htm>",
