@@ -85,7 +85,7 @@ def collection_behind(store: object) -> VectorCollection:
     """The vectors behind a store of LangChain or LlamaIndex.
 
     Args:
-        store: `Chroma`, `Milvus`, `QdrantVectorStore`, `PGVectorStore` or `PGVector` of LangChain;
+        store: `Chroma`, `Milvus`, `QdrantVectorStore` or `PGVectorStore` of LangChain;
             `ChromaVectorStore`, `MilvusVectorStore`, `QdrantVectorStore` or `PGVectorStore` of
             LlamaIndex; a `chromadb.Collection`; or a `VectorCollection`, which is returned as it
             is.

@@ -4,7 +4,7 @@ Recognised by name: neither needs to be installed, and neither is imported. What
 tables is private to both; only this place uses it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -27,6 +27,34 @@ _DRIVERS_OWN = (
     "async_fallback",
     "command_timeout",
 )
+
+
+# Columns that tell who made a table, and how it is read.
+_LAYOUTS: tuple[tuple[set[str], dict[str, Any]], ...] = (
+    (
+        {"langchain_id", "content", "embedding", "langchain_metadata"},
+        {
+            "id_column": "langchain_id",
+            "text_column": "content",
+            "metadata_column": "langchain_metadata",
+        },
+    ),
+    (
+        {"node_id", "text", "embedding", "metadata_"},
+        {
+            "id_column": "node_id",
+            "unique_ids": False,
+            "metadata_column": "metadata_",
+            "space": "cosine",  # which it always asks for
+        },
+    ),
+)
+
+
+def layout_of(columns: Collection[str]) -> dict[str, Any]:
+    """How a host's table is read, as arguments of `PostgresVectors`; empty for another table."""
+    found = (layout for known, layout in _LAYOUTS if known.issubset(columns))
+    return next(found, {})
 
 
 def table_behind(store: object) -> tuple[str | None, str, dict[str, Any]]:
@@ -77,13 +105,7 @@ def _of_langchain(store: Any) -> tuple[str | None, str, dict[str, Any]]:
 def _of_llama_index(store: Any) -> tuple[str | None, str, dict[str, Any]]:
     engine = store._engine
     url = store.connection_string if engine is None else engine.url
-    options = {
-        "schema": store.schema_name,
-        "id_column": "node_id",
-        "unique_ids": False,
-        "metadata_column": "metadata_",
-        "space": "cosine",  # which it always asks for
-    }
+    options = {"schema": store.schema_name, **_LAYOUTS[1][1]}
     return _address(url), f"data_{store.table_name}", options
 
 

@@ -45,6 +45,13 @@ class RowReader:
         """The table as it was last described."""
         return self._known or self.describe()
 
+    def there(self) -> list[str]:
+        """Names of all columns of the table; none where it is not there."""
+        asked = sql.SQL(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND attnum > 0"
+        ).format(sql.Literal(self.name.as_string(None)))
+        return [row[0] for row in self.ask(lambda one: one.execute(asked).fetchall())]
+
     def describe(self) -> Table:
         """The table as it is now."""
         found = self.ask(lambda one: describe(one, self.name, self.columns, self._space))

@@ -88,24 +88,24 @@ class Table:
     Attributes:
         id: Of the server, the database, the table and the column of vectors.
         key: Type of the ids.
-        indexed: Whether an index finds rows by their ids.
         vector: Type of the vectors.
         dimension: Length of its vectors.
         space: Distance that is searched by.
         index: "hnsw" or "ivfflat"; None where all rows are read.
         lists: Of an ivfflat index.
         rows: Number of rows, about, as last counted by the server.
+        indexed: Whether an index finds rows by their ids.
     """
 
     id: str
     key: str
-    indexed: bool
     vector: str
     dimension: int
     space: Space
     index: str | None
     lists: int
     rows: float
+    indexed: bool = True
 
 
 def describe(

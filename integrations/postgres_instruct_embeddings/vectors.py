@@ -21,7 +21,7 @@ from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbou
 from postgres_instruct_embeddings.connections import Connection, Connections
 from postgres_instruct_embeddings.errors import wrong_dimension
 from postgres_instruct_embeddings.filters import conditions
-from postgres_instruct_embeddings.hosts import table_behind
+from postgres_instruct_embeddings.hosts import layout_of, table_behind
 from postgres_instruct_embeddings.rows import RowReader, read_vectors
 from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
 from postgres_instruct_embeddings.table import Columns, Table
@@ -133,10 +133,11 @@ class PostgresVectors:
         What differs from the defaults of the class may stand behind a question mark:
         `postgresql://host/database?id_column=langchain_id&text_column=content`; an empty name is
         None. A driver, as in `postgresql+psycopg://`, is not looked at. `options` are those of the
-        class too.
+        class too. Where none names a column, tables of LangChain and LlamaIndex are told by theirs.
 
         Raises:
             ConfigError: The address is malformed.
+            CollectionError: The server does not answer.
         """
         scheme, colon, rest = address.partition(":")
         place, mark, asked = rest.partition("?")
@@ -147,7 +148,12 @@ class PostgresVectors:
         named = dict(parse_qsl("&".join(own), keep_blank_values=True))
         options = {name: value or None for name, value in named.items()} | options
         address = f"{scheme.partition('+')[0]}{colon}{place}{mark}{'&'.join(others)}"
-        return cls(address, collection, **options)
+        found = cls(address, collection, **options)
+        if any(name.endswith("_column") for name in options):
+            return found
+        layout = layout_of(found._reader.there())
+        found.close()
+        return cls(address, collection, **(layout | options))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.table!r})"

@@ -19,7 +19,7 @@ import langchain_instruct_embeddings as langchain
 import llama_index_instruct_embeddings as llama_index
 from instruct_embeddings.errors import UnreachableCollectionError, UnsupportedCollectionError
 from instruct_embeddings.protocols import Rows
-from instruct_embeddings.stores import collection_behind
+from instruct_embeddings.stores import collection_behind, open_store
 from postgres_instruct_embeddings import PostgresVectors
 from tests.integrations.langchain.conftest import TinyEmbeddings
 from tests.integrations.langchain.conftest import tickets as documents
@@ -199,6 +199,20 @@ def test_the_distance_is_that_of_the_store(
         engine, TinyEmbeddings(), "tickets", distance_strategy=strategy
     )
     assert collection_behind(store).info().space == space
+
+
+@pytest.mark.parametrize(("table", "row"), [("tickets", "printer-refund-0"), ("data_tickets", "")])
+def test_tables_of_hosts_are_told_by_their_columns(
+    langchain_store: PGVectorStore,
+    llama_index_store: LlamaIndexStore,
+    address: str,
+    table: str,
+    row: str,
+) -> None:
+    vectors = open_store(f"{address}&space=cosine", table)
+    rows = vectors.fetch([row or next(iter(nodes())).node_id], records=True)
+    assert (rows.texts[0] or "").startswith("printer paper tray")
+    assert rows.metadatas[0]["area"] == "printer"
 
 
 def test_many_rows_without_an_index_on_their_ids_are_told_of(
