@@ -141,15 +141,15 @@ def into_qdrant(address: str, collection: str, dimension: int) -> Writer:
     )
 
     def write(rows: Records) -> None:
-        payloads = [
-            {"page_content": text, "metadata": dict(metadata), "id": name}
-            for name, text, metadata in zip(rows.ids, rows.texts, rows.metadatas, strict=True)
+        columns = zip(rows.ids, rows.vectors.tolist(), rows.texts, rows.metadatas, strict=True)
+        points = [
+            models.PointStruct(
+                id=point_id(name),
+                vector=vector,
+                payload={"page_content": text, "metadata": dict(metadata), "id": name},
+            )
+            for name, vector, text, metadata in columns
         ]
-        points = models.Batch(
-            ids=[point_id(name) for name in rows.ids],
-            vectors=rows.vectors.tolist(),
-            payloads=payloads,
-        )
         client.upsert(collection, points=points, wait=True)
 
     return Writer(write, client.close)

@@ -192,6 +192,25 @@ def test_a_server_that_is_stopped_answers_what_it_has_accepted(
     assert [answers[place].status_code for place in range(2)] == [200, 200]
 
 
+async def test_a_closed_batcher_encodes_what_waits_and_takes_nothing_more(
+    example: ModuleType,
+) -> None:
+    async def encode(texts: list[str], instruction: str | None, dimensions: int | None) -> Any:
+        await asyncio.sleep(0.01)
+        return np.array([[len(text)] for text in texts])
+
+    batcher = example.MicroBatcher(encode, most_texts=3)
+    sizes = [["a"], ["bb", "c"], ["d" * 5] * 9, ["eee"]]
+    waiting = [asyncio.create_task(batcher.embed(texts)) for texts in sizes]
+    await asyncio.sleep(0)
+    await batcher.close()
+    found = [(await one).ravel().tolist() for one in waiting]
+    assert found == [[1], [2, 1], [5] * 9, [3]]
+    assert batcher.batches == 3  # the one that is longer than a batch goes alone
+    with pytest.raises(example.ClosedError):
+        await batcher.embed(["late"])
+
+
 @pytest.mark.slow
 def test_the_command_starts_a_server_that_ends_when_it_is_told_to() -> None:
     with socket.socket() as probe:

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,13 +14,17 @@ import psycopg
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
+from pymilvus import MilvusClient
+from qdrant_client import QdrantClient
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.errors import CollectionError, ConfigError, DataError, InvalidVectorsError
 from postgres_instruct_embeddings import PostgresVectors
 from ray_instruct_embeddings import UpsertInto, engines
 from tests.chroma_server import chroma_server, close
+from tests.milvus_server import milvus_server
 from tests.postgres_server import postgres_server
+from tests.qdrant_server import qdrant_server
 
 VECTORS = np.eye(4, 3, dtype=np.float32) + np.float32(0.5)
 IDS = ["a", "b", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "d"]
@@ -100,12 +105,35 @@ def test_a_table_with_strange_names_is_made_once(postgres: str) -> None:
     assert (rows, indexes) == ((4,), (2,))
 
 
-def test_milvus(tmp_path: Path) -> None:
-    pymilvus = pytest.importorskip("pymilvus")
-    address = f"milvus:{tmp_path / 'rows.db'}"
+def test_writers_that_open_a_table_at_once_make_it_once(postgres: str) -> None:
+    def one(place: int) -> int:
+        rows = batch(id=[f"{place}-{name}" for name in IDS])
+        return int(UpsertInto(postgres, "at_once")(rows)["rows"][0])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(one, range(6))) == [4] * 6
+    vectors = PostgresVectors(postgres, "at_once")
+    assert vectors.count() == 24
+    vectors.close()
+
+
+@pytest.fixture(params=["lite", "server"])
+def milvus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """As this package and as the client say where it is."""
+    if request.param == "lite":
+        yield f"milvus:{tmp_path / 'rows.db'}", str(tmp_path / "rows.db")
+        return
+    with milvus_server() as server:
+        yield server.address.replace("http:", "milvus:"), server.address
+
+
+@pytest.mark.timeout(150)
+def test_milvus(milvus: tuple[str, str]) -> None:
+    address, place = milvus
     write(address)
-    client = pymilvus.MilvusClient(str(tmp_path / "rows.db"))
-    got = client.query("rows", filter="", limit=10, output_fields=["*"])
+    client = MilvusClient(place)
+    limit = {"limit": 10, "consistency_level": "Strong"}
+    got = client.query("rows", filter="", output_fields=["*"], **limit)
     found = {
         row["id"]: (
             row["text"],
@@ -119,17 +147,29 @@ def test_milvus(tmp_path: Path) -> None:
 
 
 def test_metadata_takes_the_place_of_no_field_of_milvus(tmp_path: Path) -> None:
-    pytest.importorskip("pymilvus")
     writer = UpsertInto(f"milvus:{tmp_path / 'rows.db'}", "rows")
     with pytest.raises(CollectionError, match="metadata named 'vector' would replace a field"):
         writer(batch(vector=[1, 2, 3, 4]))
     writer.close()
 
 
-def test_qdrant(tmp_path: Path) -> None:
-    qdrant = pytest.importorskip("qdrant_client")
-    write(f"qdrant:{tmp_path}")
-    client = qdrant.QdrantClient(path=str(tmp_path))
+@pytest.fixture(params=["local", "server"])
+def qdrant(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[str, Callable[[], QdrantClient]]]:
+    """Address, and what makes a client."""
+    if request.param == "local":
+        yield f"qdrant:{tmp_path}", lambda: QdrantClient(path=str(tmp_path))
+        return
+    with qdrant_server() as (address, _):
+        url = address.replace("qdrant", "http")
+        yield address, lambda: QdrantClient(url, check_compatibility=False)
+
+
+def test_qdrant(qdrant: tuple[str, Callable[[], QdrantClient]]) -> None:
+    address, connect = qdrant
+    write(address)
+    client = connect()
     got, _ = client.scroll("rows", limit=10, with_vectors=True)
     unit = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
     assert {str(one.id) for one in got} == set(map(engines.point_id, IDS))
