@@ -139,8 +139,12 @@ class QdrantVectors:
             CollectionError: There is no such server, folder or collection.
         """
         found = cls(address, collection, vector_name=vector_name, identity=identity)
-        found._describe()
-        rows, _ = found._scroll([], limit=1, with_payload=True)
+        try:
+            found._describe()
+            rows, _ = found._scroll([], limit=1, with_payload=True)
+        except BaseException:
+            found.close()  # at once: a folder serves one client at a time
+            raise
         found._layout = Layout.of(rows[0].payload if rows else None)
         return found
 

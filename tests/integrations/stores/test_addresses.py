@@ -9,6 +9,7 @@ from typing import Any
 import chromadb
 import pytest
 from pymilvus import MilvusClient
+from qdrant_client import QdrantClient, models
 
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings.errors import (
@@ -128,3 +129,16 @@ def test_a_server_of_milvus_is_reached_by_https_with_a_token_from_the_environmen
     ]
     with pytest.raises(ConfigError, match="ssl=true"):
         open_store("milvus://host?secure=true", "tickets")
+
+
+def test_a_folder_of_qdrant_is_free_again_when_a_collection_was_not_there(tmp_path: Path) -> None:
+    vectors = models.VectorParams(size=2, distance=models.Distance.COSINE)
+    with closing(QdrantClient(path=str(tmp_path))) as client:
+        client.create_collection("tickets", vectors)
+    with pytest.raises(CollectionError, match="nowhere") as caught:
+        open_store(f"qdrant:{tmp_path}", "nowhere")
+    # While the error, and with it all that its traceback shows, is still there.
+    found = open_store(f"qdrant:{tmp_path}", "tickets")
+    assert found.count() == 0
+    assert caught.value
+    found.close()  # type: ignore[attr-defined]
