@@ -60,6 +60,7 @@ EXPORTED: dict[str, list[str]] = {
         "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
+        "StoreVectors",
     ],
     "llama_index_instruct_embeddings": [
         "BridgedEmbedding",
