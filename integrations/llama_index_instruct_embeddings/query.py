@@ -61,7 +61,7 @@ class InstructionQueryBundle(QueryBundle):
     """
 
     instruction: str | Mapping[str, float] | Unset | None = UNSET
-    filters: MetadataFilters | Unset | None = UNSET
+    filters: MetadataFilters | Mapping[str, Any] | Unset | None = UNSET
     similarity_top_k: int | Unset = UNSET
     where_document: dict[str, Any] | Unset | None = UNSET
     blend: float | Unset = UNSET

@@ -1,5 +1,6 @@
 """`InstructionTransformRetriever`: one index, a different question at every call."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class InstructionTransformRetriever(NodeRetriever):
         instant: InstantMover | bool | None = True,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         instruction: Instructions | None = None,
-        filters: MetadataFilters | None = None,
+        filters: MetadataFilters | Mapping[str, Any] | None = None,
         where_document: dict[str, Any] | None = None,
         blend: float | None = None,
         prefetch: int | None = None,

@@ -21,6 +21,7 @@ from instruct_embeddings.errors import (
 from langchain_instruct_embeddings import InstructionTransformRetriever, StoreVectors
 from tests.integrations.langchain.conftest import TinyEmbeddings, tickets
 from tests.integrations.tickets import KIND, CountingGuide
+from tests.movers import TinyInstant
 
 QUERY = "printer broken"
 
@@ -72,6 +73,19 @@ def test_an_instruction_is_learned_and_ranks(store: InMemoryVectorStore, rescore
     assert len(guide.asked) == 1
     scores = [score for _, score in found]
     assert all(-1 <= score <= 1 for score in scores) if rescore else np.isnan(scores).all()
+
+
+@pytest.mark.parametrize("rescore", [False, True])
+def test_the_instant_query_moves_the_query(
+    store: InMemoryVectorStore, model: CountingEmbeddings, rescore: bool
+) -> None:
+    retriever = make(store, collection=StoreVectors(store, rescore=rescore), instant=TinyInstant())
+    found = retriever.invoke("printer", instruction="refund money")
+    assert {document.metadata["kind"] for document in found} == {"refund"}
+    assert len(model.texts) <= 98
+    # Constraints need vectors.
+    constrained = retriever.invoke("printer", instruction="Only broken error.")
+    assert len(constrained) == 5
 
 
 def test_scores_are_cosines_where_texts_are_embedded_again(
