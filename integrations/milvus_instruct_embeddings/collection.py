@@ -122,8 +122,8 @@ def describe(requests: Requests, fields: Fields, milvus: Milvus) -> Collection:
     if vector is None or vector not in vectors:
         raise _unusable(
             requests.collection,
-            f"stores vectors of floats in {vectors}, not in one field that is known",
-            f"Name one of these: vector_field={vector!r}."
+            f"has {len(vectors)} fields with vectors of floats: {vectors}, asked was {vector!r}",
+            f"Name one of them: vector_field={vectors[0]!r}."
             if vectors
             else "Sparse and binary vectors cannot be moved; store dense ones.",
         )

@@ -265,7 +265,7 @@ class MilvusVectors:
         distances = np.array([hit["distance"] for hit in hits], dtype=np.float32)
         scores = -distances if found.space == "l2" else distances
         order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
-        ids = tuple(str(hits[i][found.key]) for i in order)
+        ids = tuple(_id(found, hits[i]) for i in order)
         if not vectors:
             return Neighbours(ids, scores[order])
         if along:
@@ -356,7 +356,7 @@ class MilvusVectors:
     def _by_blocks(self, found: Collection, size: int, rng: np.random.Generator) -> list[str]:
         directions = rng.standard_normal((_BLOCKS, found.dimension))
         hits = self._search(found, directions.tolist(), _NEAR, output_fields=[])
-        starts = sorted({str(hit[found.key]) for near in hits for hit in near})
+        starts = sorted({_id(found, hit) for near in hits for hit in near})
         ids: set[str] = set()
         blocks = min(_BLOCKS, size, len(starts))
         for start in rng.permutation(len(starts)):
@@ -403,6 +403,11 @@ def _rows(
         fields["texts"] = tuple(row.get(found.text) if found.text else None for row in rows)
         fields["metadatas"] = tuple(_metadata(found, row) for row in rows)
     return Rows(tuple(str(row[found.key]) for row in rows), **fields)
+
+
+def _id(found: Collection, hit: Any) -> str:
+    """Of a hit, under the name of its field, or "id" where the server does not tell that."""
+    return str(hit[found.key if found.key in hit.keys() else "id"])  # noqa: SIM118
 
 
 def _metadata(found: Collection, row: Mapping[str, Any]) -> dict[str, Any]:
