@@ -36,8 +36,9 @@ def values(batch: Batch, name: str) -> list[Any]:
             "Name one of these."
         )
     column: Any = batch[name]
-    found: list[Any] = column.to_pylist() if isinstance(batch, pa.Table) else column.tolist()
-    return found
+    if isinstance(batch, pa.Table):
+        return list(column.to_pylist())
+    return list(column.tolist() if hasattr(column, "tolist") else column)
 
 
 def vectors(batch: Batch, name: str) -> FloatArray:

@@ -1,7 +1,7 @@
 """`UpsertInto`: embedded rows go into a vector store or Parquet files, each once."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -189,8 +189,7 @@ class UpsertInto:
             known = (self.id_column, self.vector_column, self.text_column)
             others = [name for name in batches.names(batch) if name not in known]
             return batches.mappings(batch, others, rows)
-        given = batches.values(batch, self.metadata_column)
-        return [json.loads(one) if isinstance(one, str) else one or {} for one in given]
+        return [_mapping(one) for one in batches.values(batch, self.metadata_column)]
 
     def _store(self, records: engines.Records) -> None:
         try:
@@ -208,6 +207,21 @@ class UpsertInto:
                 f"{records.ids[-1]!r} ({safe_message(exc)}). Rows of this batch may be stored. "
                 "Correct what it says and run the same again: rows that are stored are replaced."
             ) from None
+
+
+def _mapping(given: object) -> Metadata:
+    try:
+        found = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        found = given
+    if batches.is_missing(found):
+        return {}
+    if not isinstance(found, Mapping):
+        raise DataError(
+            f"The metadata {given!r:.60} are no object, nor the JSON of one. Correct them, or "
+            "leave metadata_column out where each key has a column of its own."
+        )
+    return found
 
 
 def _checked_id(given: object) -> str:

@@ -1,5 +1,6 @@
 """Ray on this machine alone, quiet; nothing is collected where it is not installed."""
 
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,8 @@ def encoder(folder: Path) -> InstructEncoder:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of one node with one CPU, which this process is connected to."""
+    if sys.platform != "linux":
+        pytest.skip(f"{LOOPBACK} is an address on Linux alone")
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

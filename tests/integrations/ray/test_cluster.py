@@ -31,6 +31,7 @@ def dataset(rows: list[str], blocks: int) -> Any:
     return ray.data.from_items(items, override_num_blocks=blocks)
 
 
+@pytest.mark.timeout(150)
 def test_actors_write_what_the_store_has_not_yet(cluster: Any, tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     items = [{"id": place, "embedding": row, "n": place} for place, row in enumerate(vectors)]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.cli.app import app
 from instruct_embeddings.stores import open_store
-from ray_instruct_embeddings import engines
+from ray_instruct_embeddings import UpsertInto, engines
 from tests.postgres_server import postgres_server
 
 ROWS = [{"id": f"r{n}", "text": f"the cat number {n}", "n": n} for n in range(30)]
@@ -68,6 +68,14 @@ def test_files_are_indexed_into_every_store_once(
         expected = encoder.encode([row["text"] for row in changed])
         np.testing.assert_allclose(found.vectors, expected, atol=1e-6)
         del opened
+    three = np.eye(3, dtype=np.float32)
+    UpsertInto(addresses[0], "narrow", text_column=None)(
+        {"id": ["a", "b", "c"], "embedding": three}
+    )
+    place = ["--store", addresses[0], "-c", "narrow", "--ray", "auto", "--model", folder]
+    failed = run(file, *place)
+    assert (failed.exit_code, "expected 3 dimensions, not 32" in failed.stderr) == (1, True)
+    assert "Traceback" not in failed.stderr
 
 
 def test_what_does_not_go_with_ray_is_a_usage_error(file: Path, tmp_path: Path) -> None:

@@ -210,6 +210,13 @@ def test_metadata_may_be_one_column(tmp_path: Path) -> None:
         assert [json.loads(one)["n"] for one in got["metadata"]] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("given", ["no JSON", "[1]", 3])
+def test_metadata_that_are_no_object_are_refused(tmp_path: Path, given: object) -> None:
+    rows = batch().select(["id", "text", "embedding"]).append_column("m", pa.array([given] * 4))
+    with pytest.raises(DataError, match="are no object, nor the JSON of one"):
+        UpsertInto(f"parquet:{tmp_path}", "rows", metadata_column="m")(rows)
+
+
 def test_a_batch_of_numpy_and_of_pandas_is_stored_too(tmp_path: Path) -> None:
     table = batch()
     for place, rows in enumerate((table.to_pandas(), dict(table.to_pandas().items()))):
