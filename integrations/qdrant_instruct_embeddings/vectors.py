@@ -236,8 +236,9 @@ class QdrantVectors:
 
         UUIDs may be written in any form, in which they come back.
         """
-        known = {row: key for row in ids if (key := _key(row)) is not None}
-        keys = list(set(known.values()))
+        known = {row: key for row in ids if (key := _parsed(row)) is not None}
+        # Servers know every form of a UUID, local mode before 1.20 that in which it was stored.
+        keys = [key if isinstance(key, int) else row for row, key in known.items()]
         fields = self._fields(vectors, records)
 
         def page(at: int) -> list[models.Record]:
@@ -245,9 +246,9 @@ class QdrantVectors:
 
         pages = [self._ask(partial(page, at)) for at in range(0, len(keys), _PAGE)]
         rows = self._rows([row for found in pages for row in found], vectors, records)
-        position = {row: i for i, row in enumerate(rows.ids)}
-        there = [row for row in ids if row in known and str(known[row]) in position]
-        return replace(rows.take([position[str(known[row])] for row in there]), ids=tuple(there))
+        position = {_parsed(row): i for i, row in enumerate(rows.ids)}
+        there = [row for row in ids if row in known and known[row] in position]
+        return replace(rows.take([position[known[row]] for row in there]), ids=tuple(there))
 
     def search(
         self,
@@ -417,11 +418,11 @@ def _similarities(scores: FloatArray, space: Space) -> FloatArray:
     return -np.square(scores) if space == "l2" else scores
 
 
-def _key(row: str) -> int | str | None:
-    """An id as Qdrant has it, an integer or a UUID; None for what is neither."""
-    if row.isascii() and row.isdecimal() and len(row) <= 20:
-        return int(row) if str(int(row)) == row and int(row) < 2**64 else None
+def _parsed(row: str) -> int | UUID | None:
+    """An id as an integer or a UUID; None for what is neither, and is no id of Qdrant."""
     try:
-        return str(UUID(row))
+        if row.isascii() and row.isdecimal() and len(row) <= 20:
+            return int(row) if str(int(row)) == row and int(row) < 2**64 else None
+        return UUID(row)
     except ValueError:
         return None

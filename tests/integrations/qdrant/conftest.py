@@ -12,6 +12,9 @@ from tests.qdrant_server import Qdrant, qdrant_server
 
 Fill: TypeAlias = Callable[..., None]
 NAME = "tickets"
+# The oldest clients are tried too.
+TEXTS_FILTERED = hasattr(models, "MatchSubstring")
+needs_client_1_20 = pytest.mark.skipif(not TEXTS_FILTERED, reason="the client is older than 1.20")
 
 
 @pytest.fixture

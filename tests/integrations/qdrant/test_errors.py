@@ -104,7 +104,7 @@ def test_texts_without_a_condition_for_them(
     local: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(local, TWO)
-    monkeypatch.delattr(models, "MatchSubstring")
+    monkeypatch.delattr(models, "MatchSubstring", raising=False)
     vectors = QdrantVectors(local, NAME)
     assert not vectors.capabilities.text_filters
     with pytest.raises(ConfigError, match=r"where_document cannot be obeyed: .* older than 1\.20"):

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient, models
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import Rows
 from qdrant_instruct_embeddings import QdrantVectors
-from tests.integrations.qdrant.conftest import NAME, fill
+from tests.integrations.qdrant.conftest import NAME, fill, needs_client_1_20
 from tests.qdrant_server import Qdrant
 
 ROWS, DIMENSION = 3000, 16
@@ -136,6 +136,7 @@ def scanned(collection: QdrantVectors, where: Any) -> set[str]:
     return set(Rows.joined(list(collection.scan(where=where))).ids)
 
 
+@needs_client_1_20
 def test_values_are_told_apart_as_in_other_stores(client: QdrantClient) -> None:
     values = [1, 1.0, True, "1", [1, 2], ["a", "b"], None, 2**53 + 1]
     fill(
@@ -181,6 +182,7 @@ def test_native_filters_are_models_or_mappings(client: QdrantClient) -> None:
     assert scanned(collection, {"$or": [{"$native": first}, {"n": 1}]}) == {"0", "1"}
 
 
+@needs_client_1_20
 def test_texts_are_found_by_any_part_as_it_is_written(client: QdrantClient) -> None:
     texts = ["100% sure", "a_b", "Straße", 'he said "no"']
     fill(client, np.eye(4), payloads=[{"page_content": text, "metadata": {}} for text in texts])
