@@ -1,0 +1,183 @@
+"""The same searches on each engine: plain, under a known and under a new instruction.
+
+    python -m benchmarks.stores [--data FOLDER] [--sizes 20000 200000] [--stores Chroma Milvus]
+
+Each store is filled anew with the same rows. Plain, adapted and instant queries alternate in one
+loop and return ids, texts, metadata and scores of ten rows; a plain one is a single request of the
+engine's own client.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.corpora import Base, mix, mixed_batches, read_base
+from benchmarks.environment import environment, load, save
+from benchmarks.query import exact_ids, overlap, spread, time_ms
+from benchmarks.stores_engines import STORES, batches
+from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuide
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.encoder import BASE_MODEL
+from instruct_embeddings.instant import InstantQuery
+from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
+
+K = 10
+QUERIES = 100
+SAMPLE = 1000
+ASPECT = {True: "debian_packages.interface", False: "problem"}
+# Nothing is fitted for it; it asks for a relation, as users do.
+NEW = "Find the text that explains the cause of this."
+
+_err = Console(stderr=True)
+
+
+def main() -> None:
+    """Fill, measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder that holds dev/; the tickets without it")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[20_000, 200_000])
+    parser.add_argument("--stores", nargs="*", default=list(STORES), choices=list(STORES))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    encoder = InstructEncoder.from_pretrained(BASE_MODEL)
+    base = read_base(encoder, arguments.data, arguments.seed)
+    aspect = ASPECT[arguments.data is not None]
+    kept = [row for row in load("stores").get("results", []) if not _again(row, arguments)]
+    for size in arguments.sizes:
+        vectors = np.concatenate([rows for rows, _ in mixed_batches(base, size, arguments.seed)])
+        for name in arguments.stores:
+            _err.print(f"{name}, {size:,} rows")
+            kept.append(
+                {"store": name, "n": size} | run(name, base, vectors, aspect, arguments.seed)
+            )
+            about = {"environment": environment(arguments.seed), "vectors": len(base.texts)}
+            save("stores", {**about, "results": kept})
+    show(kept)
+
+
+def run(name: str, base: Base, vectors: FloatArray, aspect: str, seed: int) -> dict[str, Any]:
+    """Everything about one store of one size."""
+    with TemporaryDirectory(prefix="bench-") as folder, ExitStack() as open_for:
+        started = time.perf_counter()
+        store = STORES[name](Path(folder), vectors.shape[1], open_for)
+        for batch in batches(mixed_batches(base, len(vectors), seed), base.texts, base.labels):
+            store.put(batch)
+        store.finish()
+        filled = time.perf_counter() - started
+        return {"filling s": round(filled, 1)} | measure(store, base, vectors, aspect, seed)
+
+
+def measure(store: Any, base: Base, vectors: FloatArray, aspect: str, seed: int) -> dict[str, Any]:
+    """Latencies, recall and first answers of a store that is filled."""
+    rng = np.random.default_rng(seed + 1)
+    holders = np.array([i for i, labels in enumerate(base.labels) if aspect in labels])
+    parents = rng.choice(holders, QUERIES)
+    queries, _ = mix(base, QUERIES, rng, parents)
+    texts = [base.texts[i] for i in parents]
+    collection, instruction = store.collection, base.instructions[aspect]
+    store.plain(queries[0], K)  # loads the index
+    sampling = time_ms(lambda: collection.sample(SAMPLE, seed=seed))
+    fitted = InstructRetriever(collection, MetadataGuide(aspect), force=True)
+    first = time_ms(lambda: fitted.search(queries[0], instruction=instruction, k=K))
+    instant = InstructRetriever(collection, instant=InstantQuery.from_pretrained())
+    ask_new = {"instruction": NEW, "k": K}
+    at_once = time_ms(lambda: instant.search(queries[0], query=texts[0], **ask_new))
+    ways: dict[str, Callable[[int], list[str]]] = {
+        "plain": lambda i: list(store.plain(queries[i], K)),
+        "adapted": lambda i: _ids(fitted.search(queries[i], instruction=instruction, k=K)),
+        "instant": lambda i: _ids(instant.search(queries[i], query=texts[i], **ask_new)),
+    }
+    milliseconds: dict[str, list[float]] = {way: [] for way in ways}
+    found: dict[str, list[list[str]]] = {way: [] for way in ways}
+    for i in range(QUERIES):
+        for way, ask in ways.items():
+            milliseconds[way].append(
+                time_ms(lambda ask=ask, i=i, way=way: found[way].append(ask(i)))
+            )
+    best = {
+        "plain": exact_ids(queries @ vectors.T, K),
+        "adapted": _adapted(fitted, instruction, queries, vectors),
+        "instant": _instant(instant, texts, queries, vectors),
+    }
+    medians = {way: spread(values) for way, values in milliseconds.items()}
+    return {
+        "ms": medians,
+        "recall@10": {way: overlap(best[way], found[way]) for way in ways},
+        "over plain": {
+            way: round(medians[way]["median"] / medians["plain"]["median"], 2)
+            for way in ("adapted", "instant")
+        },
+        "prefetch": fitted.transform(instruction).prefetch,
+        "sampling s": round(sampling / 1e3, 2),
+        "first answer s": {"fitted": round(first / 1e3, 2), "instant": round(at_once / 1e3, 2)},
+        "ids": found,
+    }
+
+
+def _adapted(
+    retriever: InstructRetriever, instruction: str, queries: FloatArray, vectors: FloatArray
+) -> list[list[str]]:
+    """The ten best by an exact index, of which the best are rescored."""
+    transform = retriever.transform(instruction)
+    scores = transform.query.fold(queries) @ vectors.T
+    candidates = np.argpartition(-scores, DEFAULT_RESCORE, axis=1)[:, :DEFAULT_RESCORE]
+    return [
+        [f"r{rows[i]}" for i in np.argsort(-transform.score(query[None], vectors[rows]))[:K]]
+        for query, rows in zip(queries, candidates, strict=True)
+    ]
+
+
+def _instant(
+    retriever: InstructRetriever, texts: list[str], queries: FloatArray, vectors: FloatArray
+) -> list[list[str]]:
+    answers = retriever.answers
+    assert answers is not None
+    folded = [
+        answers.ranker(text, row[None], NEW).fold(row[None])[0]
+        for text, row in zip(texts, queries, strict=True)
+    ]
+    return exact_ids(np.stack(folded) @ vectors.T, K)
+
+
+def _ids(hits: Any) -> list[str]:
+    return [_row(hit.id) for hit in hits]
+
+
+def _row(name: str) -> str:
+    """Qdrant numbers its points."""
+    return name if name.startswith("r") else f"r{name}"
+
+
+def _again(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
+    return row["store"] in arguments.stores and row["n"] in arguments.sizes
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """One table."""
+    table = Table()
+    for heading in ("store", "rows", "plain ms", "adapted", "instant", "recall", "sample s"):
+        table.add_column(heading)
+    for row in rows:
+        ms, over, recall = row["ms"], row["over plain"], row["recall@10"]
+        table.add_row(
+            row["store"],
+            f"{row['n']:,}",
+            str(ms["plain"]["median"]),
+            f"{ms['adapted']['median']} ({over['adapted']})",
+            f"{ms['instant']['median']} ({over['instant']})",
+            f"{recall['plain']} / {recall['adapted']} / {recall['instant']}",
+            str(row["sampling s"]),
+        )
+    Console(width=160).print(table)
+
+
+if __name__ == "__main__":
+    main()
