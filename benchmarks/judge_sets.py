@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from benchmarks.retrieval_metrics import NDCG_AT, RECALL_AT
 from benchmarks.retrieval_sets import RetrievalSet, cut, load_sets
 from benchmarks.tasks import TASKS, Task, embed, load
 from instruct_embeddings import InstructEncoder
-from instruct_embeddings._types import FloatArray, Where
+from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import Neighbours
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.quality import ndcg_at_k
@@ -69,26 +69,11 @@ class HidingCollection(InMemoryCollection):
 
     hidden: frozenset[str] = frozenset()
 
-    def search(
-        self,
-        vector: FloatArray,
-        *,
-        k: int,
-        where: Where | None = None,
-        where_document: Where | None = None,
-        vectors: bool = False,
-    ) -> Neighbours:
+    def search(self, vector: FloatArray, *, k: int, **options: Any) -> Neighbours:
         """The nearest rows but those that are hidden."""
-        near = super().search(
-            vector,
-            k=k + len(self.hidden),
-            where=where,
-            where_document=where_document,
-            vectors=vectors,
-        )
+        near = super().search(vector, k=k + len(self.hidden), **options)
         shown = [place for place, row in enumerate(near.ids) if row not in self.hidden][:k]
-        kept = Neighbours(tuple(near.ids[place] for place in shown), near.scores[shown])
-        return replace(kept, vectors=near.vectors[shown]) if vectors else kept
+        return near.take(shown)
 
 
 def load_judged(

@@ -117,7 +117,6 @@ class MilvusServer(_Milvus):
     def __init__(self, folder: Path, dimension: int, open_for: ExitStack) -> None:
         self._make(open_for.enter_context(milvus_server()).address, dimension)
 
-
     def finish(self) -> None:
         super().finish()
         self.client.refresh_load(NAME)

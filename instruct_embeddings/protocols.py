@@ -96,18 +96,30 @@ class Neighbours:
     """Answer of an approximate index, best first.
 
     Attributes:
-        ids: Identifiers.
+        rows: The rows, with what was asked for beside their ids.
         scores: Similarity in the collection's own space, higher is closer, shape (n,): the cosine
             for `cosine`, the inner product for `ip`, minus the squared distance for `l2`.
-        vectors: Stored vectors as float32, shape (n, d), or (0, 0) where not wanted.
     """
 
-    ids: tuple[str, ...]
+    rows: Rows
     scores: FloatArray
-    vectors: FloatArray = field(default_factory=_NO_VECTORS.copy)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.rows)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their identifiers."""
+        return self.rows.ids
+
+    @property
+    def vectors(self) -> FloatArray:
+        """Their vectors, shape (n, d), or (0, 0) where not asked for."""
+        return self.rows.vectors
+
+    def take(self, positions: Sequence[int] | IntArray) -> "Neighbours":
+        """Those at some positions, in that order."""
+        return Neighbours(self.rows.take(positions), self.scores[np.asarray(positions, np.int64)])
 
 
 @dataclass(frozen=True)
@@ -193,11 +205,13 @@ class VectorCollection(Protocol):
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index.
 
         An index that is told how far to look looks further the more rows are wanted. `vectors`
-        asks for their vectors, in the same request where the store can; ids and scores always come.
+        asks for their vectors, `records` for texts and metadata, in the same request where the
+        store can; ids and scores always come.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.

@@ -6,7 +6,6 @@ Both are deterministic, need numpy only and hold what the real ones promise.
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, TypeAlias
 
@@ -200,6 +199,7 @@ class InMemoryCollection(PagedCollection):
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), exactly."""
         query = np.asarray(vector, dtype=np.float32)
@@ -209,8 +209,8 @@ class InMemoryCollection(PagedCollection):
         stored, lengths = self._measure(found)
         scores = _similarity(query, stored, lengths, self._space)
         best = np.argsort(-scores, kind="stable")[:k]
-        near = Neighbours(tuple(found[i] for i in best), scores[best])
-        return replace(near, vectors=stored[best]) if vectors else near
+        rows = self._rows([found[i] for i in best], vectors=vectors, records=records)
+        return Neighbours(rows, scores[best])
 
     def _check(self, dimension: int) -> None:
         if dimension != self.info().dimension:

@@ -1,6 +1,6 @@
 """From a query to hits: candidates of the index, rescored by what ranks under an instruction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -26,8 +26,10 @@ from instruct_embeddings.transform.vectors import (
 DEFAULT_RESCORE = 30
 # Candidates for each result, at least.
 _PER_RESULT, _PER_RESULT_UNMEASURED = 3, 10
-# Vectors of so many candidates for each that is rescored come with the search.
+# With the search come vectors of so many candidates for each that is rescored, and records of so
+# many in all.
 _BROUGHT_ALONG = 3.5
+_RECORDS_ALONG = 60
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
 MAX_NORM_SPREAD = 0.25
@@ -349,13 +351,13 @@ def rank_generic(
     """The plain search for a generic vector as it was given, shape (d,)."""
     row = index_query(query, lambda: (info or collection.info()).space)
     found = collection.search(
-        row, k=request.k, where=request.where, where_document=request.where_document
+        row, k=request.k, where=request.where, where_document=request.where_document, records=True
     )
-    if not found.ids:
+    if not found.rows.ids:
         return Ranking((), found.scores)
     length = float(np.linalg.norm(row))
     space = (info or collection.info()).space
-    return Ranking(found.ids, _cosines(found.scores, space, length))
+    return Ranking(found.rows.ids, _cosines(found.scores, space, length), found.rows)
 
 
 def rank_by_index(
@@ -367,8 +369,8 @@ def rank_by_index(
 ) -> Ranking:
     """Prefetch by the folded query and rescore the best candidates.
 
-    Where all candidates are rescored, or the caller wants vectors of the result, these come with
-    the search; else vectors and records of the best are read in one request.
+    Vectors and records come with the search where there are few candidates, vectors also where the
+    caller wants them; else those of the best are read in one request.
     """
     _refuse_unreachable(collection, query)
     can = collection.capabilities
@@ -378,7 +380,9 @@ def rank_by_index(
     if not can.cheap_vectors and request.prefetch is None:
         candidates = needed  # texts would be embedded again for more
     with_vectors = vectors or (not unscored and candidates <= _BROUGHT_ALONG * rescored)
-    found = _prefetch(collection, query, request, candidates, needed, with_vectors)
+    with_records = not vectors and candidates <= _RECORDS_ALONG
+    along = {"vectors": with_vectors, "records": with_records}
+    found = _prefetch(collection, query, request, candidates, needed, along)
     if unscored:
         return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
     if with_vectors:
@@ -409,7 +413,7 @@ def _prefetch(
     request: SearchRequest,
     count: int,
     needed: int,
-    vectors: bool,
+    along: Mapping[str, bool],
 ) -> Ranking:
     """Candidates of the index with a direction, at least `needed` where there are, then others.
 
@@ -425,22 +429,21 @@ def _prefetch(
             k=count,
             where=request.where,
             where_document=request.where_document,
-            vectors=vectors,
+            **along,
         )
         cosines = _cosines(found.scores, "cosine" if space == "ip" else space, length)
-        if vectors and found.ids:
-            blank = ~has_direction(found.vectors)
+        if along["vectors"] and found.rows.ids:
+            blank = ~has_direction(found.rows.vectors)
         else:
-            blank = _blank(collection, found.ids, cosines, 0.5 if space == "l2" else 0.0)
-        if len(found.ids) < count or int((~blank).sum()) >= needed:
+            blank = _blank(collection, found.rows.ids, cosines, 0.5 if space == "l2" else 0.0)
+        if len(found.rows.ids) < count or int((~blank).sum()) >= needed:
             break
         count *= _FURTHER
     scores = np.where(blank, -1.0, np.clip(cosines, -1.0, 1.0)).astype(np.float32)  # rounding
-    rows = Rows(found.ids, found.vectors)
     if not blank.any():
-        return Ranking(found.ids, scores, rows)
+        return Ranking(found.rows.ids, scores, found.rows)
     order = np.argsort(blank, kind="stable")
-    return Ranking(tuple(found.ids[i] for i in order), scores[order], rows.take(order))
+    return Ranking(tuple(found.rows.ids[i] for i in order), scores[order], found.rows.take(order))
 
 
 def _blank(

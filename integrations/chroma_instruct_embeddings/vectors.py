@@ -190,6 +190,7 @@ class ChromaVectors(PagedCollection):
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by Chroma's index.
 
@@ -210,7 +211,8 @@ class ChromaVectors(PagedCollection):
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
         kept = {"n_results": wanted, **_filters(where, where_document)}
         collection = self.collection
-        return _query_rows(collection, self._space(collection), query, vectors, kept)
+        space = self._space(collection)
+        return _query_rows(collection, space, query, vectors, records, kept)
 
     def _joined(self, parts: Sequence[Rows], collection: Collection, vectors: bool) -> Rows:
         """Pages as one, whose vectors have the dimension even where there is no row."""
@@ -307,26 +309,12 @@ def _get_rows(
     collection: Collection, vectors: bool, records: bool, criteria: Mapping[str, Any]
 ) -> Rows:
     """Rows by id, in that order, or those of a page in the order of insertion."""
-    include: Include = ["embeddings"] if vectors else []
-    include += ["documents", "metadatas"] if records else []
 
     def ask() -> Rows:
-        answer = collection.get(include=include, **criteria)
-        ids = tuple(_each(answer["ids"], str, "ids"))
-        none: list[Any] = [None] * len(ids)
+        answer = collection.get(include=_included(vectors, records), **criteria)
+        rows = _rows(answer, vectors, records)
         # By id, Chroma answers in the order of insertion too.
-        order = _places(ids, criteria.get("ids", ids))
-        rows: dict[str, Any] = {}
-        if vectors and ids:
-            stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
-            rows["vectors"] = stored[order]
-        if records:
-            texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
-            found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
-            # In one order: Chroma gives another at every read, and hosts hash them.
-            metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
-            rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
-        return Rows(tuple(ids[i] for i in order), **rows)
+        return rows.take(_places(rows.ids, criteria["ids"])) if "ids" in criteria else rows
 
     return request(collection, ask)
 
@@ -336,24 +324,42 @@ def _query_rows(
     space: Space,
     query: FloatArray,
     vectors: bool,
+    records: bool,
     criteria: Mapping[str, Any],
 ) -> Neighbours:
     """The rows that a query finds, with similarities."""
-    include: Include = ["distances", "embeddings"] if vectors else ["distances"]
+    include: Include = ["distances", *_included(vectors, records)]
 
     def ask() -> Neighbours:
         answer: Any = collection.query(query_embeddings=query, include=include, **criteria)
-        ids = tuple(_each(answer["ids"][0], str, "ids"))
-        distances = (answer["distances"] or [[]])[0]
-        found = _numbers(distances, "distances", rows=len(ids), axes=1)
+        # One answer for each query, of which there is one.
+        first = {name: part and part[0] for name, part in answer.items() if name != "included"}
+        rows = _rows(first, vectors, records)
+        found = _numbers(first["distances"] or [], "distances", rows=len(rows.ids), axes=1)
         # Chroma reports 1 - cosine, 1 - inner product, and the squared Euclidean distance.
-        scores = -found if space == "l2" else 1 - found
-        if not vectors or not ids:
-            return Neighbours(ids, scores)
-        stored = _numbers(answer["embeddings"][0], "embeddings", rows=len(ids), axes=2)
-        return Neighbours(ids, scores, stored)
+        return Neighbours(rows, -found if space == "l2" else 1 - found)
 
     return request(collection, ask)
+
+
+def _included(vectors: bool, records: bool) -> Include:
+    return [*["embeddings"] * vectors, *["documents", "metadatas"] * records]  # type: ignore[list-item]
+
+
+def _rows(answer: Any, vectors: bool, records: bool) -> Rows:
+    """What an answer holds, in its order."""
+    ids = tuple(_each(answer["ids"], str, "ids"))
+    rows: dict[str, Any] = {}
+    if vectors and ids:
+        rows["vectors"] = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+    if records:
+        none: list[Any] = [None] * len(ids)
+        texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
+        found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
+        # In one order: Chroma gives another at every read, and hosts hash them.
+        metadatas = tuple(dict(sorted((one or {}).items())) for one in found)
+        rows |= {"texts": tuple(texts), "metadatas": metadatas}
+    return Rows(ids, **rows)
 
 
 def _places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:

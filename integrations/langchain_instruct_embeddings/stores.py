@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -222,6 +223,7 @@ class StoreVectors:
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), as the store orders them.
 
@@ -253,14 +255,15 @@ class StoreVectors:
         if not self.rescore:
             if vectors:
                 self._refuse("the vectors of results")
-            return Neighbours(tuple(ids), np.full(len(ids), np.nan, dtype=np.float32))
-        rows = self.fetch(ids, vectors=True)
+            scores = np.full(len(ids), np.nan, dtype=np.float32)
+            return Neighbours(self.fetch(ids, records=records), scores)
+        rows = self.fetch(ids, vectors=True, records=records)
         scores = np.asarray(unit_rows(rows.vectors) @ unit_rows(query[None])[0], dtype=np.float32)
         order = np.argsort(-scores, kind="stable")
         ranked = rows.take(order)
-        return Neighbours(
-            ranked.ids, scores[order], ranked.vectors if vectors else Rows(()).vectors
-        )
+        if not vectors:
+            ranked = replace(ranked, vectors=Rows(()).vectors)
+        return Neighbours(ranked, scores[order])
 
     def _ask(self, vector: FloatArray, k: int, where: Where | None) -> list[Document]:
         try:

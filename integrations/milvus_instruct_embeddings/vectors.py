@@ -241,6 +241,7 @@ class MilvusVectors:
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
@@ -254,27 +255,26 @@ class MilvusVectors:
         found = self._collection()
         if len(query) != found.dimension:
             raise wrong_dimension(self.collection, found.dimension, len(query))
-        along = vectors and 4 * found.dimension * k <= 2 * _BYTES
+        along = k <= 2 * _rows_a_request(found, vectors)
         (hits,) = self._search(
             found,
             [query.tolist()],
             self._at_most(k),
             filter=Expressions(found).passing(where, where_document),
-            output_fields=[found.vector] if along else [],
+            output_fields=_outputs(found, vectors, records)[1:] if along else [],
         )
         distances = np.array([hit["distance"] for hit in hits], dtype=np.float32)
         scores = -distances if found.space == "l2" else distances
         order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
         ids = tuple(_id(found, hits[i]) for i in order)
-        if not vectors:
-            return Neighbours(ids, scores[order])
+        if not (vectors or records):
+            return Neighbours(Rows(ids), scores[order])
         if along:
-            stored = _vectors(found, [hits[i]["entity"][found.vector] for i in order])
-            return Neighbours(ids, scores[order], stored)
-        rows = self.fetch(ids, vectors=True)  # too many for one answer
+            entities = [hits[i]["entity"] | {found.key: _id(found, hits[i])} for i in order]
+            return Neighbours(_rows(found, entities, vectors, records), scores[order])
+        rows = self.fetch(ids, vectors=vectors, records=records)  # too many for one answer
         kept = {row: place for place, row in enumerate(ids)}
-        places = [order[kept[row]] for row in rows.ids]
-        return Neighbours(rows.ids, scores[places], rows.vectors)
+        return Neighbours(rows, scores[[order[kept[row]] for row in rows.ids]])
 
     def _at_most(self, k: int) -> int:
         if k > _MOST and not self._answering().lite:

@@ -81,19 +81,18 @@ class RowReader:
 
     def rows(self, source: sql.Composed, *, vectors: bool, records: bool) -> Rows:
         """Rows of a request that goes on with `source`, which begins with FROM."""
-        asked = sql.SQL("SELECT {}.{}::text{}{} {}").format(
-            self.name,
-            self.key,
-            sql.SQL(", {}, {}").format(*self._records()) if records else _NOTHING,
-            self.along(vectors),
-            source,
+        asked = sql.SQL("SELECT {}.{}::text{} {}").format(
+            self.name, self.key, self.along(vectors, records), source
         )
 
         def ask(connection: Connection) -> list[tuple[Any, ...]]:
             with connection.cursor(binary=True) as cursor:
                 return cursor.execute(asked).fetchall()
 
-        found = self.ask(ask)
+        return self.read(self.ask(ask), vectors, records)
+
+    def read(self, found: Sequence[tuple[Any, ...]], vectors: bool, records: bool) -> Rows:
+        """Rows of an answer: ids, and what `along` asked for."""
         fields: dict[str, Any] = {}
         if vectors:
             fields["vectors"] = read_vectors([row[-1] for row in found], self.table.dimension)
@@ -105,11 +104,14 @@ class RowReader:
             )
         return Rows(tuple(row[0] for row in found), **fields)
 
-    def along(self, wanted: bool) -> sql.Composed:
-        """The column of vectors as one more of a request."""
-        if not wanted:
-            return _NOTHING
-        return sql.SQL(", {}.{}::vector").format(self.name, self.vector)
+    def along(self, vectors: bool, records: bool) -> sql.Composed:
+        """Further columns of a request: text and metadata, then the vector."""
+        found = _NOTHING
+        if records:
+            found += sql.SQL(", {}, {}").format(*self._records())
+        if vectors:
+            found += sql.SQL(", {}.{}::vector").format(self.name, self.vector)
+        return found
 
     def ids(self, ids: Sequence[str]) -> sql.Composed:
         """Ids in the type of the table; those that cannot be of that type are left out."""

@@ -22,7 +22,7 @@ from postgres_instruct_embeddings.connections import Connection, Connections
 from postgres_instruct_embeddings.errors import wrong_dimension
 from postgres_instruct_embeddings.filters import conditions
 from postgres_instruct_embeddings.hosts import layout_of, table_behind
-from postgres_instruct_embeddings.rows import RowReader, read_vectors
+from postgres_instruct_embeddings.rows import RowReader
 from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
 from postgres_instruct_embeddings.table import Columns, Table
 
@@ -276,6 +276,7 @@ class PostgresVectors:
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
@@ -300,17 +301,14 @@ class PostgresVectors:
             "near": DISTANCES[table.space],
             "query": sql.Literal(json.dumps(query.tolist())),
             "type": sql.Identifier(table.vector),
-            "along": self._reader.along(vectors),
+            "along": self._reader.along(vectors, records),
             "passing": passing,
         }
         found = self._nearest(table, k, parts)
         scores = _scores([row[1] for row in found], table.space)
         order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
-        ids = tuple(found[i][0] for i in order)
-        if not vectors:
-            return Neighbours(ids, scores[order])
-        stored = read_vectors([found[i][2] for i in order], table.dimension)
-        return Neighbours(ids, scores[order], stored)
+        rows = self._reader.read([(found[i][0], *found[i][2:]) for i in order], vectors, records)
+        return Neighbours(rows, scores[order])
 
     def _nearest(
         self, table: Table, k: int, parts: Mapping[str, sql.Composable]

@@ -258,6 +258,7 @@ class QdrantVectors:
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
+        records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
@@ -286,7 +287,7 @@ class QdrantVectors:
             using=known.vector or None,
             query_filter=models.Filter(must=passing) if passing else None,
             limit=k,
-            **self._fields(vectors, records=False),
+            **self._fields(vectors, records),
         )
         answer = self._ask(lambda: ask(search_params=self._params(known, k))).points
         if len(answer) < k and passing and not self._local:
@@ -294,10 +295,8 @@ class QdrantVectors:
         scores = np.array([row.score for row in answer], dtype=np.float32)
         scores = _similarities(scores, known.space)
         order = np.argsort(-scores, kind="stable")
-        rows = [answer[int(i)] for i in order]
-        ids = tuple(str(row.id) for row in rows)
-        stored = {"vectors": self._read(rows)} if vectors else {}
-        return Neighbours(ids, scores[order], **stored)
+        rows = self._rows([answer[int(i)] for i in order], vectors, records)
+        return Neighbours(rows, scores[order])
 
     def close(self) -> None:
         """Close the client, where an address was given."""
@@ -382,7 +381,7 @@ class QdrantVectors:
             quantization=again if known.quantised else None,
         )
 
-    def _rows(self, found: Sequence[models.Record], vectors: bool, records: bool) -> Rows:
+    def _rows(self, found: Sequence[Any], vectors: bool, records: bool) -> Rows:
         fields: dict[str, Any] = {}
         if vectors:
             found = [row for row in found if row.vector]

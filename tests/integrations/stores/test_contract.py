@@ -167,7 +167,12 @@ def test_searches_score_by_the_space(make_engine: MakeEngine, space: Space) -> N
     np.testing.assert_allclose(
         _units(found.vectors), _units(vectors[numbers(found.ids)]), atol=1e-5
     )
-    assert collection.search(query, k=20).vectors.size == 0
+    bare = collection.search(query, k=20).rows
+    assert (bare.vectors.size, bare.texts, bare.metadatas) == (0, (), ())
+    check(collection.search(query, k=20, vectors=True, records=True).rows)
+    told = collection.search(query, k=20, records=True).rows
+    assert told.vectors.size == 0
+    assert [metadata["n"] for metadata in told.metadatas] == numbers(told.ids)
     assert len(collection.search(query, k=5 * ROWS)) == ROWS
 
 

@@ -19,7 +19,7 @@ from tests.unit.conftest import Toys
     [
         (
             "reviews",
-            r"collection='reviews' .* it has no capabilities\. Wrap .*ChromaVectors\(store\)",
+            r"collection='reviews' .* it has no capabilities\. Wrap .*collection_behind\(store\)",
         ),
         (None, r"collection=None .* it has no capabilities"),
         (InMemoryCollection, "it is a class"),

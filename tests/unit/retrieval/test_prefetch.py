@@ -29,8 +29,7 @@ class Hasty(InMemoryCollection):
         self.asked.append(k)
         found = super().search(vector, k=k + 1, **options)
         kept = [i for i in range(len(found)) if i != 4 or k >= self.thorough][:k]
-        vectors = found.vectors[kept] if found.vectors.size else found.vectors
-        return Neighbours(tuple(found.ids[i] for i in kept), found.scores[kept], vectors)
+        return found.take(kept)
 
 
 def hasty(thorough: int, space: Any = "cosine", lengths: float = 0.0) -> Hasty:

@@ -15,7 +15,7 @@ from instruct_embeddings.errors import (
     InstructionError,
     InvalidVectorsError,
 )
-from instruct_embeddings.protocols import Neighbours
+from instruct_embeddings.protocols import Neighbours, Rows
 from instruct_embeddings.retrieval import Hit, InstructRetriever
 from instruct_embeddings.retrieval import sampling as sampling_module
 from instruct_embeddings.testing import InMemoryCollection
@@ -283,10 +283,10 @@ def test_all_of_a_prefetch_that_is_asked_for_is_rescored(
     retriever = adapt(collection)
     collection.fetched.clear()
     hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, prefetch=prefetch)
-    # Two requests: vectors come with the search, or with the records of the best.
+    # Of few candidates all comes with the search, of more vectors, of many neither.
     assert collection.asked == [prefetch or DEFAULT_PREFETCH]
     assert collection.with_vectors == [prefetch is not None]
-    assert collection.fetched == [rescored if prefetch is None else 5]
+    assert collection.fetched == {None: [rescored], 90: [5]}.get(prefetch, [])
     if prefetch == len(toys.vectors):  # nothing is left out
         exactly = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, exact=True)
         assert ids(hits) == ids(exactly)
@@ -339,8 +339,10 @@ class Haunted(InMemoryCollection):
 
     def search(self, vector: FloatArray, *, k: int, **filters: Any) -> Neighbours:
         found = super().search(vector, k=k, **filters)
+        if filters.get("records"):  # what it has no record of cannot be read
+            return found.take(range(1, len(found)))
         scores = np.concatenate([[1], found.scores]).astype(np.float32)
-        return Neighbours(("ghost", *found.ids), scores)
+        return Neighbours(Rows(("ghost", *found.ids), found.vectors), scores)
 
 
 @pytest.mark.parametrize("instruction", [None, COLOUR])
