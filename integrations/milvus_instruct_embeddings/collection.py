@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from pymilvus import DataType
@@ -15,6 +16,7 @@ _SPACES: Mapping[str, Space] = {"COSINE": "cosine", "IP": "ip", "L2": "l2"}
 _FLOATS = ("FLOAT_VECTOR", "FLOAT16_VECTOR", "BFLOAT16_VECTOR")
 COMPRESSED = ("IVF_PQ", "GPU_IVF_PQ", "HNSW_PQ", "HNSW_PRQ", "IVF_RABITQ")
 DYNAMIC = "$meta"
+_SECONDS = 10  # Milvus Lite counts rows to describe an index
 _INFIX = (2, 4)  # the first version that finds a text within a text
 
 
@@ -54,7 +56,7 @@ class Collection:
     """A collection as it is now.
 
     Attributes:
-        id: Changes when it is made anew.
+        made: What tells it from one that is made anew.
         key: Name of the field of ids, which is in `scalars`.
         vector: Name of the field of vectors.
         kind: Type of the vectors.
@@ -67,9 +69,10 @@ class Collection:
         index: Kind of the index.
         lists: Of an index of the kind IVF.
         milvus: What answers.
+        read: When this was read, by the clock of the process.
     """
 
-    id: str
+    made: str
     key: str
     vector: str
     kind: str
@@ -82,6 +85,12 @@ class Collection:
     index: str
     lists: int
     milvus: Milvus
+    read: float
+
+    @property
+    def id(self) -> str:
+        """Changes when it is made anew."""
+        return f"{self.made}-{self.vector}"
 
     @property
     def numbered(self) -> bool:
@@ -104,14 +113,19 @@ def what_answers(version: str) -> Milvus:
     return Milvus(lite, tuple(map(int, numbers[:2])) if known else _INFIX)
 
 
-def describe(requests: Requests, fields: Fields, milvus: Milvus) -> Collection:
-    """Read what the server says.
+def describe(
+    requests: Requests, fields: Fields, milvus: Milvus, before: Collection | None
+) -> Collection:
+    """Read what the server says; of the index and the fields again only after some seconds.
 
     Raises:
         UnsupportedCollectionError: The collection cannot be searched as it is; the message says
             why.
     """
     found = requests.description()
+    identity = _identity(requests, found, milvus)
+    if before and before.made == identity and monotonic() - before.read < _SECONDS:
+        return before
     there = {field["name"]: field for field in found["fields"]}
     types = {name: DataType(field["type"]).name for name, field in there.items()}
     vectors = [name for name, kind in types.items() if kind in _FLOATS]
@@ -136,7 +150,7 @@ def describe(requests: Requests, fields: Fields, milvus: Milvus) -> Collection:
             "Allowed are COSINE, IP and L2. Make an index of one of these.",
         )
     return Collection(
-        id=f"{_identity(requests, found, milvus)}-{vector}",
+        made=identity,
         key=key,
         vector=vector,
         kind=types[vector],
@@ -153,6 +167,7 @@ def describe(requests: Requests, fields: Fields, milvus: Milvus) -> Collection:
         index=str(index.get("index_type")).upper(),
         lists=int(index.get("nlist") or 128),
         milvus=milvus,
+        read=monotonic(),
     )
 
 

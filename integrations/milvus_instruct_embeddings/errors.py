@@ -43,8 +43,8 @@ def translate(error: Exception, collection: str) -> InstructEmbeddingsError | No
     if code == _NOT_LOADED:
         return UnsupportedCollectionError(
             f"The collection {collection!r} is not loaded ({why}). Searching and reading need its "
-            f"rows in memory. Call client.load_collection({collection!r}); a server that was started "
-            "again does so by itself, within a minute."
+            f"rows in memory. Call client.load_collection({collection!r}); a server that was "
+            "started again does so by itself, within a minute."
         )
     if code == _NO_INDEX:
         return no_index(collection)

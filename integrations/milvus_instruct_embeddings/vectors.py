@@ -1,8 +1,9 @@
 """A collection of Milvus as the `VectorCollection` that retrieval works on."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
-from math import ceil, isqrt, sqrt
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,12 @@ from milvus_instruct_embeddings.errors import wrong_dimension
 from milvus_instruct_embeddings.filters import Expressions
 from milvus_instruct_embeddings.hosts import source_of
 from milvus_instruct_embeddings.requests import Requests
+from milvus_instruct_embeddings.samples import BLOCKS, by_blocks, by_rests
 
 _LEVELS = ("Strong", "Session", "Bounded", "Eventually")
 _MOST = 16_384  # rows that a server gives in one answer
 _PAGE, _BYTES = 2000, 16_000_000
-_BLOCKS, _NEAR = 64, 16
+_NEAR = 16
 
 
 class MilvusVectors:
@@ -189,9 +191,13 @@ class MilvusVectors:
         if found.milvus.lite or total <= max(_MOST, 4 * size):
             ids = [row for page in self.scan() for row in page.ids]
         elif found.numbered:
-            ids = self._by_rests(found, size, total, rng)
+            ids = by_rests(partial(self._keys, found), found.key, size, total, rng)
         else:
-            ids = self._by_blocks(found, size, rng)
+            directions = rng.standard_normal((BLOCKS, found.dimension)).tolist()
+            near = self._search(found, directions, _NEAR, output_fields=[])
+            starts = sorted({_id(found, hit) for hits in near for hit in hits})
+            asked = [Expressions(found).from_key(start) for start in starts]
+            ids = by_blocks(partial(self._keys, found), asked, size, rng)
         chosen = np.sort(rng.permutation(len(ids))[:size])
         return self.fetch([ids[i] for i in chosen], vectors=True, records=True)
 
@@ -326,7 +332,7 @@ class MilvusVectors:
         """The collection as it is now."""
         before, milvus = self._known, self._answering()
         self._known = None
-        found = describe(self._requests, self._fields, milvus)
+        found = describe(self._requests, self._fields, milvus, before)
         if before is None or before.id != found.id:
             if milvus.lite:  # in this process, where nothing is in memory at first
                 self._requests.ask("load_collection")
@@ -339,32 +345,6 @@ class MilvusVectors:
                 )
         self._known = found
         return found
-
-    def _by_rests(
-        self, found: Collection, size: int, total: int, rng: np.random.Generator
-    ) -> list[str]:
-        prime = _prime(max(2, total * 4 // (5 * size)))
-        ids: dict[str, None] = {}
-        for rest in rng.permutation(prime):
-            # The rest of a negative number is negative.
-            asked = f"{found.key} % {prime} == {rest} or {found.key} % {prime} == {rest - prime}"
-            ids |= dict.fromkeys(self._keys(found, asked, _MOST))
-            if len(ids) >= size:
-                break
-        return sorted(ids, key=int)
-
-    def _by_blocks(self, found: Collection, size: int, rng: np.random.Generator) -> list[str]:
-        directions = rng.standard_normal((_BLOCKS, found.dimension))
-        hits = self._search(found, directions.tolist(), _NEAR, output_fields=[])
-        starts = sorted({_id(found, hit) for near in hits for hit in near})
-        ids: set[str] = set()
-        blocks = min(_BLOCKS, size, len(starts))
-        for start in rng.permutation(len(starts)):
-            asked = Expressions(found).from_key(starts[start])
-            ids |= set(self._keys(found, asked, ceil(size / blocks)))
-            if len(ids) >= size:
-                break
-        return sorted(ids)
 
     def _keys(self, found: Collection, asked: str, limit: int) -> list[str]:
         rows = self._query(asked, [found.key], limit=limit, level=self._level)
@@ -450,10 +430,3 @@ def _query_vector(vector: FloatArray) -> FloatArray:
             "The query vector holds NaN or infinite numbers. Look at the model that it came from."
         )
     return query
-
-
-def _prime(most: int) -> int:
-    """The largest prime that is not larger."""
-    while any(most % one == 0 for one in range(2, isqrt(most) + 1)):
-        most -= 1
-    return most

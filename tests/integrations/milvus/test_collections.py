@@ -22,7 +22,7 @@ TEXT = {"datatype": DataType.VARCHAR, "max_length": 1000}
 
 def collection(**changes: Any) -> Collection:
     given: dict[str, Any] = {
-        "id": "1",
+        "made": "1",
         "key": "id",
         "vector": "vector",
         "kind": "FLOAT_VECTOR",
@@ -35,6 +35,7 @@ def collection(**changes: Any) -> Collection:
         "index": "HNSW",
         "lists": 1024,
         "milvus": what_answers("v2.6.1"),
+        "read": 0.0,
     }
     return Collection(**(given | changes))
 
