@@ -1,4 +1,4 @@
-"""Daemon threads, the limit of fits to one thread, and a cache that threads share.
+"""Daemon threads, the limit of fits to one thread, and caches that threads share.
 
 No process waits for a daemon thread at its exit, and a forked process starts without. The pools of
 the standard library are joined at exit, however long their work still takes: a fit that its caller
@@ -181,6 +181,25 @@ def one_thread() -> Iterator[None]:
             _limited -= 1
             if _limited == 0:
                 _limits.restore_original_limits()
+
+
+class Lately(Generic[T]):
+    """Keeps an answer for some seconds, for all threads; 0 keeps none."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._known: tuple[float, T] | None = None
+
+    def get(self, ask: Callable[[], T]) -> T:
+        """The answer, asked for where it is older; what `ask` raises is not kept."""
+        known, now = self._known, time.monotonic()
+        if known is None or now - known[0] >= self._seconds:
+            known = self._known = now, ask()
+        return known[1]
+
+    def forget(self) -> None:
+        """Ask at the next call."""
+        self._known = None
 
 
 class Recent(Generic[K, V]):

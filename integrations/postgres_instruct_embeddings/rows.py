@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 from psycopg import sql
 
+from instruct_embeddings._threads import Lately
 from instruct_embeddings._types import FloatArray, Space
 from instruct_embeddings.protocols import Rows
 from postgres_instruct_embeddings.connections import Connection, Connections
@@ -34,11 +35,13 @@ class RowReader:
         name: sql.Identifier,
         columns: Columns,
         space: Space | None,
+        check_every: float,
     ) -> None:
         self.name, self.columns = name, columns
         self.key, self.vector = sql.Identifier(columns.id), sql.Identifier(columns.vector)
         self._connections, self._space = connections, space
         self._known: Table | None = None
+        self._lately: Lately[Table] = Lately(check_every)
 
     @property
     def table(self) -> Table:
@@ -64,12 +67,17 @@ class RowReader:
         self._known = found
         return found
 
+    def described(self) -> Table:
+        """The table as it was some seconds ago at most."""
+        return self._lately.get(self.describe)
+
     def ask(self, read: Callable[[Connection], _Answer]) -> _Answer:
         """What the server answers, its errors translated."""
         try:
             return self._connections.ask(read)
         except Exception as error:
             self._known = None
+            self._lately.forget()
             known = translate(error, self.name.as_string(None).replace('"', ""))
             if known is None:
                 raise

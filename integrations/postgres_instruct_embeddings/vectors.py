@@ -61,6 +61,7 @@ class PostgresVectors:
         unique_ids: False where rows may share an id; then one of them is read.
         space: "cosine", "ip" or "l2". None takes that of the index on the vectors. With a space
             that no index serves, each search reads all rows.
+        check_every: Seconds after which a search looks again whether it is still the same table.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -81,6 +82,7 @@ class PostgresVectors:
         metadata_columns: Sequence[str] = (),
         unique_ids: bool = True,
         space: Space | None = None,
+        check_every: float = 1.0,
     ) -> None:
         if space is not None and space not in get_args(Space):
             raise ConfigError(
@@ -101,6 +103,7 @@ class PostgresVectors:
                 unique_ids,
             ),
             space,
+            check_every,
         )
         self._place = source, schema, table, self._reader.columns, space
 
@@ -181,7 +184,7 @@ class PostgresVectors:
             EmptyCollectionError: No row has had a vector yet.
             UnsupportedCollectionError: The table cannot be searched as it is.
         """
-        found = self._reader.describe()
+        found = self._reader.described()
         if found.id != self._filled:  # once, as this stands before each search
             any_row = self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")
             if self._reader.one(any_row) is None:
@@ -294,7 +297,7 @@ class PostgresVectors:
         query = _query(vector)
         k = at_least("k", k, 1, optional=False)
         passing = conditions(self._reader.columns, where, where_document)
-        table = self._reader.describe()
+        table = self._reader.described()
         if len(query) != table.dimension:
             raise wrong_dimension(self.table, table.dimension, len(query))
         parts = {
@@ -333,8 +336,13 @@ class PostgresVectors:
     def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
         def ask(connection: Connection) -> list[tuple[Any, ...]]:
             # Settings end with the transaction: a pool in between may share the connection.
-            with connection.transaction(), connection.cursor(binary=True) as cursor:
-                cursor.execute(settings)
+            # All in one go: each answer that is waited for takes its time.
+            with (
+                connection.pipeline(),
+                connection.transaction(),
+                connection.cursor(binary=True) as cursor,
+            ):
+                connection.execute(settings)
                 return cursor.execute(wanted).fetchall()
 
         return self._reader.ask(ask)

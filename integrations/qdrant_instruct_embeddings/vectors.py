@@ -12,6 +12,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 from qdrant_client.local.qdrant_local import QdrantLocal
 
+from instruct_embeddings._threads import Lately
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import at_least
@@ -59,6 +60,8 @@ class QdrantVectors:
             takes all but the text for metadata, as LlamaIndex and others write it.
         identity: Text that says which collection this is, for keys that may only read; another one
             is to be passed when the collection is made anew. None asks Qdrant.
+        check_every: Seconds after which a search looks again whether it is still the same
+            collection.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -74,6 +77,7 @@ class QdrantVectors:
         text_key: str | None = "page_content",
         metadata_key: str | None = "metadata",
         identity: str | None = None,
+        check_every: float = 1.0,
     ) -> None:
         if identity is not None and not (isinstance(identity, str) and identity):
             raise ConfigError(f"identity={identity!r:.60} is none. Allowed is a text, or None.")
@@ -90,6 +94,7 @@ class QdrantVectors:
         self._layout = Layout(text_key, metadata_key)
         self._vector_name, self._identity = vector_name, identity
         self._known: Collection | None = None
+        self._lately: Lately[Collection] = Lately(check_every)
         self._filled: str | None = None  # id of the collection that was seen to hold vectors
         self._warned = False
         self._place = source, collection, vector_name, self._layout, identity
@@ -172,7 +177,7 @@ class QdrantVectors:
             UnsupportedCollectionError: The collection cannot be searched as it is, or has no
                 identity and none may be written.
         """
-        found = self._describe()
+        found = self._lately.get(self._describe)
         known = self._identity or found.id
         if not found.rows or known is None or known != self._filled:
             rows, _ = self._scroll([], limit=1)
@@ -184,6 +189,7 @@ class QdrantVectors:
                 )
         if known is None:
             found = self._ask(lambda: mark(self._client, self.name, self._describe))
+            self._lately.forget()
         self._filled = self._identity or found.id
         return CollectionInfo(self.name, self._filled or "", found.dimension, found.space)
 
@@ -309,6 +315,7 @@ class QdrantVectors:
             return ask()
         except Exception as error:
             self._known = None
+            self._lately.forget()
             known = translate(error, self.name)
             if known is None:
                 raise

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info
 
-from instruct_embeddings._threads import DaemonPool, Recent, one_thread, within
+from instruct_embeddings._threads import DaemonPool, Lately, Recent, one_thread, within
 
 SECONDS = 30
 EXIT = """
@@ -205,3 +205,17 @@ def test_threads_share_it() -> None:
         thread.join()
     assert len(kept) == 50
     assert all(0 <= value < 2100 for value in kept.values())
+
+
+def test_an_answer_is_kept_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("instruct_embeddings._threads.time.monotonic", lambda: now)
+    answers = iter(range(10))
+    kept: Lately[int] = Lately(2.0)
+    assert [kept.get(lambda: next(answers)) for _ in range(2)] == [0, 0]
+    now = 102.0
+    assert kept.get(lambda: next(answers)) == 1
+    kept.forget()
+    assert kept.get(lambda: next(answers)) == 2
+    each: Lately[int] = Lately(0)
+    assert [each.get(lambda: next(answers)) for _ in range(2)] == [3, 4]

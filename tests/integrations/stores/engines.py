@@ -143,7 +143,7 @@ class Postgres(Engine):
         self.execute(f'DELETE FROM "{self.name}" WHERE id = ANY(%s)', list(ids))
 
     def reopened(self) -> PostgresVectors:
-        self.opened.append(PostgresVectors(self.address, self.name))
+        self.opened.append(PostgresVectors(self.address, self.name, check_every=0))
         return self.opened[-1]
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Qdrant(Engine):
         self.client.delete(self.name, models.PointIdsList(points=[int(row) for row in ids]))
 
     def reopened(self) -> VectorCollection:
-        return QdrantVectors(self.client, self.name)
+        return QdrantVectors(self.client, self.name, check_every=0)
 
 
 class Milvus(Engine):
