@@ -180,6 +180,10 @@ bench-scale: .venv/.ready ## A million rows through the command line, killed on 
 bench-load: .venv/.ready ## 32 asynchronous callers and 16 threads on one retriever; DATA is optional
 	@$(PY) -m benchmarks.load $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+.PHONY: growing
+growing: .venv/.ready ## What more rows cost, on paper; ARGS="--rows 30000000 --dimension 1024 --machines 8"
+	@$(PY) -m benchmarks.growing $(ARGS)
+
 .PHONY: bench-refinement
 bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
@@ -245,7 +249,7 @@ docs: .venv/.docs ## The documentation into site/, links checked; Python 3.11 or
 .PHONY: notebooks
 notebooks: .venv/.docs ## Run the notebooks in examples/; Python 3.11 or newer
 	@echo "==> Running the notebooks"
-	@$(PY) -m pytest --nbmake examples --nbmake-timeout=900 --timeout=0 $(ARGS)
+	@$(PY) -m scripts.with_milvus $(PY) -m pytest --nbmake examples --nbmake-timeout=900 --timeout=0 $(ARGS)
 
 .PHONY: build
 build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/

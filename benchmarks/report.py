@@ -1,4 +1,4 @@
-"""Rewrite docs/performance.md and the figures of README and model card from the kept results.
+"""Rewrite docs/performance.md, and the figures of other pages, from the kept results.
 
     python -m benchmarks.report
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import chance, judge_page, retrieval_page, scale_page
+from benchmarks import chance, growing, judge_page, retrieval_page, scale_page
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
@@ -34,11 +34,12 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """What the files should hold."""
-    readme, card = (file.read_text(encoding="utf-8") for file in (README, CARD))
+    readme, card, grown = (file.read_text("utf-8") for file in (README, CARD, growing.PAGE))
     return {
         PAGE: performance_page(),
         README: with_figures(readme, readme_figures()),
         CARD: with_figures(card, "".join(f"- {line}\n" for line in quality_figures())),
+        growing.PAGE: growing.filled(grown, tabulate),
     }
 
 

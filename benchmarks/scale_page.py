@@ -14,7 +14,7 @@ PROJECTED = 100_000_000
 _GB = 1e9
 # hnswlib, with Chroma's default of 16 links a row, 32 on the lowest layer: four bytes each, and
 # lists of higher layers for one row in sixteen.
-_LINK_BYTES = 4 * (32 + 16 / 15)
+LINK_BYTES = 4 * (32 + 16 / 15)
 _LONG = 10_000.0
 _ALIKE = "share of hits that are alike"
 _SHOWN = {
@@ -148,22 +148,12 @@ def _load(results: dict[str, Any], tabulate: Tabulate, ran: Ran) -> list[str]:
 
 def _projection(query: dict[str, Any], tabulate: Tabulate) -> list[str]:
     """The measured curve, and where its last step leads if it goes on."""
-    curve = [
-        (
-            result["n"],
-            _mean(row["plain ms"]["median"] for row in result["aspects"]),
-            _mean(row["adapted ms"]["median"] for row in result["aspects"]),
-            _mean(row["first answer s"] for row in result["aspects"]),
-        )
-        for result in query["results"]
-    ]
-    (_, _, _, quick), *_, (n1, plain1, adapted1, _), (n2, plain2, adapted2, slow) = curve
-    tenfolds = math.log10(PROJECTED / n2) / math.log10(n2 / n1)
-    plain = plain2 + tenfolds * max(0.0, plain2 - plain1)
-    adapted = adapted2 + tenfolds * max(0.0, adapted2 - adapted1)
+    points = curve(query)
+    (_, _, _, quick), *_, (n2, _, _, slow) = points
+    plain, adapted = projected(points, PROJECTED)
     # What the smallest collection takes too is the fit, and the rest the reading of the sample.
     first = quick + max(0.0, slow - quick) * PROJECTED / n2
-    lines = [[f"{n:,}", f"{p:.1f}", f"{a:.1f}", f"{f:.1f}", _gigabytes(n)] for n, p, a, f in curve]
+    lines = [[f"{n:,}", f"{p:.1f}", f"{a:.1f}", f"{f:.1f}", _gigabytes(n)] for n, p, a, f in points]
     lines.append(
         [
             f"{PROJECTED:,} (projected)",
@@ -190,8 +180,31 @@ def _projection(query: dict[str, Any], tabulate: Tabulate) -> list[str]:
     ]
 
 
+def curve(query: dict[str, Any]) -> list[tuple[int, float, float, float]]:
+    """Rows, plain ms, adapted ms and seconds to the first answer; means over the instructions."""
+    return [
+        (
+            result["n"],
+            _mean(row["plain ms"]["median"] for row in result["aspects"]),
+            _mean(row["adapted ms"]["median"] for row in result["aspects"]),
+            _mean(row["first answer s"] for row in result["aspects"]),
+        )
+        for result in query["results"]
+    ]
+
+
+def projected(points: Sequence[tuple[int, float, float, float]], n: int) -> tuple[float, float]:
+    """Plain and adapted ms at n rows, where each tenfold adds what the last one added."""
+    (n1, plain1, adapted1, _), (n2, plain2, adapted2, _) = points[-2:]
+    tenfolds = math.log10(n / n2) / math.log10(n2 / n1)
+    return (
+        plain2 + tenfolds * max(0.0, plain2 - plain1),
+        adapted2 + tenfolds * max(0.0, adapted2 - adapted1),
+    )
+
+
 def _gigabytes(n: int) -> str:
-    return f"{n * (4 * 384 + _LINK_BYTES) / _GB:,.2f}"
+    return f"{n * (4 * 384 + LINK_BYTES) / _GB:,.2f}"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import growing, report
 from tests.docs.pages import ROOT
 
 
@@ -15,6 +15,8 @@ def test_the_readme_shows_both_hosts() -> None:
     assert {"LangChain", "LlamaIndex"} <= set(shown)
 
 
-@pytest.mark.parametrize("file", [report.PAGE, report.README, report.CARD], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", [report.PAGE, report.README, report.CARD, growing.PAGE], ids=lambda f: f.name
+)
 def test_pages_quote_what_was_measured(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == report.pages()[file]

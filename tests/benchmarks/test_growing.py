@@ -1,0 +1,75 @@
+"""Costs are worked out as their lines say."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import environment, growing
+from benchmarks.report import tabulate
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that takes 1 ms more at each tenfold."""
+    monkeypatch.setattr(environment, "RESULTS", tmp_path)
+
+    def at(n: int, ms: float, first: float) -> dict[str, object]:
+        aspect = {
+            "plain ms": {"median": 1.0},
+            "adapted ms": {"median": ms},
+            "first answer s": first,
+        }
+        return {"n": n, "prefetch": 100, "re-encoding seconds": n / 100, "aspects": [aspect]}
+
+    sizes = [at(10_000, 2.0, 1.0), at(100_000, 3.0, 1.5), at(1_000_000, 4.0, 3.0)]
+    about = {"cores": 2}
+    environment.save("query", {"environment": about, "results": sizes})
+    peaks = {"plain": {"peak MB": 2000.4}, "adapted": {"peak MB": 2300.0}}
+    environment.save("scale", {"size": 1_000_000, "searching": peaks})
+    phases = {"phases": [{"phase": "known", "searches a second": 200.0}]}
+    environment.save(
+        "load",
+        {
+            "environment": about,
+            "size": 100_000,
+            "results": {"embedded": phases, "server": phases},
+        },
+    )
+
+
+@pytest.mark.usefixtures("measured")
+def test_what_a_hundred_million_rows_cost() -> None:
+    _, lines = growing.costs(growing.Asked([100_000_000], dimension=100, machines=10))
+    found = {name.partition(",")[0]: value for name, _, value in lines}
+    assert found == {
+        "vectors in float32": "40.0",
+        "vectors in float16": "20.0",
+        "vectors in int8": "10.0",
+        "links of HNSW": "13.2",
+        "index in float32": "53.2",
+        "machines of 64 GB that hold it": "2 / 1 / 1",
+        "encoding on one machine": "277.8",
+        "encoding on 10": "27.8",
+        "fit of an instruction": "1.0",
+        "reading these rows in Chroma": "200.0",
+        "search under a known instruction": "6.0",
+        "searches a second of a replica": "100",
+        "vectors that come along": "0.04",
+        "and MB a second": "4",
+    }
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_model_of_ones_own_takes_its_own_time() -> None:
+    _, lines = growing.costs(growing.Asked([3_600], seconds=2.0))
+    assert ["encoding on one machine, hours", "rows x 2.0000 s / 3,600", "2.0"] in lines
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_parts_of_the_page_are_replaced() -> None:
+    page = "# A\n\n<!-- figures -->\nstale\n<!-- end of figures -->\n\nB\n\n<!-- figures -->\n"
+    page += "stale\n<!-- end of figures -->\n\nC\n"
+    found = growing.filled(page, tabulate)
+    assert "stale" not in found
+    assert found.index("2,300 MB") < found.index("\nB\n") < found.index("HNSW") < found.index("C\n")
+    assert growing.filled(found, tabulate) == found
