@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import Self
 
+from instruct_embeddings._threads import Lately
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.config import at_least
@@ -65,6 +66,8 @@ class MilvusVectors:
             "Strong" waits for all that was written anywhere, a few tenths of a second for each
             request. Counts, scans and samples are always strong.
         timeout: Seconds that a request may take.
+        check_every: Seconds after which a search looks again whether it is still the same
+            collection.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -81,6 +84,7 @@ class MilvusVectors:
         metadata_field: str | None = None,
         consistency: str = "Session",
         timeout: float = 30.0,
+        check_every: float = 1.0,
     ) -> None:
         if consistency not in _LEVELS:
             raise ConfigError(
@@ -95,6 +99,7 @@ class MilvusVectors:
         self._milvus: Milvus | None = None
         self._place = source, collection, self._fields
         self._known: Collection | None = None
+        self._lately: Lately[Collection] = Lately(check_every)
         self._filled: str | None = None  # id of the collection that held rows when it was asked
 
     def __repr__(self) -> str:
@@ -150,7 +155,7 @@ class MilvusVectors:
             EmptyCollectionError: It holds no row.
             UnsupportedCollectionError: It cannot be searched as it is.
         """
-        found = self._describe()
+        found = self._lately.get(self._describe)
         if found.id != self._filled:  # once, as this stands before each search
             if not self._query("", [found.key], limit=1):
                 raise EmptyCollectionError(
@@ -317,6 +322,7 @@ class MilvusVectors:
             return self._requests.ask(method, **options)
         except Exception:
             self._known = None
+            self._lately.forget()
             raise
 
     def _answering(self) -> Milvus:

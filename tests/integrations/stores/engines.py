@@ -232,7 +232,7 @@ class Milvus(Engine):
         self.client.delete(self.name, ids=list(ids))
 
     def reopened(self) -> MilvusVectors:
-        self.opened.append(MilvusVectors(self.address, self.name))
+        self.opened.append(MilvusVectors(self.address, self.name, check_every=0))
         return self.opened[-1]
 
     def close(self) -> None:
