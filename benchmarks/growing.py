@@ -2,9 +2,9 @@
 
     python -m benchmarks.growing [--rows 30000000] [--dimension 1024] [--machines 8]
 
-Nothing is measured here. What `bench-query`, `bench-scale` and `bench-load` have measured is shown,
-and multiplied by numbers of rows, with the arithmetic beside it. `benchmarks.report` writes it into
-the page.
+Nothing is measured here. What `bench-query`, `bench-scale`, `bench-load` and
+`benchmarks.quantisation` have measured is shown, and multiplied by numbers of rows, with the
+arithmetic beside it. `benchmarks.report` writes it into the page.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from benchmarks import quantisation
 from benchmarks.environment import load
 from benchmarks.scale_page import LINK_BYTES, curve, projected
 
@@ -63,9 +64,9 @@ def main() -> None:
 
 
 def filled(page: str, tabulate: Tabulate) -> str:
-    """The page with its two parts that are made from results replaced."""
+    """The page with its three parts that are made from results replaced."""
     parts = page.split(_BEGIN)
-    made = (one_machine(tabulate), on_paper(tabulate))
+    made = (one_machine(tabulate), quantisation.section(tabulate), on_paper(tabulate))
     rest = (part.partition(_END)[2] for part in parts[1:])
     return parts[0] + "".join(
         f"{_BEGIN}{text}\n{_END}{after}" for text, after in zip(made, rest, strict=True)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import environment, growing
+from benchmarks import environment, growing, quantisation
 from benchmarks.report import tabulate
 
 
@@ -26,6 +27,8 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment.save("query", {"environment": about, "results": sizes})
     peaks = {"plain": {"peak MB": 2000.4}, "adapted": {"peak MB": 2300.0}}
     environment.save("scale", {"size": 1_000_000, "searching": peaks})
+    kept = {"results": [{"kept as": "a byte", "the first ten": 0.9}], "rows": 5, "vectors": 5}
+    environment.save("quantisation", kept)
     phases = {"phases": [{"phase": "known", "searches a second": 200.0}]}
     environment.save(
         "load",
@@ -68,8 +71,26 @@ def test_a_model_of_ones_own_takes_its_own_time() -> None:
 @pytest.mark.usefixtures("measured")
 def test_the_parts_of_the_page_are_replaced() -> None:
     page = "# A\n\n<!-- figures -->\nstale\n<!-- end of figures -->\n\nB\n\n<!-- figures -->\n"
-    page += "stale\n<!-- end of figures -->\n\nC\n"
+    page += "stale\n<!-- end of figures -->\n\nC\n\n<!-- figures -->\nstale\n"
+    page += "<!-- end of figures -->\n\nD\n"
     found = growing.filled(page, tabulate)
     assert "stale" not in found
-    assert found.index("2,300 MB") < found.index("\nB\n") < found.index("HNSW") < found.index("C\n")
+    order = ("2,300 MB", "\nB\n", "a byte", "\nC\n", "HNSW", "\nD\n")
+    assert sorted(order, key=found.index) == list(order)
     assert growing.filled(found, tabulate) == found
+
+
+def test_smaller_vectors_stay_near_the_true_ones() -> None:
+    vectors = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
+    near = quantisation.scalar(vectors)
+    assert np.abs(near - vectors).max() <= np.ptp(vectors, axis=0).max() / 255
+    coarse = quantisation.product(vectors, 2, seed=0)
+    assert coarse.shape == vectors.shape
+    assert 0 < np.abs(coarse - vectors).mean() < np.abs(vectors).mean()
+
+
+def test_what_is_found_of_the_exact_order() -> None:
+    best = np.arange(600)[None]
+    found = best.copy()
+    found[0, :10], found[0, 20:30] = best[0, 20:30], best[0, :10]
+    assert list(quantisation.lost(best, found).values()) == [0.0, 1.0, 1.0]
