@@ -24,8 +24,8 @@ from instruct_embeddings.transform.vectors import (
 
 # Chosen from the measured curve of `make bench-query`: see docs/performance.md.
 DEFAULT_RESCORE = 30
-# Candidates for each result, at least.
-_PER_RESULT, _PER_RESULT_UNMEASURED = 3, 10
+# Candidates for each result, at least: where they are rescored, and where nothing was measured.
+_PER_RESCORED, _PER_UNMEASURED = 3, 10
 # With the search come vectors of so many candidates for each that is rescored, and records of so
 # many in all.
 _BROUGHT_ALONG = 3.5
@@ -279,9 +279,11 @@ class SearchRequest:
         if self.prefetch is not None:
             candidates = self.prefetch
         elif measured:
-            candidates = max(query.prefetch, _PER_RESULT * self.k)
+            candidates = max(
+                query.prefetch, _PER_RESCORED * self.k if query.is_rescored else self.k
+            )
         else:
-            candidates = max(DEFAULT_PREFETCH, _PER_RESULT_UNMEASURED * self.k)
+            candidates = max(DEFAULT_PREFETCH, _PER_UNMEASURED * self.k)
         if self.prefetch is not None or not query.order_is_exact:
             return candidates, candidates
         scored = max(DEFAULT_RESCORE, 2 * self.k) if query.is_rescored else self.k

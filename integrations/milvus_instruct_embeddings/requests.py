@@ -19,6 +19,8 @@ _ADDRESSES = (
     "milvus://host:19530/database, with ?ssl=true where it is reached by https, http://host:19530, "
     "https://user:password@host:19530/database and the path of a .db"
 )
+# Milvus Lite hangs up on a client that pings every ten seconds, as pymilvus does.
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
 
 class Requests:
@@ -111,10 +113,12 @@ class Requests:
         with self._lock:
             if self._client is None:
                 path = self._options["uri"]
+                options: dict[str, Any] = dict(self._options)
                 if path.endswith(".db"):
                     _check_lite(Path(path))
+                    options["grpc_options"] = _NO_PINGS
                 # Not one that pymilvus keeps for all with this address: it may be a parent's.
-                self._client = MilvusClient(dedicated=True, timeout=self._timeout, **self._options)
+                self._client = MilvusClient(dedicated=True, timeout=self._timeout, **options)
             return self._client
 
 

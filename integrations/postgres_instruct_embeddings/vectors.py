@@ -335,13 +335,9 @@ class PostgresVectors:
 
     def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
         def ask(connection: Connection) -> list[tuple[Any, ...]]:
-            # Settings end with the transaction: a pool in between may share the connection.
-            # All in one go: each answer that is waited for takes its time.
-            with (
-                connection.pipeline(),
-                connection.transaction(),
-                connection.cursor(binary=True) as cursor,
-            ):
+            # Settings end with the transaction: a pool in between may share the connection. What
+            # is sent in one go is one.
+            with connection.pipeline(), connection.cursor(binary=True) as cursor:
                 connection.execute(settings)
                 return cursor.execute(wanted).fetchall()
 
