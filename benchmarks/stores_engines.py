@@ -1,6 +1,7 @@
 """The stores that `bench-stores` fills: each started, filled as its users would, and asked."""
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -119,6 +120,8 @@ class MilvusServer(_Milvus):
 
     def finish(self) -> None:
         super().finish()
+        while self.client.describe_index(NAME, "vector")["pending_index_rows"]:
+            time.sleep(0.5)
         self.client.refresh_load(NAME)
 
 

@@ -27,6 +27,8 @@ from instruct_embeddings.transform.vectors import has_direction, unit_rows
 _QUERIES = 16
 _K = 10
 _STEPS = (10, 30, 100, 150, 200, 300, 600)
+# Indexes look at a hundred rows in any case.
+_RESCORED_FROM = 100
 
 
 def measured_prefetch(
@@ -57,7 +59,7 @@ def needed_prefetch(
         return DEFAULT_PREFETCH  # of which searches make no use
     asked = queries[:_QUERIES]
     best = [_best(collection, query) for query in asked]
-    least = DEFAULT_RESCORE if any(query.is_rescored for query in asked) else _K
+    least = _RESCORED_FROM if any(query.is_rescored for query in asked) else _K
     for step in (one for one in _STEPS if one >= least):
         found = [_found(collection, query, step) for query in asked]
         kept = [len(wanted & ids) / len(wanted) for wanted, ids in zip(best, found, strict=True)]

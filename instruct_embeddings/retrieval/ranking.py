@@ -26,9 +26,7 @@ from instruct_embeddings.transform.vectors import (
 DEFAULT_RESCORE = 30
 # Candidates for each result, at least: where they are rescored, and where nothing was measured.
 _PER_RESCORED, _PER_UNMEASURED = 3, 10
-# With the search come vectors of so many candidates for each that is rescored, and records of so
-# many in all.
-_BROUGHT_ALONG = 3.5
+# Texts and metadata of so many candidates come with the search.
 _RECORDS_ALONG = 60
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
@@ -371,8 +369,8 @@ def rank_by_index(
 ) -> Ranking:
     """Prefetch by the folded query and rescore the best candidates.
 
-    Vectors and records come with the search where there are few candidates, vectors also where the
-    caller wants them; else those of the best are read in one request.
+    Vectors come with the search where all candidates are rescored or the caller wants them, records
+    where there are few; else those of the best are read in one request.
     """
     _refuse_unreachable(collection, query)
     can = collection.capabilities
@@ -381,7 +379,7 @@ def rank_by_index(
     needed = request.k if unscored else rescored
     if not can.cheap_vectors and request.prefetch is None:
         candidates = needed  # texts would be embedded again for more
-    with_vectors = vectors or (not unscored and candidates <= _BROUGHT_ALONG * rescored)
+    with_vectors = vectors or (not unscored and candidates == rescored)
     with_records = not vectors and candidates <= _RECORDS_ALONG
     along = {"vectors": with_vectors, "records": with_records}
     found = _prefetch(collection, query, request, candidates, needed, along)

@@ -312,9 +312,8 @@ def _get_rows(
 
     def ask() -> Rows:
         answer = collection.get(include=_included(vectors, records), **criteria)
-        rows = _rows(answer, vectors, records)
         # By id, Chroma answers in the order of insertion too.
-        return rows.take(_places(rows.ids, criteria["ids"])) if "ids" in criteria else rows
+        return _rows(answer, vectors, records, wanted=criteria.get("ids"))
 
     return request(collection, ask)
 
@@ -346,20 +345,22 @@ def _included(vectors: bool, records: bool) -> Include:
     return [*["embeddings"] * vectors, *["documents", "metadatas"] * records]  # type: ignore[list-item]
 
 
-def _rows(answer: Any, vectors: bool, records: bool) -> Rows:
-    """What an answer holds, in its order."""
+def _rows(answer: Any, vectors: bool, records: bool, wanted: Sequence[str] | None = None) -> Rows:
+    """What an answer holds, in the order of the wanted ids, or in its own."""
     ids = tuple(_each(answer["ids"], str, "ids"))
+    order = _places(ids, ids if wanted is None else wanted)
     rows: dict[str, Any] = {}
     if vectors and ids:
-        rows["vectors"] = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+        stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
+        rows["vectors"] = stored[order]
     if records:
         none: list[Any] = [None] * len(ids)
         texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
         found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
         # In one order: Chroma gives another at every read, and hosts hash them.
-        metadatas = tuple(dict(sorted((one or {}).items())) for one in found)
-        rows |= {"texts": tuple(texts), "metadatas": metadatas}
-    return Rows(ids, **rows)
+        metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
+        rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
+    return Rows(tuple(ids[i] for i in order), **rows)
 
 
 def _places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:

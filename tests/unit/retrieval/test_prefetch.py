@@ -50,7 +50,7 @@ def fitted(collection: Hasty, **settings: Any) -> InstructRetriever:
     return InstructRetriever(collection, MetadataGuide("side"), fit=fit, force=True)
 
 
-@pytest.mark.parametrize(("thorough", "learned"), [(0, 30), (120, 150), (600, 600), (1000, 1200)])
+@pytest.mark.parametrize(("thorough", "learned"), [(0, 100), (120, 150), (600, 600), (1000, 1200)])
 def test_the_least_prefetch_that_finds_the_best_is_learned(thorough: int, learned: int) -> None:
     collection = hasty(thorough)
     retriever = fitted(collection)
@@ -62,7 +62,7 @@ def test_the_least_prefetch_that_finds_the_best_is_learned(thorough: int, learne
 
 def test_a_lower_recall_is_content_with_less() -> None:
     # One of the ten best is missed unless 1,000 are asked for.
-    assert fitted(hasty(1000), recall=0.85).transform(SIDE).prefetch == 30
+    assert fitted(hasty(1000), recall=0.85).transform(SIDE).prefetch == 100
 
 
 @pytest.mark.parametrize("recall", [0, 1.1, "all", True])
