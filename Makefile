@@ -138,6 +138,10 @@ bench-chance: .venv/.ready ## How often a gain is chance, and how many true ones
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
 	@$(PY) -m benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+.PHONY: bench-stores
+bench-stores: .venv/.ready ## The same searches on Chroma, Milvus, Qdrant's engine and PostgreSQL; DATA is optional
+	@$(PY) -m benchmarks.stores $(if $(DATA),--data "$(DATA)") $(ARGS)
+
 .PHONY: bench-encode
 bench-encode: .venv/.bench ## Texts per second beside sentence-transformers and its wrappers
 	@$(PY) -m benchmarks.encode $(if $(DATA),--data "$(DATA)") $(ARGS)

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import chance, growing, judge_page, retrieval_page, scale_page
+from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, stores_page
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
@@ -90,9 +90,9 @@ def performance_page() -> str:
             ),
             _latencies(query),
         ),
-        "### The default prefetch",
+        "### By prefetch",
         f"Recall@10 of the folded query alone, and milliseconds of that index query, at "
-        f"{largest['n']:,} vectors. The default is {largest['prefetch']}.",
+        f"{largest['n']:,} vectors. {_prefetches(query)}",
         tabulate(*_curve(largest)),
         "### Against re-encoding",
         "Encoding the whole collection again with the same encoder, measured on a slice and "
@@ -100,6 +100,7 @@ def performance_page() -> str:
         tabulate(
             ("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)
         ),
+        *stores_page.section(tabulate, ran),
         *retrieval_page.section(tabulate, ran),
         *chance_page(),
         *quality_page(tabulate, ran),
@@ -285,6 +286,15 @@ def _latencies(query: dict[str, Any]) -> list[list[str]]:
         for result in query["results"]
         for row in result["aspects"]
     ]
+
+
+def _prefetches(query: dict[str, Any]) -> str:
+    """What searches of these results asked the index for."""
+    largest = query["results"][-1]
+    if "prefetch" in largest:  # of all, before each transform measured its own
+        return f"These searches asked for {largest['prefetch']}."
+    learned = ", ".join(str(row["prefetch"]) for row in largest["aspects"])
+    return f"The transforms have measured that they need {learned}."
 
 
 def _curve(result: dict[str, Any]) -> tuple[Sequence[str], list[list[str]]]:

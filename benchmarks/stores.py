@@ -33,6 +33,7 @@ K = 10
 QUERIES = 100
 SAMPLE = 1000
 ASPECT = {True: "debian_packages.interface", False: "problem"}
+PARTS_OF = {"Milvus, two shards": "Milvus", "PostgreSQL, four partitions": "PostgreSQL"}
 # Nothing is fitted for it; it asks for a relation, as users do.
 NEW = "Find the text that explains the cause of this."
 
@@ -53,11 +54,17 @@ def main() -> None:
     kept = [row for row in load("stores").get("results", []) if not _again(row, arguments)]
     for size in arguments.sizes:
         vectors = np.concatenate([rows for rows, _ in mixed_batches(base, size, arguments.seed)])
+        answers: dict[str, Any] = {}
         for name in arguments.stores:
             _err.print(f"{name}, {size:,} rows")
-            kept.append(
-                {"store": name, "n": size} | run(name, base, vectors, aspect, arguments.seed)
-            )
+            result = run(name, base, vectors, aspect, arguments.seed)
+            answers[name] = result.pop("ids")
+            if (whole := answers.get(PARTS_OF.get(name, ""))) is not None:
+                result["as undivided"] = {
+                    way: [overlap(whole[way], found), _alike(whole[way], found)]
+                    for way, found in answers[name].items()
+                }
+            kept.append({"store": name, "n": size} | result)
             about = {"environment": environment(arguments.seed), "vectors": len(base.texts)}
             save("stores", {**about, "results": kept})
     show(kept)
@@ -155,6 +162,11 @@ def _instant(
         for text, row in zip(texts, queries, strict=True)
     ]
     return exact_ids(np.stack(folded) @ vectors.T, K)
+
+
+def _alike(first: list[list[str]], second: list[list[str]]) -> float:
+    """Share of queries that find the same ten."""
+    return float(np.mean([set(a) == set(b) for a, b in zip(first, second, strict=True)]))
 
 
 def _ids(hits: Any) -> list[str]:
