@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from numbers import Integral
 from typing import Any, Literal, TypeAlias, overload
 
+import numpy as np
+
 from instruct_embeddings._reading import is_number, shown
-from instruct_embeddings.errors import ConfigError, InstructionError
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.errors import ConfigError, InstructionError, InvalidVectorsError
 
 MAX_INSTRUCTION_CHARACTERS = 2000
 _MAX_INSTRUCTIONS = 16
@@ -152,6 +155,21 @@ def seconds(name: str, value: object) -> None:
     """A `ConfigError` for a length of time that is not a positive number."""
     if value != float("inf") and not (is_number(value) and value > 0):
         raise ConfigError(f"{name} must be a positive number of seconds, got {value!r:.60}.")
+
+
+def one_vector(vector: FloatArray) -> FloatArray:
+    """A vector to search by, as float32 of the shape (d,).
+
+    Raises:
+        InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
+    """
+    query: FloatArray = np.asarray(vector, dtype=np.float32)
+    if query.ndim != 1 or not np.isfinite(query).all():
+        raise InvalidVectorsError(
+            f"The query must be one vector without NaN or infinite numbers, shape (d,), got the "
+            f"shape {query.shape}. Look at the model that it came from."
+        )
+    return query
 
 
 def check_filter(name: str, value: object) -> None:

@@ -15,11 +15,10 @@ from chroma_instruct_embeddings.errors import AnswerError, translate
 from chroma_instruct_embeddings.spaces import dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, one_vector
 from instruct_embeddings.errors import (
     ConfigError,
     EmptyCollectionError,
-    InvalidVectorsError,
     StaleCollectionError,
     UnsupportedCollectionError,
 )
@@ -200,12 +199,7 @@ class ChromaVectors(PagedCollection):
             InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
             StaleCollectionError: Another process changed or deleted the collection.
         """
-        query: FloatArray = np.asarray(vector, dtype=np.float32)
-        if query.ndim != 1 or not np.isfinite(query).all():
-            raise InvalidVectorsError(
-                f"The query must be one vector without NaN or infinite numbers, shape (d,), got "
-                f"the shape {query.shape}. Look at the model that it came from."
-            )
+        query = one_vector(vector)
         k = at_least("k", k, 1, optional=False)
         # Chroma makes room for as many as are asked for.
         wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))

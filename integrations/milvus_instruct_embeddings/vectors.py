@@ -12,8 +12,8 @@ from typing_extensions import Self
 from instruct_embeddings._threads import Lately
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import warn
-from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError, EmptyCollectionError, InvalidVectorsError
+from instruct_embeddings.config import at_least, one_vector
+from instruct_embeddings.errors import ConfigError, EmptyCollectionError
 from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
 from milvus_instruct_embeddings.collection import (
     COMPRESSED,
@@ -258,11 +258,11 @@ class MilvusVectors:
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
-            ConfigError: `k` is no positive number or more than the server gives, the vector is not
-                one-dimensional, or a filter is malformed.
-            InvalidVectorsError: The vector holds NaN or infinite numbers.
+            ConfigError: `k` is no positive number or more than the server gives, or a filter is
+                malformed.
+            InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
         """
-        query, k = _query_vector(vector), at_least("k", k, 1, optional=False)
+        query, k = one_vector(vector), at_least("k", k, 1, optional=False)
         found = self._collection()
         if len(query) != found.dimension:
             raise wrong_dimension(self.collection, found.dimension, len(query))
@@ -423,16 +423,3 @@ def _vectors(found: Collection, stored: Sequence[Any]) -> FloatArray:
 
 def _bytes(stored: Any) -> bytes:
     return stored[0] if isinstance(stored, list) else bytes(stored)
-
-
-def _query_vector(vector: FloatArray) -> FloatArray:
-    query = np.asarray(vector, dtype=np.float32)
-    if query.ndim != 1:
-        raise ConfigError(
-            f"The query vector must have the shape (d,), got {query.shape}. Pass a single row."
-        )
-    if not np.isfinite(query).all():
-        raise InvalidVectorsError(
-            "The query vector holds NaN or infinite numbers. Look at the model that it came from."
-        )
-    return query

@@ -10,11 +10,10 @@ from psycopg import sql
 from typing_extensions import LiteralString, Self
 
 from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, one_vector
 from instruct_embeddings.errors import (
     ConfigError,
     EmptyCollectionError,
-    InvalidVectorsError,
     UnsupportedCollectionError,
 )
 from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
@@ -290,11 +289,10 @@ class PostgresVectors:
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the table.
-            ConfigError: `k` is no positive number, the vector is not one-dimensional, or a filter
-                is malformed.
-            InvalidVectorsError: The vector holds NaN or infinite numbers.
+            ConfigError: `k` is no positive number, or a filter is malformed.
+            InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
         """
-        query = _query(vector)
+        query = one_vector(vector)
         k = at_least("k", k, 1, optional=False)
         passing = conditions(self._reader.columns, where, where_document)
         table = self._reader.described()
@@ -354,19 +352,6 @@ def _distinct(rows: Rows) -> Rows:
     """Rows without those whose id has come before."""
     first = {row: place for place, row in reversed(list(enumerate(rows.ids)))}
     return rows if len(first) == len(rows) else rows.take(sorted(first.values()))
-
-
-def _query(vector: FloatArray) -> FloatArray:
-    query = np.asarray(vector, dtype=np.float32)
-    if query.ndim != 1:
-        raise ConfigError(
-            f"The query vector must have the shape (d,), got {query.shape}. Pass a single row."
-        )
-    if not np.isfinite(query).all():
-        raise InvalidVectorsError(
-            "The query vector holds NaN or infinite numbers. Look at the model that it came from."
-        )
-    return query
 
 
 def _scores(distances: Sequence[float], space: Space) -> FloatArray:

@@ -15,11 +15,10 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 from instruct_embeddings._threads import Lately
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings._warnings import warn
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, one_vector
 from instruct_embeddings.errors import (
     ConfigError,
     EmptyCollectionError,
-    InvalidVectorsError,
     UnsupportedCollectionError,
 )
 from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
@@ -275,11 +274,10 @@ class QdrantVectors:
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
-            ConfigError: `k` is no positive number, the vector is not one-dimensional, or a filter
-                is malformed.
-            InvalidVectorsError: The vector holds NaN or infinite numbers.
+            ConfigError: `k` is no positive number, or a filter is malformed.
+            InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
         """
-        query = _query(vector)
+        query = one_vector(vector)
         k = at_least("k", k, 1, optional=False)
         passing = conditions(self._layout, where, where_document)
         # As `info` saw it last: retrieval asks for that before each search.
@@ -404,19 +402,6 @@ class QdrantVectors:
         vectors = [row.vector for row in found]
         stored = [one[known.vector] if isinstance(one, dict) else one for one in vectors]
         return np.array(stored, dtype=np.float32).reshape(len(found), known.dimension)
-
-
-def _query(vector: FloatArray) -> FloatArray:
-    query = np.asarray(vector, dtype=np.float32)
-    if query.ndim != 1:
-        raise ConfigError(
-            f"The query vector must have the shape (d,), got {query.shape}. Pass a single row."
-        )
-    if not np.isfinite(query).all():
-        raise InvalidVectorsError(
-            "The query vector holds NaN or infinite numbers. Look at the model that it came from."
-        )
-    return query
 
 
 def _similarities(scores: FloatArray, space: Space) -> FloatArray:

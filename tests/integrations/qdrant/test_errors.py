@@ -32,7 +32,7 @@ def test_a_query_of_another_model(client: QdrantClient) -> None:
 
 def test_a_query_that_is_no_vector(client: QdrantClient) -> None:
     fill(client, TWO)
-    with pytest.raises(ConfigError, match=r"shape \(d,\), got \(1, 2\)"):
+    with pytest.raises(InvalidVectorsError, match=r"got the shape \(1, 2\)"):
         QdrantVectors(client, NAME).search(np.ones((1, 2), np.float32), k=1)
     with pytest.raises(InvalidVectorsError, match="NaN or infinite"):
         QdrantVectors(client, NAME).search(np.array([1, np.inf], np.float32), k=1)
