@@ -123,7 +123,10 @@ def milvus_server() -> Iterator[MilvusServer]:
 
 
 def _answers(address: str) -> bool:
-    logging.disable(logging.CRITICAL)  # pymilvus tells of each error, and there are some until then
+    # pymilvus tells of each error, and there are some until then.
+    pymilvus = logging.getLogger("pymilvus")
+    level = pymilvus.level
+    pymilvus.setLevel(logging.CRITICAL + 1)
     try:
         client = MilvusClient(address, timeout=1, dedicated=True)
         client.list_collections(timeout=5)
@@ -131,7 +134,7 @@ def _answers(address: str) -> bool:
     except MilvusException:
         return False
     finally:
-        logging.disable(logging.NOTSET)
+        pymilvus.setLevel(level)
     return True
 
 
