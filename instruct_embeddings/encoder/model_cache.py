@@ -41,9 +41,9 @@ class LoadedModel:
     device: str
     batch_tokens: int | None = None
 
-    def __del__(self) -> None:
-        # At the end of the process, modules may be gone already, and memory goes anyway.
-        if sys.is_finalizing():
+    def __del__(self, ends: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the end of the process names of modules are gone already, and memory goes anyway.
+        if ends():
             return
         modules = [weakref.ref(module) for module in self.model.modules()]
         del self.model
