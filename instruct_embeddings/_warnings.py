@@ -19,6 +19,7 @@ _OURS = (
     "milvus_instruct_embeddings",
     "postgres_instruct_embeddings",
     "qdrant_instruct_embeddings",
+    "ray_instruct_embeddings",
 )
 # Whose lines say nothing to a user: hosts that call us are installed.
 _INSTALLED = tuple(

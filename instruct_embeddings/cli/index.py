@@ -1,11 +1,10 @@
 """`index`: files of texts into a collection, so that an interrupted run can be continued."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +15,7 @@ from instruct_embeddings.cli import models
 from instruct_embeddings.cli.models import MODEL_KEY, check_model
 from instruct_embeddings.cli.options import CollectionOption, JsonOption, ModelOption, command
 from instruct_embeddings.cli.output import finish, note, progress
-from instruct_embeddings.cli.records import Reader, Record, is_made
+from instruct_embeddings.cli.records import Content, Counts, Reader, Record, batches, is_made, typed
 from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import (
     CollectionError,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
 
 _BATCH = 512
-EXAMPLES = 3
 _SHOWN = 20
 # Ends the name of a collection that is to take the place of another.
 _REBUILDING = "-rebuilding"
@@ -67,14 +65,14 @@ def index(
     ray: Annotated[
         str | None,
         typer.Option(
-            help="Encode by Ray, into any store: `local` for the processors of this machine, "
+            help="Encode by Ray: `local` for the processors of this machine, "
             "`auto`, HOST:PORT or ray://HOST:10001 for a cluster."
         ),
     ] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Embed the rows of files and store them in a collection.
+    """Embed the rows of files and store them in a collection of any store.
 
     Run it again to continue after an interruption: rows whose id is stored are skipped. Those that
     have changed since are counted, and stored anew with --update: text, vector and metadata are
@@ -84,15 +82,17 @@ def index(
     """
     reader = Reader(text_key, id_key, skip_bad)
     once = list(dict.fromkeys(files))
-    if ray is not None:
-        from instruct_embeddings.cli.index_ray import run_ray_index
-
-        if rebuild:
-            raise typer.BadParameter("--rebuild does not go with --ray; fill a new collection.")
-        document = run_ray_index(store, collection, once, reader, model, ray, update=update)
-    else:
+    if ray is None and store.address.startswith("chroma:"):
         options = {"update": update, "rebuild": rebuild}
         document = run_index(store.chroma(), collection, once, reader, model, **options)
+    else:
+        from instruct_embeddings.cli.index_upsert import run_upsert
+
+        if rebuild:
+            raise typer.BadParameter(
+                "--rebuild is for collections of Chroma, without --ray; fill a new collection."
+            )
+        document = run_upsert(store, collection, once, reader, model, ray, update=update)
     for problem in reader.bad[:_SHOWN]:
         note(f"skipped {problem}")
     if len(reader.bad) > _SHOWN:
@@ -137,13 +137,27 @@ def run_index(
     with database.reached():
         rows = 0 if target.found is None else target.found.count()
         gone = 0 if target.found is None else _gone(target.found, reader)
+    further = {"unmatched": gone, "rebuilt": rebuild}
+    return outcome(name, database, encoder.name, reader, counts, rows, started) | further
+
+
+def outcome(
+    name: str,
+    store: object,
+    model: str,
+    reader: Reader,
+    counts: Counts,
+    rows: int,
+    started: float,
+) -> dict[str, Any]:
+    """What happened to the rows of files, as plain data; `rows` are stored now."""
     return {
         "collection": name,
-        "store": str(database),
-        "model": encoder.name,
+        "store": str(store),
+        "model": model,
         **asdict(counts),
-        "unmatched": gone,
-        "rebuilt": rebuild,
+        "unmatched": 0,
+        "rebuilt": False,
         "bad": len(reader.bad),
         "bad_lines": reader.bad,
         "rows": rows,
@@ -213,17 +227,6 @@ def _summary(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@dataclass
-class Counts:
-    """What happened to the records."""
-
-    added: int = 0
-    updated: int = 0  # stored with another text or metadata, and stored anew
-    changed: int = 0  # the same, but left as they were
-    skipped: int = 0  # not written, because their id was stored; the changed ones are among them
-    examples: list[str] = field(default_factory=list)  # ids of some that changed and were left
-
-
 class Target:
     """A collection that is created with its first rows: what fails before leaves no empty one."""
 
@@ -256,7 +259,7 @@ class Target:
                 self._database.client().delete_collection(name)
             self.found.modify(name=name)
 
-    def stored(self, names: Sequence[str]) -> dict[str, tuple[str | None, Mapping[str, Any]]]:
+    def stored(self, names: Sequence[str]) -> dict[str, Content]:
         """Text and metadata of those of some rows that are stored."""
         if self.found is None:
             return {}
@@ -278,16 +281,14 @@ def fill(
 ) -> Counts:
     """Encode and store the records that are not stored yet, and find those that have changed.
 
-    Texts and metadata themselves are compared, so that it does not matter who stored them and when.
     With `update` changed records are stored anew: text, vector and metadata are then as in the
     record; where the text is the same, nothing is encoded.
     """
     counts = Counts()
     for batch in batches(records, min(_BATCH, largest_batch)):
         known = target.stored(list(batch))
-        new = [record for name, record in batch.items() if name not in known]
-        differ = [batch[name] for name, row in known.items() if differs(batch[name], *row)]
-        edited = [one for one in differ if update and known[one.id][0] != one.text]
+        new, differ = counts.compare(batch, known, update=update)
+        edited = [one for one in differ if known[one.id][0] != one.text]
         on_rows(len(batch) - len(new) - len(edited))
         if new or edited:
             texts = [one.text for one in [*new, *edited]]
@@ -299,35 +300,12 @@ def fill(
             _write(target.collection(), "add", new, **first)
             changes = {"embeddings": vectors[cut:], "documents": texts[cut:]}
             _write(target.collection(), "update", edited, **changes)
-        counts.added += len(new)
-        if update and differ:
-            relabelled = [one for one in differ if _typed(known[one.id][1]) != _typed(one.metadata)]
+        if differ:
+            relabelled = [one for one in differ if typed(known[one.id][1]) != typed(one.metadata)]
             # Chroma keeps what is not named, and drops what is None.
             columns = [dict.fromkeys(known[one.id][1]) | dict(one.metadata) for one in relabelled]
             _write(target.collection(), "update", relabelled, metadatas=columns)
-            counts.updated += len(differ)
-        elif differ:
-            counts.changed += len(differ)
-            counts.examples += [one.id for one in differ][: EXAMPLES - len(counts.examples)]
-        counts.skipped += len(known) - (len(differ) if update else 0)
     return counts
-
-
-def differs(record: Record, text: str | None, metadata: Mapping[str, Any]) -> bool:
-    """Whether a record is another than what is stored."""
-    return text != record.text or _typed(metadata) != _typed(record.metadata)
-
-
-def _typed(metadata: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
-    """Metadata to compare: true is not 1, and 1.0 is."""
-    return {key: (isinstance(value, bool), value) for key, value in metadata.items()}
-
-
-def batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]]:
-    """Batches by id; the same row twice in one batch is one."""
-    rows = iter(records)
-    while batch := {record.id: record for record in islice(rows, size)}:
-        yield batch
 
 
 def _write(

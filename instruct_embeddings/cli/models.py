@@ -12,7 +12,7 @@ from instruct_embeddings.errors import CollectionMismatchError, GuideError
 
 if TYPE_CHECKING:
     from instruct_embeddings.encoder import InstructEncoder
-    from instruct_embeddings.protocols import CollectionInfo, InstantMover
+    from instruct_embeddings.protocols import CollectionInfo, InstantMover, VectorCollection
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
@@ -64,18 +64,28 @@ def open_retriever(
     if fitted and asked:
         _check_stored(transforms, asked, info, store.flags(collection))
     encoder = load_encoder(model)
-    length = encoder.encode([collection]).shape[1]
-    if length != info.dimension:
-        raise CollectionMismatchError(
-            f"The vectors of {collection!r} have {info.dimension:,} dimensions, those of "
-            f"{encoder.name!r} have {length:,}. Name the model that filled it: --model."
-        )
-    # Of the stores only Chroma keeps metadata beside a collection.
-    metadata = getattr(getattr(vectors, "collection", None), "metadata", None)
-    if not check_model(metadata, collection, encoder.name):
+    check_dimension(encoder, info)
+    if not is_recorded(vectors, collection, encoder):
         note(f"The collection does not record which model filled it; using {encoder.name}.")
     instant = None if fitted else load_instant()
     return InstructRetriever(vectors, store=transforms, instant=instant, force=fitted), encoder
+
+
+def check_dimension(encoder: "InstructEncoder", info: "CollectionInfo") -> None:
+    """Refuse an encoder whose vectors have another length than those stored."""
+    length = encoder.encode([info.name]).shape[1]
+    if length != info.dimension:
+        raise CollectionMismatchError(
+            f"The vectors of {info.name!r} have {info.dimension:,} dimensions, those of "
+            f"{encoder.name!r} have {length:,}. Name the model that filled it: --model."
+        )
+
+
+def is_recorded(vectors: "VectorCollection", collection: str, encoder: "InstructEncoder") -> bool:
+    """Refuse a collection that another model filled; whether it records its model at all."""
+    # Of the stores only Chroma keeps metadata beside a collection.
+    metadata = getattr(getattr(vectors, "collection", None), "metadata", None)
+    return check_model(metadata, collection, encoder.name)
 
 
 def check_model(metadata: Mapping[str, Any] | None, collection: str, model: str) -> bool:

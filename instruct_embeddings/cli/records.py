@@ -1,18 +1,22 @@
-"""Records to store: rows of files with id, text and flat metadata."""
+"""Records to store: rows of files with id, text and flat metadata, beside what is stored."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from instruct_embeddings._records import Row, read_rows, shown_keys
 from instruct_embeddings.errors import DataError
 
 SEPARATOR = "|"
 Scalar: TypeAlias = str | int | float | bool
+# What is stored of a row: text and metadata.
+Content: TypeAlias = tuple[str | None, Mapping[str, Any]]
+_EXAMPLES = 3
 _LARGEST = 2**63
 _DIGEST = 16
 _MADE = re.compile(rf"[0-9a-f]{{{_DIGEST}}}-[0-9]+")
@@ -84,6 +88,48 @@ class Reader:
         return Record(name, text, metadata)
 
 
+@dataclass
+class Counts:
+    """What happened to the records."""
+
+    added: int = 0
+    updated: int = 0  # stored with another text or metadata, and stored anew
+    changed: int = 0  # the same, but left as they were
+    skipped: int = 0  # not written, because their id was stored; the changed ones are among them
+    examples: list[str] = field(default_factory=list)  # ids of some that changed and were left
+
+    def compare(
+        self, batch: Mapping[str, Record], known: Mapping[str, Content], *, update: bool
+    ) -> tuple[list[Record], list[Record]]:
+        """Count the records of a batch: those that are new, and those to `update` as they differ.
+
+        Texts and metadata themselves are compared, so that it does not matter who stored them.
+        """
+        new = [record for name, record in batch.items() if name not in known]
+        differ = [batch[name] for name, row in known.items() if _differs(batch[name], *row)]
+        self.added += len(new)
+        self.skipped += len(known)
+        if update:
+            self.updated += len(differ)
+            self.skipped -= len(differ)
+            return new, differ
+        self.changed += len(differ)
+        self.examples += [one.id for one in differ][: _EXAMPLES - len(self.examples)]
+        return new, []
+
+
+def batches(records: Iterable[Record], size: int) -> Iterator[dict[str, Record]]:
+    """Batches by id; the same row twice in one batch is one."""
+    rows = iter(records)
+    while batch := {record.id: record for record in islice(rows, size)}:
+        yield batch
+
+
+def typed(metadata: Mapping[str, Any]) -> dict[str, tuple[bool, Any]]:
+    """Metadata to compare: true is not 1, and 1.0 is."""
+    return {key: (isinstance(value, bool), value) for key, value in metadata.items()}
+
+
 def is_made(name: str) -> bool:
     """Whether an id looks like those of rows that have none of their own."""
     return _MADE.fullmatch(name) is not None
@@ -102,6 +148,10 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, Scalar]
         elif value is not None and value != []:
             flat[_checked_key(f"{prefix}{key}")] = _scalar(key, value)
     return flat
+
+
+def _differs(record: Record, text: str | None, metadata: Mapping[str, Any]) -> bool:
+    return text != record.text or typed(metadata) != typed(record.metadata)
 
 
 def _digest(*parts: object) -> str:

@@ -1,5 +1,6 @@
 """The store that a command works on, by its address."""
 
+import logging
 import os
 import re
 import shlex
@@ -100,6 +101,8 @@ class Store:
             found = open_store(self.address, name, **self.options)
         except ConfigError as exc:
             raise typer.BadParameter(str(exc)) from exc
+        if self.address.startswith("milvus:"):  # logs a traceback of each error, besides raising it
+            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if (close := getattr(found, "close", None)) is not None:
             self._opened.callback(close)
         return found
@@ -108,9 +111,7 @@ class Store:
         """The database of Chroma that it is; a usage error where it is none."""
         if not self.address.startswith("chroma:"):
             raise typer.BadParameter(
-                f"{self} is no store of Chroma, and the command line fills others only "
-                "with --ray. Add --ray local, or fill it from your application, by its store of "
-                "LangChain or LlamaIndex; all other commands read it."
+                f"{self} is no store of Chroma, which this needs. Name a folder or chroma://host."
             )
         databases = require("chroma_instruct_embeddings.database", extra="chroma")
         try:

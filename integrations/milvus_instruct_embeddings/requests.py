@@ -34,7 +34,7 @@ class Requests:
         """`source` is a client or an address; nothing is connected yet."""
         self.collection, self._timeout = collection, timeout
         self._given = source if isinstance(source, MilvusClient) else None
-        self._options = {} if self._given else _options(source)
+        self._options = {} if self._given else client_options(source)
         self._client: Any = self._given
         self._lock = Lock()
         make_anew_after_fork(self)
@@ -112,17 +112,14 @@ class Requests:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                path = self._options["uri"]
-                options: dict[str, Any] = dict(self._options)
-                if path.endswith(".db"):
+                if (path := self._options["uri"]).endswith(".db"):
                     _check_lite(Path(path))
-                    options["grpc_options"] = _NO_PINGS
                 # Not one that pymilvus keeps for all with this address: it may be a parent's.
-                self._client = MilvusClient(dedicated=True, timeout=self._timeout, **options)
+                self._client = MilvusClient(dedicated=True, timeout=self._timeout, **self._options)
             return self._client
 
 
-def _options(source: object) -> dict[str, str]:
+def client_options(source: object) -> dict[str, Any]:
     """An address as arguments of the client, the user and password apart.
 
     Without these the environment variable MILVUS_TOKEN gives `user:password`, or a token.
@@ -142,7 +139,7 @@ def _options(source: object) -> dict[str, str]:
                 f"The path {path!r} is none of Milvus Lite, whose names end in .db. Allowed are "
                 f"{_ADDRESSES}. Correct it."
             )
-        return {"uri": path}
+        return {"uri": path, "grpc_options": _NO_PINGS}
     rest, _, query = rest.partition("?")
     if scheme == "milvus":
         scheme = "https" if query == "ssl=true" else "http"

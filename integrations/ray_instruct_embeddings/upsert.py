@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from instruct_embeddings._printable import hide_secrets, safe_message
+from instruct_embeddings._printable import hide_secrets
 from instruct_embeddings._types import Metadata
-from instruct_embeddings.errors import CollectionError, ConfigError, DataError
-from ray_instruct_embeddings import batches, engines
+from instruct_embeddings.errors import ConfigError, DataError
+from instruct_embeddings.writing import Records, Writer
+from ray_instruct_embeddings import batches
 from ray_instruct_embeddings.batches import Batch
 from ray_instruct_embeddings.embed import in_worker
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 _BATCH = 512
-_KNOWN = (
-    "chroma:FOLDER, chroma://host:8000, milvus:FILE, milvus://host:19530, qdrant:FOLDER, "
-    "qdrant://host:6333, postgresql://user@host:5432/database, parquet:FOLDER"
-)
 
 
 class UpsertInto:
@@ -39,7 +36,7 @@ class UpsertInto:
     several machines it must be one that all see.
 
     Args:
-        address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE`, `milvus://host:19530`,
+        address: `chroma:FOLDER`, `chroma://host:8000`, `milvus:FILE.db`, `milvus://host:19530`,
             `qdrant:FOLDER`, `qdrant://host:6333`, `postgresql://user@host:5432/database` or
             `parquet:FOLDER`.
         collection: Its name; of PostgreSQL that of the table, of Parquet a folder inside.
@@ -63,17 +60,10 @@ class UpsertInto:
         text_column: str | None = "text",
         metadata_column: str | None = None,
     ) -> None:
-        scheme = engines.scheme_of(address)
-        if scheme not in engines.INTO:
-            raise ConfigError(
-                f"The address {hide_secrets(address)!r:.200} is none of a store that is written "
-                f"into. Known are {_KNOWN}. Write one of these."
-            )
+        self._writer = Writer(address, collection)
         self.address, self.collection = address, collection
         self.id_column, self.vector_column = id_column, vector_column
         self.text_column, self.metadata_column = text_column, metadata_column
-        self.one_process = not engines.is_server(address) and scheme != "parquet"
-        self._writer: engines.Writer | None = None
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
         """Write a batch.
@@ -82,19 +72,19 @@ class UpsertInto:
             `{"rows": array([n])}`.
 
         Raises:
-            CollectionError: The store refused the rows or did not answer.
+            CollectionError: The store refused the rows, whose dimension may be another than that
+                of the collection, or did not answer.
             ConfigError: A column is missing; an embedded store in an actor.
             DataError: An id is missing, or stands twice in the batch.
         """
-        if self.one_process and in_worker():
+        if self._writer.one_process and in_worker():
             raise ConfigError(
-                f"{self._shown} is a folder that one process may open, and this is one of several "
+                f"{self._writer} is a folder that one process may open, and this is one of several "
                 "workers. Call UpsertInto(...).write(dataset), which writes in your own process, "
                 "or use a server."
             )
         records = self._records(batch)
-        if len(records):
-            self._store(records)
+        self._writer.write(records)
         return {"rows": np.array([len(records)])}
 
     def write(
@@ -107,6 +97,9 @@ class UpsertInto:
     ) -> int:
         """Write a data set: by several actors into servers and Parquet, else in this process.
 
+        At the end a server of Milvus flushes the collection, once, so that all rows are searched by
+        the index.
+
         Args:
             dataset: With the columns of ids, vectors and texts.
             writers: Most actors that write.
@@ -117,30 +110,25 @@ class UpsertInto:
             Rows written.
         """
         written = 0
-        for rows in self._written(dataset, writers, batch_size):
-            written += rows
-            if on_rows is not None:
-                on_rows(rows)
+        try:
+            for rows in self._written(dataset, writers, batch_size):
+                written += rows
+                if on_rows is not None:
+                    on_rows(rows)
+            self._writer.finish()
+        finally:
+            self.close()
         return written
-
-    def stored_id(self, name: str) -> str:
-        """The id under which the store has a row: another one in Qdrant, which knows UUIDs only."""
-        return engines.point_id(name) if engines.scheme_of(self.address) == "qdrant" else name
 
     def close(self) -> None:
         """End the connection; it is made again when it is needed."""
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
+        self._writer.close()
 
     def _written(self, dataset: "Dataset", writers: int, batch_size: int) -> Iterator[int]:
         """Numbers of rows, batch by batch, as they are written."""
-        if self.one_process:
-            try:
-                for part in dataset.iter_batches(batch_size=batch_size, batch_format="pyarrow"):
-                    yield int(self(part)["rows"][0])
-            finally:
-                self.close()
+        if self._writer.one_process:
+            for part in dataset.iter_batches(batch_size=batch_size, batch_format="pyarrow"):
+                yield int(self(part)["rows"][0])
             return
         done = dataset.map_batches(
             UpsertInto,
@@ -159,17 +147,10 @@ class UpsertInto:
         for row in done.iter_rows():
             yield int(row["rows"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_writer": None}
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({hide_secrets(self.address)!r}, {self.collection!r})"
 
-    @property
-    def _shown(self) -> str:
-        return f"The collection {self.collection!r} in {hide_secrets(self.address)!r}"
-
-    def _records(self, batch: Batch) -> engines.Records:
+    def _records(self, batch: Batch) -> Records:
         ids = [_checked_id(one) for one in batches.values(batch, self.id_column)]
         if len(set(ids)) < len(ids):
             twice = next(one for one in ids if ids.count(one) > 1)
@@ -182,7 +163,7 @@ class UpsertInto:
             found = batches.values(batch, self.text_column)
             texts = [None if batches.is_missing(one) else one for one in found]
         vectors = batches.vectors(batch, self.vector_column) if ids else np.empty((0, 0), "f4")
-        return engines.Records(ids, vectors, texts, self._metadata(batch, len(ids)))
+        return Records(ids, vectors, texts, self._metadata(batch, len(ids)))
 
     def _metadata(self, batch: Batch, rows: int) -> list[Metadata]:
         if self.metadata_column is None:
@@ -190,23 +171,6 @@ class UpsertInto:
             others = [name for name in batches.names(batch) if name not in known]
             return batches.mappings(batch, others, rows)
         return [_mapping(one) for one in batches.values(batch, self.metadata_column)]
-
-    def _store(self, records: engines.Records) -> None:
-        try:
-            if self._writer is None:
-                into = engines.INTO[engines.scheme_of(self.address)]
-                self._writer = into(self.address, self.collection, records.vectors.shape[1])
-            self._writer.write(records)
-        except (ImportError, CollectionError):
-            raise
-        except Exception as exc:
-            self._writer = None  # connect anew, should this actor be used again
-            # Not chained: errors of clients may hold passwords and need not be picklable.
-            raise CollectionError(
-                f"{self._shown} did not take {len(records)} rows, {records.ids[0]!r} to "
-                f"{records.ids[-1]!r} ({safe_message(exc)}). Rows of this batch may be stored. "
-                "Correct what it says and run the same again: rows that are stored are replaced."
-            ) from None
 
 
 def _mapping(given: object) -> Metadata:

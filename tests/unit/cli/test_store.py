@@ -154,7 +154,7 @@ def test_the_variable_names_the_store(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert "hunter2" not in run("query", "--help").stdout
 
 
-def test_only_collections_of_chroma_are_filled() -> None:
+def test_a_database_of_chroma_is_no_other_store() -> None:
     with pytest.raises(typer.BadParameter, match="no store of Chroma"):
         Store("postgresql://there/shop").chroma()
 
