@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral
-from typing import Any, Literal, TypeAlias, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from instruct_embeddings._reading import is_number, shown
-from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import ConfigError, InstructionError, InvalidVectorsError
+
+if TYPE_CHECKING:
+    from instruct_embeddings._types import FloatArray
 
 MAX_INSTRUCTION_CHARACTERS = 2000
 _MAX_INSTRUCTIONS = 16
@@ -157,12 +157,14 @@ def seconds(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be a positive number of seconds, got {value!r:.60}.")
 
 
-def one_vector(vector: FloatArray) -> FloatArray:
+def one_vector(vector: "FloatArray") -> "FloatArray":
     """A vector to search by, as float32 of the shape (d,).
 
     Raises:
         InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
     """
+    import numpy as np  # not needed by commands that only parse their options
+
     query: FloatArray = np.asarray(vector, dtype=np.float32)
     if query.ndim != 1 or not np.isfinite(query).all():
         raise InvalidVectorsError(

@@ -127,19 +127,23 @@ def test_a_server_that_hangs_is_an_error_after_the_timeout_and_may_be_asked_agai
 ) -> None:
     fill(proxy, "hanging", rows)
     client = http_client(HOST, proxy.port, timeout=0.5)
-    retriever = InstructRetriever(ChromaVectors(client.get_collection("hanging")), None)
+    stored = ChromaVectors(client.get_collection("hanging"))
+    retriever = InstructRetriever(stored, None)
     query = TinyEncoder().encode(["text 7"])[0]
 
     def best() -> str:
         return retriever.search(query, k=1)[0].id
 
     with inject("the server hangs, and the client has a timeout") as fault:
-        for stage in ("prefetch", "records"):
+        for stage, read in (
+            ("prefetch", best),
+            ("records", lambda: stored.fetch(["r7"], records=True).ids[0]),
+        ):
             proxy.break_next(stage, wait_first(3))
-            error = fault.ask(best, "r7")
+            error = fault.ask(read, "r7")
             assert isinstance(error, UnreachableCollectionError)
             assert "ReadTimeout" in str(error)
-            fault.ask(best, "r7")
+            fault.ask(read, "r7")
     close(client)
 
 

@@ -115,18 +115,16 @@ def store_for(stage: Stage, place: Place, folder: Path) -> TransformStore:
     return TransformStore(folder) if stage == "sampling" else place.known
 
 
-@pytest.mark.parametrize("stage", [*STAGES, "records"])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_request_that_breaks_is_a_clear_error_and_the_next_one_is_answered(
     name: str, stage: Stage, place: Place, right: Answers, toys: Toys, folder: Path, inject: Inject
 ) -> None:
     retriever = place.retriever(store_for(stage, place, folder))
     with inject(f"{stage}: the server {name}") as fault:
-        place.proxy.break_next(stage, BREAKS[name], skip=STAGES.get(stage, 0))
-        # Records come with the vectors of the best candidates; the plain search asks for them.
-        instruction = None if stage == "records" else COLOUR
+        place.proxy.break_next(stage, BREAKS[name], skip=STAGES[stage])
         with pytest.raises((UnreachableCollectionError, ChromaError)) as raised:
-            retriever.search(toys.vectors[0], instruction=instruction)
+            retriever.search(toys.vectors[0], instruction=COLOUR)
         fault.count(error=raised.value)
         if stage == "sampling":
             assert TransformStore(folder).keys() == []
