@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.instant import InstantQuery
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
+from instruct_embeddings.transform.transform import InstructionTransform
 
 K = 10
 QUERIES = 100
@@ -57,12 +59,13 @@ def main() -> None:
         answers: dict[str, Any] = {}
         for name in arguments.stores:
             _err.print(f"{name}, {size:,} rows")
-            result = run(name, base, vectors, aspect, arguments.seed)
-            answers[name] = result.pop("ids")
-            if (whole := answers.get(PARTS_OF.get(name, ""))) is not None:
+            whole = answers.get(PARTS_OF.get(name, ""))
+            result = run(name, base, vectors, aspect, arguments.seed, whole and whole["transform"])
+            answers[name] = {part: result.pop(part) for part in ("ids", "transform")}
+            if whole is not None:
                 result["as undivided"] = {
-                    way: [overlap(whole[way], found), _alike(whole[way], found)]
-                    for way, found in answers[name].items()
+                    way: [overlap(whole["ids"][way], found), _alike(whole["ids"][way], found)]
+                    for way, found in answers[name]["ids"].items()
                 }
             kept.append({"store": name, "n": size} | result)
             about = {"environment": environment(arguments.seed), "vectors": len(base.texts)}
@@ -70,7 +73,14 @@ def main() -> None:
     show(kept)
 
 
-def run(name: str, base: Base, vectors: FloatArray, aspect: str, seed: int) -> dict[str, Any]:
+def run(
+    name: str,
+    base: Base,
+    vectors: FloatArray,
+    aspect: str,
+    seed: int,
+    known: InstructionTransform | None,
+) -> dict[str, Any]:
     """Everything about one store of one size."""
     with TemporaryDirectory(prefix="bench-") as folder, ExitStack() as open_for:
         started = time.perf_counter()
@@ -79,11 +89,22 @@ def run(name: str, base: Base, vectors: FloatArray, aspect: str, seed: int) -> d
             store.put(batch)
         store.finish()
         filled = time.perf_counter() - started
-        return {"filling s": round(filled, 1)} | measure(store, base, vectors, aspect, seed)
+        return {"filling s": round(filled, 1)} | measure(store, base, vectors, aspect, seed, known)
 
 
-def measure(store: Any, base: Base, vectors: FloatArray, aspect: str, seed: int) -> dict[str, Any]:
-    """Latencies, recall and first answers of a store that is filled."""
+def measure(
+    store: Any,
+    base: Base,
+    vectors: FloatArray,
+    aspect: str,
+    seed: int,
+    known: InstructionTransform | None,
+) -> dict[str, Any]:
+    """Latencies, recall and first answers of a store that is filled.
+
+    With a `known` transform, of the same rows in another store, that one ranks after the first
+    answer, so that both can be compared.
+    """
     rng = np.random.default_rng(seed + 1)
     holders = np.array([i for i, labels in enumerate(base.labels) if aspect in labels])
     parents = rng.choice(holders, QUERIES)
@@ -94,6 +115,10 @@ def measure(store: Any, base: Base, vectors: FloatArray, aspect: str, seed: int)
     sampling = time_ms(lambda: collection.sample(SAMPLE, seed=seed))
     fitted = InstructRetriever(collection, MetadataGuide(aspect), force=True)
     first = time_ms(lambda: fitted.search(queries[0], instruction=instruction, k=K))
+    if known is not None:
+        info, prefetch = collection.info(), fitted.transform(instruction).prefetch
+        alike = replace(known, collection=info, prefetch=prefetch)
+        fitted._library.remember(instruction, alike, info)
     instant = InstructRetriever(collection, instant=InstantQuery.from_pretrained())
     ask_new: dict[str, Any] = {"instruction": NEW, "k": K}
     at_once = time_ms(lambda: instant.search(queries[0], query=texts[0], **ask_new))
@@ -136,6 +161,7 @@ def measure(store: Any, base: Base, vectors: FloatArray, aspect: str, seed: int)
         "sampling s": round(sampling / 1e3, 2),
         "first answer s": {"fitted": round(first / 1e3, 2), "instant": round(at_once / 1e3, 2)},
         "ids": found,
+        "transform": fitted.transform(instruction),
     }
 
 
