@@ -17,7 +17,7 @@ from instruct_embeddings.guides.llm.categories import Categories
 from instruct_embeddings.transform.report import FitReport
 
 # Their texts are figures, or names that are quoted, or a path of the user's own.
-_NOTHING_FOREIGN = {"Estimate", "Difference", "Cost", "Row", "Store"}
+_NOTHING_FOREIGN = {"Estimate", "Difference", "Cost", "Row", "Store", "Writer"}
 HOSTILE = "a\x1b[2J\x9b31m\u202eb\u2066c\u2069\u200f\u2028\ud800"
 
 
