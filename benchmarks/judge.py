@@ -82,8 +82,6 @@ def main() -> None:
     arguments = parse()
     sizes = QUICK if arguments.quick else Sizes()
     names = arguments.sets or (QUICK_SETS if arguments.quick else ())
-    # Some of these judges guess, and it is said of each.
-    logging.getLogger("instruct_embeddings").setLevel(logging.ERROR)
     whole = not (arguments.quick or arguments.sets)
     results = load("judge") if whole else {}
     generic = InstructEncoder.from_pretrained(BASE_MODEL)
@@ -171,4 +169,6 @@ def _described(own: JudgedSet) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # Some of these judges guess, and it is said of each.
+    logging.getLogger("instruct_embeddings").setLevel(logging.ERROR)
     main()
