@@ -220,6 +220,8 @@ class InMemoryCollection(PagedCollection):
             )
 
     def _matching(self, where: Where | None, where_document: Where | None) -> list[str]:
+        if not where and not where_document:
+            return list(self._stored)
         of_metadata = _test(parse_where(where))
         of_text = _test(parse_where_document(where_document))
         return [
