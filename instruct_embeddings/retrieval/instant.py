@@ -19,7 +19,7 @@ from instruct_embeddings.protocols import (
 )
 from instruct_embeddings.retrieval.constraints import SEEN, Constraint, Direction
 from instruct_embeddings.retrieval.instructions import kind_of
-from instruct_embeddings.retrieval.prefetch import needed_prefetch
+from instruct_embeddings.retrieval.prefetch import QUERIES, needed_prefetch
 from instruct_embeddings.retrieval.ranking import FoldedQuery, WeightedRanker
 from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import DEFAULT_PREFETCH, Norms
@@ -163,11 +163,11 @@ def _measured(collection: VectorCollection, info: CollectionInfo) -> tuple[Norms
     norms, units = Norms.of(vectors), unit_rows(vectors)
     # Each is moved towards another.
     moves = np.float32(_USUAL_MOVE) * unit_rows(np.roll(units, 1, axis=0) - units)
-    rankers = (InstantRanker(info, norms, move, DEFAULT_PREFETCH) for move in moves)
     queries = [
-        FoldedQuery([WeightedRanker(ranker, "instant")], unit[None])
-        for ranker, unit in zip(rankers, units, strict=True)
+        FoldedQuery(
+            [WeightedRanker(InstantRanker(info, norms, move, DEFAULT_PREFETCH), "instant")],
+            unit[None],
+        )
+        for move, unit in zip(moves[:QUERIES], units[:QUERIES], strict=True)
     ]
-    if not norms.leave_cosines_to(info.space):
-        return norms, DEFAULT_PREFETCH
     return norms, needed_prefetch(collection, queries, recall=FitConfig.recall)

@@ -24,7 +24,8 @@ from instruct_embeddings.transform.transform import (
 )
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
-_QUERIES = 16
+# So many rows asked as queries tell enough.
+QUERIES = 16
 _K = 10
 _STEPS = (10, 30, 100, 150, 200, 300, 600)
 # Indexes look at a hundred rows in any case.
@@ -38,13 +39,10 @@ def measured_prefetch(
     recall: float,
 ) -> int:
     """The prefetch of a transform, with stored vectors (n, d) as queries; see `needed_prefetch`."""
-    if not transform.order_is_exact:
-        return DEFAULT_PREFETCH
     rankers = [WeightedRanker(transform, "fitted")]
-    units = unit_rows(vectors[has_direction(vectors)][:_QUERIES])
-    return needed_prefetch(
-        collection, [FoldedQuery(rankers, unit[None]) for unit in units], recall=recall
-    )
+    units = unit_rows(vectors[has_direction(vectors)][:QUERIES])
+    queries = [FoldedQuery(rankers, unit[None]) for unit in units]
+    return needed_prefetch(collection, queries, recall=recall)
 
 
 def needed_prefetch(
@@ -52,16 +50,16 @@ def needed_prefetch(
 ) -> int:
     """The least prefetch that finds a share of the ten best rows, in the mean over some queries.
 
-    The best are those that the deepest search finds and rescores. Of the queries, the first 16 are
-    asked; each is ranked by its index as by cosine.
+    The best are those that the deepest search finds and rescores. Nothing is measured, and the
+    default returned, where searches make no use of it.
     """
-    if not collection.capabilities.cheap_vectors:
-        return DEFAULT_PREFETCH  # of which searches make no use
-    asked = queries[:_QUERIES]
-    best = [_best(collection, query) for query in asked]
-    least = _RESCORED_FROM if any(query.is_rescored for query in asked) else _K
+    measures = collection.capabilities.cheap_vectors and all(one.order_is_exact for one in queries)
+    if not measures:
+        return DEFAULT_PREFETCH
+    best = [_best(collection, query) for query in queries]
+    least = _RESCORED_FROM if any(query.is_rescored for query in queries) else _K
     for step in (one for one in _STEPS if one >= least):
-        found = [_found(collection, query, step) for query in asked]
+        found = [_found(collection, query, step) for query in queries]
         kept = [len(wanted & ids) / len(wanted) for wanted, ids in zip(best, found, strict=True)]
         if np.mean(kept) >= recall:
             return step

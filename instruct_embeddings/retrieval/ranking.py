@@ -273,19 +273,17 @@ class SearchRequest:
 
         What was measured holds where the index is asked for cosines and nothing else.
         """
-        measured = query.order_is_exact and not (self.where or self.where_document)
         if self.prefetch is not None:
-            candidates = self.prefetch
-        elif measured:
-            candidates = max(
-                query.prefetch, _PER_RESCORED * self.k if query.is_rescored else self.k
-            )
+            return self.prefetch, self.prefetch
+        unmeasured = max(DEFAULT_PREFETCH, _PER_UNMEASURED * self.k)
+        if not query.order_is_exact:
+            return unmeasured, unmeasured
+        if query.is_rescored:
+            scored, least = max(DEFAULT_RESCORE, 2 * self.k), _PER_RESCORED * self.k
         else:
-            candidates = max(DEFAULT_PREFETCH, _PER_UNMEASURED * self.k)
-        if self.prefetch is not None or not query.order_is_exact:
-            return candidates, candidates
-        scored = max(DEFAULT_RESCORE, 2 * self.k) if query.is_rescored else self.k
-        return max(candidates, scored), scored
+            scored = least = self.k
+        filtered = self.where or self.where_document
+        return max(unmeasured if filtered else query.prefetch, scored, least), scored
 
     def check(self, capabilities: Capabilities) -> None:
         """Refuse what a store cannot do, with ConfigError."""
