@@ -3,9 +3,10 @@
 import inspect
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -186,15 +187,16 @@ class StoreVectors:
                 directions = rng.standard_normal(shape, dtype=np.float32)
             else:
                 chosen = [around.pop(int(rng.integers(len(around)))) for _ in around[:_DIRECTIONS]]
-                directions = self._vectors_of([found[row] for row in chosen])
-            new: dict[str, Document] = {}
+                near = _rows((row, found[row]) for row in chosen)
+                directions = self._with_vectors(near).vectors
+            before = len(found)
             for direction in unit_rows(directions):
-                new |= {self._keep(one): one for one in self._ask(direction, k, None)}
-            fresh = [row for row in new if row not in found]
+                for row, document in self._ask(direction, k, None).items():
+                    found.setdefault(row, document)
+            fresh = list(found)[before:]
             around += fresh
-            found |= {row: new[row] for row in fresh}
             silent, random = (0 if fresh else silent + 1), not random
-        rows = self._rows(list(found)[:size], list(found.values())[:size], vectors=True)
+        rows = self._with_vectors(_rows(islice(found.items(), size)))
         if not len(self._probes):
             self._probes = rows.take(range(min(_PROBES, len(rows))))
         return rows
@@ -211,9 +213,9 @@ class StoreVectors:
         known = {row: self._documents.get(row) for row in dict.fromkeys(ids)}
         missing = [row for row, document in known.items() if document is None]
         if missing:
-            known |= {self._keep(one): one for one in self._by_ids(missing)}
-        there = [(row, document) for row in ids if (document := known.get(row)) is not None]
-        return self._rows([row for row, _ in there], [one for _, one in there], vectors=vectors)
+            known |= self._kept(self._by_ids(missing))
+        rows = _rows((row, one) for row in ids if (one := known.get(row)) is not None)
+        return self._with_vectors(rows) if vectors else rows
 
     def search(
         self,
@@ -250,24 +252,21 @@ class StoreVectors:
                 f"{dimension} numbers. Both must come from the same model. Embed queries with the "
                 "embeddings of the store."
             )
-        found = self._ask(query, at_least("k", k, 1, optional=False), where)
-        ids = list(dict.fromkeys(self._keep(document) for document in found))
+        del records  # documents come whole
+        found = _rows(self._ask(query, at_least("k", k, 1, optional=False), where).items())
         if not self.rescore:
             if vectors:
                 self._refuse("the vectors of results")
-            scores = np.full(len(ids), np.nan, dtype=np.float32)
-            return Neighbours(self.fetch(ids, records=records), scores)
-        rows = self.fetch(ids, vectors=True, records=records)
+            return Neighbours(found, np.full(len(found), np.nan, dtype=np.float32))
+        rows = self._with_vectors(found)
         scores = np.asarray(unit_rows(rows.vectors) @ unit_rows(query[None])[0], dtype=np.float32)
         order = np.argsort(-scores, kind="stable")
-        ranked = rows.take(order)
-        if not vectors:
-            ranked = replace(ranked, vectors=Rows(()).vectors)
-        return Neighbours(ranked, scores[order])
+        return Neighbours((rows if vectors else found).take(order), scores[order])
 
-    def _ask(self, vector: FloatArray, k: int, where: Where | None) -> list[Document]:
+    def _ask(self, vector: FloatArray, k: int, where: Where | None) -> dict[str, Document]:
+        """The nearest documents by their ids, in the order of the store."""
         try:
-            return self.store.similarity_search_by_vector(
+            found = self.store.similarity_search_by_vector(
                 vector.tolist(), k=k, **self._filters(where)
             )
         except NotImplementedError as error:
@@ -276,6 +275,7 @@ class StoreVectors:
                 "moved query can be asked of it. It is the one method that is needed. Write a "
                 "VectorCollection for its engine, or use another store."
             ) from error
+        return self._kept(found)
 
     def _filters(self, where: Where | None) -> dict[str, Any]:
         """The filter as an argument of the search; a store may leave out one that it ignores."""
@@ -302,32 +302,13 @@ class StoreVectors:
         except NotImplementedError:
             return []
 
-    def _keep(self, document: Document) -> str:
-        """The id of a document, which is kept for when its text is asked for."""
-        row = document.id
-        if row is None:  # some stores give none
-            said = json.dumps(document.metadata, sort_keys=True, default=str)
-            row = sha256(f"{document.page_content}\x1f{said}".encode(errors="replace")).hexdigest()
-        self._documents.put(row, document)
-        return row
+    def _kept(self, documents: Iterable[Document]) -> dict[str, Document]:
+        """Documents by their ids, kept for when their texts are asked for."""
+        return {(row := _id(one)): self._documents.put(row, one) for one in documents}
 
-    def _rows(self, ids: Sequence[str], documents: Sequence[Document], *, vectors: bool) -> Rows:
-        rows = Rows(
-            tuple(ids),
-            texts=tuple(document.page_content for document in documents),
-            metadatas=tuple(document.metadata for document in documents),
-        )
-        if not vectors:
-            return rows
-        return Rows(rows.ids, self._vectors_of(documents), rows.texts, rows.metadatas)
-
-    def _vectors_of(self, documents: Sequence[Document]) -> FloatArray:
-        texts = Rows(
-            tuple(map(str, range(len(documents)))),
-            texts=tuple(document.page_content for document in documents),
-            metadatas=tuple(document.metadata for document in documents),
-        ).read_texts
-        return self._embedded([text or "" for text in texts])
+    def _with_vectors(self, rows: Rows) -> Rows:
+        """The rows with vectors, which are made again of their texts."""
+        return replace(rows, vectors=self._embedded([text or "" for text in rows.read_texts]))
 
     def _embedded(self, texts: Sequence[str]) -> FloatArray:
         """Vectors of texts, shape (n, d); those that were embedded before are remembered."""
@@ -358,7 +339,7 @@ class StoreVectors:
         if not len(self._probes):
             return
         for row, vector in zip(self._probes.ids, self._probes.vectors, strict=True):
-            if row in {self._keep(one) for one in self._ask(vector, _FOUND_AT_ONCE[0], None)}:
+            if row in self._ask(vector, _FOUND_AT_ONCE[0], None):
                 return
         self._made, self._info, self._probes = self._made + 1, None, Rows(())
 
@@ -368,3 +349,21 @@ class StoreVectors:
             f"{what}. Needed is a store of an engine that has an adapter (Chroma, Milvus, Qdrant, "
             "PostgreSQL); for vectors, StoreVectors(store, rescore=True) embeds texts again."
         )
+
+
+def _id(document: Document) -> str:
+    """Its id; of one without, as some stores give them, a digest of what it holds."""
+    if document.id is not None:
+        return document.id
+    said = json.dumps(document.metadata, sort_keys=True, default=str)
+    return sha256(f"{document.page_content}\x1f{said}".encode(errors="replace")).hexdigest()
+
+
+def _rows(documents: Iterable[tuple[str, Document]]) -> Rows:
+    """Documents with their ids as rows without vectors."""
+    pairs = list(documents)
+    return Rows(
+        tuple(row for row, _ in pairs),
+        texts=tuple(document.page_content for _, document in pairs),
+        metadatas=tuple(document.metadata for _, document in pairs),
+    )

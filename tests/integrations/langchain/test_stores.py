@@ -18,7 +18,7 @@ from instruct_embeddings.errors import (
     EmptyCollectionError,
     UnsupportedCollectionError,
 )
-from langchain_instruct_embeddings import InstructionTransformRetriever, StoreVectors
+from langchain_instruct_embeddings import InstructionTransformRetriever, StoreVectors, stores
 from tests.integrations.langchain.conftest import TinyEmbeddings, tickets
 from tests.integrations.tickets import KIND, CountingGuide
 from tests.movers import TinyInstant
@@ -275,6 +275,15 @@ def test_documents_without_ids_are_told_apart_by_what_they_hold() -> None:
     assert [document.metadata["n"] for document in found] == list(range(9))
     assert len({document.id for document in found}) == 9
     assert len(StoreVectors(store).fetch(["gone"])) == 0
+
+
+def test_more_results_than_are_kept_come_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_KEPT", 3)
+    found = StoreVectors(WithoutIds(TinyEmbeddings()))
+    query = np.ones(found.info().dimension, dtype=np.float32)
+    near = found.search(query, k=9)
+    assert near.rows.texts == tuple(f"text {n}" for n in range(9))
+    assert len(near.scores) == 9
 
 
 def test_a_store_that_cannot_be_searched_by_a_vector_is_said() -> None:
