@@ -12,12 +12,11 @@ from instruct_embeddings import FitConfig
 from langchain_instruct_embeddings import InstructionTransformRetriever
 
 
-class _Standard(RetrieversIntegrationTests):
-    instruction: str | None = None
+class Standard(RetrieversIntegrationTests):
+    """Of a retriever whose fields are `fields`."""
 
-    @pytest.fixture(autouse=True)
-    def _given(self, chroma: Chroma, guide: Any, fit: FitConfig, known: Path) -> None:
-        self._params = {"store": known, "vectorstore": chroma, "guide": guide, "fit": fit}
+    instruction: str | None = None
+    fields: dict[str, Any]
 
     @property
     def retriever_constructor(self) -> type[BaseRetriever]:
@@ -25,18 +24,24 @@ class _Standard(RetrieversIntegrationTests):
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        return {**self._params, "instruction": self.instruction}
+        return {**self.fields, "instruction": self.instruction}
 
     @property
     def retriever_query_example(self) -> str:
         return "paper jam in the printer"
 
 
-class TestGenericRetriever(_Standard):
+class _OverChroma(Standard):
+    @pytest.fixture(autouse=True)
+    def _given(self, chroma: Chroma, guide: Any, fit: FitConfig, known: Path) -> None:
+        self.fields = {"store": known, "vectorstore": chroma, "guide": guide, "fit": fit}
+
+
+class TestGenericRetriever(_OverChroma):
     """Without an instruction."""
 
 
-class TestAdaptedRetriever(_Standard):
+class TestAdaptedRetriever(_OverChroma):
     """With a default instruction."""
 
     instruction = "What kind of request is it?"
