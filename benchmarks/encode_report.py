@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 from benchmarks.encode_contestants import BFLOAT16, GRID, OUR_OWN, SENTENCE_TRANSFORMERS
 from benchmarks.environment import load
+from benchmarks.pages import Ran
 
 Table: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
-Ran: TypeAlias = Callable[[dict[str, Any]], str]
 
 _INTROS = {
     "grid": "`encode_grid`: several instructions over the same texts at once, beside a separate "

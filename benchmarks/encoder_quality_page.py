@@ -1,15 +1,14 @@
 """The part of docs/performance.md about the encoder's quality, and its figure in the README."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from benchmarks.encoder_quality_report import means, sections
 from benchmarks.environment import load
 from benchmarks.guides_report import sections as guide_sections
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.reuse import THRESHOLDS, accepted
 from instruct_embeddings.retrieval.reuse import DEFAULT_TEXTS
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _BY_WHAT = (
     "No method sees a label. The tasks, pools and queries are those of the ranking quality above; "
     "as a guide, the encoder reads a sample of at most 1,000 texts, and the transform that learns "
@@ -19,7 +18,7 @@ _BY_WHAT = (
 )
 
 
-def quality_page(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def quality_page(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; what was not measured is left out."""
     results = load("encoder-quality")
     parts = [
@@ -48,7 +47,7 @@ def quality_figures() -> list[str]:
     ]
 
 
-def _guides(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _guides(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("guides")
     if not results:
         return []
@@ -68,7 +67,7 @@ def _guides(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
     return parts
 
 
-def _reuse(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _reuse(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("reuse")
     if not results:
         return []
@@ -87,7 +86,7 @@ def _reuse(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str
     ]
 
 
-def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _refinement(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("refinement")
     if not results:
         return []
@@ -110,7 +109,7 @@ def _refinement(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> lis
     ]
 
 
-def _ablation(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _ablation(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("ablation")
     if not results:
         return []

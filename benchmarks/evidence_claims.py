@@ -4,7 +4,8 @@ from typing import Any
 
 from benchmarks.encoder_quality_page import ablation_lines
 from benchmarks.environment import load
-from benchmarks.evidence_peers import Ran, Tabulate, cost
+from benchmarks.evidence_peers import cost
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.peers import REENCODED
 from benchmarks.peers_scale import SAMPLED
 from benchmarks.transform import GSTRANSFORM, RESCORED

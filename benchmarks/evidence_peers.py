@@ -1,16 +1,14 @@
 """The parts of docs/evidence.md about peers: quality, and costs by size."""
 
-from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 from typing import Any, TypeAlias
 
 from benchmarks.environment import load
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.peers import LABEL_FREE, PREFIX, REENCODED
 from benchmarks.peers_methods import PEERS
 from benchmarks.transform import FOLDED, GENERIC, RESCORED
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
-Ran: TypeAlias = Callable[[dict[str, Any]], str]
 Results: TypeAlias = dict[str, Any]
 SHOWN_N = 100_000
 _LEARNS = {

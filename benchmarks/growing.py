@@ -9,16 +9,15 @@ arithmetic beside it. `benchmarks.report` writes it into the page.
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from benchmarks import quantisation
 from benchmarks.environment import load
+from benchmarks.pages import Tabulate, with_figures
 from benchmarks.scale_page import LINK_BYTES, curve, projected
-
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 
 PAGE = Path(__file__).parents[1] / "docs" / "growing.md"
 ROWS = (1_000_000, 10_000_000, 100_000_000)
@@ -28,7 +27,6 @@ SAMPLE = 1000
 _MACHINE, _FOR_THE_INDEX = 64, 48  # GB
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _GB, _MB, _HOUR = 1e9, 1e6, 3600
-_BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->"
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,8 @@ def main() -> None:
 
 def filled(page: str, tabulate: Tabulate) -> str:
     """The page with its three parts that are made from results replaced."""
-    parts = page.split(_BEGIN)
     made = (one_machine(tabulate), quantisation.section(tabulate), on_paper(tabulate))
-    rest = (part.partition(_END)[2] for part in parts[1:])
-    return parts[0] + "".join(
-        f"{_BEGIN}{text}\n{_END}{after}" for text, after in zip(made, rest, strict=True)
-    )
+    return with_figures(page, *(f"{text}\n" for text in made))
 
 
 def one_machine(tabulate: Tabulate) -> str:

@@ -1,12 +1,12 @@
 """The part of docs/evidence.md about instruction following."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any, TypeAlias
 
 from benchmarks.environment import load
+from benchmarks.pages import Ran, Tabulate
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 Figure: TypeAlias = dict[str, Any]
 SIGNIFICANT = 0.05
 _KINDS = {
@@ -19,7 +19,7 @@ _KINDS = {
 }
 
 
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("instruction-following")
     if not results:

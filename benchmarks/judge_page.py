@@ -1,6 +1,6 @@
 """The tables of judges, and their part of docs/evidence.md."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, median
 from typing import Any, TypeAlias
 
@@ -9,10 +9,10 @@ from benchmarks.encoder_quality_report import Section
 from benchmarks.environment import load
 from benchmarks.judge_contestants import GENERIC, INSTANT, REFINED, RERANKED
 from benchmarks.judge_judges import ENCODER, GUESS, NOISES, TRUTH, WORDS, noisy
+from benchmarks.pages import Ran, Tabulate
 from instruct_embeddings.transform.quality import signed
 
 Row: TypeAlias = Mapping[str, Any]
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _PARTS = {
     "distilled": "Without the judge, measured apart",
     "chat": "A chat model, measured apart",
@@ -21,7 +21,7 @@ _PARTS = {
 _OVER = ("ndcg over rerank", "recall over rerank", "ndcg over first", "recall over first")
 
 
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("judge")
     quality = results.get("quality")

@@ -1,17 +1,17 @@
 """The part of docs/evidence.md about the bound of LIMIT."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from benchmarks.environment import load
 from benchmarks.limit import WORDS
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.transform import GENERIC
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _FIGURES = ("judged recall@2", "judged recall@10", "other recall@2", "other recall@10")
 
 
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("limit")
     if not results:

@@ -1,11 +1,11 @@
 """The part of docs/evidence.md about mteb's own tasks on local texts."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.environment import load
+from benchmarks.pages import Ran, Tabulate
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 _SAME = 0.0005  # what tables do not show
 _KINDS = {
     "InstructionReranking": "**Obeying a changed instruction.** p-MRR, in hundredths; the same "
@@ -21,7 +21,7 @@ _KINDS = {
 }
 
 
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("mteb")
     if not results:

@@ -7,9 +7,8 @@ one, 256 centres for each part of a vector; int8 has one range for each dimensio
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,11 +16,10 @@ from sklearn.cluster import MiniBatchKMeans
 
 from benchmarks.corpora import mix, mixed_batches, read_base
 from benchmarks.environment import environment, load, save
+from benchmarks.pages import Tabulate
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.encoder import BASE_MODEL
-
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 
 ROWS, QUERIES = 20_000, 200
 FEW, AGAIN, MANY = 10, 30, 600

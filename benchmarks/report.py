@@ -15,6 +15,7 @@ from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, 
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
+from benchmarks.pages import with_figures
 from benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, POSTERIOR, RESCORED, SIZES
 from instruct_embeddings.encoder import DEFAULT_MODEL
 
@@ -23,7 +24,6 @@ PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 CARD = ROOT / "instruct_embeddings" / "weights" / DEFAULT_MODEL / "README.md"
 _SHOWN = (GENERIC, POSTERIOR, GSTRANSFORM, FOLDED, RESCORED)
-_BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->"
 
 
 def main() -> None:
@@ -157,12 +157,6 @@ def chance_page() -> list[str]:
     for one in chance.sections(results):
         parts += [f"**{one.title}**", tabulate(one.headings, one.lines)]
     return parts
-
-
-def with_figures(page: str, figures: str) -> str:
-    """A page with its figures replaced."""
-    head, _, rest = page.partition(_BEGIN)
-    return f"{head}{_BEGIN}{figures}{_END}{rest.partition(_END)[2]}"
 
 
 def readme_figures() -> str:

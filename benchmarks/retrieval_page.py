@@ -1,17 +1,13 @@
 """The part of docs/performance.md about questions under instructions."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
-
 from benchmarks import spaces
 from benchmarks.environment import load
 from benchmarks.instant import KINDS
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.retrieval_report import sections
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 
-
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("retrieval")
     if not results:
@@ -38,7 +34,7 @@ def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
     return parts + _spaces(tabulate, ran) + _first_answers(tabulate, ran)
 
 
-def _spaces(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _spaces(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("spaces")
     if not results:
         return []
@@ -53,7 +49,7 @@ def _spaces(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[st
     ]
 
 
-def _first_answers(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def _first_answers(tabulate: Tabulate, ran: Ran) -> list[str]:
     results = load("instant")
     if not results:
         return []

@@ -1,14 +1,12 @@
 """The part of docs/performance.md about a million vectors, load, and what lies beyond."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from benchmarks.environment import load
 from benchmarks.load_report import JUDGE_SECONDS, JUDGED_SHARE, stalls
-
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
-Ran: TypeAlias = Callable[[dict[str, Any]], str]
+from benchmarks.pages import Ran, Tabulate
 
 PROJECTED = 100_000_000
 _GB = 1e9

@@ -1,15 +1,13 @@
 """The part of docs/performance.md about the stores."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from benchmarks.environment import load
+from benchmarks.pages import Ran, Tabulate
 from benchmarks.stores import NEW, PARTS_OF
 
-Tabulate: TypeAlias = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 
-
-def section(tabulate: Tabulate, ran: Callable[[dict[str, Any]], str]) -> list[str]:
+def section(tabulate: Tabulate, ran: Ran) -> list[str]:
     """Paragraphs and tables; nothing where it was not measured."""
     results = load("stores")
     if not results:
