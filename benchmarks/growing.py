@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import quantisation
 from benchmarks.environment import load
 from benchmarks.pages import Tabulate, with_figures
-from benchmarks.scale_page import LINK_BYTES, curve, projected
+from benchmarks.scale_page import LINK_BYTES, curve, gigabytes, projected
 
 PAGE = Path(__file__).parents[1] / "docs" / "growing.md"
 ROWS = (1_000_000, 10_000_000, 100_000_000)
@@ -77,7 +77,7 @@ def one_machine(tabulate: Tabulate) -> str:
             f"{adapted:.1f}",
             f"{first:.1f}",
             f"{_hours(n):.2f}",
-            f"{_index(n, DIMENSION, 4):.2f}",
+            f"{gigabytes(n, DIMENSION):.2f}",
         ]
         for n, plain, adapted, first in curve(query)
     ]
@@ -139,7 +139,7 @@ def costs(asked: Asked) -> tuple[Sequence[str], list[list[str]]]:
         return known * base / adapted(n)
 
     def machines(n: int, size: int) -> int:
-        return math.ceil(_index(n, dimension, size) / _FOR_THE_INDEX)
+        return math.ceil(gigabytes(n, dimension, size) / _FOR_THE_INDEX)
 
     table: list[tuple[str, str, Callable[[int], str]]] = [
         *(
@@ -158,7 +158,7 @@ def costs(asked: Asked) -> tuple[Sequence[str], list[list[str]]]:
         (
             "index in float32, GB",
             "vectors + links",
-            lambda n: _number(_index(n, dimension, 4)),
+            lambda n: _number(gigabytes(n, dimension)),
         ),
         (
             f"machines of {_MACHINE} GB that hold it, in float32 / float16 / int8",
@@ -224,11 +224,6 @@ def _seconds() -> float:
 
 def _hours(n: int) -> float:
     return n * _seconds() / _HOUR
-
-
-def _index(n: int, dimension: int, size: int) -> float:
-    """Gigabytes of vectors and links."""
-    return n * (dimension * size + LINK_BYTES) / _GB
 
 
 def _number(value: float) -> str:

@@ -151,14 +151,17 @@ def _projection(query: dict[str, Any], tabulate: Tabulate) -> list[str]:
     plain, adapted = projected(points, PROJECTED)
     # What the smallest collection takes too is the fit, and the rest the reading of the sample.
     first = quick + max(0.0, slow - quick) * PROJECTED / n2
-    lines = [[f"{n:,}", f"{p:.1f}", f"{a:.1f}", f"{f:.1f}", _gigabytes(n)] for n, p, a, f in points]
+    lines = [
+        [f"{n:,}", f"{p:.1f}", f"{a:.1f}", f"{f:.1f}", f"{gigabytes(n):,.2f}"]
+        for n, p, a, f in points
+    ]
     lines.append(
         [
             f"{PROJECTED:,} (projected)",
             f"{plain:.1f}",
             f"{adapted:.1f}",
             f"{first:,.0f}",
-            _gigabytes(PROJECTED),
+            f"{gigabytes(PROJECTED):,.2f}",
         ]
     )
     return [
@@ -201,8 +204,9 @@ def projected(points: Sequence[tuple[int, float, float, float]], n: int) -> tupl
     )
 
 
-def _gigabytes(n: int) -> str:
-    return f"{n * (4 * 384 + LINK_BYTES) / _GB:,.2f}"
+def gigabytes(n: int, dimension: int = 384, size: int = 4) -> float:
+    """Of an index: vectors of numbers of so many bytes, and links."""
+    return n * (dimension * size + LINK_BYTES) / _GB
 
 
 def _mean(values: Iterable[float]) -> float:
