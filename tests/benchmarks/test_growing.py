@@ -69,6 +69,17 @@ def test_a_model_of_ones_own_takes_its_own_time() -> None:
 
 
 @pytest.mark.usefixtures("measured")
+def test_where_each_transform_measured_its_candidates_a_filter_asks_for_the_default() -> None:
+    query = environment.load("query")
+    for result in query["results"]:
+        del result["prefetch"]
+    environment.save("query", query)
+    _, lines = growing.costs(growing.Asked([1_000_000], dimension=100))
+    [line] = [one for one in lines if one[0].startswith("vectors that come along")]
+    assert line[1:] == ["600 x 100 x 4 bytes", "0.24"]
+
+
+@pytest.mark.usefixtures("measured")
 def test_the_parts_of_the_page_are_replaced() -> None:
     page = "# A\n\n<!-- figures -->\nstale\n<!-- end of figures -->\n\nB\n\n<!-- figures -->\n"
     page += "stale\n<!-- end of figures -->\n\nC\n\n<!-- figures -->\nstale\n"
