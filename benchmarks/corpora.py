@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from instruct_embeddings.transform.vectors import unit_rows
 
 TICKETS = Path("examples/data/tickets.jsonl")
 _JITTER = 0.015
+_SHOWN = 200  # characters of a text that are stored
 _BATCH = 5000
+
+
+Batch: TypeAlias = tuple[list[str], FloatArray, list[str], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,16 @@ def mixed_batches(
     rng = np.random.default_rng(seed)
     for start in range(0, size, _BATCH):
         yield mix(base, min(_BATCH, size - start), rng)
+
+
+def row_batches(base: Base, size: int, seed: int) -> Iterator[Batch]:
+    """Rows to store: ids r0, r1 and so on, mixed vectors, texts and labels of their parents."""
+    start = 0
+    for vectors, parents in mixed_batches(base, size, seed):
+        ids = [f"r{start + i}" for i in range(len(vectors))]
+        texts = [base.texts[i][:_SHOWN] for i in parents]
+        yield ids, vectors, texts, [base.labels[i] for i in parents]
+        start += len(vectors)
 
 
 def mix(

@@ -33,7 +33,7 @@ from langchain_core.embeddings import Embeddings
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.corpora import Base, mix, mixed_batches, read_base
+from benchmarks.corpora import Base, mix, read_base, row_batches
 from benchmarks.environment import environment, save
 from benchmarks.load_report import JUDGE_SECONDS, JUDGED_SHARE, show
 from benchmarks.load_stalls import Stalls, watched
@@ -191,16 +191,13 @@ def fill(client: ClientAPI, base: Base, size: int, seed: int) -> str:
         "load", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
     )
     start, there = 0, collection.count()
-    batches = mixed_batches(base, size, seed)
-    for rows, parents in track(batches, f"filling {size:,}", console=_err, total=-(-size // 5000)):
-        if start + len(rows) > there:
-            collection.upsert(
-                ids=[f"r{i}" for i in range(start, start + len(rows))],
-                embeddings=rows,
-                metadatas=[base.labels[i] for i in parents],
-                documents=[base.texts[i][:200] for i in parents],
-            )
+    batches = row_batches(base, size, seed)
+    for ids, rows, texts, labels in track(
+        batches, f"filling {size:,}", console=_err, total=-(-size // 5000)
+    ):
         start += len(rows)
+        if start > there:
+            collection.upsert(ids, embeddings=rows, metadatas=labels, documents=texts)
     return collection.name
 
 

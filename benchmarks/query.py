@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.corpora import Base, mix, mixed_batches, read_base
+from benchmarks.corpora import Base, mix, read_base, row_batches
 from benchmarks.environment import environment, save
 from benchmarks.tasks import CACHE
 from chroma_instruct_embeddings import ChromaVectors
@@ -68,19 +68,14 @@ def build(base: Base, size: int, seed: int) -> tuple[chromadb.Collection, FloatA
     there = collection.count()
     vectors = np.empty((size, base.vectors.shape[1]), dtype=np.float32)
     start = 0
-    batches = mixed_batches(base, size, seed)
-    for rows, parents in track(
+    batches = row_batches(base, size, seed)
+    for ids, rows, texts, labels in track(
         batches, description=f"building {size:,}", console=_err, total=-(-size // 5000)
     ):
         stop = start + len(rows)
         vectors[start:stop] = rows
         if stop > there:
-            collection.upsert(
-                ids=[f"r{i}" for i in range(start, stop)],
-                embeddings=rows,
-                metadatas=[base.labels[i] for i in parents],
-                documents=[base.texts[i][:200] for i in parents],
-            )
+            collection.upsert(ids, embeddings=rows, metadatas=labels, documents=texts)
         start = stop
     return collection, vectors
 

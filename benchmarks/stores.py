@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.corpora import Base, mix, mixed_batches, read_base
+from benchmarks.corpora import Base, Batch, mix, read_base, row_batches
 from benchmarks.environment import environment, load, save
 from benchmarks.query import exact_ids, overlap, spread, time_ms
-from benchmarks.stores_engines import STORES, batches
+from benchmarks.stores_engines import STORES
 from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuide
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
@@ -55,12 +55,12 @@ def main() -> None:
     aspect = ASPECT[arguments.data is not None]
     kept = [row for row in load("stores").get("results", []) if not _again(row, arguments)]
     for size in arguments.sizes:
-        vectors = np.concatenate([rows for rows, _ in mixed_batches(base, size, arguments.seed)])
+        filling = list(row_batches(base, size, arguments.seed))
         answers: dict[str, Any] = {}
         for name in arguments.stores:
             _err.print(f"{name}, {size:,} rows")
             whole = answers.get(PARTS_OF.get(name, ""))
-            result = run(name, base, vectors, aspect, arguments.seed, whole and whole["transform"])
+            result = run(name, base, filling, aspect, arguments.seed, whole and whole["transform"])
             answers[name] = {part: result.pop(part) for part in ("ids", "transform")}
             if whole is not None:
                 result["as undivided"] = {
@@ -76,16 +76,17 @@ def main() -> None:
 def run(
     name: str,
     base: Base,
-    vectors: FloatArray,
+    filling: list[Batch],
     aspect: str,
     seed: int,
     known: InstructionTransform | None,
 ) -> dict[str, Any]:
     """Everything about one store of one size."""
+    vectors = np.concatenate([rows for _, rows, _, _ in filling])
     with TemporaryDirectory(prefix="bench-") as folder, ExitStack() as open_for:
         started = time.perf_counter()
         store = STORES[name](Path(folder), vectors.shape[1], open_for)
-        for batch in batches(mixed_batches(base, len(vectors), seed), base.texts, base.labels):
+        for batch in filling:
             store.put(batch)
         store.finish()
         filled = time.perf_counter() - started

@@ -3,17 +3,15 @@
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import chromadb
-import numpy as np
 import psycopg
 from pymilvus import DataType, MilvusClient
 from qdrant_client import QdrantClient, models
 
+from benchmarks.corpora import Batch
 from chroma_instruct_embeddings import ChromaVectors
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.protocols import VectorCollection
@@ -25,7 +23,6 @@ from tests.postgres_server import postgres_server
 from tests.qdrant_server import qdrant_server
 
 NAME = "bench"
-Batch = tuple[list[str], FloatArray, list[str], list[dict[str, Any]]]
 
 
 class Store(ABC):
@@ -213,16 +210,3 @@ STORES: dict[str, type[Store]] = {
     "PostgreSQL": Postgres,
     "PostgreSQL, four partitions": PostgresPartitions,
 }
-
-
-def batches(
-    mixed: Iterator[tuple[FloatArray, np.ndarray[Any, Any]]],
-    texts: Sequence[str],
-    labels: Sequence[dict[str, Any]],
-) -> Iterator[Batch]:
-    """Rows to store: ids r0, r1 and so on, vectors, the texts and labels of their first parents."""
-    start = 0
-    for vectors, parents in mixed:
-        ids = [f"r{start + i}" for i in range(len(vectors))]
-        yield ids, vectors, [texts[i][:200] for i in parents], [labels[i] for i in parents]
-        start += len(vectors)
