@@ -27,6 +27,7 @@ from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuid
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
+from instruct_embeddings.transform.transform import InstructionTransform
 
 K = 10
 QUERIES = 200
@@ -151,11 +152,7 @@ def recalls(
     answers = [
         [hit.id for hit in retriever.search(row, instruction=instruction, k=K)] for row in queries
     ]
-    candidates = np.argpartition(-scores, DEFAULT_RESCORE, axis=1)[:, :DEFAULT_RESCORE]
-    final = [
-        [f"r{rows[i]}" for i in np.argsort(-transform.score(query[None], vectors[rows]))[:K]]
-        for query, rows in zip(queries, candidates, strict=True)
-    ]
+    final = rescored_ids(transform, queries, scores, vectors)
     return {
         "chosen": dict(transform.report.chosen),
         "held-out precision": [transform.report.generic, transform.report.adapted],
@@ -167,6 +164,17 @@ def recalls(
 def exact_ids(scores: FloatArray, k: int) -> list[list[str]]:
     """Ids of the best k of each row of scores."""
     return [[f"r{i}" for i in row] for row in np.argpartition(-scores, k, axis=1)[:, :k]]
+
+
+def rescored_ids(
+    transform: InstructionTransform, queries: FloatArray, scores: FloatArray, vectors: FloatArray
+) -> list[list[str]]:
+    """Ids of the ten best by an exact index, whose scores are given and whose best are rescored."""
+    candidates = np.argpartition(-scores, DEFAULT_RESCORE, axis=1)[:, :DEFAULT_RESCORE]
+    return [
+        [f"r{rows[i]}" for i in np.argsort(-transform.score(query[None], vectors[rows]))[:K]]
+        for query, rows in zip(queries, candidates, strict=True)
+    ]
 
 
 def overlap(wanted: list[list[str]], found: list[Any]) -> float:

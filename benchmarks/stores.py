@@ -22,13 +22,18 @@ from rich.table import Table
 
 from benchmarks.corpora import Base, Batch, mix, read_base, row_batches
 from benchmarks.environment import environment, load, save
-from benchmarks.query import exact_ids, overlap, spread, time_ms
+from benchmarks.query import exact_ids, overlap, rescored_ids, spread, time_ms
 from benchmarks.stores_engines import STORES
-from instruct_embeddings import InstructEncoder, InstructRetriever, MetadataGuide
+from instruct_embeddings import (
+    InstructEncoder,
+    InstructRetriever,
+    MetadataGuide,
+    TransformStore,
+)
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.instant import InstantQuery
-from instruct_embeddings.retrieval.ranking import DEFAULT_RESCORE
+from instruct_embeddings.protocols import VectorCollection
 from instruct_embeddings.transform.transform import InstructionTransform
 
 K = 10
@@ -116,10 +121,10 @@ def measure(
     sampling = time_ms(lambda: collection.sample(SAMPLE, seed=seed))
     fitted = InstructRetriever(collection, MetadataGuide(aspect), force=True)
     first = time_ms(lambda: fitted.search(queries[0], instruction=instruction, k=K))
+    transform = fitted.transform(instruction)
     if known is not None:
-        info, prefetch = collection.info(), fitted.transform(instruction).prefetch
-        alike = replace(known, collection=info, prefetch=prefetch)
-        fitted._library.remember(instruction, alike, info)
+        transform = replace(known, collection=transform.collection, prefetch=transform.prefetch)
+        fitted = _ranking_by(transform, collection)
     instant = InstructRetriever(collection, instant=InstantQuery.from_pretrained())
     ask_new: dict[str, Any] = {"instruction": NEW, "k": K}
     at_once = time_ms(lambda: instant.search(queries[0], query=texts[0], **ask_new))
@@ -146,7 +151,9 @@ def measure(
         reading.append(time_ms(lambda unit=unit, i=i: answers.ranker(texts[i], unit, NEW)))
     best = {
         "plain": exact_ids(queries @ vectors.T, K),
-        "adapted": _adapted(fitted, instruction, queries, vectors),
+        "adapted": rescored_ids(
+            transform, queries, transform.query.fold(queries) @ vectors.T, vectors
+        ),
         "instant": _instant(instant, texts, queries, vectors),
     }
     medians = {way: spread(values) for way, values in milliseconds.items()}
@@ -158,25 +165,22 @@ def measure(
             for way in ("adapted", "instant")
         },
         "reading ms": spread(reading),
-        "prefetch": fitted.transform(instruction).prefetch,
+        "prefetch": transform.prefetch,
         "sampling s": round(sampling / 1e3, 2),
         "first answer s": {"fitted": round(first / 1e3, 2), "instant": round(at_once / 1e3, 2)},
         "ids": found,
-        "transform": fitted.transform(instruction),
+        "transform": transform,
     }
 
 
-def _adapted(
-    retriever: InstructRetriever, instruction: str, queries: FloatArray, vectors: FloatArray
-) -> list[list[str]]:
-    """The ten best by an exact index, of which the best are rescored."""
-    transform = retriever.transform(instruction)
-    scores = transform.query.fold(queries) @ vectors.T
-    candidates = np.argpartition(-scores, DEFAULT_RESCORE, axis=1)[:, :DEFAULT_RESCORE]
-    return [
-        [f"r{rows[i]}" for i in np.argsort(-transform.score(query[None], vectors[rows]))[:K]]
-        for query, rows in zip(queries, candidates, strict=True)
-    ]
+def _ranking_by(transform: InstructionTransform, collection: VectorCollection) -> InstructRetriever:
+    """A retriever that has nothing but a transform."""
+    with TemporaryDirectory(prefix="bench-") as folder:
+        store = TransformStore(folder)
+        store.put(transform)
+        retriever = InstructRetriever(collection, store=store, force=True)
+        retriever.transform(transform.instruction)  # read while it is there
+    return retriever
 
 
 def _instant(
