@@ -24,6 +24,7 @@ from benchmarks.corpora import Base, Batch, mix, read_base, row_batches
 from benchmarks.environment import environment, load, save
 from benchmarks.query import exact_ids, overlap, rescored_ids, spread, time_ms
 from benchmarks.stores_engines import STORES
+from benchmarks.stores_page import NEW, PARTS_OF
 from instruct_embeddings import (
     InstructEncoder,
     InstructRetriever,
@@ -40,9 +41,6 @@ K = 10
 QUERIES = 100
 SAMPLE = 1000
 ASPECT = {True: "debian_packages.interface", False: "problem"}
-PARTS_OF = {"Milvus, two shards": "Milvus", "PostgreSQL, four partitions": "PostgreSQL"}
-# Nothing is fitted for it; it asks for a relation, as users do.
-NEW = "Find the text that explains the cause of this."
 
 _err = Console(stderr=True)
 
