@@ -16,6 +16,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import AfterValidator, ConfigDict, Field
 
 from instruct_embeddings import Hit
+from instruct_embeddings.embedded import NODE_KEY
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
     UNSET,
@@ -30,7 +31,7 @@ from langchain_instruct_embeddings.tracing import judge_run
 
 # Fields that are options of a search by the same name.
 _OPTIONS = tuple(option.name for option in fields(SearchOptions) if option.name != "where")
-_LLAMA_INDEX_KEYS = ("_node_content", "_node_type")
+_LLAMA_INDEX_KEYS = (NODE_KEY, "_node_type")
 
 
 class DocumentRetriever(HostRetriever, ToolRetriever):
@@ -132,7 +133,7 @@ def _to_document(hit: Hit, score_key: str | None) -> Document:
     where text and metadata are equal (`MultiQueryRetriever`, the indexing API).
     """
     # What LlamaIndex stores to rebuild its nodes is of no use here.
-    hidden = _LLAMA_INDEX_KEYS if "_node_content" in hit.metadata else ()
+    hidden = _LLAMA_INDEX_KEYS if NODE_KEY in hit.metadata else ()
     stored = {key: value for key, value in hit.metadata.items() if key not in hidden}
     found: dict[str, Any] = {}
     if hit.judge_problem is not None:

@@ -10,6 +10,7 @@ from llama_index.core.vector_stores.utils import (
 )
 
 from instruct_embeddings import Hit
+from instruct_embeddings.embedded import NODE_KEY
 
 _PROBLEM = "judge_problem"
 
@@ -38,7 +39,7 @@ def to_nodes(hits: Sequence[Hit], docstore: BaseDocumentStore | None = None) -> 
 
 def _to_node(hit: Hit) -> BaseNode:
     """The node of one hit: as LlamaIndex stored it, or a text node of another framework's row."""
-    if "_node_content" in hit.metadata:
+    if NODE_KEY in hit.metadata:
         try:
             return metadata_dict_to_node(dict(hit.metadata), text=hit.text)
         except (AttributeError, KeyError, TypeError, ValueError):
