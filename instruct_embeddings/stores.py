@@ -6,6 +6,7 @@ Nothing of them is imported before it is asked for.
 from dataclasses import dataclass
 from typing import Any
 
+from instruct_embeddings._addresses import KNOWN, scheme_of
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import hide_secrets
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
@@ -23,7 +24,6 @@ class _Engine:
         extra: That installs its client; its adapter is the package named after it.
         collection: Class of the adapter, with `of(store)` and `open(address, collection)`.
         schemes: Of its addresses.
-        addresses: How these look.
         modules: Where classes come from that its `of` may know. Recognised by name, as hosts need
             not be installed.
     """
@@ -32,7 +32,6 @@ class _Engine:
     extra: str
     collection: str
     schemes: tuple[str, ...]
-    addresses: str
     modules: tuple[str, ...]
 
     @property
@@ -48,7 +47,6 @@ _ENGINES = (
         "chroma",
         "ChromaVectors",
         ("chroma",),
-        "chroma:FOLDER, chroma://host:8000",
         (
             *("chromadb", "langchain_chroma", "llama_index.vector_stores.chroma"),
             "langchain_community.vectorstores.chroma",
@@ -59,7 +57,6 @@ _ENGINES = (
         "milvus",
         "MilvusVectors",
         ("milvus",),
-        "milvus:FILE.db, milvus://host:19530",
         ("langchain_milvus", "llama_index.vector_stores.milvus"),
     ),
     _Engine(
@@ -67,7 +64,6 @@ _ENGINES = (
         "qdrant",
         "QdrantVectors",
         ("qdrant",),
-        "qdrant:FOLDER, qdrant://host:6333",
         ("langchain_qdrant", "llama_index.vector_stores.qdrant"),
     ),
     _Engine(
@@ -75,7 +71,6 @@ _ENGINES = (
         "postgres",
         "PostgresVectors",
         ("postgresql", "postgres"),
-        "postgresql://user@host:5432/database",
         ("langchain_postgres", "llama_index.vector_stores.postgres"),
     ),
 )
@@ -131,8 +126,8 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
     if engine is None:
         shown = hide_secrets(str(address))
         raise ConfigError(
-            f"The address {shown!r:.200} is none of a known store. Known are "
-            f"{'; '.join(one.addresses for one in _ENGINES)}. Write one of these."
+            f"The address {shown!r:.200} is none of a known store. Known are {KNOWN}. Write one "
+            "of these."
         )
     found: VectorCollection = engine.adapter.open(address, collection, **options)
     return found
@@ -153,9 +148,7 @@ def _engine_behind(store: object) -> _Engine | None:
 
 
 def _engine_at(address: object) -> _Engine | None:
-    scheme, colon, _ = str(address).partition(":")
-    # SQLAlchemy names a driver too: postgresql+psycopg://
-    scheme = scheme.partition("+")[0].lower() if colon else ""
+    scheme = scheme_of(str(address))
     return next((engine for engine in _ENGINES if scheme in engine.schemes), None)
 
 

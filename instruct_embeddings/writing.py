@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
+from instruct_embeddings._addresses import KNOWN, is_server, place_of, scheme_of
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import hide_secrets, safe_message
 from instruct_embeddings._types import FloatArray
@@ -31,10 +32,6 @@ _LONGEST_INDEXED = 2000
 # Of Milvus, in bytes.
 _LONGEST_ID, _LONGEST_TEXT = 512, 65_535
 _FLUSH_SECONDS = 60.0
-_KNOWN = (
-    "chroma:FOLDER, chroma://host:8000, milvus:FILE.db, milvus://host:19530, qdrant:FOLDER, "
-    "qdrant://host:6333, postgresql://user@host:5432/database, parquet:FOLDER"
-)
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,11 @@ class Writer:
     """
 
     def __init__(self, address: str, collection: str) -> None:
-        # SQLAlchemy names a driver too: postgresql+psycopg://
-        self._scheme = address.partition(":")[0].partition("+")[0].lower()
+        self._scheme = scheme_of(address)
         if self._scheme not in _ENGINES:
             raise ConfigError(
                 f"The address {hide_secrets(address)!r:.200} is none of a store that is written "
-                f"into. Known are {_KNOWN}. Write one of these."
+                f"into. Known are {KNOWN}, parquet:FOLDER. Write one of these."
             )
         self.address, self.collection = address, collection
         self._engine: _Engine | None = None
@@ -92,7 +88,7 @@ class Writer:
     @property
     def one_process(self) -> bool:
         """Whether the store is a folder that one process may open."""
-        return self._scheme != "parquet" and not _is_server(self.address)
+        return self._scheme != "parquet" and not is_server(self.address)
 
     def stored_id(self, name: str) -> str:
         """The id under which the store has a row: another one in Qdrant, which knows UUIDs only."""
@@ -105,7 +101,7 @@ class Writer:
             CollectionError: The store does not answer, or is held by another process.
         """
         # A client would make the folder.
-        if self.one_process and not Path(_path_of(self.address.partition("?")[0])).exists():
+        if self.one_process and not Path(place_of(self.address.partition("?")[0])).exists():
             return False
         with closing(self), self._reported("could not be looked for"):
             return self._connected().dimension() is not None
@@ -144,7 +140,7 @@ class Writer:
         flushed. A server limits how often one may ask, so that this is called once.
         """
         try:
-            if self._scheme == "milvus" and _is_server(self.address):
+            if self._scheme == "milvus" and is_server(self.address):
                 engine = self._connected()
                 if engine.dimension() is not None:
                     engine.flush()
@@ -294,10 +290,10 @@ class _Qdrant(_Engine):
     def __init__(self, address: str, collection: str) -> None:
         qdrant = require("qdrant_client", extra="qdrant")
         self._models, self._name = require("qdrant_client.models"), collection
-        if _is_server(address):
+        if is_server(address):
             self._client = require("qdrant_instruct_embeddings.client").open_client(address)
         else:
-            self._client = qdrant.QdrantClient(path=_path_of(address))
+            self._client = qdrant.QdrantClient(path=place_of(address))
 
     def dimension(self) -> int | None:
         if not self._client.collection_exists(self._name):
@@ -335,7 +331,7 @@ class _Postgres(_Engine):
     def __init__(self, address: str, collection: str) -> None:
         self._psycopg = require("psycopg", extra="postgres")
         self._sql = require("psycopg.sql")
-        self._address = f"postgresql:{address.partition(':')[2]}"
+        self._address = f"postgresql:{place_of(address)}"
         self._name, self._table = collection, self._sql.Identifier(collection)
 
     def dimension(self) -> int | None:
@@ -388,7 +384,7 @@ class _Parquet(_Engine):
     def __init__(self, address: str, collection: str) -> None:
         self._arrow = require("pyarrow", extra="ray")
         self._parquet = require("pyarrow.parquet")
-        place = address.partition(":")[2]
+        place = place_of(address)
         target = place if "://" in place else str(Path(place).expanduser().absolute())
         self._system, root = require("pyarrow.fs").FileSystem.from_uri(target)
         self._folder = f"{root.rstrip('/')}/{collection}"
@@ -438,16 +434,6 @@ def _made(engine: _Engine, dimension: int) -> int | None:
             if (found := engine.dimension()) is None:
                 raise
     return found
-
-
-def _is_server(address: str) -> bool:
-    """Whether an address leads to a server, not to a folder that this process opens alone."""
-    return address.partition(":")[2].startswith("//")
-
-
-def _path_of(address: str) -> str:
-    """The folder or file of an address without a server."""
-    return address.partition(":")[2]
 
 
 def _point_id(name: str) -> str:

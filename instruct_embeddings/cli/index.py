@@ -82,7 +82,7 @@ def index(
     """
     reader = Reader(text_key, id_key, skip_bad)
     once = list(dict.fromkeys(files))
-    if ray is None and store.address.startswith("chroma:"):
+    if ray is None and store.is_chroma:
         options = {"update": update, "rebuild": rebuild}
         document = run_index(store.chroma(), collection, once, reader, model, **options)
     else:

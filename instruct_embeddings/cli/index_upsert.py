@@ -82,7 +82,7 @@ def run_upsert(
         if ray is None:
             _write(blocks, encoder, writer, advance)
         elif counts.added + counts.updated:
-            if store.address.startswith("chroma:"):  # which records its model
+            if store.is_chroma:  # which records its model
                 store.chroma().client(create=True)
                 Target(store.chroma(), name, encoder.name).collection()
             rows = ([(row.id, row.text, row.metadata) for row in block] for block in blocks)

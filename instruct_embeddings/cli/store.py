@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import typer
 
+from instruct_embeddings._addresses import is_server, place_of, scheme_of
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import hide_secrets
 from instruct_embeddings.errors import ConfigError
@@ -54,7 +55,7 @@ class Store:
                 "in the address of a store the characters @, / and ? of a user or a password are "
                 "written as %40, %2F and %3F."
             )
-        if self.options and not self.address.startswith("chroma://"):
+        if self.options and not (self.is_chroma and is_server(self.address)):
             raise typer.BadParameter("--header and --timeout belong to a server of Chroma.")
         # A header may be a secret, so that it is not repeated.
         if not all(name and value for name, value in self.options.get("headers", {}).items()):
@@ -71,6 +72,11 @@ class Store:
         self._opened.close()
 
     @property
+    def is_chroma(self) -> bool:
+        """Whether it is a database of Chroma."""
+        return scheme_of(self.address) == "chroma"
+
+    @property
     def options(self) -> dict[str, Any]:
         """What `open_store` takes beside the address."""
         parts = (text.partition(":") for text in self.header or ())
@@ -84,7 +90,7 @@ class Store:
         server = _SERVER.match(self.address.partition("?")[0])
         if server:
             return _cache_folder() / "instruct-embeddings" / quote("".join(server.groups()), "")
-        path = Path(self.address.partition(":")[2].partition("?")[0])
+        path = Path(place_of(self.address).partition("?")[0])
         return (
             path.with_name(f"{path.name}-{_TRANSFORMS}") if path.is_file() else path / _TRANSFORMS
         )
@@ -101,7 +107,8 @@ class Store:
             found = open_store(self.address, name, **self.options)
         except ConfigError as exc:
             raise typer.BadParameter(str(exc)) from exc
-        if self.address.startswith("milvus:"):  # logs a traceback of each error, besides raising it
+        if scheme_of(self.address) == "milvus":
+            # It logs a traceback of each error, besides raising it.
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if (close := getattr(found, "close", None)) is not None:
             self._opened.callback(close)
@@ -109,7 +116,7 @@ class Store:
 
     def chroma(self) -> "ChromaDatabase":
         """The database of Chroma that it is; a usage error where it is none."""
-        if not self.address.startswith("chroma:"):
+        if not self.is_chroma:
             raise typer.BadParameter(
                 f"{self} is no store of Chroma, which this needs. Name a folder or chroma://host."
             )

@@ -154,6 +154,11 @@ def test_the_variable_names_the_store(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert "hunter2" not in run("query", "--help").stdout
 
 
+def test_a_scheme_may_be_written_in_capitals() -> None:
+    store = Store("CHROMA://there", timeout=3.0)
+    assert (store.is_chroma, str(store.chroma())) == (True, "there:8000")
+
+
 def test_a_database_of_chroma_is_no_other_store() -> None:
     with pytest.raises(typer.BadParameter, match="no store of Chroma"):
         Store("postgresql://there/shop").chroma()

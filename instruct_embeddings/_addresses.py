@@ -1,0 +1,26 @@
+"""Addresses of stores: `scheme:FOLDER`, or `scheme://host` of a server."""
+
+# How those look whose vectors are read.
+KNOWN = (
+    "chroma:FOLDER, chroma://host:8000, milvus:FILE.db, milvus://host:19530, qdrant:FOLDER, "
+    "qdrant://host:6333, postgresql://user@host:5432/database"
+)
+
+
+def scheme_of(address: str) -> str:
+    """The scheme in small letters, empty where there is none.
+
+    Without the driver that SQLAlchemy names too: postgresql+psycopg://
+    """
+    scheme, colon, _ = address.partition(":")
+    return scheme.partition("+")[0].lower() if colon else ""
+
+
+def place_of(address: str) -> str:
+    """What stands behind the scheme: the folder or file where the address is of no server."""
+    return address.partition(":")[2]
+
+
+def is_server(address: str) -> bool:
+    """Whether an address leads to a server, not to a folder that this process opens alone."""
+    return place_of(address).startswith("//")
