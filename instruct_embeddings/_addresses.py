@@ -1,5 +1,15 @@
 """Addresses of stores: `scheme:FOLDER`, or `scheme://host` of a server."""
 
+import re
+
+from instruct_embeddings._printable import HIDDEN, hide_secrets
+
+# All before the last @, since a user and a password may hold any character; where an option that
+# is a secret holds an @, that option too.
+_USER = re.compile(
+    r"(?<=://)(?:.*[?&]\w*(?:key|token|secret|password)=[^&]*@[^&]*|.*(?=@))", re.IGNORECASE
+)
+
 # How those look whose vectors are read.
 KNOWN = (
     "chroma:FOLDER, chroma://host:8000, milvus:FILE.db, milvus://host:19530, qdrant:FOLDER, "
@@ -24,3 +34,8 @@ def place_of(address: str) -> str:
 def is_server(address: str) -> bool:
     """Whether an address leads to a server, not to a folder that this process opens alone."""
     return place_of(address).startswith("//")
+
+
+def shown(address: str) -> str:
+    """An address for messages, without its secrets."""
+    return hide_secrets(_USER.sub(HIDDEN, address))

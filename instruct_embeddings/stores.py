@@ -6,9 +6,8 @@ Nothing of them is imported before it is asked for.
 from dataclasses import dataclass
 from typing import Any
 
-from instruct_embeddings._addresses import KNOWN, scheme_of
+from instruct_embeddings._addresses import KNOWN, scheme_of, shown
 from instruct_embeddings._extras import require
-from instruct_embeddings._printable import hide_secrets
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 from instruct_embeddings.protocols import VectorCollection
 
@@ -124,10 +123,9 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
     """
     engine = _engine_at(address)
     if engine is None:
-        shown = hide_secrets(str(address))
         raise ConfigError(
-            f"The address {shown!r:.200} is none of a known store. Known are {KNOWN}. Write one "
-            "of these."
+            f"The address {shown(str(address))!r:.200} is none of a known store. Known are "
+            f"{KNOWN}. Write one of these."
         )
     found: VectorCollection = engine.adapter.open(address, collection, **options)
     return found

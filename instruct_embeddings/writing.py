@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
-from instruct_embeddings._addresses import KNOWN, is_server, place_of, scheme_of
+from instruct_embeddings._addresses import KNOWN, is_server, place_of, scheme_of, shown
 from instruct_embeddings._extras import require
-from instruct_embeddings._printable import hide_secrets, safe_message
+from instruct_embeddings._printable import safe_message
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings._warnings import warn
 from instruct_embeddings.errors import (
@@ -71,7 +71,7 @@ class Writer:
         self._scheme = scheme_of(address)
         if self._scheme not in _ENGINES:
             raise ConfigError(
-                f"The address {hide_secrets(address)!r:.200} is none of a store that is written "
+                f"The address {shown(address)!r:.200} is none of a store that is written "
                 f"into. Known are {KNOWN}, parquet:FOLDER. Write one of these."
             )
         self.address, self.collection = address, collection
@@ -80,7 +80,7 @@ class Writer:
 
     def __str__(self) -> str:
         """What it writes into, without passwords."""
-        return f"The collection {self.collection!r} in {hide_secrets(self.address)!r}"
+        return f"The collection {self.collection!r} in {shown(self.address)!r}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_engine": None, "_dimension": 0}

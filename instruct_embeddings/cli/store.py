@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 import typer
 
-from instruct_embeddings._addresses import is_server, place_of, scheme_of
+from instruct_embeddings._addresses import is_server, place_of, scheme_of, shown
 from instruct_embeddings._extras import require
-from instruct_embeddings._printable import hide_secrets
 from instruct_embeddings.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Store:
 
     def __str__(self) -> str:
         """The address, without passwords."""
-        return hide_secrets(re.sub(r"(?<=://).*@", "[hidden]@", self.address))
+        return shown(self.address)
 
     def __enter__(self) -> "Store":
         return self

@@ -8,7 +8,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from instruct_embeddings._printable import hide_secrets
+from instruct_embeddings._addresses import shown
 from instruct_embeddings._types import Metadata
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.writing import Records, Writer
@@ -148,7 +148,7 @@ class UpsertInto:
             yield int(row["rows"])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({hide_secrets(self.address)!r}, {self.collection!r})"
+        return f"{type(self).__name__}({shown(self.address)!r}, {self.collection!r})"
 
     def _records(self, batch: Batch) -> Records:
         ids = [_checked_id(one) for one in batches.values(batch, self.id_column)]
