@@ -83,8 +83,9 @@ def run_upsert(
             _write(blocks, encoder, writer, advance)
         elif counts.added + counts.updated:
             if store.is_chroma:  # which records its model
-                store.chroma().client(create=True)
-                Target(store.chroma(), name, encoder.name).collection()
+                database = store.chroma()
+                database.client(create=True)
+                Target(database, name, encoder.name).collection()
             rows = ([(row.id, row.text, row.metadata) for row in block] for block in blocks)
             cluster.embed_into(store.address, name, rows, model or BASE_MODEL, advance)
         else:
