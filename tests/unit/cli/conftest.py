@@ -54,6 +54,19 @@ def _instructed(model: str | None = None) -> InstructEncoder:
     return InstructEncoder.from_pretrained(model or tiny_checkpoint())
 
 
+class Interrupted(TinyEncoder):
+    """Ends the command, as Ctrl-C does, when so many texts are encoded and more are to be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__("tiny")
+        self._most = most
+
+    def encode(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+        if self.encoded >= self._most:
+            raise KeyboardInterrupt
+        return super().encode(*args, **kwargs)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def real_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load_encoder", _REAL)

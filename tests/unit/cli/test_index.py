@@ -8,7 +8,7 @@ import pytest
 
 from instruct_embeddings.cli import index, models
 from instruct_embeddings.testing import TinyEncoder
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Interrupted, Run
 
 At = Callable[..., list[str]]
 
@@ -52,16 +52,10 @@ def test_a_second_run_stores_nothing(tmp_path: Path, run: Run, at: At) -> None:
 def test_an_interrupted_run_is_continued_without_encoding_twice(
     tmp_path: Path, run: Run, at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(TinyEncoder):
-        def encode(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
-            if self.encoded == 4:
-                raise KeyboardInterrupt
-            return super().encode(*args, **kwargs)  # type: ignore[arg-type]
-
     monkeypatch.setattr(index, "_BATCH", 4)
     file = rows(tmp_path, 10)
     with monkeypatch.context() as patch:
-        patch.setattr(models, "load_encoder", lambda model=None: Interrupted("tiny"))
+        patch.setattr(models, "load_encoder", lambda model=None: Interrupted(4))
         stopped = run("index", file, *at(tmp_path / "db"))
     assert (stopped.code, stored(tmp_path / "db").count()) == (130, 4)
     assert "What was stored so far is kept" in stopped.stderr

@@ -15,7 +15,7 @@ from instruct_embeddings.stores import open_store
 from instruct_embeddings.testing import TinyEncoder
 from instruct_embeddings.writing import Records, Writer
 from tests.postgres_server import postgres_server
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Interrupted, Run
 
 ROWS: list[dict[str, Any]] = [{"id": f"r{n}", "text": f"cat {n}", "n": n} for n in range(10)]
 COUNTS = ("added", "updated", "changed", "skipped", "rows")
@@ -94,15 +94,9 @@ def test_rows_are_stored_once_and_anew_when_asked(
 def test_an_interrupted_run_is_continued(
     address: str, file: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(TinyEncoder):
-        def encode(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
-            if self.encoded == 4:
-                raise KeyboardInterrupt
-            return super().encode(*args, **kwargs)  # type: ignore[arg-type]
-
     monkeypatch.setattr(index_upsert, "_BATCH", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(models, "load_encoder", lambda model=None: Interrupted("tiny"))
+        patch.setattr(models, "load_encoder", lambda model=None: Interrupted(4))
         stopped = run("index", file, *at(address))
     assert (stopped.code, len(stored(address))) == (130, 4)
     ran = run("index", file, *at(address), "--json")

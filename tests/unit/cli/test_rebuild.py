@@ -19,7 +19,7 @@ from instruct_embeddings.cli import models
 from instruct_embeddings.cli.index import create
 from instruct_embeddings.cli.models import MODEL_KEY
 from instruct_embeddings.testing import TinyEncoder
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Interrupted, Run
 
 At = Callable[..., list[str]]
 # Chroma writes its index for the first time after a thousand rows.
@@ -135,17 +135,11 @@ def test_a_distance_that_older_versions_keep_in_the_metadata_is_taken_over(tmp_p
 def test_a_rebuild_that_is_interrupted_keeps_the_old_collection_and_goes_on(
     tmp_path: Path, run: Run, at: At, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(TinyEncoder):
-        def encode(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
-            if self.encoded >= 600:
-                raise KeyboardInterrupt
-            return super().encode(*args, **kwargs)  # type: ignore[arg-type]
-
     database = tmp_path / "db"
     fill(database)
     rebuild = ["index", file, "--rebuild", *at(database)]
     with monkeypatch.context() as patch:
-        patch.setattr(models, "load_encoder", lambda model=None: Interrupted("tiny"))
+        patch.setattr(models, "load_encoder", lambda model=None: Interrupted(600))
         assert run(*rebuild).code == 130
     check(database, ROWS)
     ran = run(*rebuild, "--json")
