@@ -101,6 +101,9 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
 
     @property
     def _embeddings(self) -> Embeddings:
+        own = getattr(getattr(self, "collection", None), "embeddings", None)
+        if isinstance(own, Embeddings):  # of `StoreVectors`, which may be given another model
+            return own
         if (found := self.vectorstore.embeddings) is not None:
             return found
         raise ConfigError(

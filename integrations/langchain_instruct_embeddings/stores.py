@@ -74,8 +74,9 @@ class StoreVectors:
             another process. Without one they serve this process alone. A collection that is made
             anew is noticed before the next fit of this process, and not by another one: then give
             another name.
-        rescore: Embed the texts that a search finds again (30 where a transform ranks, else `k`)
-            and order them by what ranks: better, and one request to the embeddings at each search.
+        rescore: Embed the texts that a search finds again (30 or twice `k` where a transform ranks,
+            else `k`) and order them by what ranks: better, and one request to the embeddings at
+            each search.
         sample_limit: Most texts of a sample.
         embeddings: What made the vectors; by default the store's own.
         filter_argument: Name of the argument of `similarity_search_by_vector` that takes a filter,

@@ -321,3 +321,14 @@ def test_a_store_of_a_known_engine_can_be_asked_so(open_chroma: Callable[..., An
     store.add_documents(list(tickets()))
     found = make(store, collection=StoreVectors(store), filter={"kind": "refund"}).invoke(QUERY)
     assert found == store.similarity_search(QUERY, k=5, filter={"kind": "refund"})
+
+
+def test_a_query_is_embedded_by_the_model_that_the_collection_was_given(
+    store: InMemoryVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = store.similarity_search(QUERY, k=5)
+    monkeypatch.setattr(type(store), "embeddings", None)  # as of a store that keeps it to itself
+    with pytest.raises(ValueError, match="has no embeddings object"):
+        make(store)
+    own = TinyEmbeddings()
+    assert make(store, collection=StoreVectors(store, embeddings=own)).invoke(QUERY) == expected
