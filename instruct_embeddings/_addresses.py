@@ -31,6 +31,11 @@ def place_of(address: str) -> str:
     return address.partition(":")[2]
 
 
+def plain(address: str) -> str:
+    """An address as adapters and clients know it, in which the scheme is that of `scheme_of`."""
+    return f"{scheme_of(address)}:{place_of(address)}"
+
+
 def is_server(address: str) -> bool:
     """Whether an address leads to a server, not to a folder that this process opens alone."""
     return place_of(address).startswith("//")

@@ -6,7 +6,7 @@ Nothing of them is imported before it is asked for.
 from dataclasses import dataclass
 from typing import Any
 
-from instruct_embeddings._addresses import KNOWN, scheme_of, shown
+from instruct_embeddings._addresses import KNOWN, plain, scheme_of, shown
 from instruct_embeddings._extras import require
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 from instruct_embeddings.protocols import VectorCollection
@@ -127,7 +127,7 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
             f"The address {shown(str(address))!r:.200} is none of a known store. Known are "
             f"{KNOWN}. Write one of these."
         )
-    found: VectorCollection = engine.adapter.open(address, collection, **options)
+    found: VectorCollection = engine.adapter.open(plain(address), collection, **options)
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
-from instruct_embeddings._addresses import KNOWN, is_server, place_of, scheme_of, shown
+from instruct_embeddings._addresses import KNOWN, is_server, place_of, plain, scheme_of, shown
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import safe_message
 from instruct_embeddings._types import FloatArray
@@ -161,7 +161,7 @@ class Writer:
 
     def _connected(self) -> "_Engine":
         if self._engine is None:
-            self._engine = _ENGINES[self._scheme](self.address, self.collection)
+            self._engine = _ENGINES[self._scheme](plain(self.address), self.collection)
         return self._engine
 
     @contextmanager
@@ -331,7 +331,7 @@ class _Postgres(_Engine):
     def __init__(self, address: str, collection: str) -> None:
         self._psycopg = require("psycopg", extra="postgres")
         self._sql = require("psycopg.sql")
-        self._address = f"postgresql:{place_of(address)}"
+        self._address = address
         self._name, self._table = collection, self._sql.Identifier(collection)
 
     def dimension(self) -> int | None:

@@ -62,6 +62,18 @@ def test_a_folder_of_chroma(tmp_path: Path) -> None:
     assert ChromaVectors(found).info().space == "cosine"
 
 
+@pytest.mark.parametrize("scheme", ["CHROMA", "Milvus", "QDRANT"])
+def test_a_scheme_in_capitals_is_that_of_the_same_store(scheme: str, tmp_path: Path) -> None:
+    address = f"{scheme}:{tmp_path / 'rows.db'}"
+    writer = Writer(address, "rows")
+    writer.write(records())
+    assert (tmp_path / "rows.db").is_dir()
+    assert writer.exists()
+    found: Any = open_store(address, "rows")
+    assert found.count() == 4
+    found.close()
+
+
 def test_a_server_of_chroma(tmp_path: Path) -> None:
     with chroma_server(tmp_path) as port:
         write(f"chroma://127.0.0.1:{port}")
