@@ -39,7 +39,7 @@ class FitConfig:
     seed: int = 0
     time_budget: float = 10.0
     guide_budget: float = 60.0
-    recall: float = 0.99
+    recall: float = 0.98
 
     def __post_init__(self) -> None:
         for name, low in (("sample_size", 4), ("folds", 2), ("seed", 0)):

@@ -202,6 +202,7 @@ class VectorCollection(Protocol):
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
@@ -209,9 +210,10 @@ class VectorCollection(Protocol):
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index.
 
-        An index that is told how far to look looks further the more rows are wanted. `vectors`
-        asks for their vectors, `records` for texts and metadata, in the same request where the
-        store can; ids and scores always come.
+        An approximate index that can be told how far to look (`ef`, `nprobe`) looks for so many
+        `candidates`, of which the `k` nearest come; None leaves it to the store, which looks
+        further the more rows are wanted. `vectors` asks for their vectors, `records` for texts and
+        metadata, in the same request where the store can; ids and scores always come.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.

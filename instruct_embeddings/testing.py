@@ -196,12 +196,14 @@ class InMemoryCollection(PagedCollection):
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
         records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), exactly."""
+        del candidates  # all rows are compared
         query = np.asarray(vector, dtype=np.float32)
         self._check(query.shape[-1])
         k = at_least("k", k, 1, optional=False)

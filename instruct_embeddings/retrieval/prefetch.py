@@ -17,6 +17,7 @@ from instruct_embeddings.retrieval.ranking import (
     WeightedRanker,
     index_row,
 )
+from instruct_embeddings.transform.quality import standard_error
 from instruct_embeddings.transform.transform import (
     DEEPEST_PREFETCH,
     DEFAULT_PREFETCH,
@@ -25,11 +26,9 @@ from instruct_embeddings.transform.transform import (
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 # So many rows asked as queries tell enough.
-QUERIES = 16
+QUERIES = 24
 _K = 10
-_STEPS = (10, 30, 100, 150, 200, 300, 600)
-# Indexes look at a hundred rows in any case.
-_RESCORED_FROM = 100
+_STEPS = (10, 30, 60, 100, 150, 200, 300, 600)
 
 
 def measured_prefetch(
@@ -50,32 +49,40 @@ def needed_prefetch(
 ) -> int:
     """The least prefetch that finds a share of the ten best rows, in the mean over some queries.
 
-    The best are those that the deepest search finds and rescores. Nothing is measured, and the
-    default returned, where searches make no use of it.
+    The best are those that the deepest search finds and rescores. The mean has to exceed the share
+    by its standard error, as few queries are asked. Nothing is measured, and the default returned,
+    where searches make no use of it.
     """
     measures = collection.capabilities.cheap_vectors and all(one.order_is_exact for one in queries)
     if not measures:
         return DEFAULT_PREFETCH
     best = [_best(collection, query) for query in queries]
-    least = _RESCORED_FROM if any(query.is_rescored for query in queries) else _K
+    least = max(_scored(query) for query in queries)
     for step in (one for one in _STEPS if one >= least):
         found = [_found(collection, query, step) for query in queries]
-        kept = [len(wanted & ids) / len(wanted) for wanted, ids in zip(best, found, strict=True)]
-        if np.mean(kept) >= recall:
+        shares = [len(wanted & ids) / len(wanted) for wanted, ids in zip(best, found, strict=True)]
+        kept = np.array(shares, dtype=np.float32)
+        if float(kept.mean()) - standard_error(kept) >= recall:
             return step
     return DEEPEST_PREFETCH
 
 
 def _best(collection: VectorCollection, query: FoldedQuery) -> set[str]:
-    near = collection.search(index_row(query), k=DEEPEST_PREFETCH)
-    if not query.is_rescored:
-        return set(near.ids[:_K])
-    rows = collection.fetch(near.ids[:DEFAULT_RESCORE], vectors=True)
-    order = np.argsort(-query.score(rows), kind="stable")[:_K]
-    return {rows.ids[i] for i in order}
+    """The ten best rows as far as an index can tell."""
+    rescored = query.is_rescored
+    near = collection.search(
+        index_row(query), k=_scored(query), candidates=DEEPEST_PREFETCH, vectors=rescored
+    )
+    if not rescored:
+        return set(near.ids)
+    order = np.argsort(-query.score(near.rows), kind="stable")[:_K]
+    return {near.ids[i] for i in order}
 
 
 def _found(collection: VectorCollection, query: FoldedQuery, prefetch: int) -> set[str]:
     """What a search with this prefetch rescores, or ranks where nothing is rescored."""
-    near = collection.search(index_row(query), k=prefetch)
-    return set(near.ids[: DEFAULT_RESCORE if query.is_rescored else _K])
+    return set(collection.search(index_row(query), k=_scored(query), candidates=prefetch).ids)
+
+
+def _scored(query: FoldedQuery) -> int:
+    return DEFAULT_RESCORE if query.is_rescored else _K

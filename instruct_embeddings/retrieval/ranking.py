@@ -26,7 +26,8 @@ from instruct_embeddings.transform.vectors import (
 DEFAULT_RESCORE = 30
 # Candidates for each result, at least: where they are rescored, and where nothing was measured.
 _PER_RESCORED, _PER_UNMEASURED = 3, 10
-# Texts and metadata of so many candidates come with the search.
+# Texts and metadata of so many rows come with their vectors: reading them is cheaper than asking
+# once more.
 _RECORDS_ALONG = 60
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
@@ -269,7 +270,7 @@ class SearchRequest:
         return replace(self, k=k, prefetch=max(k, self.prefetch or DEFAULT_PREFETCH))
 
     def sizes(self, query: FoldedQuery) -> tuple[int, int]:
-        """Candidates to fetch from the index, and how many of them to score.
+        """Candidates among which the index looks, and how many of the best of them to score.
 
         What was measured holds where the index is asked for cosines and nothing else.
         """
@@ -367,26 +368,21 @@ def rank_by_index(
 ) -> Ranking:
     """Prefetch by the folded query and rescore the best candidates.
 
-    Vectors come with the search where all candidates are rescored or the caller wants them, records
-    where there are few; else those of the best are read in one request.
+    Their vectors come with the search where they are scored or the caller wants them, records
+    unless they are many.
     """
     _refuse_unreachable(collection, query)
-    can = collection.capabilities
     candidates, rescored = request.sizes(query)
-    unscored = not can.vectors or (query.order_is_exact and not query.is_rescored)
-    needed = request.k if unscored else rescored
-    if not can.cheap_vectors and request.prefetch is None:
-        candidates = needed  # texts would be embedded again for more
-    with_vectors = vectors or (not unscored and candidates == rescored)
-    with_records = not vectors and candidates <= _RECORDS_ALONG
-    along = {"vectors": with_vectors, "records": with_records}
-    found = _prefetch(collection, query, request, candidates, needed, along)
-    if unscored:
-        return Ranking(found.ids[: request.k], found.scores[: request.k], found.rows)
-    if with_vectors:
-        rows = found.rows if len(found.ids) <= rescored else found.rows.take(range(rescored))
-    else:
-        rows = collection.fetch(found.ids[:rescored], vectors=True, records=True)
+    scored = collection.capabilities.vectors and (not query.order_is_exact or query.is_rescored)
+    count = rescored if scored else request.k
+    along = {
+        "vectors": vectors or scored,
+        "records": not vectors and count <= _RECORDS_ALONG,
+    }
+    found = _prefetch(collection, query, request, count, candidates, along)
+    if not scored:
+        return Ranking(found.ids[:count], found.scores[:count], found.rows)
+    rows = found.rows if len(found.ids) <= count else found.rows.take(range(count))
     if not rows.ids:
         return Ranking((), np.empty(0, dtype=np.float32))
     scores = query.score(rows)
@@ -409,22 +405,23 @@ def _prefetch(
     collection: VectorCollection,
     query: FoldedQuery,
     request: SearchRequest,
-    count: int,
     needed: int,
+    candidates: int,
     along: Mapping[str, bool],
 ) -> Ranking:
-    """Candidates of the index with a direction, at least `needed` where there are, then others.
+    """The best candidates with a direction, at least `needed` where there are, then others.
 
     To an index a vector of zeros is as near as one of half the largest cosine (l2) or of none
     (ip, cosine), so it stands before real rows. More candidates are fetched where such rows take
     the positions of others.
     """
     space, vector = query.first.collection.space, index_row(query)
-    length = _index_length(query)
+    length, count = _index_length(query), needed
     while True:
         found = collection.search(
             vector,
             k=count,
+            candidates=max(candidates, count),
             where=request.where,
             where_document=request.where_document,
             **along,

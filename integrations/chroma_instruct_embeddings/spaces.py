@@ -16,11 +16,20 @@ _DEFAULT_SPACE = "l2"
 
 def configured_space(collection: Collection) -> str | None:
     """The distance that the collection's configuration names, if any; see `space_of`."""
+    space: str | None = _configured(collection).get("space")
+    return space
+
+
+def depth_of(collection: Collection) -> int:
+    """For how many rows its index looks at the least (`ef_search`); 0 where it does not say."""
+    depth = _configured(collection).get("ef_search")
+    return depth if isinstance(depth, int) else 0
+
+
+def _configured(collection: Collection) -> Mapping[str, Any]:
     # The raw configuration: the parsed one fails where an embedding function is not registered.
     configuration: Mapping[str, Any] = collection.configuration_json or {}
-    index = configuration.get("hnsw") or configuration.get("spann") or {}
-    space: str | None = index.get("space")
-    return space
+    return configuration.get("hnsw") or configuration.get("spann") or {}
 
 
 def space_of(collection: Collection) -> Space:

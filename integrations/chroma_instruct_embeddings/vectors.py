@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from chroma_instruct_embeddings.database import ChromaDatabase
 from chroma_instruct_embeddings.errors import AnswerError, translate
-from chroma_instruct_embeddings.spaces import dimension_of, space_of
+from chroma_instruct_embeddings.spaces import depth_of, dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
 from instruct_embeddings.config import at_least, one_vector
@@ -71,7 +71,7 @@ class ChromaVectors(PagedCollection):
         self._opened: ChromaDatabase | None = None
         # Of the collection of this id, as long as it is the one behind the source.
         self._dimension_of: tuple[UUID, int] | None = None
-        self._space_of: tuple[UUID, Space] | None = None
+        self._index_of: tuple[UUID, Space, int] | None = None
 
     @classmethod
     def of(cls, store: object) -> Self:
@@ -131,7 +131,7 @@ class ChromaVectors(PagedCollection):
         """Identity, dimension and space; EmptyCollectionError where it holds no vectors."""
         found = self.collection
         dimension = self._dimension(found)
-        return CollectionInfo(found.name, str(found.id), dimension, self._space(found))
+        return CollectionInfo(found.name, str(found.id), dimension, self._index(found)[0])
 
     def count(self) -> int:
         """Number of rows now."""
@@ -186,12 +186,17 @@ class ChromaVectors(PagedCollection):
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
         records: bool = False,
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by Chroma's index.
+
+        It looks further the more rows are asked for, and has no other way to be told. So where it
+        has to look for more `candidates`, it is asked for their ids, and what else is wanted of the
+        nearest `k` is read by a second request.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -201,12 +206,21 @@ class ChromaVectors(PagedCollection):
         """
         query = one_vector(vector)
         k = at_least("k", k, 1, optional=False)
-        # Chroma makes room for as many as are asked for.
-        wanted = k if k <= MAX_PAGE_SIZE else max(1, min(k, self.count()))
-        kept = {"n_results": wanted, **_filters(where, where_document)}
         collection = self.collection
-        space = self._space(collection)
-        return _query_rows(collection, space, query, vectors, records, kept)
+        space, looks_for = self._index(collection)
+        # Chroma makes room for as many as are asked for.
+        wanted = k if candidates is None or candidates <= looks_for else max(k, candidates)
+        if wanted > MAX_PAGE_SIZE:
+            wanted = max(1, min(wanted, self.count()))
+        kept = {"n_results": wanted, **_filters(where, where_document)}
+        if wanted <= k:
+            return _query_rows(collection, space, query, vectors, records, kept)
+        found = _query_rows(collection, space, query, False, False, kept)
+        near = found.take(range(min(k, len(found))))
+        if not (vectors or records):
+            return near
+        rows = self.fetch(near.ids, vectors=vectors, records=records)
+        return Neighbours(rows, near.scores[_places(near.ids, rows.ids)])
 
     def _joined(self, parts: Sequence[Rows], collection: Collection, vectors: bool) -> Rows:
         """Pages as one, whose vectors have the dimension even where there is no row."""
@@ -223,10 +237,11 @@ class ChromaVectors(PagedCollection):
             self._dimension_of = collection.id, found
         return self._dimension_of[1]
 
-    def _space(self, collection: Collection) -> Space:
-        if self._space_of is None or self._space_of[0] != collection.id:
-            self._space_of = collection.id, space_of(collection)
-        return self._space_of[1]
+    def _index(self, collection: Collection) -> tuple[Space, int]:
+        """Distance, and how many rows it looks for at the least."""
+        if self._index_of is None or self._index_of[0] != collection.id:
+            self._index_of = collection.id, space_of(collection), depth_of(collection)
+        return self._index_of[1:]
 
 
 def collection_of(source: object) -> Collection:

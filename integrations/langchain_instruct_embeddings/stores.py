@@ -223,6 +223,7 @@ class StoreVectors:
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
@@ -253,7 +254,7 @@ class StoreVectors:
                 f"{dimension} numbers. Both must come from the same model. Embed queries with the "
                 "embeddings of the store."
             )
-        del records  # documents come whole
+        del candidates, records  # public methods know no depth, and documents come whole
         found = _rows(self._ask(query, at_least("k", k, 1, optional=False), where).items())
         if not self.rescore:
             if vectors:

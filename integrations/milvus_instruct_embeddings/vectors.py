@@ -249,6 +249,7 @@ class MilvusVectors:
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
@@ -271,6 +272,7 @@ class MilvusVectors:
             found,
             [query.tolist()],
             self._at_most(k),
+            candidates,
             filter=Expressions(found).passing(where, where_document),
             output_fields=_outputs(found, vectors, records)[1:] if along else [],
         )
@@ -298,8 +300,15 @@ class MilvusVectors:
             return _MOST
         return k
 
-    def _search(self, found: Collection, data: list[Any], k: int, **options: Any) -> Any:
-        looking = _looking(found, k)
+    def _search(
+        self,
+        found: Collection,
+        data: list[Any],
+        k: int,
+        candidates: int | None = None,
+        **options: Any,
+    ) -> Any:
+        looking = _looking(found, k, candidates)
         return self._ask(
             "search",
             data=data,
@@ -357,15 +366,15 @@ class MilvusVectors:
         return [str(row[found.key]) for row in rows]
 
 
-def _looking(found: Collection, k: int) -> dict[str, int]:
+def _looking(found: Collection, k: int, candidates: int | None) -> dict[str, int]:
     """How far an index looks for `k` rows; a server wants at least `k` in most of these."""
-    wide = max(100, 2 * k)
+    wide = max(100, 2 * k) if candidates is None else max(k, candidates)
     if "HNSW" in found.index or found.index == "AUTOINDEX":
         return {"ef": min(wide, 32_768)}
     if found.index == "DISKANN":
         return {"search_list": min(wide, 65_535)}
     if "IVF" in found.index or found.index == "SCANN":
-        lists = min(found.lists, max(10, ceil(2 * sqrt(found.lists)), ceil(k / 16)))
+        lists = min(found.lists, max(10, ceil(2 * sqrt(found.lists)), ceil(wide / 32)))
         return {"nprobe": lists} | ({"reorder_k": wide} if found.index == "SCANN" else {})
     return {}
 

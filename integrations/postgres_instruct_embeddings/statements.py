@@ -19,13 +19,14 @@ _LARGE = 2_000_000  # rows whose ids are hashed within a second or two
 _SURPLUS = 20
 
 
-def looking(table: Table | None, k: int) -> sql.Composed:
+def looking(table: Table | None, k: int, candidates: int | None = None) -> sql.Composed:
     """Settings, to the end of a transaction, for `k` rows; of no table, compare all rows."""
+    wide = max(_EF[0], 2 * k) if candidates is None else max(k, candidates)
     if table is None or table.index is None:
         settings = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
     elif table.index == "hnsw":
         settings = {
-            "hnsw.ef_search": str(min(_EF[1], max(_EF[0], 2 * k))),
+            "hnsw.ef_search": str(min(_EF[1], wide)),
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(max(_SCANNED, 4 * k)),
         }

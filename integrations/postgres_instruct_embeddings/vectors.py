@@ -275,6 +275,7 @@ class PostgresVectors:
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
@@ -282,8 +283,9 @@ class PostgresVectors:
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
-        An index of the kind hnsw looks at twice as many rows as are wanted, at most 1,000, and each
-        kind goes on until enough have passed the filters. Where the planner of the server expects
+        An index of the kind hnsw looks for so many `candidates`, else for twice as many rows as are
+        wanted and for 100 or more, at most 1,000, and each kind goes on until enough have passed
+        the filters. Where the planner of the server expects
         reading all rows to be cheaper, it does that. Rows without a direction are not found in a
         cosine space.
 
@@ -305,14 +307,14 @@ class PostgresVectors:
             "along": self._reader.along(vectors, records),
             "passing": passing,
         }
-        found = self._nearest(table, k, parts)
+        found = self._nearest(table, k, candidates, parts)
         scores = _scores([row[1] for row in found], table.space)
         order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
         rows = self._reader.read([(found[i][0], *found[i][2:]) for i in order], vectors, records)
         return Neighbours(rows, scores[order])
 
     def _nearest(
-        self, table: Table, k: int, parts: Mapping[str, sql.Composable]
+        self, table: Table, k: int, candidates: int | None, parts: Mapping[str, sql.Composable]
     ) -> list[tuple[Any, ...]]:
         """The `k` nearest rows; more are asked for where some share an id."""
         wanted = self._asked(
@@ -321,7 +323,7 @@ class PostgresVectors:
             **parts,
             k=sql.Literal(k),
         )
-        found = self._search(wanted, looking(table, k))
+        found = self._search(wanted, looking(table, k, candidates))
         if len(found) < k and table.index:
             found = self._search(wanted, looking(None, k))
         nearest: dict[str, tuple[Any, ...]] = {}
@@ -329,7 +331,7 @@ class PostgresVectors:
             nearest.setdefault(row[0], row)
         if len(nearest) == len(found) or len(found) < k:
             return list(nearest.values())
-        return self._nearest(table, 2 * k, parts)[:k]
+        return self._nearest(table, 2 * k, candidates, parts)[:k]
 
     def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
         def ask(connection: Connection) -> list[tuple[Any, ...]]:

@@ -260,6 +260,7 @@ class QdrantVectors:
         vector: FloatArray,
         *,
         k: int,
+        candidates: int | None = None,
         where: Where | None = None,
         where_document: Where | None = None,
         vectors: bool = False,
@@ -267,10 +268,10 @@ class QdrantVectors:
     ) -> Neighbours:
         """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
 
-        The index looks at twice as many rows as are wanted (`hnsw_ef`), and at 100 or more. Where
-        it is quantised, as many are compared again by their vectors. Where fewer pass the filters
-        than are wanted, all that pass are compared, as an index may have missed some. Local mode
-        compares all rows.
+        The index looks for so many `candidates` (`hnsw_ef`), else for twice as many as are wanted
+        and for 100 or more. Where it is quantised, as many are compared again by their vectors.
+        Where fewer pass the filters than are wanted, all that pass are compared, as an index may
+        have missed some. Local mode compares all rows.
 
         Raises:
             CollectionMismatchError: The vector has another dimension than the collection.
@@ -293,7 +294,7 @@ class QdrantVectors:
             limit=k,
             **self._fields(vectors, records),
         )
-        answer = self._ask(lambda: ask(search_params=self._params(known, k))).points
+        answer = self._ask(lambda: ask(search_params=self._params(known, k, candidates))).points
         if len(answer) < k and passing and not self._local:
             answer = self._ask(lambda: ask(search_params=models.SearchParams(exact=True))).points
         scores = np.array([row.score for row in answer], dtype=np.float32)
@@ -376,10 +377,12 @@ class QdrantVectors:
         only = vectors if known.alone or not vectors else [known.vector]
         return {"with_payload": records, "with_vectors": only}
 
-    def _params(self, known: Collection, k: int) -> models.SearchParams | None:
+    def _params(
+        self, known: Collection, k: int, candidates: int | None
+    ) -> models.SearchParams | None:
         if self._local:
             return None
-        looked = max(100, 2 * k)
+        looked = max(100, 2 * k) if candidates is None else max(k, candidates)
         again = models.QuantizationSearchParams(rescore=True, oversampling=2.0)
         return models.SearchParams(
             hnsw_ef=min(looked, known.most_ef or looked),

@@ -174,6 +174,11 @@ def test_searches_score_by_the_space(make_engine: MakeEngine, space: Space) -> N
     assert told.vectors.size == 0
     assert [metadata["n"] for metadata in told.metadatas] == numbers(told.ids)
     assert len(collection.search(query, k=5 * ROWS)) == ROWS
+    # Looking further changes what is found, not how much of it comes, nor what comes along.
+    far = collection.search(query, k=20, candidates=200, vectors=True, records=True)
+    assert far.ids == found.ids
+    np.testing.assert_allclose(far.scores, found.scores, atol=1e-6)
+    check(far.rows)
 
 
 FILTERS: list[tuple[dict[str, Any], Any]] = [

@@ -109,7 +109,7 @@ def test_what_a_search_has_read_is_not_read_again(toys: Toys) -> None:
     collection.calls.clear()
     hits = retriever.search(toys.vectors[0], query="toy", instruction=COLOUR)
     assert all(hit.text for hit in hits)
-    assert (collection.calls["search"], collection.calls["fetch"]) == (2, 2)
+    assert (collection.calls["search"], collection.calls["fetch"]) == (2, 0)
 
 
 def test_two_rounds_read_what_the_first_has_found() -> None:

@@ -26,8 +26,8 @@ def test_a_search_under_a_known_instruction_passes_few_files(toys: Toys) -> None
     assert calls.of("check_instruction") == 1
     assert calls.of("QueryTransform.fold") == 1
     assert calls.of("query_row") == 1
-    # Candidates, then vectors and records of the best.
-    assert collection.calls == {"search": 1, "fetch": 1}
+    # Vectors and records of the best candidates come along.
+    assert collection.calls == {"search": 1}
 
 
 def test_the_instant_query_asks_a_collection_once_what_it_is() -> None:

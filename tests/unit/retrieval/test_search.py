@@ -252,15 +252,15 @@ def test_an_empty_collection_is_said_to_be_empty() -> None:
 
 
 class Recording(CountingCollection):
-    """Remembers how many neighbours its index was searched for, and whether with vectors."""
+    """Remembers how many rows were wanted, of how many candidates, and whether with vectors."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.asked: list[int] = []
+        self.asked: list[tuple[int, int | None]] = []
         self.with_vectors: list[bool] = []
         super().__init__(*arguments, **options)
 
     def search(self, vector: FloatArray, *, k: int, **options: Any) -> Neighbours:
-        self.asked.append(k)
+        self.asked.append((k, options.get("candidates")))
         self.with_vectors.append(options.get("vectors", False))
         return super().search(vector, k=k, **options)
 
@@ -272,7 +272,8 @@ def test_the_index_is_asked_for_the_prefetch(adapt: Adapt, toys: Toys) -> None:
     retriever.search(toys.vectors[0], instruction=COLOUR, k=5)
     retriever.search(toys.vectors[0], instruction=COLOUR, k=300)
     retriever.search(toys.vectors[0], k=7)
-    assert collection.asked == [20, DEFAULT_PREFETCH, 900, 7]
+    wanted = [(20, 20), (30, DEFAULT_PREFETCH), (600, 900), (7, None)]
+    assert collection.asked == wanted
 
 
 @pytest.mark.parametrize(("prefetch", "rescored"), [(None, 30), (20, 20), (60, 60), (90, 90)])
@@ -283,10 +284,10 @@ def test_all_of_a_prefetch_that_is_asked_for_is_rescored(
     retriever = adapt(collection)
     collection.fetched.clear()
     hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, prefetch=prefetch)
-    # Of few candidates all comes with the search, of more vectors, of many neither.
-    assert collection.asked == [prefetch or DEFAULT_PREFETCH]
-    assert collection.with_vectors == [prefetch is not None]
-    assert collection.fetched == {None: [rescored], 90: [5]}.get(prefetch, [])
+    # Vectors come with the search, and records unless they are many.
+    assert collection.asked == [(rescored, prefetch or DEFAULT_PREFETCH)]
+    assert collection.with_vectors == [True]
+    assert collection.fetched == ([5] if prefetch == 90 else [])
     if prefetch == len(toys.vectors):  # nothing is left out
         exactly = retriever.search(toys.vectors[0], instruction=COLOUR, k=5, exact=True)
         assert ids(hits) == ids(exactly)
