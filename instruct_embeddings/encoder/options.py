@@ -18,6 +18,7 @@ class EncoderArguments(TypedDict, total=False):
     """The keyword arguments of `InstructEncoder.from_pretrained`; see `EncoderOptions`."""
 
     revision: str | None
+    gguf_file: str | None
     adapter: str | None
     device: str | None
     devices: Sequence[str]
@@ -44,11 +45,12 @@ class EncoderOptions:
     """Settings of an encoder; plain values, so that they can be pickled, compared and stored.
 
     Attributes:
-        model: Hub id, local folder of a Hugging Face model, or a folder written by
-            `InstructEncoder.save_pretrained`. None means instruct-minilm-l6-v1, which comes
-            with this package. Its backbone all-MiniLM-L6-v2 is taken from the offline package
+        model: Hub id, local folder of a Hugging Face model, a GGUF file (extra `gguf`), or a folder
+            written by `InstructEncoder.save_pretrained`. None means instruct-minilm-l6-v1, which
+            comes with this package. Its backbone all-MiniLM-L6-v2 is taken from the offline package
             (extra `offline`) where that is installed, else from the hub.
         revision: Branch, tag or commit on the hub.
+        gguf_file: Name of a GGUF file in `model`, a hub id or a folder.
         adapter: LoRA adapter of `peft`: a folder or a hub id. Not used for generic embeddings.
         device: A torch device; by default CUDA, then MPS, then the CPU.
         devices: Several devices, one worker process each, for long lists of texts. The workers
@@ -81,6 +83,7 @@ class EncoderOptions:
 
     model: str | None = None
     revision: str | None = None
+    gguf_file: str | None = None
     adapter: str | None = None
     device: str | None = None
     devices: Sequence[str] = ()
@@ -108,7 +111,7 @@ class EncoderOptions:
                 f"tuple of them: devices=({self.devices!r},)."
             )
         object.__setattr__(self, "devices", tuple(self.devices))
-        for name in ("model", "revision", "adapter", "cache_folder"):
+        for name in ("model", "revision", "gguf_file", "adapter", "cache_folder"):
             value = getattr(self, name)
             if value is not None and not str(value):
                 raise ConfigError(f"{name}='' names nothing. Pass a name, or None.")
@@ -123,6 +126,17 @@ class EncoderOptions:
                 f"device={self.device!r} and devices={self.devices!r} are both given. "
                 "Use `device` for one model in this process, `devices` for worker processes."
             )
+
+        if self.gguf_file and not (self.model and self.gguf_file.endswith(".gguf")):
+            raise ConfigError(
+                f"gguf_file={self.gguf_file!r} with model={self.model!r}. It is the name of a "
+                ".gguf file in a repository of the model hub or a folder; pass that as the model."
+            )
+
+    @property
+    def address(self) -> str | None:
+        """The model with its GGUF file, as one string."""
+        return f"{self.model}/{self.gguf_file}" if self.gguf_file else self.model
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""

@@ -83,7 +83,7 @@ def find_source(options: EncoderOptions) -> ModelSource:
         ModelNotFoundError: It is neither a folder nor in reach.
         CheckpointError: Its files are damaged, unknown or newer than this version.
     """
-    model = locate(options.model, options.revision, options)
+    model = locate(options.address, options.revision, options)
     file, settings = model.path / SETTINGS_FILE, None
     if file.is_file():
         settings = EncoderSettings.from_dict(read_json(file), origin=str(file))
@@ -228,7 +228,7 @@ def _plain_settings(
     else:
         template = TemplateSettings(between="\n\n", after="\n") if causal else TemplateSettings()
     return EncoderSettings(
-        base_model=model.name if model.on_hub else str(model.path),
+        base_model=model.address,
         base_revision=options.revision,
         pooling=pooling,
         generic_pooling=pooling,

@@ -35,6 +35,7 @@ def test_the_extras_are_the_documented_ones() -> None:
         "dev",
         "docs",
         "eval",
+        "gguf",
         "langchain",
         "llama-index",
         "milvus",
