@@ -31,9 +31,9 @@ class KeywordModel:
         texts = [text for _, _, text in _TEXT.findall(prompt)]
         # The form of the reply tells which of the four steps it is.
         if '"numbers"' in prompt:
-            return json.dumps(self._merged(texts))
+            return json.dumps({"categories": self._merged(texts)})
         if '"description"' in prompt:
-            return json.dumps(self._named(texts))
+            return json.dumps({"categories": self._named(texts)})
         answers = [self._category(text) for text in texts]
         if '"1": 2' in prompt:
             numbers = {name: int(number) for number, name in _CATEGORY.findall(prompt)}

@@ -59,6 +59,7 @@ class ScriptedModel:
         with self._lock:
             self.prompts.append(prompt)
         reply = getattr(self, f"_{step_of(prompt)}")(prompt, texts_of(prompt))
+        reply = {"categories": reply} if isinstance(reply, list) else reply
         return f"Here it is:\n```json\n{json.dumps(reply)}\n```"
 
     def serve(self, call: Call) -> str:

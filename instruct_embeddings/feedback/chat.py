@@ -9,9 +9,11 @@ from instruct_embeddings.guides.chat import ChatClient, Cost, Prompt, as_model, 
 from instruct_embeddings.guides.llm.prompts import (
     clean,
     make_key,
+    numbered,
     one_line,
     quoted,
     read_choices,
+    whole_number,
 )
 from instruct_embeddings.guides.llm.steps import split
 
@@ -142,4 +144,4 @@ class ChatJudge:
         key = make_key([asked, *shown], self._seed)
         system = _SYSTEM.format(key=key, instruction=one_line(instruction or _ANY))
         blocks = [("query", asked), *((f"text {n}", text) for n, text in enumerate(shown, 1))]
-        return Prompt(system, quoted(blocks, key))
+        return Prompt(system, quoted(blocks, key), numbered(len(shown), whole_number(0, MOST)))

@@ -13,13 +13,21 @@ from llama_index.core.llms import MockLLM
 from llama_index.llms.openai_like import OpenAILike
 
 from instruct_embeddings.errors import ConfigError, GuideError
-from instruct_embeddings.guides.chat import Answer, ChatClient, Prompt, as_model, json_object
+from instruct_embeddings.guides.chat import Answer, ChatClient, Cost, Prompt, as_model, json_object
 from instruct_embeddings.guides.chat.cache import FILE
 from tests.llm_server import Call, LLMServer, Reply, llm_server
 
 SECRET = "sk-not-to-be-seen-0123"
 PROMPT = Prompt("Be brief.", "What is it?")
 GOOD = '{"n": 1}'
+SCHEMA = {
+    "title": "reply",
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+BOUND = Prompt("Be brief.", "What is it?", SCHEMA)
 
 
 def langchain(server: LLMServer) -> ChatOpenAI:
@@ -51,6 +59,88 @@ def test_a_model_of_a_host_is_asked_over_http(host: Host) -> None:
         model.ask(Prompt("", "only this"))
     assert server.calls[0] == Call(1, "served-1", "Be brief.", "What is it?", f"Bearer {SECRET}")
     assert (server.calls[1].system, server.calls[1].user) == ("", "only this")
+
+
+def counted(cost: int) -> Reply:
+    usage = f'"usage": {{"prompt_tokens": {cost}, "completion_tokens": 5, "total_tokens": 9}}'
+    body = (
+        '{"id": "1", "object": "chat.completion", "created": 0, "model": "served-1", "choices": '
+        '[{"index": 0, "finish_reason": "%s", "message": {"role": "assistant", "content": '
+        '"{\\"n\\": 1"}}], ' + usage + "}"
+    )
+    return Reply(body=(body % "length").encode())
+
+
+@HOSTS
+def test_the_schema_of_a_prompt_is_asked_for(host: Host) -> None:
+    with llm_server(lambda _: GOOD) as server:
+        (answer,) = ChatClient(host(server)).ask_all([BOUND], json_object)
+    assert answer.value == {"n": 1}
+    [(_, request)] = server.requests
+    asked = request["response_format"]
+    assert asked["type"] == "json_schema"
+    assert asked["json_schema"]["strict"]
+    assert asked["json_schema"]["schema"]["properties"] == SCHEMA["properties"]
+
+
+@HOSTS
+@pytest.mark.parametrize("status", [400, 422, 501])
+def test_a_server_that_declines_schemas_is_asked_without_them_from_then_on(
+    host: Host, status: int
+) -> None:
+    def script(call: Call) -> Reply | str:
+        bound = "response_format" in server.requests[-1][1]
+        return Reply("response_format is not supported", status) if bound else GOOD
+
+    with llm_server(script) as server:
+        client = ChatClient(host(server), concurrency=1)
+        answers = client.ask_all([BOUND, Prompt("", "other", SCHEMA)], json_object)
+    assert [answer.value for answer in answers] == [{"n": 1}] * 2
+    assert ["response_format" in request for _, request in server.requests] == [True, False, False]
+
+
+@HOSTS
+def test_a_prompt_that_a_binding_server_declines_does_not_end_the_binding(host: Host) -> None:
+    def script(call: Call) -> Reply | str:
+        return Reply("content filter", 400) if call.user == "bad" else GOOD
+
+    prompts = [BOUND, Prompt("", "bad", SCHEMA), Prompt("", "good", SCHEMA)]
+    with llm_server(script) as server:
+        answers = ChatClient(host(server), concurrency=1).ask_all(prompts, json_object)
+    assert [answer.refused for answer in answers] == [False, True, False]
+    assert ["response_format" in request for _, request in server.requests] == [True] * 3
+
+
+@HOSTS
+def test_a_bound_reply_that_is_cut_off_is_repaired_and_counted_as_the_server_did(
+    host: Host,
+) -> None:
+    with llm_server(lambda call: counted(40) if call.number == 1 else GOOD) as server:
+        client = ChatClient(host(server), concurrency=1)
+        (answer,) = client.ask_all([BOUND], json_object)
+    assert answer.value == {"n": 1}
+    assert "cut off" in server.calls[1].user
+    # The second reply counts one token each way.
+    assert client.budget.spent == Cost(2, 41, 6, counted=2)
+
+
+def test_a_model_that_can_only_call_tools_is_bound_by_one() -> None:
+    class Calling(GenericFakeChatModel):
+        def bind_tools(self, tools: Any, **_: Any) -> Any:
+            assert tools[0]["required"] == ["n"]
+            return self
+
+    call = {"name": "reply", "args": {"n": 1}, "id": "1", "type": "tool_call"}
+    model = Calling(messages=iter([AIMessage("", tool_calls=[call])]))
+    assert as_model(model).ask(BOUND) == GOOD
+
+
+def test_what_offers_no_schema_is_asked_without_one() -> None:
+    fake = FakeListChatModel(responses=["one"])
+    assert as_model(fake).ask(BOUND) == "one"
+    with llm_server(lambda _: GOOD) as server:
+        assert as_model(langchain(server).bind(temperature=0)).ask(BOUND) == GOOD
+    assert "response_format" not in server.requests[0][1]
 
 
 @HOSTS

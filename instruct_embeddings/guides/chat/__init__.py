@@ -1,10 +1,10 @@
 """Calling chat models: any model, in parallel, with retries, cached, within a budget."""
 
 from instruct_embeddings.guides.chat.client import Answer, ChatClient
-from instruct_embeddings.guides.chat.models import ChatModel, Cost, Prompt, as_model, estimate
+from instruct_embeddings.guides.chat.costs import Cost, estimate
+from instruct_embeddings.guides.chat.models import ChatModel, Prompt, as_model
 from instruct_embeddings.guides.chat.replies import (
     ReplyError,
-    json_array,
     json_object,
     without_thoughts,
 )
@@ -18,7 +18,6 @@ __all__ = [
     "ReplyError",
     "as_model",
     "estimate",
-    "json_array",
     "json_object",
     "without_thoughts",
 ]

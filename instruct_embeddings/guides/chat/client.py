@@ -15,7 +15,8 @@ from instruct_embeddings._threads import DaemonPool
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat.cache import MAX_REPLY_BYTES, AnswerCache, answer_key
-from instruct_embeddings.guides.chat.models import REPLY_TOKENS, Budget, Prompt, as_model, estimate
+from instruct_embeddings.guides.chat.costs import REPLY_TOKENS, Budget, estimate
+from instruct_embeddings.guides.chat.models import Prompt, as_model
 from instruct_embeddings.guides.chat.replies import ReplyError, without_thoughts
 from instruct_embeddings.guides.chat.retrying import Caller, Stopped
 
@@ -223,4 +224,5 @@ def _repair_prompt(prompt: Prompt, reply: str, problem: str) -> Prompt:
         f"was, as a JSON string, possibly cut:\n{json.dumps(cut, ensure_ascii=False)}\n"
         f"What is wrong with it: {problem}\nAnswer again, in the form that was asked for and with "
         "nothing else.",
+        prompt.schema,
     )

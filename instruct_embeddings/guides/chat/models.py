@@ -1,25 +1,34 @@
-"""One shape for every chat model, what its calls cost, and caps on the cost."""
+"""One shape for every chat model, bound to a schema where its host and its server offer that."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterable
+import json
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
-from threading import Lock
 from typing import Any
 
 from instruct_embeddings._extras import require
-from instruct_embeddings._printable import hide_secrets
-from instruct_embeddings.config import at_least
-from instruct_embeddings.errors import ConfigError, GuideError
+from instruct_embeddings._printable import hide_secrets, safe_message
+from instruct_embeddings.errors import ConfigError
 
 # In this order: as LangChain, LlamaIndex and the clients of vendors name it.
 _NAMES = ("model_name", "model", "model_id", "deployment_name")
 _NO_NAMES = ("", "unknown")
 _MOST_WRAPPERS = 4
 
-BYTES_PER_TOKEN = 4
-REPLY_TOKENS = 100
+_NO_SCHEMA = (400, 404, 415, 422, 501)
+_LANGCHAIN_OPTIONS: tuple[dict[str, Any], ...] = (
+    {"method": "json_schema", "strict": True},
+    {"method": "json_schema"},
+    {},
+)
+_LLAMA_OPENAI = "llama_index.llms.openai."
+_OPENAI_COUNTS = ("prompt_tokens", "completion_tokens")
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class Prompt:
 
     system: str  # the task, written by us
     user: str  # the input, which may quote texts of a collection
+    # JSON schema of the reply, an object, for servers that can bind a model to one.
+    schema: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def messages(self) -> list[tuple[str, str]]:
@@ -36,12 +47,20 @@ class Prompt:
         return [*system, ("user", self.user)]
 
 
+class CountedReply(str):
+    """A reply with the tokens that the server counted for it."""
+
+    input_tokens: int
+    output_tokens: int
+
+
 @dataclass(frozen=True)
 class ChatModel:
     """A model under a name, which is part of keys and caches: models of one name share answers."""
 
     name: str
-    ask: Callable[[Prompt], str] = field(repr=False)  # called from several threads
+    # Called from several threads; may say by a `CountedReply` what the server counted.
+    ask: Callable[[Prompt], str] = field(repr=False)
 
 
 def as_model(model: object) -> ChatModel:
@@ -61,9 +80,9 @@ def as_model(model: object) -> ChatModel:
 def _ask(model: Any) -> Callable[[Prompt], str]:
     if not inspect.isclass(model):
         if hasattr(model, "invoke"):
-            return partial(_ask_langchain, model)
+            return _SchemaFirst(partial(_ask_langchain, model), partial(_bound_langchain, model))
         if hasattr(model, "chat") and hasattr(model, "metadata"):
-            return partial(_ask_llama_index, model)
+            return _SchemaFirst(partial(_ask_llama_index, model), partial(_bound_llama, model))
         if callable(model) and not any(map(inspect.iscoroutinefunction, (model, model.__call__))):
             return partial(_ask_callable, model)
     raise ConfigError(
@@ -73,16 +92,91 @@ def _ask(model: Any) -> Callable[[Prompt], str]:
     )
 
 
+class _SchemaFirst:
+    """Asks for replies that are bound to the prompt's schema, until a server declines that.
+
+    `bound` gives None where the host's model offers none. A server declines by a status that may be
+    about the prompt too: the same prompt without a schema tells which.
+    """
+
+    def __init__(
+        self, plain: Callable[[Prompt], str], bound: Callable[[Prompt], str | None]
+    ) -> None:
+        self._plain, self._bound = plain, bound
+        self._offered: bool | None = None  # not known yet
+
+    def __call__(self, prompt: Prompt) -> str:
+        if prompt.schema is None or self._offered is False:
+            return self._plain(prompt)
+        try:
+            reply = self._bound(prompt)
+        except Exception as exc:
+            # Once schemas were taken, it is the prompt that is declined.
+            if self._offered or getattr(exc, "status_code", None) not in _NO_SCHEMA:
+                raise
+            reply = self._plain(prompt)
+            _logger.info("Replies are not bound to a schema: %s", safe_message(exc))
+            self._offered = False
+            return reply
+        self._offered = reply is not None
+        return self._plain(prompt) if reply is None else reply
+
+
 def _ask_langchain(model: Any, prompt: Prompt) -> str:
     reply = model.invoke(prompt.messages)
     # A chain that ends in an output parser gives a string.
-    return getattr(reply, "text", reply)  # type: ignore[no-any-return]  # the caller checks it
+    text = getattr(reply, "text", reply)
+    return _counted(text, getattr(reply, "usage_metadata", None), "input_tokens", "output_tokens")
 
 
-def _ask_llama_index(model: Any, prompt: Prompt) -> str:
+def _bound_langchain(model: Any, prompt: Prompt) -> str | None:
+    # What `bind` and its like wrap would lose its options.
+    if not hasattr(type(model), "with_structured_output"):
+        return None
+    for options in _LANGCHAIN_OPTIONS:
+        with contextlib.suppress(TypeError, ValueError, NotImplementedError):
+            asking = model.with_structured_output(prompt.schema, include_raw=True, **options)
+            break
+    else:
+        return None
+    try:
+        found = asking.invoke(prompt.messages)
+    except Exception as exc:
+        # OpenAI's client raises where a reply was cut off, and carries it.
+        if (cut := getattr(exc, "completion", None)) is None:
+            raise
+        usage = cut.usage and cut.usage.model_dump()
+        return _counted(cut.choices[0].message.content or "", usage, *_OPENAI_COUNTS)
+    raw, parsed = found["raw"], found["parsed"]
+    # Models that are bound by calling a tool write no text.
+    text = raw.text or ("" if parsed is None else json.dumps(parsed, ensure_ascii=False))
+    return _counted(text, raw.usage_metadata, "input_tokens", "output_tokens")
+
+
+def _ask_llama_index(model: Any, prompt: Prompt, **options: Any) -> str:
     message = require("llama_index.core.llms", extra="llama-index").ChatMessage
-    reply = model.chat([message(role=role, content=text) for role, text in prompt.messages])
-    return reply.message.content or ""
+    told = [message(role=role, content=text) for role, text in prompt.messages]
+    reply = model.chat(told, **options)
+    return _counted(reply.message.content or "", reply.additional_kwargs, *_OPENAI_COUNTS)
+
+
+def _bound_llama(model: Any, prompt: Prompt) -> str | None:
+    """By the option of OpenAI's protocol: LlamaIndex's own way takes classes, not schemas."""
+    if not any(base.__module__.startswith(_LLAMA_OPENAI) for base in type(model).__mro__):
+        return None
+    schema = {"name": "reply", "strict": True, "schema": prompt.schema}
+    bound = {"type": "json_schema", "json_schema": schema}
+    return _ask_llama_index(model, prompt, response_format=bound)
+
+
+def _counted(text: Any, usage: Any, read: str, written: str) -> str:
+    """The text, with the server's count of tokens where there is one."""
+    found = [usage.get(key) for key in (read, written)] if isinstance(usage, Mapping) else []
+    counts = [count for count in found if isinstance(count, int)]
+    if isinstance(text, str) and len(counts) == 2:
+        text = CountedReply(text)
+        text.input_tokens, text.output_tokens = counts
+    return text  # type: ignore[no-any-return]  # the caller checks it
 
 
 def _ask_callable(model: Callable[[str], str], prompt: Prompt) -> str:
@@ -106,92 +200,3 @@ def _type_name(model: Any) -> str:
     named = model if hasattr(model, "__qualname__") else type(model)
     # Methods of builtins have no module.
     return f"{getattr(named, '__module__', 'builtins')}.{named.__qualname__}"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Calls of a model and the tokens they read and write.
-
-    Tokens are estimates: about one for every four bytes of UTF-8, which is four characters of
-    English, two of Cyrillic and more than one of Chinese. The model's own count may differ by a
-    third.
-    """
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.calls + other.calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-        )
-
-    def __sub__(self, other: "Cost") -> "Cost":
-        return self + Cost(-other.calls, -other.input_tokens, -other.output_tokens)
-
-    def __str__(self) -> str:
-        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
-        return (
-            f"{calls}, about {self.input_tokens:,} tokens in and "
-            f"{self.output_tokens:,} out (estimated)"
-        )
-
-    @property
-    def tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
-
-
-def estimate(prompts: Iterable[Prompt], *, output_tokens: int = REPLY_TOKENS) -> Cost:
-    """The cost of one call a prompt, with replies of that length, without repair rounds."""
-    sizes = [count_tokens(prompt.system) + count_tokens(prompt.user) for prompt in prompts]
-    return Cost(len(sizes), sum(sizes), len(sizes) * output_tokens)
-
-
-def count_tokens(text: str) -> int:
-    """A rough number of tokens: bytes of UTF-8 by four, rounded up."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
-
-
-class Budget:
-    """Counts the cost so far and refuses calls beyond a cap; safe for threads."""
-
-    def __init__(self, max_calls: int | None, max_tokens: int | None) -> None:
-        self._max_calls = at_least("max_calls", max_calls, 0)
-        self._max_tokens = at_least("max_tokens", max_tokens, 0)
-        self._lock = Lock()
-        self.spent = Cost()  # running calls are counted at their estimate
-
-    def check(self, estimated: Cost) -> None:
-        """A `GuideError` if further calls exceed a cap, before the first one is made."""
-        if cap := self._exceeded(self.spent + estimated):
-            spent = f" after {self.spent} spent" if self.spent.calls else ""
-            raise GuideError(
-                f"The run would take {estimated}{spent}, more than {cap}. Raise the cap "
-                "or lower the sample size."
-            )
-
-    def reserve(self, cost: Cost) -> None:
-        """Count a call before it is made; a `GuideError` if a cap is reached."""
-        with self._lock:
-            if cap := self._exceeded(self.spent + cost):
-                raise GuideError(
-                    f"The run stopped: the next call would exceed {cap}; spent are {self.spent}. "
-                    "Repair rounds come on top of an estimate. Answers so far are in the cache, "
-                    "where there is one: raise the cap and run again to continue."
-                )
-            self.spent += cost
-
-    def settle(self, reserved: Cost, actual: Cost) -> None:
-        """Replace the reserved cost of a call by its actual one."""
-        with self._lock:
-            self.spent += actual - reserved
-
-    def _exceeded(self, cost: Cost) -> str | None:
-        if self._max_calls is not None and cost.calls > self._max_calls:
-            return f"max_calls={self._max_calls:,}"
-        if self._max_tokens is not None and cost.tokens > self._max_tokens:
-            return f"max_tokens={self._max_tokens:,}"
-        return None

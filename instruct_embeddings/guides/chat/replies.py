@@ -95,15 +95,6 @@ def json_object(reply: str, read: Callable[[dict[str, Any]], Any] = dict) -> Any
         ReplyError: There is none that fits, it is an array, cut off or too long, has a key
             twice, or holds numbers or texts that JSON cannot carry to others.
     """
-    return _last_of(dict, "object {...}", reply, read)
-
-
-def json_array(reply: str, read: Callable[[list[Any]], Any] = list) -> Any:
-    """What is read from the JSON array of a reply; as `json_object`."""
-    return _last_of(list, "array [...]", reply, read)
-
-
-def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> Any:
     text = without_thoughts(reply).rstrip()
     if len(text) > MAX_CHARACTERS:
         raise ReplyError(
@@ -114,8 +105,8 @@ def _last_of(kind: type, form: str, reply: str, read: Callable[[Any], Any]) -> A
     for value in reversed(list(_values(text))):
         if isinstance(value, ReplyError):
             others.append(value)
-        elif not isinstance(value, kind):
-            others.append(ReplyError(f"The reply is not a JSON {form}, which is asked for."))
+        elif not isinstance(value, dict):
+            others.append(ReplyError("The reply is not a JSON object {...}, which is asked for."))
         else:
             try:
                 return read(value)

@@ -26,14 +26,8 @@ from tenacity import (
 from instruct_embeddings._printable import safe_message
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import GuideError
-from instruct_embeddings.guides.chat.models import (
-    Budget,
-    ChatModel,
-    Cost,
-    Prompt,
-    count_tokens,
-    estimate,
-)
+from instruct_embeddings.guides.chat.costs import Budget, Cost, cost_of, estimate
+from instruct_embeddings.guides.chat.models import ChatModel, Prompt
 
 LONGEST_WAIT = 120.0
 FAILED_PROMPTS = 5
@@ -128,7 +122,7 @@ class Caller:
         failure = None
         try:
             reply = self._model.ask(prompt)
-            actual = Cost(1, reserved.input_tokens, count_tokens(str(reply)))
+            actual = cost_of(reserved, reply)
         except Exception as exc:
             failure = understand(exc)
             actual = Cost(1, reserved.input_tokens, 0) if failure.charged else Cost()

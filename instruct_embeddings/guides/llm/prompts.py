@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 from instruct_embeddings.guides.chat import (
     Prompt,
     ReplyError,
-    json_array,
     json_object,
     without_thoughts,
 )
 from instruct_embeddings.guides.chat.replies import CLOSING, OPENING
 
-VERSION = 2
+VERSION = 3
 """Part of the key of a guide: other wording, or another reading of replies, is another guide."""
 
 MAX_NAME_CHARACTERS = 80
@@ -41,11 +40,44 @@ Reply with JSON only, in this form: {form}"""
 
 
 class Step(NamedTuple):
-    """What is asked about texts, the form of the reply, and its expected length in tokens."""
+    """What is asked about texts, the form of the reply, and its expected length in tokens.
+
+    `schema` makes a JSON schema of the form from the numbers of texts and of categories.
+    """
 
     task: str
     form: str
     tokens: int
+    schema: Callable[[int, int], Mapping[str, Any]]
+
+
+def object_of(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object that has these entries and no others."""
+    keys = {"properties": dict(entries), "required": list(entries), "additionalProperties": False}
+    return {"title": "reply", "type": "object", **keys}
+
+
+def numbered(count: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object whose keys are 1 to `count`: an entry for each text, or null."""
+    either = {"anyOf": [entry, {"type": "null"}]}
+    return object_of({str(number): either for number in range(1, count + 1)})
+
+
+def whole_number(low: int, high: int) -> dict[str, Any]:
+    """The JSON schema of a whole number in a range."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _described_schema(most: int, **further: Any) -> dict[str, Any]:
+    sizes = {"name": MAX_NAME_CHARACTERS, "description": MAX_DESCRIPTION_CHARACTERS}
+    texts = {key: {"type": "string", "maxLength": size} for key, size in sizes.items()}
+    entry = object_of({**texts, **further})
+    return object_of({"categories": {"type": "array", "items": entry, "maxItems": most}})
+
+
+def _merged_schema(count: int, _: int) -> dict[str, Any]:
+    numbers = {"type": "array", "items": whole_number(1, count), "minItems": 1, "maxItems": count}
+    return _described_schema(min(count, MERGED_CATEGORIES), numbers=numbers)
 
 
 SUMMARISE = Step(
@@ -53,21 +85,24 @@ SUMMARISE = Step(
 nothing else about the text. Write null for a text that says nothing about it.""",
     '{"1": "summary", "2": null}',
     25,  # for one text
+    lambda count, _: numbered(count, {"type": "string", "maxLength": SUMMARY_CHARACTERS}),
 )
 NAME = Step(
     f"""The texts are short answers to the question that are close to each other. Name the \
 category to which they belong, or up to {NAMES_PER_CLUSTER} categories if they differ clearly. \
 A category is a possible answer to the question: a name of one to four words, and one sentence on \
 what belongs to it. Leave out single exceptions and leftovers such as "other" or "unclear".""",
-    '[{"name": "...", "description": "..."}]',
+    '{"categories": [{"name": "...", "description": "..."}]}',
     100,
+    lambda *_: _described_schema(NAMES_PER_CLUSTER),
 )
 MERGE = Step(
     f"""The texts are categories that were proposed for the question. Merge those that mean \
 the same, overlap, or differ only in wording or in detail. Keep at most {MERGED_CATEGORIES} \
 categories, all at about the same level of detail. Each number goes to exactly one category.""",
-    '[{"name": "...", "description": "...", "numbers": [1, 4]}]',
+    '{"categories": [{"name": "...", "description": "...", "numbers": [1, 4]}]}',
     1000,
+    _merged_schema,
 )
 LABEL = Step(
     """Choose for each text the category that answers the question for that text. The \
@@ -76,6 +111,7 @@ number of the category, 0 if none fits or the text does not say, or null if you 
 the text. Every text gets an entry.""",
     '{"1": 2, "2": 0}',
     6,  # for one text
+    lambda count, categories: numbered(count, whole_number(0, categories)),
 )
 
 TEXT_CHARACTERS = 2000
@@ -121,7 +157,7 @@ def ask(
     if categories:
         listed = (f"{number}. {line}" for number, line in enumerate(categories, start=1))
         blocks.insert(0, ("categories", "\n".join(listed)))
-    return Prompt(system, quoted(blocks, key))
+    return Prompt(system, quoted(blocks, key), step.schema(len(texts), len(categories)))
 
 
 def quoted(blocks: Iterable[tuple[str, str]], key: str) -> str:
@@ -187,17 +223,18 @@ def read_choices(count: int, categories: int) -> Callable[[str], list[int | None
 def read_names(reply: str) -> dict[str, str]:
     """Descriptions of a cluster's categories by name, without leftovers such as "other"."""
 
-    def read(entries: Sequence[Any]) -> dict[str, str]:
-        return _without_leftovers(_described(entries, NAMES_PER_CLUSTER))
+    def read(found: Mapping[str, Any]) -> dict[str, str]:
+        return _without_leftovers(_described(_listed(found), NAMES_PER_CLUSTER))
 
-    found: dict[str, str] = json_array(reply, read)
-    return found
+    names: dict[str, str] = json_object(reply, read)
+    return names
 
 
 def read_merged(count: int) -> Callable[[str], dict[str, str]]:
     """A parser of merged categories, into which each of `count` proposed ones went once."""
 
-    def read(entries: Sequence[Any]) -> dict[str, str]:
+    def read(reply: Mapping[str, Any]) -> dict[str, str]:
+        entries = _listed(reply)
         found = _described(entries, MERGED_CATEGORIES)
         numbers = Counter(n for entry in entries for n in _numbers(entry, count))
         wrong = [number for number in range(1, count + 1) if numbers[number] != 1]
@@ -207,7 +244,7 @@ def read_merged(count: int) -> Callable[[str], dict[str, str]]:
             raise ReplyError("Two categories have the same name. Merge them or rename one.")
         return _without_leftovers(found)
 
-    return lambda reply: json_array(reply, read)
+    return lambda reply: json_object(reply, read)
 
 
 def declined(reply: str) -> bool:
@@ -225,6 +262,13 @@ def _entries(found: Mapping[str, Any], count: int) -> list[Any]:
             f"{[key[:_SHOWN] for key in wrong[:5]]}."
         )
     return [found[number] for number in wanted]
+
+
+def _listed(found: Mapping[str, Any]) -> Sequence[Any]:
+    entries = found.get("categories")
+    if not isinstance(entries, list):
+        raise ReplyError('The object needs a list under "categories".')
+    return entries
 
 
 def _described(entries: Sequence[Any], most: int) -> dict[str, str]:

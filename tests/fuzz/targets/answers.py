@@ -23,16 +23,17 @@ from tests.fuzz.target import Target, expect
 
 _SUMMARIES = {"1": "about a cat", "2": None, "3": "zwei Hunde, \U0001f600"}
 _CHOICES = {"1": 0, "2": 4, "3": None}
-_NAMES = [{"name": "cats", "description": "animals"}, {"name": "dogs", "description": ""}]
-_MERGED = [_NAMES[0] | {"numbers": [1, 3]}, _NAMES[1] | {"numbers": [2, 4]}]
+_CATS, _DOGS = {"name": "cats", "description": "animals"}, {"name": "dogs", "description": ""}
+_NAMES = {"categories": [_CATS, _DOGS]}
+_MERGED = {"categories": [_CATS | {"numbers": [1, 3]}, _DOGS | {"numbers": [2, 4]}]}
 _DATA = (_SUMMARIES, _CHOICES, _NAMES, _MERGED)
 _REPLIES = tuple(
     form.format(said).encode()
     for said in (
         '{"1": "about a cat", "2": null, "3": "two\\u00e9"}',
         '{"1": 0, "2": 4, "3": null}',
-        '[{"name": "cats", "description": "animals"}]',
-        '[{"name": "a", "description": "", "numbers": [1, 2]}, {"name": "b", "numbers": [3, 4]}]',
+        '{"categories": [{"name": "cats", "description": "animals"}]}',
+        '{"categories": [{"name": "a", "numbers": [1, 2]}, {"name": "b", "numbers": [3, 4]}]}',
     )
     for form in ("{}", "Sure!\n```json\n{}\n```\nDone.", "<think>Well [1]\n</think>\n{}")
 )

@@ -4,7 +4,7 @@ import pytest
 
 from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides.chat import Cost, Prompt, estimate
-from instruct_embeddings.guides.chat.models import Budget, count_tokens
+from instruct_embeddings.guides.chat.costs import Budget, count_tokens
 
 
 def test_an_estimate_above_a_cap_is_refused_with_both() -> None:
@@ -65,22 +65,42 @@ def test_caps_are_whole_numbers(caps: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 0), ("word", 1), ("words", 2), ("да", 1), ("даль", 2), ("中文中文", 3), ("\ud800", 1)],
+    [
+        ("", 0),
+        ("words and words", 3),
+        ("electricity", 2),
+        ('{"1": 2, "2": null}', 11),
+        ("in 2024", 4),
+        ("a7b", 3),
+        ("\n\n", 1),
+        ("даль", 2),
+        ("中文中文", 4),
+        ("\ud800", 1),
+    ],
 )
-def test_a_token_is_counted_for_every_four_bytes(text: str, tokens: int) -> None:
+def test_a_token_is_counted_for_what_tokenizers_make_one_of(text: str, tokens: int) -> None:
     assert count_tokens(text) == tokens
 
 
 def test_an_estimate_is_one_call_a_prompt() -> None:
-    prompts = [Prompt("12345678", "1234"), Prompt("", "1")]
+    prompts = [Prompt("two words", "one"), Prompt("", "1")]
     assert estimate(prompts, output_tokens=10) == Cost(2, 2 + 1 + 1, 20)
     assert estimate(iter(prompts)) == Cost(2, 4, 200)
     assert estimate([]) == Cost()
 
 
-def test_costs_add_up_and_tell_that_tokens_are_estimated() -> None:
-    total = Cost(1, 2000, 3) + Cost(1000, 500, 4)
-    assert total == Cost(1001, 2500, 7)
-    assert total - Cost(1, 2000, 3) == Cost(1000, 500, 4)
+def test_costs_add_up_and_tell_what_is_estimated() -> None:
+    total = Cost(1, 2000, 3) + Cost(1000, 500, 4, counted=1000)
+    assert total == Cost(1001, 2500, 7, 1000)
+    assert total - Cost(1, 2000, 3) == Cost(1000, 500, 4, 1000)
     assert total.tokens == 2507
-    assert str(total) == "1,001 calls, about 2,500 tokens in and 7 out (estimated)"
+    assert str(total - Cost(0, 0, 0, 1000)) == (
+        "1,001 calls, about 2,500 tokens in and 7 out (estimated)"
+    )
+    assert str(total) == (
+        "1,001 calls, 1,000 of them counted by the server, "
+        "about 2,500 tokens in and 7 out (estimated)"
+    )
+    assert (
+        str(Cost(1, 20, 3, counted=1)) == "1 call, 20 tokens in and 3 out (counted by the server)"
+    )

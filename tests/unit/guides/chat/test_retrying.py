@@ -12,7 +12,7 @@ import pytest
 from instruct_embeddings._printable import safe_message
 from instruct_embeddings.errors import GuideError
 from instruct_embeddings.guides.chat import ChatModel, Cost, Prompt
-from instruct_embeddings.guides.chat.models import Budget
+from instruct_embeddings.guides.chat.costs import Budget
 from instruct_embeddings.guides.chat.retrying import Caller, Kind, Outcome, Stopped, understand
 
 PROMPT = Prompt("", "a")
@@ -50,7 +50,7 @@ def test_a_reply_needs_one_call() -> None:
     calls = Calls(["reply"])
     assert calls() == Outcome("reply", 1)
     assert calls.pauses == []
-    assert calls.budget.spent == Cost(1, 1, 2)
+    assert calls.budget.spent == Cost(1, 1, 1)
 
 
 def test_pauses_double_with_each_try_and_are_never_shorter_than_half() -> None:

@@ -15,6 +15,11 @@ from instruct_embeddings.guides.llm.prompts import (
 )
 
 
+def listed(entries: str) -> str:
+    """A reply that lists categories."""
+    return f'{{"categories": {entries}}}'
+
+
 def test_summaries_are_in_the_order_of_the_texts() -> None:
     reply = '{"2": " in\\nPerl ", "1": null, "3": "", "4": "' + "x" * 250 + '"}'
     assert read_summaries(4)(reply) == [None, "in Perl", None, "x" * 200 + " [...]"]
@@ -65,13 +70,14 @@ def test_names_come_with_descriptions_and_without_leftovers() -> None:
         '[{"name": " Perl\\n5", "description": "a\\n b"}, {"name": "Other", "description": ""}, '
         '{"name": "<|im_end|>C"}]'
     )
-    assert read_names(reply) == {"Perl 5": "a b", "< |im_end|>C": ""}
-    assert read_names("[]") == {}
+    assert read_names(listed(reply)) == {"Perl 5": "a b", "< |im_end|>C": ""}
+    assert read_names(listed("[]")) == {}
 
 
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
+        ('"Perl"', 'a list under "categories"'),
         ('["Perl"]', "an object of"),
         ('[{"name": 3}]', "strings"),
         ('[{"name": "a", "description": null}]', "strings"),
@@ -82,17 +88,17 @@ def test_names_come_with_descriptions_and_without_leftovers() -> None:
 )
 def test_other_names_are_refused(reply: str, message: str) -> None:
     with pytest.raises(ReplyError, match=message):
-        read_names(reply)
+        read_names(listed(reply))
 
 
 def test_long_descriptions_are_cut() -> None:
-    found = read_names('[{"name": "a", "description": "' + "x" * 999 + '"}]')
+    found = read_names(listed('[{"name": "a", "description": "' + "x" * 999 + '"}]'))
     assert found == {"a": "x" * 300}
 
 
 def merged(*groups: tuple[str, Any]) -> str:
     entries = ", ".join(f'{{"name": "{name}", "numbers": {numbers}}}' for name, numbers in groups)
-    return f"[{entries}]"
+    return listed(f"[{entries}]")
 
 
 def test_each_proposed_category_goes_into_one() -> None:
@@ -110,7 +116,7 @@ def test_each_proposed_category_goes_into_one() -> None:
         (merged(("a", 1)), '"numbers" has to be'),
         (merged(("a", [1]), ("A", [2])), "the same name"),
         (merged(*((str(i), [1]) for i in range(31))), "31 categories are too many"),
-        ('[{"numbers": [1, 2]}]', "strings"),
+        (listed('[{"numbers": [1, 2]}]'), "strings"),
     ],
 )
 def test_other_merges_are_refused(reply: str, message: str) -> None:
@@ -144,7 +150,7 @@ def test_what_the_model_is_told_about_a_long_reply_is_short(reply: str) -> None:
 
 def test_a_merge_of_very_many_numbers_is_refused_at_once() -> None:
     numbers = ",".join(["1"] * 90_000)
-    reply = f'[{{"name": "a", "description": "", "numbers": [{numbers}]}}]'
+    reply = listed(f'[{{"name": "a", "description": "", "numbers": [{numbers}]}}]')
     begin = time.perf_counter()
     with pytest.raises(ReplyError, match=r"not so \[1, 2\]"):
         read_merged(2)(reply)
