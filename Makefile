@@ -70,7 +70,8 @@ fuzz: .venv/.ready ## Damaged input for every reader, a minute each; SECONDS=360
 .PHONY: test-lowest
 test-lowest: ## The default tests on the lowest supported versions, in .venv-lowest
 	@PYTHON="$(PYTHON)" TORCH_INDEX="$(TORCH_INDEX)" sh scripts/setup-lowest.sh
-	@.venv-lowest/bin/python -m pytest -p no:anyio -W default --ignore=tests/integrations/mteb $(ARGS)
+	@.venv-lowest/bin/python -m pytest -p no:anyio -W default --ignore=tests/integrations/mteb \
+		--ignore=tests/page $(ARGS)
 
 .PHONY: train-smoke
 train-smoke: .venv/.ready ## Train tiny models from raw JSONL and print what they learned; a minute

@@ -44,5 +44,7 @@ say "Installing instruct-embeddings with all extras and the development tools (a
     --editable ".[all,dev]"
 say "Installing a server of Milvus for the tests"
 .venv/bin/python scripts/install_milvus.py
+say "Finding or installing a browser for the tests of the page"
+.venv/bin/python scripts/install_browser.py
 touch .venv/.ready
 say "Ready: .venv"

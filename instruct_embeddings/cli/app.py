@@ -11,6 +11,7 @@ from instruct_embeddings.cli.index import index
 from instruct_embeddings.cli.query import explain, query
 from instruct_embeddings.cli.train import train
 from instruct_embeddings.cli.transforms import adapt, transforms_app
+from instruct_embeddings.cli.ui import ui
 
 app = typer.Typer(
     name="instruct-embeddings",
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(ui)
 app.command()(index)
 app.command()(adapt)
 app.command()(query)

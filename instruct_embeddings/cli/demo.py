@@ -131,7 +131,7 @@ def _run(
     note("Loading the sentence encoder ...")
     encoder, instant = models.load_encoder(), models.load_instant()
     database = place.chroma()
-    built, build_seconds = _build(database, corpus, encoder)
+    built, build_seconds = build_collection(database, corpus, encoder)
     collection = ChromaVectors(built)
     quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
     quick.ask(corpus.questions[0].text, _WARM_UP)  # loads the weights
@@ -217,7 +217,7 @@ def _constrained(one: Constrained, asker: _Asker) -> dict[str, Any]:
     return asdict(one) | counts | sides
 
 
-def _build(
+def build_collection(
     database: "ChromaDatabase", corpus: Corpus, encoder: "InstructEncoder"
 ) -> tuple["Collection", float | None]:
     """The collection of a corpus, and how long it took to store it; None where it was there."""

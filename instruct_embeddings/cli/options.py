@@ -60,6 +60,7 @@ _ADDRESS = typer.Option(
     "postgresql://user@host/database. Passwords are better left out of it, to PGPASSWORD and its "
     "kind.",
 )
+AddressOption: TypeAlias = Annotated[str | None, _ADDRESS]
 HeaderOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -95,7 +96,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     which is closed afterwards, and a folder of transforms, by default the one of that store.
     """
     given = inspect.signature(function).parameters
-    needed = {} if "store" in given else {"store": Annotated[str | None, _ADDRESS]}
+    needed = {} if "store" in given else {"store": AddressOption}
     stead: dict[str, dict[str, Any]] = {"store": _STORE, "transforms": needed | _FOLDER}
     options = {name: one for made in given for name, one in stead.get(made, {}).items()}
     parameters: list[inspect.Parameter] = []

@@ -120,7 +120,7 @@ def explain(
         adapted = adapted_view(transform, generic)
         found = categorise(transform, generic, adapted, chosen.texts, seed)
         results = [_positions(hits, position, k) for hits in (before, after)]
-        fit = {"used": used, **_fit_fields(transform, generic, adapted, found, results)}
+        fit = {"used": used, **_fit_fields(transform, generic, adapted, found, results, rows.texts)}
     return Explanation(
         query=query,
         instruction=text,
@@ -170,6 +170,7 @@ def _fit_fields(
     adapted: FloatArray,
     found: Categorised,
     results: Sequence[IntArray],
+    texts: tuple[str | None, ...],
 ) -> dict[str, Any]:
     """What an explanation holds of a transform; the last row is the query, shape (n, d)."""
     return {
@@ -181,7 +182,8 @@ def _fit_fields(
         "query_category": found.names[-1],
         "query_probability": found.probabilities[-1],
         "cloud": Cloud(
-            generic[:-1], adapted[:-1], found.positions[:-1], generic[-1:], adapted[-1:], *results
+            *(generic[:-1], adapted[:-1], found.positions[:-1], generic[-1:], adapted[-1:]),
+            *(results[0], results[1], texts),
         ),
     }
 

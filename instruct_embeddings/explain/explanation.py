@@ -95,6 +95,7 @@ class Cloud:
     query_adapted: FloatArray  # shape (1, p)
     generic_results: IntArray  # rows that are the results, shape (k,)
     adapted_results: IntArray
+    texts: tuple[str | None, ...] = ()  # of the rows
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def picture(explanation: Explanation) -> "Figure":
     with fonts.used():
         _write_texts(figure, drawn, report)
         left, right = figure.axes
-        colours = np.array([*category_colours(drawn), _OTHER])[cloud.categories]  # -1 is the last
+        colours = np.array(row_colours(drawn))
         _draw_rows(left, generic, cloud.generic_results, colours)
         _draw_rows(right, adapted, cloud.adapted_results, colours)
         figure.draw_without_rendering()  # settles the layout
@@ -124,6 +124,12 @@ def category_colours(explanation: Explanation) -> list[str]:
         query, last = names.index(explanation.query_category), len(own) - 1
         order[query], order[last] = last, query
     return [own[place] if place < len(own) else _OTHER for place in order]
+
+
+def row_colours(explanation: Explanation) -> list[str]:
+    """The colour of each row of the map; empty without a map."""
+    colours = [*category_colours(explanation), _OTHER]  # -1, no category, is the last
+    return [] if explanation.cloud is None else [colours[i] for i in explanation.cloud.categories]
 
 
 def legend_entries(explanation: Explanation) -> tuple[list[str], list[str]]:

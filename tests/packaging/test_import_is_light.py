@@ -9,6 +9,7 @@ HEAVY = {
     "accelerate",
     "chromadb",
     "datasets",
+    "gradio",
     "langchain",
     "langchain_chroma",
     "langchain_core",

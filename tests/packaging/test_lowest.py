@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Its build for processors or GPUs is the user's choice, and its oldest releases are gigabytes.
 NOT_LOWERED = {"torch"}
 # Asked of Python 3.11, or far from what is lowered, and of no host.
-APART = {"docs", "mteb", "ray"}
+APART = {"docs", "mteb", "ray", "ui"}
 NOT_FOR_USERS = {"all", "bench", "dev"}
 
 

@@ -14,7 +14,12 @@ from instruct_embeddings.training.recipes import recipes
 
 WEIGHTS = files.WEIGHTS
 # As published: 0.6 and 7.62 billion; all-MiniLM-L6-v2 has 22.7 million.
-SIZES = {"minilm": 22_713_216, "gemma3-270m": 268_098_176, "qwen3-0.6b": 596_049_920, "qwen2.5-7b": 7_615_616_512}
+SIZES = {
+    "minilm": 22_713_216,
+    "gemma3-270m": 268_098_176,
+    "qwen3-0.6b": 596_049_920,
+    "qwen2.5-7b": 7_615_616_512,
+}
 
 # Trained on files that do not come with the package.
 SHIPPED = {"instruct-minilm-l6-v1", "instruct-minilm-l6-refine-v1"}

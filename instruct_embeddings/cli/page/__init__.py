@@ -1,0 +1,1 @@
+"""The page of `instruct-embeddings ui`: what it asks, shows and is made of."""

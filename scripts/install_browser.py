@@ -1,0 +1,46 @@
+"""Find a browser for the tests of the page, or install one, which no test does.
+
+Debian's Chromium without a window where packages may be installed, else Playwright's own. Where
+there is none nothing is installed, and the tests in a browser are skipped, but on CI.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+# Letters such as arrows and stars need a font.
+_PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")
+
+
+def find_browser() -> str | None:
+    """The program, by the variable BROWSER, on the path, or where Playwright keeps its own."""
+    named = os.environ.get("BROWSER")
+    found = next(filter(None, map(shutil.which, [*([named] if named else []), *_NAMES])), None)
+    if found:
+        return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if os.path.exists(own) else None
+
+
+def install() -> None:
+    """Install one, by the first way that works."""
+    ways = [[sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]]
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
+        quietly = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+        ways.insert(0, [*quietly, *_PACKAGES])
+    for way in ways:
+        if subprocess.run(way, stdout=subprocess.DEVNULL).returncode == 0 and find_browser():
+            return
+    print("    No browser could be installed: tests of the page in a browser are skipped")
+
+
+if __name__ == "__main__":
+    if find_browser() is None:
+        install()
+    print(f"    Browser: {find_browser()}")
