@@ -40,6 +40,10 @@ from instruct_embeddings.transform.transform import InstructionTransform
 K = 10
 QUERIES = 100
 SAMPLE = 1000
+# Candidates of an adapted query beside those that its transform has chosen.
+DEPTHS = (100, 200, 400)
+# Queries that score every row, in collections up to this size.
+EXACT_QUERIES, EXACT_ROWS = 20, 20_000
 ASPECT = {True: "debian_packages.interface", False: "problem"}
 
 _err = Console(stderr=True)
@@ -70,6 +74,7 @@ def main() -> None:
                     way: [overlap(whole["ids"][way], found), _alike(whole["ids"][way], found)]
                     for way, found in answers[name]["ids"].items()
                 }
+            _err.print({key: result[key] for key in ("filling s", "over plain", "recall@10")})
             kept.append({"store": name, "n": size} | result)
             about = {"environment": environment(arguments.seed), "vectors": len(base.texts)}
             save("stores", {**about, "results": kept})
@@ -154,8 +159,28 @@ def measure(
         ),
         "instant": _instant(instant, texts, queries, vectors),
     }
+    deeper = {}
+    for depth in DEPTHS:
+        way = f"adapted, {depth} candidates"
+        retriever = _ranking_by(replace(transform, prefetch=depth), collection)
+        found[way] = []
+        taken = [
+            time_ms(
+                lambda row=row, r=retriever, to=found[way]: to.append(
+                    _ids(r.search(row, instruction=instruction, k=K))
+                )
+            )
+            for row in queries
+        ]
+        deeper[depth] = {"ms": spread(taken), "recall@10": overlap(best["adapted"], found[way])}
+    if len(vectors) <= EXACT_ROWS:  # what is left where no index may miss rows
+        found["adapted, every row"] = [
+            _ids(fitted.search(row, instruction=instruction, k=K, exact=True))
+            for row in queries[:EXACT_QUERIES]
+        ]
     medians = {way: spread(values) for way, values in milliseconds.items()}
     return {
+        "candidates": deeper,
         "ms": medians,
         "recall@10": {way: overlap(best[way], found[way]) for way in ways},
         "over plain": {

@@ -73,17 +73,22 @@ class _Milvus(Store):
 
     shards = 1
 
-    def _make(self, address: str, dimension: int) -> None:
-        self.client = MilvusClient(address)
+    def _make(self, address: str, dimension: int, *, indexed: bool = True) -> None:
+        # Milvus Lite hangs up on a client that pings every ten seconds, as pymilvus does.
+        no_pings = {"grpc.keepalive_time_ms": 2**31 - 1}
+        self.client = MilvusClient(address, grpc_options=no_pings)
         schema = self.client.create_schema(enable_dynamic_field=True)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
         schema.add_field("text", DataType.VARCHAR, max_length=2000)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimension)
-        index = self.client.prepare_index_params()
-        index.add_index("vector", index_type="HNSW", metric_type="COSINE", M=16, efConstruction=200)
-        self.client.create_collection(
-            NAME, schema=schema, index_params=index, num_shards=self.shards
+        self.index = self.client.prepare_index_params()
+        self.index.add_index(
+            "vector", index_type="HNSW", metric_type="COSINE", M=16, efConstruction=200
         )
+        self.client.create_collection(NAME, schema=schema, num_shards=self.shards)
+        if indexed:
+            self.client.create_index(NAME, self.index)
+            self.client.load_collection(NAME)
         self.collection = MilvusVectors(address, NAME)
 
     def put(self, batch: Batch) -> None:
@@ -103,10 +108,16 @@ class _Milvus(Store):
 
 
 class MilvusLite(_Milvus):
-    """Milvus Lite in the process."""
+    """Milvus Lite in the process, indexed once: it makes an index anew whenever it joins files."""
 
     def __init__(self, folder: Path, dimension: int, open_for: ExitStack) -> None:
-        self._make(str(folder / "milvus.db"), dimension)
+        self._make(str(folder / "milvus.db"), dimension, indexed=False)
+        open_for.callback(self.client.close)
+
+    def finish(self) -> None:
+        super().finish()
+        self.client.create_index(NAME, self.index)
+        self.client.load_collection(NAME)
 
 
 class MilvusServer(_Milvus):

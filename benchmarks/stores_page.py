@@ -46,10 +46,10 @@ def section(tabulate: Tabulate, ran: Ran) -> list[str]:
         ),
         "Rows in several parts beside the same rows in one: the share of the ten that both find, "
         "and in brackets the share of queries with the same ten. Each index is approximate, and "
-        "one of a part misses other rows than one of the whole.",
+        "one of a part misses other rows than one of the whole, the fewer the further both look.",
         tabulate(
-            ("store", "beside", "rows", "plain", "adapted", "instant"),
-            [_parts(row) for row in rows if "as undivided" in row],
+            ("store", "beside", "rows", "way", "same of ten (same ten)", "recall@10", "ms (p95)"),
+            [line for row in rows if "as undivided" in row for line in _parts(row)],
         ),
     ]
 
@@ -70,6 +70,18 @@ def _line(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _parts(row: dict[str, Any]) -> list[str]:
-    shares = [f"{share} ({same})" for share, same in row["as undivided"].values()]
-    return [row["store"], PARTS_OF[row["store"]], f"{row['n']:,}", *shares]
+def _parts(row: dict[str, Any]) -> list[list[str]]:
+    """One line for each way of asking."""
+    lines = []
+    known = {
+        f"adapted, {depth} candidates": one for depth, one in row.get("candidates", {}).items()
+    }
+    for way, (share, same) in row["as undivided"].items():
+        about = known.get(way) or {
+            "recall@10": row["recall@10"].get(way, ""),
+            "ms": row["ms"].get(way),
+        }
+        ms = about["ms"] and f"{about['ms']['median']} ({about['ms']['p95']})"
+        where = [row["store"], PARTS_OF[row["store"]], f"{row['n']:,}"]
+        lines.append([*where, way, f"{share} ({same})", str(about["recall@10"]), ms or ""])
+    return lines

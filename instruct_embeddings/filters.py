@@ -35,14 +35,16 @@ class Comparison:
     """One comparison.
 
     Attributes:
-        key: Key of the metadata; empty for the text.
+        key: Key of the metadata.
         operator: One of `KEYS`; of a text one of `TEXTS`.
         value: A text, a finite number, True or False; a tuple of these for `$in` and `$nin`.
+        of_text: Whether it is of the text, which has no key.
     """
 
     key: str
     operator: str
     value: Any
+    of_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _text(where: Where) -> Condition:
             raise _unknown(operator, (*TEXTS, *_JOINED))
         if not isinstance(want, str):
             raise ConfigError(f"{operator} on texts takes a text, got {want!r:.60}.")
-        parts.append(Comparison("", operator, want))
+        parts.append(Comparison("", operator, want, of_text=True))
     return _all(parts)
 
 

@@ -221,6 +221,12 @@ class VectorCollection(Protocol):
         ...
 
 
+def missing_of_collection(value: object) -> str | None:
+    """Name of a member that a value lacks to be a `VectorCollection`; None where it has all."""
+    members = (name for name in vars(VectorCollection) if not name.startswith("_"))
+    return next((name for name in members if getattr(value, name, None) is None), None)
+
+
 class Guide(Protocol):
     """A source of supervision for a transform."""
 

@@ -9,9 +9,7 @@ from typing import Any
 from instruct_embeddings._addresses import KNOWN, plain, scheme_of, shown
 from instruct_embeddings._extras import require
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
-from instruct_embeddings.protocols import VectorCollection
-
-_METHODS = ("info", "count", "sample", "scan", "state", "fetch", "search")
+from instruct_embeddings.protocols import VectorCollection, missing_of_collection
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,7 @@ def open_store(address: str, collection: str, **options: Any) -> VectorCollectio
 
 
 def _is_collection(store: object) -> bool:
-    known = all(callable(getattr(store, name, None)) for name in _METHODS)
-    return known and not isinstance(store, type)
+    return missing_of_collection(store) is None and not isinstance(store, type)
 
 
 def _engine_behind(store: object) -> _Engine | None:

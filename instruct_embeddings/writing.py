@@ -31,7 +31,7 @@ from instruct_embeddings.errors import (
 _LONGEST_INDEXED = 2000
 # Of Milvus, in bytes.
 _LONGEST_ID, _LONGEST_TEXT = 512, 65_535
-_FLUSH_SECONDS = 60.0
+_TIMEOUT = 60.0  # seconds of a request to Milvus
 
 
 @dataclass(frozen=True)
@@ -245,27 +245,26 @@ class _Milvus(_Engine):
     """The fields `id`, `text`, `vector` and dynamic ones."""
 
     def __init__(self, address: str, collection: str) -> None:
-        self._pymilvus = require("pymilvus", extra="milvus")
-        options = require("milvus_instruct_embeddings.requests").client_options(address)
-        self._client = self._pymilvus.MilvusClient(dedicated=True, **options)
-        self._name = collection
+        requests = require("milvus_instruct_embeddings.requests", extra="milvus")
+        self._requests = requests.Requests(address, collection, _TIMEOUT, create=True)
 
     def dimension(self) -> int | None:
-        if not self._client.has_collection(self._name):
+        if not self._requests.ask("has_collection"):
             return None
-        fields = self._client.describe_collection(self._name)["fields"]
+        fields = self._requests.ask("describe_collection")["fields"]
         found = (int(one["params"]["dim"]) for one in fields if one["name"] == "vector")
         return next(found, 0)
 
     def create(self, dimension: int) -> None:
-        kinds = self._pymilvus.DataType
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=True)
+        milvus = require("pymilvus")
+        kinds = milvus.DataType
+        schema = milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=True)
         schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=_LONGEST_ID)
         schema.add_field("text", kinds.VARCHAR, max_length=_LONGEST_TEXT)
         schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dimension)
-        index = self._client.prepare_index_params()
+        index = milvus.MilvusClient.prepare_index_params()
         index.add_index("vector", index_type="AUTOINDEX", metric_type="COSINE")
-        self._client.create_collection(self._name, schema=schema, index_params=index)
+        self._requests.ask("create_collection", schema=schema, index_params=index)
 
     def write(self, records: Records) -> None:
         if taken := {"id", "text", "vector"} & set().union(*records.metadatas):
@@ -275,13 +274,13 @@ class _Milvus(_Engine):
             {**metadata, "id": name, "vector": vector, "text": text or ""}
             for name, vector, text, metadata in rows
         ]
-        self._client.upsert(self._name, data)
+        self._requests.ask("upsert", data)
 
     def flush(self) -> None:
-        self._client.flush(self._name, timeout=_FLUSH_SECONDS)
+        self._requests.ask("flush")
 
     def close(self) -> None:
-        self._client.close()
+        self._requests.close()
 
 
 class _Qdrant(_Engine):

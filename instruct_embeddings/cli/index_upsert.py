@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,12 +100,11 @@ class _Stored:
     """The rows of a collection that are stored already; none where there is no collection yet.
 
     Attributes:
-        writer: Of the collection.
-        found: Whether it is there.
+        found: Whether the collection is there.
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self._name = name
+        self._name, self._address = name, store.address
         self._collection: VectorCollection | None = None
         self._info: CollectionInfo | None = None
         try:
@@ -116,10 +116,14 @@ class _Stored:
             raise
         except CollectionError:  # one that is there may not be written over unread
             self.close()
-            if Writer(store.address, name).exists():
+            if self.writer.exists():
                 raise
-        self.writer = Writer(store.address, name)
         self.found = self._collection is not None
+
+    @cached_property
+    def writer(self) -> Writer:
+        """Of the collection."""
+        return Writer(self._address, self._name)
 
     def check_filled_by(self, encoder: "InstructEncoder", model: str | None) -> None:
         """Refuse an encoder that did not fill the collection, unless the user has named it."""

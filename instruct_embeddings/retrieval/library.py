@@ -23,7 +23,12 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.guides.annotations import JudgementGuide
 from instruct_embeddings.guides.base import chosen_guide
-from instruct_embeddings.protocols import CollectionInfo, Guide, VectorCollection
+from instruct_embeddings.protocols import (
+    CollectionInfo,
+    Guide,
+    VectorCollection,
+    missing_of_collection,
+)
 from instruct_embeddings.retrieval.fitting import OnFit, Progress, fit_all
 from instruct_embeddings.retrieval.instructions import better_form, misleads
 from instruct_embeddings.retrieval.questions import Questions, measure_transform
@@ -342,12 +347,11 @@ class TransformLibrary:
 
 def _check_collection(collection: object) -> None:
     """Refuse what is no collection of vectors, such as the store of a host."""
-    members = [name for name in vars(VectorCollection) if not name.startswith("_")]
-    missing = [name for name in members if getattr(collection, name, None) is None]
+    missing = missing_of_collection(collection)
     if missing or isinstance(collection, type):
         raise ConfigError(
             f"collection={collection!r} is not a collection of vectors"
-            f"{f': it has no {missing[0]}' if missing else ': it is a class'}. Wrap what "
+            f"{f': it has no {missing}' if missing else ': it is a class'}. Wrap what "
             "holds the vectors: InstructRetriever(collection_behind(store), ...)."
         )
 

@@ -12,8 +12,8 @@ from chromadb.errors import ChromaError, NotFoundError
 from pydantic import ValidationError
 
 from instruct_embeddings._printable import hide_secrets, redact
+from instruct_embeddings.adapters import unreachable, wrong_dimension
 from instruct_embeddings.errors import (
-    CollectionMismatchError,
     ConfigError,
     InstructEmbeddingsError,
     StaleCollectionError,
@@ -58,11 +58,7 @@ def translate(error: Exception, collection: Collection) -> InstructEmbeddingsErr
     if not (is_of_the_connection(error) or (remote and _is_of_the_form(error))):
         return None
     redact(error)
-    return UnreachableCollectionError(
-        f"The server of the collection {collection.name!r} did not answer as Chroma does "
-        f"({reason(error)}). Searching and fitting need a server that is up and in order. "
-        "Start it, or wait for it, and call again; nothing was changed."
-    )
+    return unreachable(f"collection {collection.name!r}", reason(error))
 
 
 @contextmanager
@@ -108,12 +104,7 @@ def translate_chroma(error: ChromaError, name: str) -> InstructEmbeddingsError |
     """The error to raise instead of one of Chroma's; None where Chroma's own should pass."""
     message = hide_secrets(str(error))
     if dimensions := _DIMENSIONS.search(message):
-        stored, given = dimensions.groups()
-        return CollectionMismatchError(
-            f"The query vector has {given} dimensions, the collection {name!r} stores vectors of "
-            f"{stored}. Both must come from the same embedding model. Embed queries with the "
-            "model that embedded the collection."
-        )
+        return wrong_dimension(f"collection {name!r}", *map(int, dimensions.groups()))
     if isinstance(error, NotFoundError):
         return StaleCollectionError(
             f"The collection {name!r} no longer exists under the id that was opened: it was "

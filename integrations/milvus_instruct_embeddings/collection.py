@@ -1,15 +1,17 @@
 """What Milvus says of a collection: its fields, its index, and which one it is."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from pymilvus import DataType
+from pymilvus.exceptions import MilvusException
 
 from instruct_embeddings._types import Space
-from instruct_embeddings.errors import UnsupportedCollectionError
-from milvus_instruct_embeddings.errors import no_index
+from instruct_embeddings.adapters import Described
+from milvus_instruct_embeddings.errors import NOT_FOUND, no_index, unusable
 from milvus_instruct_embeddings.requests import Requests
 
 _SPACES: Mapping[str, Space] = {"COSINE": "cosine", "IP": "ip", "L2": "l2"}
@@ -52,11 +54,10 @@ class Milvus:
 
 
 @dataclass(frozen=True)
-class Collection:
+class Collection(Described):
     """A collection as it is now.
 
     Attributes:
-        made: What tells it from one that is made anew.
         key: Name of the field of ids, which is in `scalars`.
         vector: Name of the field of vectors.
         kind: Type of the vectors.
@@ -64,15 +65,12 @@ class Collection:
         metadata: Name of a JSON field; None where each further field holds one value.
         scalars: All fields but vectors, by name.
         dynamic: Whether rows may have further fields.
-        dimension: Length of its vectors.
-        space: Distance of its index.
         index: Kind of the index.
         lists: Of an index of the kind IVF.
         milvus: What answers.
         read: When this was read, by the clock of the process.
     """
 
-    made: str
     key: str
     vector: str
     kind: str
@@ -80,17 +78,10 @@ class Collection:
     metadata: str | None
     scalars: Mapping[str, Scalar]
     dynamic: bool
-    dimension: int
-    space: Space
     index: str
     lists: int
     milvus: Milvus
     read: float
-
-    @property
-    def id(self) -> str:
-        """Changes when it is made anew."""
-        return f"{self.made}-{self.vector}"
 
     @property
     def numbered(self) -> bool:
@@ -122,9 +113,13 @@ def describe(
         UnsupportedCollectionError: The collection cannot be searched as it is; the message says
             why.
     """
-    found = requests.description()
+    found = _description(requests)
     identity = _identity(requests, found, milvus)
-    if before and before.made == identity and monotonic() - before.read < _SECONDS:
+    if (
+        before
+        and monotonic() - before.read < _SECONDS
+        and before.id == _id(identity, before.vector)
+    ):
         return before
     there = {field["name"]: field for field in found["fields"]}
     types = {name: DataType(field["type"]).name for name, field in there.items()}
@@ -134,7 +129,7 @@ def describe(
     _check_fields(requests.collection, fields, types, key, dynamic)
     vector = fields.vector or (vectors[0] if len(vectors) == 1 else None)
     if vector is None or vector not in vectors:
-        raise _unusable(
+        raise unusable(
             requests.collection,
             f"has {len(vectors)} fields with vectors of floats: {vectors}, asked was {vector!r}",
             f"Name one of them: vector_field={vectors[0]!r}."
@@ -144,13 +139,13 @@ def describe(
     index = _index(requests, vector)
     space = _SPACES.get(str(index.get("metric_type")).upper())
     if space is None:
-        raise _unusable(
+        raise unusable(
             requests.collection,
             f"is indexed by {index.get('metric_type')}",
             "Allowed are COSINE, IP and L2. Make an index of one of these.",
         )
     return Collection(
-        made=identity,
+        id=_id(identity, vector),
         key=key,
         vector=vector,
         kind=types[vector],
@@ -175,23 +170,37 @@ def _check_fields(
     name: str, fields: Fields, types: Mapping[str, str], key: str, dynamic: bool
 ) -> None:
     if fields.id not in (None, key):
-        raise _unusable(
+        raise unusable(
             name,
             f"has its ids in {key!r}, not in {fields.id!r}",
             "Only a primary key is unique. Leave out id_field.",
         )
     if fields.text is not None and types.get(fields.text, "VARCHAR" * dynamic) != "VARCHAR":
-        raise _unusable(
+        raise unusable(
             name,
             f"has no texts in {fields.text!r}, only {sorted(types)}",
             "Name a field of the type VARCHAR: text_field (None where there are no texts).",
         )
     if fields.metadata is not None and types.get(fields.metadata) != "JSON":
-        raise _unusable(
+        raise unusable(
             name,
             f"has no metadata in {fields.metadata!r}, only {sorted(types)}",
             "Name a field of the type JSON: metadata_field (None takes all further fields).",
         )
+
+
+def _description(requests: Requests) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = requests.ask("describe_collection")
+    except MilvusException as error:
+        names: list[str] = []
+        with suppress(Exception):
+            names = sorted(requests.ask_server("list_collections"))
+        if error.code != NOT_FOUND or not names:
+            raise
+        held = f"is not there; there are {names}"
+        raise unusable(requests.collection, held, "Look at the name and the database.") from error
+    return found
 
 
 def _index(requests: Requests, vector: str) -> Mapping[str, Any]:
@@ -202,13 +211,13 @@ def _index(requests: Requests, vector: str) -> Mapping[str, Any]:
     return index  # type: ignore[no-any-return]
 
 
+def _id(identity: str, vector: str) -> str:
+    return f"{identity}-{vector}"
+
+
 def _identity(requests: Requests, found: Mapping[str, Any], milvus: Milvus) -> str:
     if not milvus.lite:
         return f"{found['collection_id']}-{found.get('created_timestamp', '')}"
     # Written once, when the collection is made, and where its fields are changed.
     schema = requests.lite_folder(found["collection_name"]) / "schema.json"
     return f"lite-{schema.stat().st_mtime_ns}"
-
-
-def _unusable(name: str, what: str, remedy: str) -> UnsupportedCollectionError:
-    return UnsupportedCollectionError(f"The collection {name!r} {what}. {remedy}")

@@ -4,16 +4,9 @@ from collections.abc import Sequence
 from math import ceil, floor
 from typing import Any
 
-from instruct_embeddings._types import Where
+from instruct_embeddings.adapters import Asked
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.filters import (
-    NEGATED,
-    Comparison,
-    Condition,
-    parse_where,
-    parse_where_document,
-    translate_filter,
-)
+from instruct_embeddings.filters import NEGATED, Comparison, translate_filter
 from milvus_instruct_embeddings.collection import DYNAMIC, Collection
 
 _SIGNS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -30,18 +23,18 @@ class Expressions:
         self.nothing = f"{collection.key} in []"
         self.everything = f"not ({self.nothing})"
 
-    def passing(self, where: Where | None, where_document: Where | None) -> str:
+    def passing(self, asked: Asked) -> str:
         """What a row passes; empty where there is no filter.
 
         Raises:
-            ConfigError: A filter is malformed, or cannot be obeyed.
+            ConfigError: A filter cannot be obeyed.
         """
         parts = [
-            self._translated(condition)
-            for condition in (parse_where(where), parse_where_document(where_document))
+            translate_filter(condition, test=self._test, join=_joined, native=_native)
+            for condition in (asked.where, asked.where_document)
             if condition is not None
         ]
-        return _joined(True, parts) if parts else ""
+        return _joined(True, parts)
 
     def ids(self, ids: Sequence[str]) -> str:
         """One of some ids; those that cannot be ids are left out."""
@@ -53,11 +46,8 @@ class Expressions:
         """An id that is this one or comes after it."""
         return f"{self._of.key} >= {row if self._of.numbered else _quoted(row)}"
 
-    def _translated(self, condition: Condition) -> str:
-        return translate_filter(condition, test=self._test, join=_joined, native=_native)
-
     def _test(self, test: Comparison) -> str:
-        if not test.key:
+        if test.of_text:
             return self._text(test)
         scalar = self._of.scalars.get(test.key)
         if self._of.metadata is not None or scalar is None:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from instruct_embeddings.errors import UnsupportedCollectionError
+from instruct_embeddings.adapters import cannot_read, kind_behind
 
-_HOSTS = {"Milvus": "langchain_milvus", "MilvusVectorStore": "llama_index.vector_stores.milvus"}
+_LANGCHAIN, _LLAMA_INDEX = "langchain_milvus", "llama_index.vector_stores.milvus"
+_HOSTS = {"Milvus": (_LANGCHAIN,), "MilvusVectorStore": (_LLAMA_INDEX,)}
 
 
 def source_of(store: Any) -> Mapping[str, Any]:
@@ -14,29 +15,21 @@ def source_of(store: Any) -> Mapping[str, Any]:
     Raises:
         UnsupportedCollectionError: It is something else.
     """
-    for base in type(store).__mro__:
-        if base.__module__.startswith(_HOSTS.get(base.__name__, "-")):
-            client = {"source": store.client, "collection": store.collection_name}
-            fields = _langchain if base.__name__ == "Milvus" else _llama_index
-            return client | fields(store)
-    kind = type(store)
-    raise UnsupportedCollectionError(
-        f"Cannot read vectors from a {kind.__module__}.{kind.__qualname__}. Accepted are "
-        "langchain_milvus.Milvus and LlamaIndex's MilvusVectorStore. Pass one of these, or make a "
-        "MilvusVectors of the client."
-    )
-
-
-def _langchain(store: Any) -> dict[str, str | None]:
+    host = kind_behind(store, _HOSTS)
+    if host is None:
+        raise cannot_read(
+            store,
+            "langchain_milvus.Milvus and LlamaIndex's MilvusVectorStore",
+            "make a MilvusVectors of the client",
+        )
+    source = {"source": store.client, "collection": store.collection_name}
+    if host == _LLAMA_INDEX:
+        return source | {"vector_field": store.embedding_field, "text_field": store.text_key}
     # It has no public accessors for these; only this place uses its private ones.
     vector = store._vector_field
-    return {
+    return source | {
         # The vectors of a model come before those that the server makes of the texts.
         "vector_field": vector if isinstance(vector, str) else vector[0],
         "text_field": store._text_field,
         "metadata_field": None if store.enable_dynamic_field else store._metadata_field,
     }
-
-
-def _llama_index(store: Any) -> dict[str, str | None]:
-    return {"vector_field": store.embedding_field, "text_field": store.text_key}

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,7 +11,6 @@ from pymilvus import MilvusClient
 
 from instruct_embeddings._threads import make_anew_after_fork
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
-from milvus_instruct_embeddings.errors import no_collection, translate
 
 _ADDRESSES = (
     "milvus://host:19530/database, with ?ssl=true where it is reached by https, http://host:19530, "
@@ -30,9 +27,14 @@ class Requests:
         collection: Its name.
     """
 
-    def __init__(self, source: object, collection: str, timeout: float) -> None:
-        """`source` is a client or an address; nothing is connected yet."""
-        self.collection, self._timeout = collection, timeout
+    def __init__(
+        self, source: object, collection: str, timeout: float, *, create: bool = False
+    ) -> None:
+        """`source` is a client or an address; nothing is connected yet.
+
+        With `create` a Milvus Lite that is not there is made.
+        """
+        self.collection, self._timeout, self._create = collection, timeout, create
         self._given = source if isinstance(source, MilvusClient) else None
         self._options = {} if self._given else client_options(source)
         self._client: Any = self._given
@@ -46,40 +48,11 @@ class Requests:
 
     def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """What a method of the client says of the collection."""
-        return self.call(
-            lambda: getattr(self._connected(), method)(
-                self.collection, *arguments, timeout=self._timeout, **options
-            )
-        )
+        return self.ask_server(method, self.collection, *arguments, **options)
 
-    def version(self) -> str:
-        """What the server calls itself."""
-        return str(self.call(lambda: self._connected().get_server_version(timeout=self._timeout)))
-
-    def call(self, request: Callable[[], Any]) -> Any:
-        """What a request answers, its errors translated."""
-        try:
-            return request()
-        except Exception as error:
-            known = translate(error, self.collection)
-            if known is None:
-                raise
-            raise known from error
-
-    def description(self) -> dict[str, Any]:
-        """What the server says of the collection.
-
-        Raises:
-            UnsupportedCollectionError: It is not there; those that are there are named.
-        """
-        try:
-            found: dict[str, Any] = self.ask("describe_collection")
-        except UnsupportedCollectionError as error:
-            names: list[str] = []
-            with suppress(Exception):
-                names = self._connected().list_collections(timeout=self._timeout)
-            raise no_collection(self.collection, names) from error.__cause__
-        return found
+    def ask_server(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """What a method of the client says."""
+        return getattr(self._connected(), method)(*arguments, timeout=self._timeout, **options)
 
     def lite_folder(self, name: str) -> Path:
         """Where Milvus Lite keeps a collection, which has no number there.
@@ -112,7 +85,7 @@ class Requests:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                if (path := self._options["uri"]).endswith(".db"):
+                if (path := self._options["uri"]).endswith(".db") and not self._create:
                     _check_lite(Path(path))
                 # Not one that pymilvus keeps for all with this address: it may be a parent's.
                 self._client = MilvusClient(dedicated=True, timeout=self._timeout, **self._options)

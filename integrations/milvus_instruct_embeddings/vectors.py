@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 from typing_extensions import Self
 
-from instruct_embeddings._threads import Lately
-from instruct_embeddings._types import FloatArray, Where
-from instruct_embeddings._warnings import warn
-from instruct_embeddings.config import at_least, one_vector
-from instruct_embeddings.errors import ConfigError, EmptyCollectionError
-from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
+from instruct_embeddings._types import FloatArray
+from instruct_embeddings.adapters import (
+    AdaptedCollection,
+    Asked,
+    made_rows,
+    warn_of_compression,
+)
+from instruct_embeddings.config import at_least
+from instruct_embeddings.errors import ConfigError, InstructEmbeddingsError
+from instruct_embeddings.protocols import Capabilities, Rows
 from milvus_instruct_embeddings.collection import (
     COMPRESSED,
     Collection,
@@ -23,7 +26,7 @@ from milvus_instruct_embeddings.collection import (
     describe,
     what_answers,
 )
-from milvus_instruct_embeddings.errors import wrong_dimension
+from milvus_instruct_embeddings.errors import translate
 from milvus_instruct_embeddings.filters import Expressions
 from milvus_instruct_embeddings.hosts import source_of
 from milvus_instruct_embeddings.requests import Requests
@@ -35,13 +38,17 @@ _PAGE, _BYTES = 2000, 16_000_000
 _NEAR = 16
 
 
-class MilvusVectors:
+class MilvusVectors(AdaptedCollection[Collection]):
     """The vectors of a collection of Milvus, on a server or in Milvus Lite; read only.
 
     An index is told to look the further the more rows are wanted. Rows that the server has not yet
     put into an index (it does so after a flush, from about a thousand rows on) are searched by a
     rough index of its own, which cannot be told how far to look: until then fewer of the nearest
     are found among many wanted.
+
+    The identity is made of the number and the time that the server gave the collection, and of the
+    name of the field of vectors; in Milvus Lite of the time of the file that describes it. A
+    collection that is dropped and made anew has another one, and so has a restored copy.
 
     Instantiate:
         ```python
@@ -63,8 +70,8 @@ class MilvusVectors:
         metadata_field: Metadata, one JSON field; None takes all further fields, the dynamic too.
         consistency: Of searches and of reading by id. "Session" finds what this process wrote at
             once, and what others wrote when the server has it in reach, mostly within a second.
-            "Strong" waits for all that was written anywhere, a few tenths of a second for each
-            request. Counts, scans and samples are always strong.
+            "Strong" waits for all that was written anywhere, longer at each request. Counts, scans
+            and samples are always strong.
         timeout: Seconds that a request may take.
         check_every: Seconds after which a search looks again whether it is still the same
             collection.
@@ -92,18 +99,11 @@ class MilvusVectors:
             )
         if not timeout > 0:
             raise ConfigError(f"timeout={timeout!r} must be a positive number of seconds.")
-        self.collection = collection
-        self._fields = Fields(id_field, vector_field, text_field, metadata_field)
-        self._level = consistency
+        fields = Fields(id_field, vector_field, text_field, metadata_field)
+        super().__init__(collection, (source, collection, fields), check_every)
+        self.collection, self._fields, self._level = collection, fields, consistency
         self._requests = Requests(source, collection, timeout)
         self._milvus: Milvus | None = None
-        self._place = source, collection, self._fields
-        self._known: Collection | None = None
-        self._lately: Lately[Collection] = Lately(check_every)
-        self._filled: str | None = None  # id of the collection that held rows when it was asked
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.collection!r})"
 
     @classmethod
     def open(cls, address: str, collection: str, **options: Any) -> Self:
@@ -116,15 +116,6 @@ class MilvusVectors:
             ConfigError: The address is malformed.
         """
         return cls(address, collection, **options)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both read one collection in one way, through one client or address."""
-        if not isinstance(other, MilvusVectors):
-            return NotImplemented
-        return self._place == other._place
-
-    def __hash__(self) -> int:
-        return hash(self.collection)
 
     @classmethod
     def of(cls, store: object) -> Self:
@@ -144,41 +135,10 @@ class MilvusVectors:
         """End the connection, if it is an own one; it is made again when it is needed."""
         self._requests.close()
 
-    def info(self) -> CollectionInfo:
-        """Identity, dimension and space.
-
-        The identity is made of the number and the time that the server gave the collection, and of
-        the name of the field of vectors; in Milvus Lite of the time of the file that describes it.
-        A collection that is dropped and made anew has another one, and so has a restored copy.
-
-        Raises:
-            EmptyCollectionError: It holds no row.
-            UnsupportedCollectionError: It cannot be searched as it is.
-        """
-        found = self._lately.get(self._describe)
-        if found.id != self._filled:  # once, as this stands before each search
-            if not self._query("", [found.key], limit=1):
-                raise EmptyCollectionError(
-                    f"The collection {self.collection!r} holds no vector. At least one is needed. "
-                    "Store the vectors of its rows."
-                )
-            self._filled = found.id
-        return CollectionInfo(self.collection, found.id, found.dimension, found.space)
-
     def count(self) -> int:
         """Number of rows now."""
-        self._collection()
         (found,) = self._query("", ["count(*)"])
         return int(found["count(*)"])
-
-    def state(self) -> str:
-        """Changes with every row that comes or goes; all ids are read."""
-        digest, rows = sha256(), 0
-        for page in self.scan():
-            rows += len(page)
-            for row in page.ids:
-                digest.update(f"{row}\x00".encode("utf-8", "surrogatepass"))
-        return f"{rows} {digest.hexdigest()[:32]}"
 
     def sample(self, size: int, *, seed: int) -> Rows:
         """At most `size` rows with vectors, texts and metadata, in the order of their ids.
@@ -192,102 +152,70 @@ class MilvusVectors:
         """
         size = at_least("size", size, 1, optional=False)
         rng = np.random.default_rng(seed)
-        found, total = self._collection(), self.count()
+        found, total = self._collection, self.count()
         if found.milvus.lite or total <= max(_MOST, 4 * size):
             ids = [row for page in self.scan() for row in page.ids]
         elif found.numbered:
             ids = by_rests(partial(self._keys, found), found.key, size, total, rng)
         else:
             directions = rng.standard_normal((BLOCKS, found.dimension)).tolist()
-            near = self._search(found, directions, _NEAR, output_fields=[])
+            near = self._search(found, directions, _NEAR, Asked(), output_fields=[])
             starts = sorted({_id(found, hit) for hits in near for hit in hits})
             asked = [Expressions(found).from_key(start) for start in starts]
             ids = by_blocks(partial(self._keys, found), asked, size, rng)
         chosen = np.sort(rng.permutation(len(ids))[:size])
         return self.fetch([ids[i] for i in chosen], vectors=True, records=True)
 
-    def scan(
-        self,
-        *,
-        where: Where | None = None,
-        where_document: Where | None = None,
-        vectors: bool = False,
-        records: bool = False,
-    ) -> Iterator[Rows]:
-        """All rows that pass the filters, page by page, each once, in the order of the ids."""
-        found = self._collection()
-        passing = Expressions(found).passing(where, where_document)
+    def _pages(self, asked: Asked) -> Iterator[Rows]:
+        found = self._collection
+        passing = Expressions(found).passing(asked)
         # An iterator may begin before what was just written; this waits for it.
         self._query("", [found.key], limit=1)
-        pages = self._ask(
+        pages = self._request(
             "query_iterator",
-            batch_size=_rows_a_request(found, vectors),
+            batch_size=_rows_a_request(found, asked.vectors),
             filter=passing,
-            output_fields=_outputs(found, vectors, records),
+            output_fields=_outputs(found, asked),
             consistency_level="Strong",
+            strict_float32=True,
         )
         try:
-            while page := self._requests.call(pages.next):
-                yield _rows(found, page, vectors, records)
+            while page := self._ask(pages.next):
+                yield _rows(found, page, asked)
         finally:
             pages.close()
 
-    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
-        """Rows by id, any number, in the order of the ids; those that are gone are left out."""
-        found, wanted = self._collection(), list(dict.fromkeys(ids))
-        outputs, size = _outputs(found, vectors, records), _rows_a_request(found, vectors)
+    def _by_ids(self, ids: list[str], asked: Asked) -> Rows:
+        found = self._collection
+        outputs, size = _outputs(found, asked), _rows_a_request(found, asked.vectors)
         parts: list[Mapping[str, Any]] = []
-        for start in range(0, len(wanted), size):
-            asked = Expressions(found).ids(wanted[start : start + size])
-            parts += self._query(asked, outputs, level=self._level)
-        rows = _rows(found, parts, vectors, records)
-        position = {row: i for i, row in enumerate(rows.ids)}
-        return rows.take([position[row] for row in ids if row in position])
+        for start in range(0, len(ids), size):
+            wanted = Expressions(found).ids(ids[start : start + size])
+            parts += self._query(wanted, outputs, level=self._level)
+        return _rows(found, parts, asked)
 
-    def search(
-        self,
-        vector: FloatArray,
-        *,
-        k: int,
-        candidates: int | None = None,
-        where: Where | None = None,
-        where_document: Where | None = None,
-        vectors: bool = False,
-        records: bool = False,
-    ) -> Neighbours:
-        """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
-
-        Raises:
-            CollectionMismatchError: The vector has another dimension than the collection.
-            ConfigError: `k` is no positive number or more than the server gives, or a filter is
-                malformed.
-            InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
-        """
-        query, k = one_vector(vector), at_least("k", k, 1, optional=False)
-        found = self._collection()
-        if len(query) != found.dimension:
-            raise wrong_dimension(self.collection, found.dimension, len(query))
-        along = k <= 2 * _rows_a_request(found, vectors)
+    def _nearest(
+        self, found: Collection, query: FloatArray, k: int, asked: Asked
+    ) -> tuple[Rows, FloatArray]:
+        along = k <= 2 * _rows_a_request(found, asked.vectors)
         (hits,) = self._search(
             found,
-            [query.tolist()],
+            [query],
             self._at_most(k),
-            candidates,
-            filter=Expressions(found).passing(where, where_document),
-            output_fields=_outputs(found, vectors, records)[1:] if along else [],
+            asked,
+            filter=Expressions(found).passing(asked),
+            output_fields=_outputs(found, asked)[1:] if along else [],
         )
+        vectors = _packed(found, hits) if along and asked.vectors else None
+        entities = [hit["entity"] | {found.key: _id(found, hit)} for hit in hits]
         distances = np.array([hit["distance"] for hit in hits], dtype=np.float32)
         scores = -distances if found.space == "l2" else distances
-        order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
-        ids = tuple(_id(found, hits[i]) for i in order)
-        if not (vectors or records):
-            return Neighbours(Rows(ids), scores[order])
         if along:
-            entities = [hits[i]["entity"] | {found.key: _id(found, hits[i])} for i in order]
-            return Neighbours(_rows(found, entities, vectors, records), scores[order])
-        rows = self.fetch(ids, vectors=vectors, records=records)  # too many for one answer
-        kept = {row: place for place, row in enumerate(ids)}
-        return Neighbours(rows, scores[[order[kept[row]] for row in rows.ids]])
+            return _rows(found, entities, asked, vectors), scores
+        ids = [str(entity[found.key]) for entity in entities]  # too many for one answer
+        place = {row: i for i, row in enumerate(ids)}
+        rows = self.fetch(ids, vectors=asked.vectors, records=asked.records)
+        return rows, scores[[place[row] for row in rows.ids]]
 
     def _at_most(self, k: int) -> int:
         if k > _MOST and not self._answering().lite:
@@ -301,74 +229,66 @@ class MilvusVectors:
         return k
 
     def _search(
-        self,
-        found: Collection,
-        data: list[Any],
-        k: int,
-        candidates: int | None = None,
-        **options: Any,
+        self, found: Collection, data: list[Any], k: int, asked: Asked, **options: Any
     ) -> Any:
-        looking = _looking(found, k, candidates)
-        return self._ask(
+        return self._request(
             "search",
             data=data,
             limit=k,
             anns_field=found.vector,
-            search_params={"metric_type": found.space.upper(), "params": looking},
+            search_params={
+                "metric_type": found.space.upper(),
+                "params": _looking(found, asked.depth(k)),
+            },
             consistency_level=self._level,
             **options,
         )
 
     def _query(self, asked: str, outputs: list[str], **options: Any) -> list[Mapping[str, Any]]:
         level = options.pop("level", "Strong")
-        found: list[Mapping[str, Any]] = self._ask(
-            "query", filter=asked, output_fields=outputs, consistency_level=level, **options
+        found: list[Mapping[str, Any]] = self._request(
+            "query",
+            filter=asked,
+            output_fields=outputs,
+            consistency_level=level,
+            strict_float32=True,  # vectors as arrays, which saves a list of numbers for each row
+            **options,
         )
         return found
 
-    def _ask(self, method: str, **options: Any) -> Any:
-        try:
-            return self._requests.ask(method, **options)
-        except Exception:
-            self._known = None
-            self._lately.forget()
-            raise
+    def _request(self, method: str, **options: Any) -> Any:
+        self._collection  # noqa: B018 - Milvus Lite is asked only of what it has loaded
+        return self._ask(lambda: self._requests.ask(method, **options))
+
+    def _translated(self, error: Exception) -> InstructEmbeddingsError | None:
+        return translate(error, self.collection)
 
     def _answering(self) -> Milvus:
         if self._milvus is None:
-            self._milvus = what_answers(self._requests.version())
+            version = self._ask(lambda: self._requests.ask_server("get_server_version"))
+            self._milvus = what_answers(str(version))
         return self._milvus
 
-    def _collection(self) -> Collection:
-        """The collection as it was last described."""
-        return self._known or self._describe()
-
-    def _describe(self) -> Collection:
-        """The collection as it is now."""
-        before, milvus = self._known, self._answering()
-        self._known = None
+    def _described(self, before: Collection | None) -> Collection:
+        milvus = self._answering()
         found = describe(self._requests, self._fields, milvus, before)
         if before is None or before.id != found.id:
             if milvus.lite:  # in this process, where nothing is in memory at first
                 self._requests.ask("load_collection")
             if found.index in COMPRESSED:
-                warn(
-                    f"The index of the collection {self.collection!r} is {found.index}, which "
-                    "compresses vectors by product quantisation: fewer of the many candidates of "
-                    "an instruction are the true nearest, more than of the first ten. Better is "
-                    "HNSW or IVF_SQ8; or raise the prefetch."
-                )
-        self._known = found
+                warn_of_compression(self._what, found.index, "HNSW or IVF_SQ8")
         return found
+
+    def _holds_vectors(self, found: Collection) -> bool:
+        return bool(self._query("", [found.key], limit=1))
 
     def _keys(self, found: Collection, asked: str, limit: int) -> list[str]:
         rows = self._query(asked, [found.key], limit=limit, level=self._level)
         return [str(row[found.key]) for row in rows]
 
 
-def _looking(found: Collection, k: int, candidates: int | None) -> dict[str, int]:
-    """How far an index looks for `k` rows; a server wants at least `k` in most of these."""
-    wide = max(100, 2 * k) if candidates is None else max(k, candidates)
+def _looking(found: Collection, wide: int) -> dict[str, int]:
+    """Settings for an index that is to look for so many rows."""
     if "HNSW" in found.index or found.index == "AUTOINDEX":
         return {"ef": min(wide, 32_768)}
     if found.index == "DISKANN":
@@ -379,8 +299,8 @@ def _looking(found: Collection, k: int, candidates: int | None) -> dict[str, int
     return {}
 
 
-def _outputs(found: Collection, vectors: bool, records: bool) -> list[str]:
-    return [found.key, *[found.vector] * vectors, *(found.records if records else [])]
+def _outputs(found: Collection, asked: Asked) -> list[str]:
+    return [found.key, *[found.vector] * asked.vectors, *(found.records if asked.records else [])]
 
 
 def _rows_a_request(found: Collection, vectors: bool) -> int:
@@ -389,15 +309,15 @@ def _rows_a_request(found: Collection, vectors: bool) -> int:
 
 
 def _rows(
-    found: Collection, rows: Sequence[Mapping[str, Any]], vectors: bool, records: bool
+    found: Collection,
+    rows: Sequence[Mapping[str, Any]],
+    asked: Asked,
+    vectors: FloatArray | None = None,
 ) -> Rows:
-    fields: dict[str, Any] = {}
-    if vectors:
-        fields["vectors"] = _vectors(found, [row[found.vector] for row in rows])
-    if records:
-        fields["texts"] = tuple(row.get(found.text) if found.text else None for row in rows)
-        fields["metadatas"] = tuple(_metadata(found, row) for row in rows)
-    return Rows(tuple(str(row[found.key]) for row in rows), **fields)
+    if asked.vectors and vectors is None:
+        vectors = _vectors(found, [row[found.vector] for row in rows])
+    records = ((row.get(found.text or ""), _metadata(found, row)) for row in rows)
+    return made_rows([row[found.key] for row in rows], vectors, records if asked.records else None)
 
 
 def _id(found: Collection, hit: Any) -> str:
@@ -405,21 +325,30 @@ def _id(found: Collection, hit: Any) -> str:
     return str(hit[found.key if found.key in hit.keys() else "id"])  # noqa: SIM118
 
 
-def _metadata(found: Collection, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name, in one order, as hosts hash them; what is null is not there."""
+def _metadata(found: Collection, row: Mapping[str, Any]) -> Any:
+    """Values by name; what is null is not there."""
     if found.metadata is not None:
-        stored = row.get(found.metadata)
-        return dict(sorted(stored.items())) if isinstance(stored, Mapping) else {}
+        return row.get(found.metadata)
     none_of = (found.key, found.vector, found.text)
-    return {
-        name: value
-        for name, value in sorted(row.items())
-        if name not in none_of and value is not None
-    }
+    return {name: value for name, value in row.items() if name not in none_of and value is not None}
+
+
+def _packed(found: Collection, hits: Any) -> FloatArray | None:
+    """Vectors of an answer as they came, so that no list of numbers is made of each.
+
+    None where the client does not show them, or they are not of single precision.
+    """
+    fields = getattr(hits, "lazy_field_data", [])
+    field = next((one for one in fields if one.field_name == found.vector), None)
+    if field is None or found.kind != "FLOAT_VECTOR":
+        return None
+    hits.lazy_field_data = [one for one in fields if one is not field]
+    numbers = np.array(field.vectors.float_vector.data, dtype=np.float32)
+    return numbers.reshape(-1, found.dimension)
 
 
 def _vectors(found: Collection, stored: Sequence[Any]) -> FloatArray:
-    """Vectors as float32: floats come as lists, halves as bytes."""
+    """Vectors as float32; halves come as bytes."""
     if found.kind == "FLOAT_VECTOR":
         vectors = np.array(stored, dtype=np.float32)
     elif found.kind == "FLOAT16_VECTOR":

@@ -6,8 +6,8 @@ import psycopg
 from psycopg import errors
 
 from instruct_embeddings._printable import redact, safe_message
+from instruct_embeddings.adapters import unreachable, wrong_dimension
 from instruct_embeddings.errors import (
-    CollectionMismatchError,
     ConfigError,
     InstructEmbeddingsError,
     StaleCollectionError,
@@ -30,7 +30,7 @@ def translate(error: Exception, table: str) -> InstructEmbeddingsError | None:
     redact(error)
     why = safe_message(error)
     if dimensions := _DIMENSIONS.search(str(error)):
-        return wrong_dimension(table, *map(int, dimensions.groups()))
+        return wrong_dimension(f"table {table!r}", *map(int, dimensions.groups()))
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return StaleCollectionError(
             f"The table {table!r} is no longer what was opened: it was dropped or changed "
@@ -54,21 +54,8 @@ def translate(error: Exception, table: str) -> InstructEmbeddingsError | None:
             "what it asks for; nothing was changed."
         )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return UnreachableCollectionError(
-            f"The server of the table {table!r} did not answer ({why}). Searching and "
-            "fitting need a server that is up and in reach. Start it, or look at the address, and "
-            "call again; nothing was changed."
-        )
+        return unreachable(f"table {table!r}", why)
     return _unreadable(table, error) if isinstance(error, psycopg.DataError) else None
-
-
-def wrong_dimension(table: str, stored: int, given: int) -> CollectionMismatchError:
-    """The error for a query vector of another length than those stored."""
-    return CollectionMismatchError(
-        f"The query vector has {given} dimensions, the table {table!r} stores vectors of {stored}. "
-        "Both must come from the same embedding model. Embed queries with the model that embedded "
-        "the table."
-    )
 
 
 def _unreadable(table: str, error: Exception) -> ConfigError:

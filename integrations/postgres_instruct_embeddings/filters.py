@@ -1,51 +1,43 @@
 """Filters on metadata and texts as conditions of SQL."""
 
 import json
+from functools import partial
 from typing import Any
 
 from psycopg import sql
 
-from instruct_embeddings._types import Where
+from instruct_embeddings.adapters import Asked
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.filters import (
-    NEGATED,
-    Comparison,
-    Condition,
-    parse_where,
-    parse_where_document,
-    translate_filter,
-)
+from instruct_embeddings.filters import NEGATED, Comparison, Condition, translate_filter
 from postgres_instruct_embeddings.table import Columns
 
 _ORDER = {"$gt": sql.SQL(">"), "$gte": sql.SQL(">="), "$lt": sql.SQL("<"), "$lte": sql.SQL("<=")}
 
 
-def conditions(columns: Columns, where: Where | None, where_document: Where | None) -> sql.Composed:
+def conditions(columns: Columns, asked: Asked) -> sql.Composed:
     """What a row of the collection passes: it has a vector, and both filters hold.
 
     A native filter is a condition as text or a `psycopg.sql` object, and stands as it is.
 
     Raises:
-        ConfigError: A filter is malformed, or on a column that the table does not have.
+        ConfigError: A filter is on a column that the table does not have.
     """
     parts: list[sql.Composed] = [sql.SQL("{} IS NOT NULL").format(sql.Identifier(columns.vector))]
-    if (of_metadata := parse_where(where)) is not None:
+    if asked.where is not None:
         data = columns.data()
-        if data is None and _asks(of_metadata):
+        if data is None and _asks(asked.where):
             raise _missing("where", "metadata_column")
-        parts.append(_condition(of_metadata, data and sql.SQL("({})").format(data)))
-    if (of_text := parse_where_document(where_document)) is not None:
+        parts.append(_condition(asked.where, data and sql.SQL("({})").format(data)))
+    if asked.where_document is not None:
         if columns.text is None:
             raise _missing("where_document", "text_column")
         text = sql.SQL("coalesce({}::text, '')").format(sql.Identifier(columns.text))
-        parts.append(_condition(of_text, text))
+        parts.append(_condition(asked.where_document, text))
     return sql.SQL(" AND ").join(parts)
 
 
 def _condition(condition: Condition, data: Any) -> sql.Composed:
-    return translate_filter(
-        condition, test=lambda test: _test(data, test), join=_joined, native=_native
-    )
+    return translate_filter(condition, test=partial(_test, data), join=_joined, native=_native)
 
 
 def _asks(condition: Condition) -> bool:
@@ -77,7 +69,7 @@ def _test(data: sql.Composed, test: Comparison) -> sql.Composed:
             sql.Literal(json.dumps(test.value)),
         )
     operator = NEGATED.get(test.operator, test.operator)
-    if not test.key:
+    if test.of_text:
         holds = sql.SQL("position({} IN {}) > 0").format(sql.Literal(test.value), data)
     else:
         values = test.value if operator == "$in" else (test.value,)

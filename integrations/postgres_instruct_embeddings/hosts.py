@@ -9,10 +9,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from instruct_embeddings._types import Space
+from instruct_embeddings.adapters import cannot_read, kind_behind
 from instruct_embeddings.errors import UnsupportedCollectionError
 
 _LANGCHAIN = "langchain_postgres"
 _LLAMA_INDEX = "llama_index.vector_stores.postgres"
+_HOSTS = {
+    "PGVectorStore": (_LANGCHAIN, _LLAMA_INDEX),
+    "AsyncPGVectorStore": (_LANGCHAIN,),
+    "PGVector": (_LANGCHAIN,),
+}
 _SPACES: Mapping[str, Space] = {
     "COSINE_DISTANCE": "cosine",
     "INNER_PRODUCT": "ip",
@@ -67,24 +73,22 @@ def table_behind(store: object) -> tuple[str | None, str, dict[str, Any]]:
     Raises:
         UnsupportedCollectionError: It is another store, or one whose tables are shared.
     """
-    for base in type(store).__mro__:
-        module, name = base.__module__, base.__name__
-        if module.startswith(_LANGCHAIN) and name in ("PGVectorStore", "AsyncPGVectorStore"):
-            return _of_langchain(store)
-        if module.startswith(_LANGCHAIN) and name == "PGVector":
-            raise UnsupportedCollectionError(
-                "LangChain's PGVector keeps all collections in one table, of vectors without a "
-                "length, which no index serves. Read are tables of one collection each. Move the "
-                "collection to a PGVectorStore: langchain_postgres.utils.pgvector_migrator does "
-                "it without embedding again."
-            )
-        if module.startswith(_LLAMA_INDEX) and name == "PGVectorStore":
-            return _of_llama_index(store)
-    kind = type(store)
-    raise UnsupportedCollectionError(
-        f"There is no table of PostgreSQL behind a {kind.__module__}.{kind.__qualname__}. Accepted "
-        "are the PGVectorStore of langchain_postgres and that of LlamaIndex. For another table "
-        "write PostgresVectors(address, table)."
+    host = kind_behind(store, _HOSTS)
+    if host == _LLAMA_INDEX:
+        return _of_llama_index(store)
+    if host and type(store).__name__ == "PGVector":
+        raise UnsupportedCollectionError(
+            "LangChain's PGVector keeps all collections in one table, of vectors without a "
+            "length, which no index serves. Read are tables of one collection each. Move the "
+            "collection to a PGVectorStore: langchain_postgres.utils.pgvector_migrator does "
+            "it without embedding again."
+        )
+    if host:
+        return _of_langchain(store)
+    raise cannot_read(
+        store,
+        "the PGVectorStore of langchain_postgres and that of LlamaIndex",
+        "write PostgresVectors(address, table) for another table",
     )
 
 

@@ -13,20 +13,19 @@ DISTANCES: Mapping[Space, sql.SQL] = {
     "ip": sql.SQL("<#>"),
     "l2": sql.SQL("<->"),
 }
-_EF = (100, 1000)  # pgvector takes no more than 1000
+_MOST = 1000  # of ef_search
 _SCANNED = 20_000  # rows that a scan visits while a filter lets too few pass; pgvector's default
 _LARGE = 2_000_000  # rows whose ids are hashed within a second or two
 _SURPLUS = 20
 
 
-def looking(table: Table | None, k: int, candidates: int | None = None) -> sql.Composed:
+def looking(table: Table | None, k: int, wide: int) -> sql.Composed:
     """Settings, to the end of a transaction, for `k` rows; of no table, compare all rows."""
-    wide = max(_EF[0], 2 * k) if candidates is None else max(k, candidates)
     if table is None or table.index is None:
         settings = {"enable_indexscan": "off", "enable_seqscan": "on", "enable_sort": "on"}
     elif table.index == "hnsw":
         settings = {
-            "hnsw.ef_search": str(min(_EF[1], wide)),
+            "hnsw.ef_search": str(min(_MOST, wide)),
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(max(_SCANNED, 4 * k)),
         }

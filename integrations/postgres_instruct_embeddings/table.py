@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import sql
 
 from instruct_embeddings._types import Space
+from instruct_embeddings.adapters import Described
 from instruct_embeddings.errors import UnsupportedCollectionError
 from postgres_instruct_embeddings.connections import Connection
 
@@ -82,26 +83,20 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table as it is now.
+class Table(Described):
+    """A table as it is now; its id is of the server, the database, the table and the vectors.
 
     Attributes:
-        id: Of the server, the database, the table and the column of vectors.
         key: Type of the ids.
         vector: Type of the vectors.
-        dimension: Length of its vectors.
-        space: Distance that is searched by.
         index: "hnsw" or "ivfflat"; None where all rows are read.
         lists: Of an ivfflat index.
         rows: Number of rows, about, as last counted by the server.
         indexed: Whether an index finds rows by their ids.
     """
 
-    id: str
     key: str
     vector: str
-    dimension: int
-    space: Space
     index: str | None
     lists: int
     rows: float

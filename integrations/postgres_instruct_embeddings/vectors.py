@@ -1,41 +1,52 @@
 """A table of PostgreSQL with a pgvector column as the `VectorCollection` retrieval works on."""
 
-import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import numpy as np
-from psycopg import sql
+from psycopg import RawCursor, sql
 from typing_extensions import LiteralString, Self
 
-from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.config import at_least, one_vector
+from instruct_embeddings._types import FloatArray, Space
+from instruct_embeddings.adapters import AdaptedCollection, Asked
+from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
     ConfigError,
-    EmptyCollectionError,
+    InstructEmbeddingsError,
     UnsupportedCollectionError,
 )
-from instruct_embeddings.protocols import Capabilities, CollectionInfo, Neighbours, Rows
+from instruct_embeddings.protocols import Capabilities, Rows
 from postgres_instruct_embeddings.connections import Connection, Connections
-from postgres_instruct_embeddings.errors import wrong_dimension
+from postgres_instruct_embeddings.errors import translate
 from postgres_instruct_embeddings.filters import conditions
 from postgres_instruct_embeddings.hosts import layout_of, table_behind
-from postgres_instruct_embeddings.rows import RowReader
+from postgres_instruct_embeddings.rows import VectorDumper, along, listed, read
 from postgres_instruct_embeddings.statements import DISTANCES, looking, sampled
-from postgres_instruct_embeddings.table import Columns, Table
+from postgres_instruct_embeddings.table import Columns, Table, describe
 
 _PAGE = 2000
+_SCANNED_QUICKLY = 10_000
 # Of an address, for this class; libpq knows the others.
 _OPTIONS = ("schema", "id_column", "vector_column", "text_column", "metadata_column", "space")
+_Answer = TypeVar("_Answer")
+_log = logging.getLogger(__name__)
 
 
-class PostgresVectors:
+class PostgresVectors(AdaptedCollection[Table]):
     """The vectors of a table of PostgreSQL with pgvector 0.8 or newer; read only.
 
     Rows without a vector are left out. A condition on the metadata is looked up in the JSON of each
     candidate; where fewer rows pass it than were wanted, the index is asked no longer and all rows
     are compared, so that an answer is short only where no more rows pass.
+
+    An index of the kind hnsw looks for at most 1,000 candidates, and each kind goes on until enough
+    have passed the filters. Where the planner of the server expects reading all rows to be cheaper,
+    it does that. Rows without a direction are not found in a cosine space.
+
+    The identity is made of the numbers of the server, the database, the table and the column of
+    vectors: a table that is dropped and made anew has another one, and so has a restored copy.
 
     Instantiate:
         ```python
@@ -87,24 +98,18 @@ class PostgresVectors:
             raise ConfigError(
                 f"space={space!r} is unknown. Allowed are {', '.join(get_args(Space))}, and None."
             )
-        self.table = table
-        self._filled: str | None = None  # id of the table that held vectors when it was last asked
-        self._connections = Connections(source)
-        self._reader = RowReader(
-            self._connections,
-            sql.Identifier(schema, table) if schema else sql.Identifier(table),
-            Columns(
-                id_column,
-                vector_column,
-                text_column,
-                metadata_column,
-                tuple(metadata_columns),
-                unique_ids,
-            ),
-            space,
-            check_every,
+        columns = Columns(
+            id_column,
+            vector_column,
+            text_column,
+            metadata_column,
+            tuple(metadata_columns),
+            unique_ids,
         )
-        self._place = source, schema, table, self._reader.columns, space
+        super().__init__(table, (source, schema, columns, space), check_every, kind="table")
+        self.table, self._columns, self._space = table, columns, space
+        self._connections = Connections(source)
+        self._table = sql.Identifier(schema, table) if schema else sql.Identifier(table)
 
     @classmethod
     def of(cls, store: object, *, source: str | Callable[[], Connection] | None = None) -> Self:
@@ -153,58 +158,24 @@ class PostgresVectors:
         found = cls(address, collection, **options)
         if any(name.endswith("_column") for name in options):
             return found
-        layout = layout_of(found._reader.there())
+        layout = layout_of(found._there())
         found.close()
         return cls(address, collection, **(layout | options))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.table!r})"
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both read one table in one way."""
-        if not isinstance(other, PostgresVectors):
-            return NotImplemented
-        return self._place == other._place
-
-    def __hash__(self) -> int:
-        return hash(self._place[1:3])
 
     def close(self) -> None:
         """End all connections; they are made again when they are needed."""
         self._connections.close()
 
-    def info(self) -> CollectionInfo:
-        """Identity, dimension and space.
-
-        The identity is made of the numbers of the server, the database, the table and the column of
-        vectors: a table that is dropped and made anew has another one, and so has a restored copy.
-
-        Raises:
-            EmptyCollectionError: No row has had a vector yet.
-            UnsupportedCollectionError: The table cannot be searched as it is.
-        """
-        found = self._reader.described()
-        if found.id != self._filled:  # once, as this stands before each search
-            any_row = self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")
-            if self._reader.one(any_row) is None:
-                raise EmptyCollectionError(
-                    f"The table {self.table!r} holds no vector in the column "
-                    f"{self._reader.columns.vector!r}. At least one is needed. Store the vectors "
-                    "of its rows."
-                )
-            self._filled = found.id
-        return CollectionInfo(self.table, found.id, found.dimension, found.space)
-
     def count(self) -> int:
         """Number of rows with a vector now; the server counts them one by one."""
-        what = "*" if self._reader.columns.unique else "DISTINCT {id}"
+        what = "*" if self._columns.unique else "DISTINCT {id}"
         asked = self._asked(f"SELECT count({what}) FROM {{table}} WHERE {{passing}}")
-        (rows,) = self._reader.one(asked) or [0]
+        (rows,) = self._one(asked) or [0]
         return int(rows)
 
     def state(self) -> str:
         """Changes with every row that is written, updates in place included."""
-        (state,) = self._reader.one(
+        (state,) = self._one(
             self._asked(
                 "SELECT concat_ws(' ', count(*), sum(hashtextextended({id}::text, "
                 "xmin::text::bigint))) FROM {table} WHERE {passing}"
@@ -221,32 +192,24 @@ class PostgresVectors:
         """
         size = at_least("size", size, 1, optional=False)
         rows = Rows(())
-        for part in sampled(self._reader.describe().rows, size, seed):
+        for part in sampled(self._describe().rows, size, seed):
             source = self._asked(
                 "FROM {table} JOIN (SELECT {distinct} {id}, "
                 "hashtextextended({id}::text, {seed}) AS place FROM {table} {part} "
                 "WHERE {passing} ORDER BY place, {id} LIMIT {size}) _drawn "
                 "USING ({id}) ORDER BY _drawn.place, {id}",
-                distinct=sql.SQL("" if self._reader.columns.unique else "DISTINCT"),
+                distinct=sql.SQL("" if self._columns.unique else "DISTINCT"),
                 part=part,
                 seed=sql.Literal(seed % 2**63),
                 size=sql.Literal(size),
             )
-            rows = _distinct(self._reader.rows(source, vectors=True, records=True))
+            rows = _distinct(self._rows(source, Asked(vectors=True, records=True)))
             if len(rows) == size:
                 break
         return rows
 
-    def scan(
-        self,
-        *,
-        where: Where | None = None,
-        where_document: Where | None = None,
-        vectors: bool = False,
-        records: bool = False,
-    ) -> Iterator[Rows]:
-        """All rows that pass the filters, page by page, each once, in the order of the ids."""
-        passing = conditions(self._reader.columns, where, where_document)
+    def _pages(self, asked: Asked) -> Iterator[Rows]:
+        passing = conditions(self._columns, asked)
         after = sql.Composed([sql.SQL("TRUE")])
         while True:
             source = self._asked(
@@ -255,109 +218,130 @@ class PostgresVectors:
                 passing=passing,
                 size=sql.Literal(_PAGE),
             )
-            rows = self._reader.rows(source, vectors=vectors, records=records)
+            rows = self._rows(source, asked)
             yield _distinct(rows)
             if len(rows) < _PAGE:
                 return
-            after = self._asked("{id} > ({last})[1]", last=self._reader.ids(rows.ids[-1:]))
+            last = listed(rows.ids[-1:], self._collection)
+            after = self._asked("{id} > ({last})[1]", last=last)
 
-    def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
-        """Rows by id, any number, in the order of the ids; those that are gone are left out."""
-        source = self._asked(
-            "FROM {table} WHERE {passing} AND {id} = ANY({ids})", ids=self._reader.ids(ids)
+    def _by_ids(self, ids: list[str], asked: Asked) -> Rows:
+        wanted = listed(ids, self._collection)
+        return self._rows(
+            self._asked("FROM {table} WHERE {passing} AND {id} = ANY({ids})", ids=wanted), asked
         )
-        rows = self._reader.rows(source, vectors=vectors, records=records)
-        position = {row: i for i, row in enumerate(rows.ids)}
-        return rows.take([position[row] for row in ids if row in position])
-
-    def search(
-        self,
-        vector: FloatArray,
-        *,
-        k: int,
-        candidates: int | None = None,
-        where: Where | None = None,
-        where_document: Where | None = None,
-        vectors: bool = False,
-        records: bool = False,
-    ) -> Neighbours:
-        """The `k` nearest rows of one vector, shape (d,), by the index; vectors come along.
-
-        An index of the kind hnsw looks for so many `candidates`, else for twice as many rows as are
-        wanted and for 100 or more, at most 1,000, and each kind goes on until enough have passed
-        the filters. Where the planner of the server expects
-        reading all rows to be cheaper, it does that. Rows without a direction are not found in a
-        cosine space.
-
-        Raises:
-            CollectionMismatchError: The vector has another dimension than the table.
-            ConfigError: `k` is no positive number, or a filter is malformed.
-            InvalidVectorsError: It is not one vector, or holds NaN or infinite numbers.
-        """
-        query = one_vector(vector)
-        k = at_least("k", k, 1, optional=False)
-        passing = conditions(self._reader.columns, where, where_document)
-        table = self._reader.described()
-        if len(query) != table.dimension:
-            raise wrong_dimension(self.table, table.dimension, len(query))
-        parts = {
-            "near": DISTANCES[table.space],
-            "query": sql.Literal(json.dumps(query.tolist())),
-            "type": sql.Identifier(table.vector),
-            "along": self._reader.along(vectors, records),
-            "passing": passing,
-        }
-        found = self._nearest(table, k, candidates, parts)
-        scores = _scores([row[1] for row in found], table.space)
-        order = [int(i) for i in np.argsort(-scores, kind="stable") if np.isfinite(scores[i])]
-        rows = self._reader.read([(found[i][0], *found[i][2:]) for i in order], vectors, records)
-        return Neighbours(rows, scores[order])
 
     def _nearest(
-        self, table: Table, k: int, candidates: int | None, parts: Mapping[str, sql.Composable]
+        self, found: Table, query: FloatArray, k: int, asked: Asked
+    ) -> tuple[Rows, FloatArray]:
+        parts = {
+            "near": DISTANCES[found.space],
+            # From one type to the other, as a query comes in single precision.
+            "type": sql.SQL("" if found.vector == "vector" else "::halfvec"),
+            "along": along(self._columns, self._table, asked),
+            "passing": conditions(self._columns, asked),
+        }
+        rows = self._nearest_rows(found, query, k, asked, parts)
+        # pgvector gives 1 - cosine, minus the inner product, the Euclidean distance.
+        away = np.array([row[1] for row in rows], dtype=np.float64)
+        scores = {"cosine": 1 - away, "ip": -away, "l2": -np.square(away)}[found.space]
+        return read([(row[0], *row[2:]) for row in rows], asked, found.dimension), scores
+
+    def _nearest_rows(
+        self,
+        table: Table,
+        query: FloatArray,
+        k: int,
+        asked: Asked,
+        parts: Mapping[str, sql.Composable],
     ) -> list[tuple[Any, ...]]:
         """The `k` nearest rows; more are asked for where some share an id."""
         wanted = self._asked(
-            "SELECT {id}::text, {vector} {near} {query}::{type} AS distance{along} "
+            "SELECT {id}::text, {vector} {near} $1::vector{type} AS distance{along} "
             "FROM {table} WHERE {passing} ORDER BY distance LIMIT {k}",
             **parts,
             k=sql.Literal(k),
         )
-        found = self._search(wanted, looking(table, k, candidates))
+        found = self._search(wanted, query, looking(table, k, asked.depth(k)))
         if len(found) < k and table.index:
-            found = self._search(wanted, looking(None, k))
+            found = self._search(wanted, query, looking(None, k, k))
         nearest: dict[str, tuple[Any, ...]] = {}
         for row in found:
             nearest.setdefault(row[0], row)
         if len(nearest) == len(found) or len(found) < k:
             return list(nearest.values())
-        return self._nearest(table, 2 * k, candidates, parts)[:k]
+        return self._nearest_rows(table, query, 2 * k, asked, parts)[:k]
 
-    def _search(self, wanted: sql.Composed, settings: sql.Composed) -> list[tuple[Any, ...]]:
+    def _search(
+        self, wanted: sql.Composed, query: FloatArray, settings: sql.Composed
+    ) -> list[tuple[Any, ...]]:
         def ask(connection: Connection) -> list[tuple[Any, ...]]:
             # Settings end with the transaction: a pool in between may share the connection. What
             # is sent in one go is one.
-            with connection.pipeline(), connection.cursor(binary=True) as cursor:
+            with connection.pipeline(), RawCursor(connection) as cursor:
                 connection.execute(settings)
+                cursor.adapters.register_dumper(np.ndarray, VectorDumper)
+                # Not prepared: that pool may not know it, and a plan for any query is worse.
+                cursor.execute(wanted, [query], prepare=False, binary=True)
+                return cursor.fetchall()
+
+        return self._asking(ask)
+
+    def _rows(self, source: sql.Composed, asked: Asked) -> Rows:
+        """Rows of a request that goes on with `source`, which begins with FROM."""
+        wanted = self._asked(
+            "SELECT {table}.{id}::text{along} {source}",
+            along=along(self._columns, self._table, asked),
+            source=source,
+        )
+
+        def ask(connection: Connection) -> list[tuple[Any, ...]]:
+            with connection.cursor(binary=True) as cursor:
                 return cursor.execute(wanted).fetchall()
 
-        return self._reader.ask(ask)
+        return read(self._asking(ask), asked, self._collection.dimension)
+
+    def _one(self, asked: sql.Composed) -> tuple[Any, ...] | None:
+        """The first row of an answer."""
+        return self._asking(lambda connection: connection.execute(asked).fetchone())
+
+    def _asking(self, ask: Callable[[Connection], _Answer]) -> _Answer:
+        return self._ask(lambda: self._connections.ask(ask))
+
+    def _there(self) -> list[str]:
+        """Names of all columns of the table; none where it is not there."""
+        asked = sql.SQL(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND attnum > 0"
+        ).format(sql.Literal(self._table.as_string(None)))
+        return [row[0] for row in self._asking(lambda one: one.execute(asked).fetchall())]
+
+    def _translated(self, error: Exception) -> InstructEmbeddingsError | None:
+        return translate(error, self._table.as_string(None).replace('"', ""))
+
+    def _described(self, before: Table | None) -> Table:
+        found = self._connections.ask(
+            lambda one: describe(one, self._table, self._columns, self._space)
+        )
+        if before is None and not found.indexed and found.rows > _SCANNED_QUICKLY:
+            _log.warning(
+                "No index finds rows of %s by %r, so each search reads the whole table. Make one "
+                "with: CREATE INDEX ON %s (%s)",
+                *[self._table.as_string(None), self._columns.id] * 2,
+            )
+        return found
+
+    def _holds_vectors(self, found: Table) -> bool:
+        return self._one(self._asked("SELECT 1 FROM {table} WHERE {passing} LIMIT 1")) is not None
 
     def _asked(self, text: LiteralString, **parts: sql.Composable) -> sql.Composed:
         """A request with the names of the table filled in."""
-        reader = self._reader
-        parts.setdefault("passing", conditions(reader.columns, None, None))
-        return sql.SQL(text).format(table=reader.name, id=reader.key, vector=reader.vector, **parts)
+        columns = self._columns
+        parts.setdefault("passing", conditions(columns, Asked()))
+        key, vector = sql.Identifier(columns.id), sql.Identifier(columns.vector)
+        return sql.SQL(text).format(table=self._table, id=key, vector=vector, **parts)
 
 
 def _distinct(rows: Rows) -> Rows:
     """Rows without those whose id has come before."""
     first = {row: place for place, row in reversed(list(enumerate(rows.ids)))}
     return rows if len(first) == len(rows) else rows.take(sorted(first.values()))
-
-
-def _scores(distances: Sequence[float], space: Space) -> FloatArray:
-    """Similarities: pgvector gives 1 - cosine, minus the inner product, the Euclidean distance."""
-    found = np.array(distances, dtype=np.float64)
-    scores = {"cosine": 1 - found, "ip": -found, "l2": -np.square(found)}[space]
-    return scores.astype(np.float32)

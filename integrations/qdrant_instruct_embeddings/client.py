@@ -7,7 +7,9 @@ from urllib.parse import unquote, urlsplit
 
 from qdrant_client import QdrantClient
 
-from instruct_embeddings._printable import hide_secrets, safe_message
+from instruct_embeddings._addresses import shown
+from instruct_embeddings._printable import safe_message
+from instruct_embeddings.adapters import cannot_read, kind_behind
 from instruct_embeddings.errors import ConfigError, UnsupportedCollectionError
 
 _TIMEOUT = 60
@@ -15,8 +17,8 @@ _ADDRESSES = (
     "qdrant://host:6333, qdrant://KEY@host:6333?ssl=true and qdrant:FOLDER, the folder of a "
     "client in local mode"
 )
-# Recognised by name: LangChain and LlamaIndex need not be installed, and are never imported.
 _LANGCHAIN, _LLAMA_INDEX = "langchain_qdrant", "llama_index.vector_stores.qdrant"
+_HOSTS = {"Qdrant": (_LANGCHAIN,), "QdrantVectorStore": (_LANGCHAIN, _LLAMA_INDEX)}
 
 
 def open_client(address: str) -> QdrantClient:
@@ -70,42 +72,36 @@ def _local(folder: Path) -> QdrantClient:
 
 def _unknown(address: str) -> ConfigError:
     return ConfigError(
-        f"The address {hide_secrets(address)!r} is none of Qdrant. Allowed are {_ADDRESSES}. "
-        "Correct it."
+        f"The address {shown(address)!r} is none of Qdrant. Allowed are {_ADDRESSES}. Correct it."
     )
 
 
-def behind(store: object) -> dict[str, Any]:
+def behind(store: Any) -> dict[str, Any]:
     """Arguments of `QdrantVectors` for the collection behind a store of a host.
 
     Raises:
         UnsupportedCollectionError: It is none of Qdrant, or has no synchronous client.
     """
-    found: Any = store
-    for kind in type(store).__mro__:
-        if kind.__name__ in ("QdrantVectorStore", "Qdrant"):
-            if _of(kind, _LANGCHAIN):
-                return {
-                    "source": found.client,
-                    "collection": found.collection_name,
-                    "vector_name": found.vector_name or "",
-                    "text_key": found.content_payload_key,
-                    "metadata_key": found.metadata_payload_key,
-                }
-            if _of(kind, _LLAMA_INDEX) and found._client is not None:
-                return {
-                    "source": found._client,
-                    "collection": found.collection_name,
-                    "vector_name": found.dense_vector_name,
-                    "text_key": None,
-                    "metadata_key": None,
-                }
-    raise UnsupportedCollectionError(
-        f"Cannot read vectors from a {type(store).__module__}.{type(store).__qualname__}. Accepted "
-        "are langchain_qdrant's QdrantVectorStore and Qdrant, and LlamaIndex's QdrantVectorStore "
-        "with a synchronous client. Pass one of these, or make QdrantVectors(client, collection)."
+    host = kind_behind(store, _HOSTS)
+    if host == _LANGCHAIN:
+        return {
+            "source": store.client,
+            "collection": store.collection_name,
+            "vector_name": store.vector_name or "",
+            "text_key": store.content_payload_key,
+            "metadata_key": store.metadata_payload_key,
+        }
+    if host == _LLAMA_INDEX and store._client is not None:
+        return {
+            "source": store._client,
+            "collection": store.collection_name,
+            "vector_name": store.dense_vector_name,
+            "text_key": None,
+            "metadata_key": None,
+        }
+    raise cannot_read(
+        store,
+        "langchain_qdrant's QdrantVectorStore and Qdrant, and LlamaIndex's QdrantVectorStore with "
+        "a synchronous client",
+        "make QdrantVectors(client, collection)",
     )
-
-
-def _of(kind: type, package: str) -> bool:
-    return f"{kind.__module__}.".startswith(f"{package}.")

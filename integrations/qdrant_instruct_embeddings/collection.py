@@ -9,6 +9,7 @@ from qdrant_client import QdrantClient, models
 
 from instruct_embeddings._printable import safe_message
 from instruct_embeddings._types import Space
+from instruct_embeddings.adapters import Described
 from instruct_embeddings.errors import UnsupportedCollectionError
 
 MARKER = "instruct_embeddings_id"
@@ -20,25 +21,19 @@ _SPACES: dict[models.Distance, Space] = {
 
 
 @dataclass(frozen=True)
-class Collection:
+class Collection(Described):
     """A collection as it is now.
 
     Attributes:
-        id: Of this collection and these vectors; None where Qdrant tells none.
         vector: Name of the vectors, "" where they have none.
         alone: Whether rows have no other vectors.
-        dimension: Their length.
-        space: Distance that is searched by.
         rows: Number of rows, about.
         quantised: "", or the kind of quantisation of the index.
         most_ef: How far a search may look; None where there is no limit.
     """
 
-    id: str | None
     vector: str
     alone: bool
-    dimension: int
-    space: Space
     rows: int
     quantised: str
     most_ef: int | None

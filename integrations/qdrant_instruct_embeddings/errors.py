@@ -8,12 +8,11 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from instruct_embeddings._printable import hide_secrets, redact, safe_message
 from instruct_embeddings._reading import cut
+from instruct_embeddings.adapters import unreachable, wrong_dimension
 from instruct_embeddings.errors import (
-    CollectionMismatchError,
     ConfigError,
     InstructEmbeddingsError,
     StaleCollectionError,
-    UnreachableCollectionError,
     UnsupportedCollectionError,
 )
 
@@ -38,7 +37,7 @@ def translate(error: Exception, collection: str) -> InstructEmbeddingsError | No
         return None
     redact(error)
     if dimensions := _DIMENSIONS.search(message):
-        return wrong_dimension(collection, *map(int, dimensions.groups()))
+        return wrong_dimension(f"collection {collection!r}", *map(int, dimensions.groups()))
     if status == 404 or "not found" in message:
         return StaleCollectionError(
             f"The collection {collection!r} is no longer what was opened ({message}). A search "
@@ -55,20 +54,7 @@ def translate(error: Exception, collection: str) -> InstructEmbeddingsError | No
             "Allowed is what its version and its strict mode allow: filters on texts need Qdrant "
             "1.20. Look at the filter, index what it asks for, or ask for fewer rows."
         )
-    return UnreachableCollectionError(
-        f"The server of the collection {collection!r} did not answer as Qdrant does ({message}). "
-        "Searching and fitting need a server that is up and in reach. Start it, look at the "
-        "address, or give the client a longer timeout, and call again; nothing was changed."
-    )
-
-
-def wrong_dimension(collection: str, stored: int, given: int) -> CollectionMismatchError:
-    """The error for a query vector of another length than those stored."""
-    return CollectionMismatchError(
-        f"The query vector has {given} dimensions, the collection {collection!r} stores vectors of "
-        f"{stored}. Both must come from the same embedding model. Embed queries with the model "
-        "that embedded the collection."
-    )
+    return unreachable(f"collection {collection!r}", message)
 
 
 def _answer(error: Exception) -> tuple[int | None, str]:

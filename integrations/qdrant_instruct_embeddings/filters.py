@@ -1,62 +1,48 @@
 """Filters on metadata and texts, which are those of every store, as Qdrant's conditions."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 from qdrant_client import models
 
-from instruct_embeddings._types import Where
+from instruct_embeddings.adapters import Asked
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.filters import (
-    NEGATED,
-    ORDER,
-    Comparison,
-    Condition,
-    parse_where,
-    parse_where_document,
-    translate_filter,
-)
+from instruct_embeddings.filters import NEGATED, ORDER, Comparison, translate_filter
 from qdrant_instruct_embeddings.payloads import Layout
 
 # Up to here every integer is a float, which ranges compare with.
 _EXACT = 2**53
 
 
-def conditions(
-    layout: Layout, where: Where | None, where_document: Where | None
-) -> list[models.Condition]:
+def conditions(layout: Layout, asked: Asked) -> list[models.Condition]:
     """What a row must pass, none where there is no filter.
 
     Of lists in the metadata, Qdrant compares each element: equality holds where one is equal.
 
     Raises:
-        ConfigError: A filter is malformed, or cannot be said to Qdrant.
+        ConfigError: A filter cannot be said to Qdrant.
     """
-    found: list[models.Condition] = []
-    if (parsed := parse_where(where)) is not None:
-        found.append(_translated(parsed, lambda one: _metadata(layout.path(one.key), one)))
-    if (parsed := parse_where_document(where_document)) is not None:
-        path = layout.text_path
-        found.append(_translated(parsed, lambda one: _text(path, one)))
-    return found
 
-
-def _translated(parsed: Condition, test: Callable[[Comparison], models.Condition]) -> models.Filter:
     def passing(one: Comparison) -> models.Filter:
-        if one.operator in NEGATED:  # passed where the key is missing
-            return models.Filter(
-                must_not=[test(Comparison(one.key, NEGATED[one.operator], one.value))]
-            )
-        return models.Filter(must=[test(one)])
+        positive = replace(one, operator=NEGATED.get(one.operator, one.operator))
+        holds = _text(layout, positive) if one.of_text else _metadata(layout, positive)
+        # One that is negated is passed where the key is missing.
+        negated = one.operator in NEGATED
+        return models.Filter(must_not=[holds]) if negated else models.Filter(must=[holds])
 
     def join(every: bool, parts: list[models.Filter]) -> models.Filter:
         return models.Filter(must=[*parts]) if every else models.Filter(should=[*parts])
 
-    return translate_filter(parsed, test=passing, join=join, native=_native)
+    return [
+        translate_filter(condition, test=passing, join=join, native=_native)
+        for condition in (asked.where, asked.where_document)
+        if condition is not None
+    ]
 
 
-def _metadata(path: str, one: Comparison) -> models.Condition:
+def _metadata(layout: Layout, one: Comparison) -> models.Condition:
+    path = layout.path(one.key)
     if one.operator in ORDER:
         return models.FieldCondition(key=path, range=models.Range(**{one.operator[1:]: one.value}))
     if one.operator != "$in":  # equality, of an element where the metadata holds a list
@@ -78,7 +64,8 @@ def _equal(path: str, value: Any) -> models.FieldCondition:
     return models.FieldCondition(key=path, match=models.MatchValue(value=value))
 
 
-def _text(path: str, one: Comparison) -> models.Condition:
+def _text(layout: Layout, one: Comparison) -> models.Condition:
+    path = layout.text_path
     if not one.value:  # is in every text
         return models.Filter(must=[])
     substring = getattr(models, "MatchSubstring", None)

@@ -32,11 +32,11 @@ class Layout:
         return cls(None if NODE_KEY in payload else next(iter(texts), None), None)
 
     def read(self, payload: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
-        """Text and metadata of a row, these in one order, as hosts hash them."""
+        """Text and metadata of a row."""
         payload = payload or {}
         text = _node_text(payload) if self.text_key is None else payload.get(self.text_key)
         data = payload if self.metadata_key is None else payload.get(self.metadata_key)
-        metadata = dict(sorted(data.items())) if isinstance(data, Mapping) else {}
+        metadata = dict(data) if isinstance(data, Mapping) else {}
         if self.metadata_key is None and self.text_key is not None:
             metadata.pop(self.text_key, None)
         return (text if isinstance(text, str) else None), metadata

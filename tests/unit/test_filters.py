@@ -35,7 +35,9 @@ def test_what_is_parsed() -> None:
     assert parse_where({"$native": "n < 3"}) == Native("n < 3")
     several = Joined(True, (RED, Comparison("n", "$gt", 1), Comparison("n", "$lt", 5)))
     assert parse_where({"colour": "red", "n": {"$gt": 1, "$lt": 5}}) == several
-    assert parse_where_document({"$contains": "odd"}) == Comparison("", "$contains", "odd")
+    assert parse_where_document({"$contains": "odd"}) == Comparison(
+        "", "$contains", "odd", of_text=True
+    )
 
 
 @pytest.mark.parametrize("parse", [parse_where, parse_where_document])

@@ -15,9 +15,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from instruct_embeddings.errors import (
-    CollectionMismatchError,
     ConfigError,
-    InvalidVectorsError,
     UnreachableCollectionError,
     UnsupportedCollectionError,
 )
@@ -27,25 +25,9 @@ from tests.integrations.milvus.conftest import THREE, Filled, Open
 QUERY = np.array([1, 0], np.float32)
 
 
-def test_a_query_of_another_model(filled: Filled, opened: Open) -> None:
-    filled(THREE)
-    with pytest.raises(CollectionMismatchError, match=r"has 3 dimensions.* vectors of 2\. Both"):
-        opened().search(np.ones(3, np.float32), k=1)
-
-
-def test_a_query_that_is_no_vector(filled: Filled, opened: Open) -> None:
-    filled(THREE)
-    with pytest.raises(InvalidVectorsError, match=r"got the shape \(1, 2\)"):
-        opened().search(np.ones((1, 2), np.float32), k=1)
-    with pytest.raises(InvalidVectorsError, match="NaN or infinite"):
-        opened().search(np.array([1, np.inf], np.float32), k=1)
-
-
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"n": {"$near": 1}}, r"Unknown filter operator '\$near'"),
-        ({"n": None}, "compares with None"),
         ({"$native": 3}, r"\$native=3 is no filter of Milvus"),
         ({"$native": "n >>> 3"}, r"does not take what was sent.*Look at the filter"),
         ({"n": "\ud800"}, "does not take what was sent"),
@@ -164,7 +146,7 @@ def test_a_collection_that_goes_away_is_noticed(
     vectors = opened()
     vectors.info()
     lite.drop_collection(name)
-    with pytest.raises(UnsupportedCollectionError, match="There is no collection"):
+    with pytest.raises(UnsupportedCollectionError, match="is not there"):
         vectors.search(QUERY, k=1)
-    with pytest.raises(UnsupportedCollectionError, match="There is no collection"):
+    with pytest.raises(UnsupportedCollectionError, match="is not there"):
         vectors.info()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.adapters import Asked
 from postgres_instruct_embeddings import PostgresVectors
 from postgres_instruct_embeddings.statements import looking, sampled
 from postgres_instruct_embeddings.table import Table
@@ -63,8 +64,8 @@ def test_filters_that_let_few_rows_pass_leave_nothing_out(
 
 def test_the_index_is_told_how_far_to_look() -> None:
     def settings(index: str | None, k: int, lists: int = 0) -> str:
-        table = Table("", "text", "vector", 2, "cosine", index, lists, 0)
-        return looking(table, k).as_string(None)
+        table = Table("", 2, "cosine", "text", "vector", index, lists, 0)
+        return looking(table, k, Asked().depth(k)).as_string(None)
 
     assert "'hnsw.ef_search', '100'" in settings("hnsw", 10)
     assert "'hnsw.ef_search', '600'" in settings("hnsw", 300)

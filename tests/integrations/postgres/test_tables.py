@@ -86,6 +86,14 @@ def test_columns_have_any_names_and_some_may_be_missing(
         vectors.search(np.array([1, 0], np.float32), k=5, where_document={"$contains": "x"})
 
 
+def test_an_empty_key_of_the_metadata_is_no_text(
+    filled: Filled, opened: Open, execute: Execute
+) -> None:
+    table = filled(np.eye(2))
+    execute(f"UPDATE {table} SET metadata = '{{\"\": \"text\"}}' WHERE id = 'r1'")
+    assert [page.ids for page in opened().scan(where={"": "text"})] == [("r1",)]
+
+
 def test_further_columns_have_any_names(filled: Filled, opened: Open) -> None:
     further = "place text, chosen int, distance real"
     filled(THREE, columns=f"id text PRIMARY KEY, embedding vector({{d}}), {PLAIN}, {further}")
@@ -131,7 +139,7 @@ def test_rows_without_vectors_are_none(filled: Filled, execute: Execute, opened:
     assert vectors.fetch(["r0", "r1"]).ids == ("r1",)
     assert vectors.search(np.array([1, 0], np.float32), k=5).ids == ("r1",)
     execute(f"UPDATE {table} SET embedding = NULL")
-    with pytest.raises(EmptyCollectionError, match=r"holds no vector in the column 'embedding'"):
+    with pytest.raises(EmptyCollectionError, match="holds no vectors yet"):
         vectors.info()
 
 

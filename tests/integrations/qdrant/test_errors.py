@@ -11,7 +11,6 @@ from qdrant_client import QdrantClient, models
 from instruct_embeddings.errors import (
     CollectionMismatchError,
     ConfigError,
-    InvalidVectorsError,
     StaleCollectionError,
     UnreachableCollectionError,
     UnsupportedCollectionError,
@@ -22,20 +21,6 @@ from tests.qdrant_server import Qdrant
 
 TWO = [[1.0, 0.0], [0.0, 1.0]]
 QUERY = np.array([1, 0], np.float32)
-
-
-def test_a_query_of_another_model(client: QdrantClient) -> None:
-    fill(client, TWO)
-    with pytest.raises(CollectionMismatchError, match=r"has 3 dimensions.* vectors of 2\. Both"):
-        QdrantVectors(client, NAME).search(np.ones(3, np.float32), k=1)
-
-
-def test_a_query_that_is_no_vector(client: QdrantClient) -> None:
-    fill(client, TWO)
-    with pytest.raises(InvalidVectorsError, match=r"got the shape \(1, 2\)"):
-        QdrantVectors(client, NAME).search(np.ones((1, 2), np.float32), k=1)
-    with pytest.raises(InvalidVectorsError, match="NaN or infinite"):
-        QdrantVectors(client, NAME).search(np.array([1, np.inf], np.float32), k=1)
 
 
 def test_a_collection_that_is_not_there_names_those_that_are(client: QdrantClient) -> None:
@@ -72,12 +57,9 @@ def test_a_collection_that_was_made_anew_with_other_vectors(remote: QdrantClient
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"n": {"$near": 1}}, r"Unknown filter operator '\$near'"),
-        ({"n": None}, "compares with None"),
         ({'a"b': 1}, "holds a double quote"),
         ({"$native": 3}, r"\$native takes a filter of Qdrant, got 3"),
         ({"$native": {"mist": []}}, r"\$native takes a filter of Qdrant"),
-        ("n = 1", "must be a mapping"),
     ],
 )
 def test_filters_that_are_none(client: QdrantClient, where: Any, message: str) -> None:
@@ -177,7 +159,7 @@ def test_a_server_that_says_nothing(silent: str) -> None:
 def test_what_is_no_qdrant(behind: Qdrant, address: str, answer: bytes) -> None:
     behind.raw = answer
     vectors = QdrantVectors(address, NAME)
-    with pytest.raises(UnreachableCollectionError, match="did not answer as Qdrant does"):
+    with pytest.raises(UnreachableCollectionError, match="did not answer as it should"):
         vectors.info()
     vectors.close()
 

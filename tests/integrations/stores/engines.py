@@ -198,7 +198,8 @@ class Milvus(Engine):
 
     def __init__(self, address: str, name: str, space: Space, dimension: int) -> None:
         self.address, self.name = address, name.replace("-", "_")
-        self.client = MilvusClient(address)
+        # Milvus Lite hangs up on one that pings every ten seconds.
+        self.client = MilvusClient(address, grpc_options={"grpc.keepalive_time_ms": 2**31 - 1})
         self.opened: list[MilvusVectors] = []
         self.others = self.left.setdefault((address, space, dimension), [])
         super().__init__(space, dimension)

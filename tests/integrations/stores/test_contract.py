@@ -214,6 +214,32 @@ def test_filters_mean_the_same(make_engine: MakeEngine, where: dict[str, Any], p
     assert set(collection.search(vectors_of(1)[0], k=ROWS, where=where).ids) == expected
 
 
+MALFORMED = [
+    ({"n": {"$near": 1}}, r"Unknown filter operator '\$near'"),
+    ({"$not": []}, r"Unknown filter operator '\$not'"),
+    ({"n": {"$gt": "a"}}, "compares numbers, got 'a'"),
+    ({"n": {"$gt": True}}, "compares numbers, got True"),
+    ({"n": {"$gt": float("nan")}}, "compares numbers, got nan"),
+    ({"n": None}, "compares with None"),
+    ({"n": {}}, "is empty"),
+    ({"n": {"$in": "abc"}}, "takes a list"),
+    ({"$and": []}, "takes a list of filters"),
+    ({"$or": [1]}, "takes a list of filters"),
+    ("n = 1", "must be a mapping"),
+]
+
+
+def test_malformed_filters_are_refused_alike(make_engine: MakeEngine) -> None:
+    collection = filled(make_engine, rows=2).collection
+    for where, message in MALFORMED:
+        for ask in (
+            lambda where=where: collection.search(vectors_of(1)[0], k=1, where=where),
+            lambda where=where: scanned(collection, where=where),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                ask()
+
+
 def test_filters_of_texts(make_engine: MakeEngine) -> None:
     collection = filled(make_engine).collection
     if not collection.capabilities.text_filters:
@@ -267,6 +293,14 @@ def test_bad_queries_are_refused(make_engine: MakeEngine) -> None:
     collection = filled(make_engine).collection
     with pytest.raises(CollectionMismatchError, match=r"(?s)3.*8|8.*3"):
         collection.search(np.ones(3, np.float32), k=5)
+    if not isinstance(collection, InMemoryCollection):  # which searches by what it is given
+        for query in (
+            np.ones((1, DIMENSION)),
+            np.full(DIMENSION, np.nan),
+            np.full(DIMENSION, np.inf),
+        ):
+            with pytest.raises(InvalidVectorsError, match="NaN or infinite"):
+                collection.search(query.astype(np.float32), k=5)
     with pytest.raises(ConfigError, match="k must be"):
         collection.search(vectors_of(1)[0], k=0)
 
@@ -325,11 +359,3 @@ def test_an_instruction_is_learned_found_again_and_not_mistaken(
     assert [h.id for h in moved.search(query, instruction="What colour is it?", k=5)] == [
         hit.id for hit in engine_hits[:5]
     ]
-
-
-def test_vectors_that_are_no_numbers_are_refused(make_engine: MakeEngine) -> None:
-    engine = filled(make_engine)
-    if engine.__class__.__name__ == "Memory":
-        pytest.skip("searches what it is given")
-    with pytest.raises(InvalidVectorsError):
-        engine.collection.search(np.full(DIMENSION, np.nan, np.float32), k=5)
