@@ -1,6 +1,9 @@
-"""Addresses of stores: `scheme:FOLDER`, or `scheme://host` of a server."""
+"""Addresses of stores, `scheme:FOLDER` or `scheme://host` of a server, and the cache folder."""
 
+import os
 import re
+import sys
+from pathlib import Path
 
 from instruct_embeddings._printable import HIDDEN, hide_secrets
 
@@ -44,3 +47,14 @@ def is_server(address: str) -> bool:
 def shown(address: str) -> str:
     """An address for messages, without its secrets."""
     return hide_secrets(_USER.sub(HIDDEN, address))
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what can be made again: in the folder of the user for that."""
+    if sys.platform == "win32":
+        own = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        own = Path.home() / "Library" / "Caches"
+    else:
+        own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own) / "instruct-embeddings"

@@ -1,10 +1,8 @@
 """The store that a command works on, by its address."""
 
 import logging
-import os
 import re
 import shlex
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from instruct_embeddings._addresses import is_server, place_of, scheme_of, shown
+from instruct_embeddings._addresses import cache_folder, is_server, place_of, scheme_of, shown
 from instruct_embeddings._extras import require
 from instruct_embeddings.errors import ConfigError
 
@@ -88,7 +86,7 @@ class Store:
         """Folder of the transforms that are fitted on its collections, unless another is named."""
         server = _SERVER.match(self.address.partition("?")[0])
         if server:
-            return _cache_folder() / "instruct-embeddings" / quote("".join(server.groups()), "")
+            return cache_folder() / quote("".join(server.groups()), "")
         path = Path(place_of(self.address).partition("?")[0])
         return (
             path.with_name(f"{path.name}-{_TRANSFORMS}") if path.is_file() else path / _TRANSFORMS
@@ -125,11 +123,3 @@ class Store:
         except ConfigError as exc:
             raise typer.BadParameter(str(exc)) from exc
         return self._opened.enter_context(found)
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -28,6 +28,7 @@ from instruct_embeddings.retrieval.constraints import (
 )
 from instruct_embeddings.retrieval.distillation import DistillationReport, Distiller
 from instruct_embeddings.retrieval.drift import Drift, find_drift
+from instruct_embeddings.retrieval.exact import ExactSearch
 from instruct_embeddings.retrieval.feedback import RelevanceFeedback, check_feedback
 from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker
@@ -52,7 +53,6 @@ from instruct_embeddings.retrieval.ranking import (
     rank_generic,
 )
 from instruct_embeddings.retrieval.reuse import Reuse
-from instruct_embeddings.retrieval.sampling import AllVectors, rank_exactly
 from instruct_embeddings.transform.report import QuestionReport
 from instruct_embeddings.transform.store import TransformStore
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -134,7 +134,7 @@ class InstructRetriever:
         self.feedback = check_feedback(feedback, collection.capabilities)
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
-        self._everything = AllVectors(collection)
+        self._everything = ExactSearch(collection)
         self._generic_ranker: InstantRanker | None = None
         memory = None if self.feedback is None else self.feedback.memory
         self._distiller: Distiller | None = None
@@ -263,8 +263,8 @@ class InstructRetriever:
             prefetch: Candidates taken from the index, all of which are rescored: as many as there
                 are rows give what `exact` gives. None takes as many as were measured to be enough,
                 with a filter at least 600, and rescores the best of them.
-            exact: Score every row instead of asking the index: of an in-memory copy, or where that
-                would take over 256 MB, page by page, which reads the collection each time.
+            exact: Score every row instead of asking the index: of a copy in memory, or where that
+                would take over 256 MB, in the cache folder of the user; see `ExactSearch`.
             wait: Wait for the fit of an instruction that is not known yet, rather than to let the
                 instant query answer.
             force: As for the retriever, whose setting None takes.
@@ -377,7 +377,7 @@ class InstructRetriever:
         return measure(asked.items, self.collection, find, k=k, blends=blends, seed=seed, **filters)
 
     def refresh(self) -> None:
-        """Forget the in-memory copy of exact searches; the next one reads the collection again."""
+        """Forget the copy for exact searches; the next one reads the collection again."""
         self._everything.forget()
 
     def _begin(
@@ -458,10 +458,7 @@ class InstructRetriever:
         cheap = self.collection.capabilities.cheap_vectors
         wanted = request.widened(CANDIDATES, cheap=cheap) if directions else request
         if request.exact:
-            pages = self._everything.pages(
-                folded.first.collection.dimension, request.where, request.where_document
-            )
-            ranking = rank_exactly(pages, folded, wanted.k)
+            ranking = self._everything.rank(folded, wanted)
         else:
             ranking = rank_by_index(self.collection, folded, wanted, vectors=bool(directions))
         if not directions:

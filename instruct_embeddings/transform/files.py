@@ -7,9 +7,9 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -114,19 +114,28 @@ def read_limited(file: Path) -> bytes:
 
 
 def write_whole(file: Path, data: bytes) -> Path:
-    """Put a file in place; its folder is made if it is not there.
+    """Put a file in place; see `written_whole`."""
+    with written_whole(file) as stream:
+        stream.write(data)
+    return file
+
+
+@contextlib.contextmanager
+def written_whole(file: Path) -> Iterator[IO[bytes]]:
+    """A stream whose bytes become a file at the end; its folder is made if it is not there.
 
     The bytes reach the disk under another name first, so a crash leaves the old file or the new.
 
     Raises:
         OSError: It cannot be written; the old file stays and nothing else is left behind.
     """
-    name = ""
+    name, size = "", 0
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=file.parent)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
+            size = stream.tell()
             stream.flush()
             os.fsync(stream.fileno())
         _sweep(Path(name))
@@ -139,11 +148,10 @@ def write_whole(file: Path, data: bytes) -> Path:
         # The same class again: Python chooses it by the number.
         raise OSError(
             exc.errno,
-            f"{exc.strerror or exc}: {len(data):,} bytes could not be written, what was there "
+            f"{exc.strerror or exc}: {size:,} bytes could not be written, what was there "
             "before is as it was. Make room or choose a folder that can be written",
             str(file),
         ) from exc
-    return file
 
 
 def _sweep(own: Path) -> None:

@@ -184,6 +184,12 @@ class SpaceTransform:
         same = self.classifier.probabilities(queries) @ self.classifier.probabilities(documents).T
         return (1 - self.weight) * scores + self.weight * same
 
+    def most(self, query: FloatArray) -> float:
+        """No document has a higher similarity to a unit generic vector, shape (1, d)."""
+        if self.classifier is None or self.weight == 0:
+            return 1.0
+        return 1 - self.weight + self.weight * float(self.classifier.probabilities(query).max())
+
 
 def gelu(values: FloatArray) -> FloatArray:
     """Gaussian error linear unit, tanh form (Hendrycks and Gimpel, 2016)."""
@@ -191,6 +197,15 @@ def gelu(values: FloatArray) -> FloatArray:
         values + np.float32(0.044715) * values * values * values
     )
     return np.asarray(np.float32(0.5) * values * (1 + np.tanh(inner)), dtype=np.float32)
+
+
+def gelu_slope(values: FloatArray) -> FloatArray:
+    """Derivative of `gelu`."""
+    root, cubic = np.float32(np.sqrt(2 / np.pi)), np.float32(0.044715)
+    squares = values * values
+    bent = np.tanh(root * values * (1 + cubic * squares))
+    steep = root * values * (1 - bent * bent) * (1 + 3 * cubic * squares)
+    return np.asarray(np.float32(0.5) * (1 + bent + steep), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -280,6 +295,12 @@ class InstructionTransform:
                 space = blend * space + (1 - blend) * (query @ documents.T)[0]
             scores = (1 - self.mix) * scores + self.mix * space
         return np.asarray(np.clip(scores, -1.0, 1.0), dtype=np.float32)
+
+    def most(self, query: FloatArray, blend: float = 1.0) -> float:
+        """No document has more of the rescoring space in its score, by the arguments of `score`."""
+        if self.query.correction is not None:
+            return 1.0
+        return blend * self.space.most(query) + 1 - blend
 
 
 def transform_key(instruction: str, guide: str, collection: CollectionInfo) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings import paging
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.errors import (
     CollectionMismatchError,
@@ -17,7 +16,6 @@ from instruct_embeddings.errors import (
 )
 from instruct_embeddings.protocols import Neighbours, Rows
 from instruct_embeddings.retrieval import Hit, InstructRetriever
-from instruct_embeddings.retrieval import sampling as sampling_module
 from instruct_embeddings.testing import InMemoryCollection
 from instruct_embeddings.transform.transform import DEFAULT_PREFETCH
 from tests.unit.conftest import COLOUR, Adapt, Toys, make_toys
@@ -311,28 +309,6 @@ def test_exact_searches_read_the_collection_once_and_see_changes(adapt: Adapt, t
     retriever.refresh()
     best()
     assert collection.handed_out == 5 + 90 + 2 * 89
-
-
-@pytest.mark.parametrize("where", [None, {"shape": "ball"}])
-def test_what_is_too_large_for_a_copy_is_ranked_page_by_page(
-    adapt: Adapt, toys: Toys, where: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    metadatas = [{"shape": shape} for shape in toys.shapes]
-    collection = CountingCollection(toys.vectors, metadatas=metadatas)
-    retriever = adapt(collection)
-
-    def best() -> list[tuple[str, float]]:
-        hits = retriever.search(toys.vectors[0], instruction=COLOUR, k=7, where=where, exact=True)
-        return [(hit.id, hit.score) for hit in hits]
-
-    from_copy = best()
-    monkeypatch.setattr(sampling_module, "MAX_COPY_BYTES", toys.vectors.nbytes - 1)
-    monkeypatch.setattr(paging, "_PAGE", 20)
-    collection.calls.clear()
-    assert best() == [(row, pytest.approx(score, abs=1e-6)) for row, score in from_copy]
-    assert collection.calls["page"] == (5 if where is None else 2)
-    collection.delete([from_copy[0][0]])
-    assert [row for row, _ in best()][:6] == [row for row, _ in from_copy][1:]
 
 
 class Haunted(InMemoryCollection):
