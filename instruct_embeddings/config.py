@@ -23,9 +23,9 @@ class FitConfig:
     """How a transform is fitted.
 
     Attributes:
-        sample_size: Rows of the collection to learn from. Four times as many are read along, and
-            judged too where less than 30 % of the first carry a label. A guide that encodes starts
-            with fewer and comes so far only where it pays.
+        sample_size: Rows of the collection to learn from; four times as many where less than 30 %
+            of them carry a label. A guide that encodes starts with fewer and comes so far only
+            where it pays.
         folds: Parts of the sample; each is held out once to measure and to choose.
         seed: Seed of sampling, of folds and of network weights.
         time_budget: Seconds after which no further hyper-parameter is tried.

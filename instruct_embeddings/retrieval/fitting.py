@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -164,25 +164,26 @@ def _judge_all(
     config: FitConfig,
     progress: Progress,
 ) -> list[JudgedSample]:
-    size, seed = config.sample_size, config.seed
-    # Offsets cost time, rows at an offset cost little: a reserve is read along.
-    rows = sample_rows(collection, _SPARSE_FACTOR * size, seed=seed, ids=guide.ids())
-    sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:size]))
+    read = partial(sample_rows, collection, seed=config.seed, ids=guide.ids())
+    sample = read(config.sample_size)
+    reserve = cache(lambda: read(_SPARSE_FACTOR * config.sample_size))
     progress.sampled(len(sample))
     samples = []
     with one_thread() if compares_documents(guide.key) else nullcontext():
         for text in instructions:
-            samples.append(_judge(guide, text, sample, rows))
+            samples.append(_judge(guide, text, sample, reserve))
             count = len(samples[-1].vectors)
             progress.of(text).judged(count, count)
     return samples
 
 
-def _judge(guide: Guide, instruction: str, sample: Rows, rows: Rows) -> JudgedSample:
-    """A sample with what the guide says; with the reserve too where it says little."""
+def _judge(
+    guide: Guide, instruction: str, sample: Rows, reserve: Callable[[], Rows]
+) -> JudgedSample:
+    """A sample with what the guide says; of a larger one where it says little."""
     supervision = guide.judge(instruction, sample)
     sparse = isinstance(supervision, Labels) and supervision.judged.mean() < _SPARSE
-    if sparse and len(rows) > len(sample):
+    if sparse and len(rows := reserve()) > len(sample):
         return JudgedSample(rows.vectors, guide.judge(instruction, rows))
     check = check_guide(sample, supervision) if isinstance(supervision, Targets) else None
     return JudgedSample(sample.vectors, supervision, check=check)

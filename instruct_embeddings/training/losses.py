@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from instruct_embeddings.transform.network import contrastive_loss
-
 # Float32 tells losses near 0 apart in steps of 1e-7: ratios of smaller ones are rounding, and the
 # logarithm of a loss of exactly 0, which well separated batches reach, is no number to subtract.
 _FLOOR = 1e-6
@@ -68,7 +66,15 @@ def supervised_contrastive(anchors: Tensor, labels: Tensor, *, temperature: floa
     logarithms are averaged over them, then over the rows that have one. 0 where none has.
     """
     with _full_precision(anchors):
-        return contrastive_loss(_unit(anchors), labels[:, None] == labels, temperature)
+        rows = _unit(anchors)
+        itself = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+        positive = (labels[:, None] == labels) & ~itself
+        scores = (rows @ rows.T / temperature).masked_fill(itself, float("-inf"))  # (b, b)
+        logs = scores - scores.logsumexp(1, keepdim=True)
+        logs = logs.masked_fill(itself, 0.0)  # -inf * 0 is not a number
+        counts = positive.sum(1)
+        each = -(logs * positive).sum(1) / counts.clamp(min=1)  # (b,)
+        return each[counts > 0].sum() / (counts > 0).sum().clamp(min=1)
 
 
 def iterative_refinement(step_losses: Tensor, *, weight: float = 1.0) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.supervision import Pairs
+from instruct_embeddings.transform.minimise import minimise
 from instruct_embeddings.transform.transform import Classifier, VectorEncoder, gelu, softmax
 
 # More steps only sharpen what the penalty already fixed; from a neighbouring fit half as many do.
@@ -56,8 +57,6 @@ def fit_classifier(
     Of label distributions (n, c) on unit rows (n, d). `strength` is the inverse penalty (`C` of
     scikit-learn); a `start` that was fitted with a neighbouring one saves steps.
     """
-    from scipy.optimize import minimize
-
     labels, size = targets.shape[1], vectors.shape[1]
     penalty = 1.0 / (strength * len(vectors))
 
@@ -68,16 +67,14 @@ def fit_classifier(
         error = (probabilities - targets) / len(vectors)  # (n, c)
         slopes = [error.T @ vectors + penalty * weights, error.sum(0)[:, None]]
         loss = float(entropy) + 0.5 * penalty * float(np.square(weights).sum())
-        return loss, np.hstack(slopes).ravel().astype(np.float64)
+        return loss, np.hstack(slopes).ravel()
 
     begin = np.zeros((labels, size + 1), dtype=np.float32)
     if start:
         begin = np.hstack([start.weights, start.bias[:, None]])
     steps = _WARM_STEPS if start else _CLASSIFIER_STEPS
-    found = minimize(
-        loss_and_gradient, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps}
-    )
-    return Classifier(*_unpack(found.x, labels, size))
+    found = minimise(loss_and_gradient, begin.ravel(), steps)
+    return Classifier(*_unpack(found, labels, size))
 
 
 def fit_pair_map(pairs: Pairs, strength: float, seed: int = 0) -> FloatArray:
@@ -85,8 +82,6 @@ def fit_pair_map(pairs: Pairs, strength: float, seed: int = 0) -> FloatArray:
 
     `strength` is the inverse penalty on `A`, `seed` that of the start.
     """
-    from scipy.optimize import minimize
-
     queries, documents = pairs.queries, pairs.documents
     signs = np.where(pairs.relevant, 1.0, -1.0)
     plain = (queries * documents).sum(1)
@@ -107,12 +102,10 @@ def fit_pair_map(pairs: Pairs, strength: float, seed: int = 0) -> FloatArray:
         return float(loss), np.concatenate([gradient.ravel(), [slopes @ form, slopes.sum()]])
 
     begin = np.concatenate([start.ravel(), [5.0, 0.0]])
-    found = minimize(
-        loss_and_gradient, begin, jac=True, method="L-BFGS-B", options={"maxiter": _PAIR_STEPS}
-    )
-    return np.asarray(found.x[:-2].reshape(_PAIR_RANK, -1), dtype=np.float32)
+    found = minimise(loss_and_gradient, begin, _PAIR_STEPS)
+    return np.asarray(found[:-2].reshape(_PAIR_RANK, -1), dtype=np.float32)
 
 
 def _unpack(parameters: FloatArray, labels: int, size: int) -> tuple[FloatArray, FloatArray]:
-    table = parameters.reshape(labels, size + 1).astype(np.float32)
+    table = parameters.reshape(labels, size + 1)
     return np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1])

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from chroma_instruct_embeddings.database import ChromaDatabase
 from chroma_instruct_embeddings.errors import AnswerError, translate
+from chroma_instruct_embeddings.samples import sample_ids
 from chroma_instruct_embeddings.spaces import depth_of, dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
@@ -171,6 +172,16 @@ class ChromaVectors(PagedCollection):
             if len(parts[-1]) < asked:
                 break
         return self._joined(parts, collection, vectors)
+
+    def sample(self, size: int, *, seed: int) -> Rows:
+        """At most `size` rows with vectors, texts and metadata, in the order of insertion.
+
+        In a folder any row is as likely as another, but for those behind a gap of deleted ones; of
+        a server blocks of neighbours are read, see `PagedCollection.sample`.
+        """
+        ids = sample_ids(self.collection, size, seed=seed) if self.count() > size else []
+        rows = self.fetch(ids, vectors=True, records=True) if len(ids) == size else Rows(())
+        return rows if len(rows) == size else super().sample(size, seed=seed)
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = False, records: bool = False) -> Rows:
         """Rows by id, any number, in the order of the ids; those that are gone are left out."""
