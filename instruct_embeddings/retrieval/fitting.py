@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -117,6 +118,30 @@ class JudgedSample:
     check: GuideCheck | None = None
 
 
+class _Turns:
+    """Lets half of the cores compute fits; more of them would keep searches from Python.
+
+    Waiting for a language model or an encoder is no computing.
+    """
+
+    def __init__(self) -> None:
+        self.make_anew()
+        make_anew_after_fork(self)
+
+    def make_anew(self) -> None:
+        """Free again in a forked process."""
+        self._free = threading.Semaphore(max(1, (os.cpu_count() or 1) // 2))
+
+    def __enter__(self) -> None:
+        self._free.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
+_turns = _Turns()
+
+
 def fit_all(
     collection: VectorCollection,
     guide: Guide,
@@ -134,16 +159,17 @@ def fit_all(
             samples = _judge_all(collection, guide, instructions, config, progress)
     fitted = []
     for text, sample in zip(instructions, samples, strict=True):
-        transform = fit_transform(
-            sample.vectors,
-            sample.supervision,
-            instruction=text,
-            guide=guide.key,
-            collection=info,
-            config=config,
-            started=started,
-            on_step=progress.of(text).fitting,
-        )
+        with _turns:
+            transform = fit_transform(
+                sample.vectors,
+                sample.supervision,
+                instruction=text,
+                guide=guide.key,
+                collection=info,
+                config=config,
+                started=started,
+                on_step=progress.of(text).fitting,
+            )
         report = replace(
             transform.report,
             growth=sample.growth,
