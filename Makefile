@@ -30,9 +30,17 @@ demo: .venv/.ready ## The whole journey on the sample corpus; ARGS="--help" show
 	@echo "==> Running: instruct-embeddings demo $(ARGS)"
 	@.venv/bin/instruct-embeddings demo $(ARGS)
 
+.PHONY: ui
+ui: .venv/.ready ## A page to play with on the sample corpus; ARGS="--store ... --collection ..." on another
+	@.venv/bin/instruct-embeddings ui $(ARGS)
+
 .PHONY: demo-kept
 demo-kept: .venv/.ready ## Run the demo anew and keep what the README shows of it
 	@$(PY) -m tests.docs.demo
+
+.PHONY: page-picture
+page-picture: .venv/.ready ## Take the picture of the page that the README shows, on the sample tickets
+	@$(PY) -m tests.page.picture
 
 .PHONY: test
 test: .venv/.ready ## The default tests, a process for each core: no network, no GPU, no model weights
@@ -146,6 +154,10 @@ bench-chance: .venv/.ready ## How often a gain is chance, and how many true ones
 .PHONY: bench-query
 bench-query: .venv/.ready ## Latency and recall at 10,000 to 1,000,000 stored vectors
 	@$(PY) -m benchmarks.query $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+.PHONY: bench-ui
+bench-ui: .venv/.ready ## Milliseconds of a slider of the page at 100,000 rows, in a browser; DATA is optional
+	@$(PY) -m benchmarks.ui $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: bench-stores
 bench-stores: .venv/.ready ## The same searches on Chroma, Milvus, Qdrant's engine and PostgreSQL; DATA is optional

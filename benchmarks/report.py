@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, stores_page
+from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, stores_page, ui
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
@@ -103,6 +103,7 @@ def performance_page() -> str:
             ("vectors", "re-encoding s", "first answer s", "times faster"), _reencoding(query)
         ),
         *stores_page.section(tabulate, ran),
+        *ui.section(tabulate, ran),
         *retrieval_page.section(tabulate, ran),
         *chance_page(),
         *quality_page(tabulate, ran),

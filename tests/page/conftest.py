@@ -53,15 +53,15 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Served]:
+def serving(folder: Path, *arguments: str, module: str = "tests.page.serve") -> Iterator[Served]:
     """Run the command in a folder until the block ends."""
     log = folder / "noted.log"
-    command = [sys.executable, "-m", "tests.page.serve", str(log), *arguments]
+    command = [sys.executable, "-m", module, "ui", *arguments]
     path = os.pathsep.join([str(ROOT), str(ROOT / "integrations")])
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "NOTED": str(log)},
         stderr=subprocess.PIPE,
         text=True,
     )

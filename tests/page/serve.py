@@ -1,11 +1,12 @@
 """Serve the page by the real command, with models without weights, in a process of its own.
 
-    python -m tests.page.serve LOG [arguments of `ui`]
+    NOTED=FILE python -m tests.page.serve ui [arguments]
 
-Gradio leaves loops of events behind, which warnings of later tests would be about. LOG gets a line
+Gradio leaves loops of events behind, which warnings of later tests would be about. FILE gets a line
 for each text that is embedded and for each host that this process speaks to.
 """
 
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,11 @@ from tests.models import tiny_checkpoint
 from tests.movers import TinyInstant
 
 
-def main(log: str, *arguments: str) -> None:
+def main() -> None:
+    log = Path(os.environ["NOTED"])
+
     def note(line: str) -> None:
-        with Path(log).open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
     def watch(event: str, given: tuple[Any, ...]) -> None:
@@ -46,8 +49,8 @@ def main(log: str, *arguments: str) -> None:
     for name, function in given.items():
         setattr(models, name, function)
     sys.addaudithook(watch)
-    app(["ui", *arguments])
+    app()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -6,9 +6,11 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import HOSTILE, PROBLEM, TEXTS, Served, answered, serving
+from tests.page import picture
+from tests.page.conftest import HOSTILE, PROBLEM, ROOT, TEXTS, Served, answered, serving
 
 # A process with torch and Gradio starts in seconds, on a busy machine in a minute.
 pytestmark = pytest.mark.timeout(300)
@@ -99,6 +101,17 @@ def test_what_is_not_fitted_is_fitted_by_a_button(page: Page, ask: Ask) -> None:
     page.click("#fit")
     page.wait_for_selector("[data-side=fitted] li")
     assert "learned from" in page.inner_text("#fitted")
+
+
+def test_the_picture_of_the_readme_is_taken_of_the_page(
+    page: Page, ask: Ask, tmp_path: Path
+) -> None:
+    ask(instruction=PROBLEM)
+    picture.take(page, tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as new, Image.open(picture.PICTURE) as kept:
+        assert new.width == kept.width == picture.SIZE["width"]
+        assert len(new.convert("L").getcolors() or []) > 50  # letters, not an empty page
+    assert f"]({picture.PICTURE.relative_to(ROOT)})" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_a_judge_reads_the_results_where_it_is_wanted(page: Page, ask: Ask) -> None:
