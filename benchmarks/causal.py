@@ -1,6 +1,6 @@
 """InstEmb and GIRCSE on a causal language model: short trainings of Gemma 3 270M that differ.
 
-    python -m benchmarks.causal --data FOLDER [--only NAME ...] [--steps 60] [--show]
+    python -m benchmarks.causal --data FOLDER [--only NAME ...] [--steps 60] [--show] [--cost]
 
 All variants read the same data in the same batches for the same steps, by the recipes
 `gemma3-270m-instemb` and `gemma3-270m-gircse` with shorter rows. A finished variant is kept at
@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ablation import prepare
+from benchmarks.causal_page import HEADINGS, REFINED, lines, spent_on_steps
 from benchmarks.encoder_quality import by_cosine
 from benchmarks.environment import environment, save
 from benchmarks.environment import load as load_results
@@ -30,7 +32,7 @@ from benchmarks.retrieval_metrics import ndcg
 from benchmarks.retrieval_sets import cut, load_sets
 from benchmarks.tasks import CACHE, Split, embed_under, labelled
 from benchmarks.transform import judge
-from instruct_embeddings import InstructEncoder
+from instruct_embeddings import InstructEncoder, TruncationWarning
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.encoder.checkpoint import create_checkpoint
@@ -43,6 +45,7 @@ INSTEMB, GIRCSE = "gemma3-270m-instemb", "gemma3-270m-gircse"
 STEPS, BATCH, ROW, TEXT = 60, 16, 64, 32
 POOL, COMMON, QUERIES, DOCUMENTS, TIMED = 100, 8, 30, 100, 16
 CHARACTERS = 120
+LONG, LONG_TEXTS, ROUNDS = 200, 20, 3
 TRIED = (0, 1, 2, 4, 8, 16)
 SOURCES = ("banking77", "clinc150", "csabstruct", "fewrel", "goemotions", "mams", "question_type")
 SETS = ("ecare_test", "medquad_test")
@@ -80,11 +83,6 @@ VARIANTS: Mapping[str, Variant] = {
     "GIRCSE, plain InfoNCE": (GIRCSE, {"loss.refinement.weight": 0.0}, True),
     "InstEmb, attention both ways": (INSTEMB, _BOTH_WAYS, True),
 }
-FIGURES = ("precision@10", "v_measure", "obedience", "ndcg@10")
-HEADINGS = (
-    *("variant", "K", "precision@10", "V-measure", "obedience", "nDCG@10"),
-    *("ms a text", "trained in"),
-)
 PEERS = {"all-MiniLM-L6-v2": BASE_MODEL, "instruct-minilm-l6-v1": "instruct-minilm-l6-v1"}
 
 
@@ -98,13 +96,18 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=[*PEERS, *VARIANTS])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cost", action="store_true", help="time steps of refinement; no training")
     parser.add_argument("--show", action="store_true", help="print what is kept; run nothing")
     arguments = parser.parse_args()
     results = load_results("causal") or {"environment": environment(arguments.seed), "rows": []}
     if not arguments.show:
         if arguments.data is None:
             parser.error("--data is missing: name the folder of the data sets")
-        fill(results, arguments)
+        if arguments.cost:
+            results["cost"] = time_steps(arguments)
+            save("causal", results)
+        else:
+            fill(results, arguments)
     show(results)
     return 0
 
@@ -126,7 +129,11 @@ def fill(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         rows = [row for row in results["rows"] if row["variant"] != name]
         rows += [{"variant": name, "digest": digest} | row for row in found]
         results["rows"] = sorted(rows, key=lambda row: order[row["variant"]])
-        results |= {"steps": arguments.steps, "batch": BATCH, "pool": POOL}
+        results |= {
+            "variants": list(order),
+            "sizes": {"steps": arguments.steps, "batch": BATCH, "tokens": TEXT, "pool": POOL},
+            "sets": {"labels": list(ASKED), "retrieval": list(SETS)},
+        }
         save("causal", results)
 
 
@@ -243,6 +250,32 @@ def embed(
     return {k: unit_rows(vectors) for k, vectors in found.items()}
 
 
+def time_steps(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds for long texts without and with refinement, one call each and in a grid.
+
+    The best of rounds in which all take turns.
+    """
+    words = " ".join(text for text, _ in labelled(arguments.data, "debian_packages")).split()
+    texts = [" ".join(words[n * LONG : (n + 1) * LONG]) for n in range(LONG_TEXTS)]
+    encoder = InstructEncoder.from_pretrained(gemma(), max_tokens=LONG, dtype="float32")
+    asked = [instruction for own in ASKED.values() for _, instruction in own]
+    found: dict[str, list[float]] = {}
+    warnings.simplefilter("ignore", TruncationWarning)
+    for _ in range(ROUNDS):
+        for k in (0, REFINED):
+            start = time.perf_counter()
+            encoder.encode(texts, instruction=asked[0], refine_steps=k)
+            middle = time.perf_counter()
+            encoder.encode_grid(texts, asked, refine_steps=k)
+            found.setdefault(f"one instruction, K = {k}", []).append(middle - start)
+            found.setdefault(f"{len(asked)} instructions, K = {k}", []).append(
+                time.perf_counter() - middle
+            )
+    return {"tokens": LONG, "texts": LONG_TEXTS} | {
+        name: round(min(seconds), 2) for name, seconds in found.items()
+    }
+
+
 def cost(encoder: InstructEncoder, steps: int, arguments: argparse.Namespace) -> float:
     """Seconds a text, the best of three."""
     (name, ((one, instruction), (other, _))), *_ = ASKED.items()
@@ -296,34 +329,15 @@ def retrieval(
 
 def show(results: dict[str, Any]) -> None:
     """The table, as far as it was run."""
-    steps = results.get("steps", STEPS)
-    table = Table(title=f"Gemma 3 270M, {steps} steps of {BATCH} texts of at most {TEXT} tokens")
+    table = Table(title=f"Gemma 3 270M: {results.get('sizes')}")
     for heading in HEADINGS:
         table.add_column(heading)
     for line in lines(results):
         table.add_row(*line)
-    Console(width=120).print(table)
-
-
-def lines(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Cells of the table, a line for each row; what was not run says so."""
-    found: list[tuple[str, ...]] = []
-    for name in (*PEERS, *VARIANTS):
-        rows = [row for row in results["rows"] if row["variant"] == name]
-        if not rows:
-            found.append((name, "", "not run", *("" for _ in HEADINGS[3:])))
-        for row in rows:
-            spent = row.get("training seconds", 0)
-            found.append(
-                (
-                    name,
-                    str(row.get("K", "")),
-                    *(f"{row[key]:.3f}" for key in FIGURES),
-                    f"{row['milliseconds']:.0f}",
-                    f"{spent / 60:.0f} min" if spent else "",
-                )
-            )
-    return found
+    console = Console(width=120)
+    console.print(table)
+    for told in spent_on_steps(results):
+        console.print(told)
 
 
 if __name__ == "__main__":

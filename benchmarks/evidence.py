@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 
 from rich.console import Console
 
-from benchmarks import instruction_following_page, judge_page, limit_page, mteb_page
+from benchmarks import causal_page, instruction_following_page, judge_page, limit_page, mteb_page
 from benchmarks.environment import load
 from benchmarks.evidence_claims import ablation, ratios, refinement
 from benchmarks.evidence_losses import losses
@@ -81,6 +81,7 @@ def page() -> str:
         *_map(),
         *ablation(tabulate, ran),
         *refinement(tabulate, ran),
+        *causal_page.section(tabulate, ran),
         *limit_page.section(tabulate, ran),
         *mteb_page.section(tabulate, ran),
         *instruction_following_page.section(tabulate, ran),

@@ -36,6 +36,9 @@ _MPS_MULTIPLE = 64
 # Found by measuring MiniLM (`make bench-encode`): activations that stay in the cache of a processor
 # count for more than large matrices.
 _CPU_FLOAT32_TOKENS, _CPU_TOKENS, _GPU_TOKENS = 1024, 2048, 65536
+# A step of refinement behind a cache reads all weights and, twice, the matrix of token embeddings,
+# however few rows there are.
+_CPU_CACHED_TOKENS = 4096
 # Instructions whose token ids are kept.
 _FRAMES = 64
 
@@ -74,6 +77,7 @@ class Runner:
                 forward,
                 soft_prompts=frame.soft_prompts,
                 extra=request.refine_steps,
+                tokens=self._steps_tokens(request.refine_steps),
             ):
                 rows = self._finish(found, instructed=instructed)
                 out[:, [start + i for i in indices]] = rows
@@ -141,6 +145,11 @@ class Runner:
                 launched = done
         if launched is not None:
             yield _fetched(*launched)
+
+    def _steps_tokens(self, refine_steps: int) -> int | None:
+        """Most tokens of a pass on a CPU, where steps of refinement go on from a cache."""
+        cached = refine_steps and self.loaded.model.backbone.can_cache
+        return _CPU_CACHED_TOKENS if cached else None
 
     def _budget(self, tokens: int | None) -> int:
         loaded = self.loaded
@@ -232,7 +241,8 @@ class Runner:
         forward = partial(self.loaded.model.grid, tails=tails, refine_steps=refine_steps)
         rows = [[*head, *ids[i]] for i in kept]
         # Short passes over the same rows follow, one an instruction; they want more rows.
-        for batch, found in self.run(rows, forward, extra=longest, tokens=_CPU_TOKENS):
+        tokens = self._steps_tokens(refine_steps) or _CPU_TOKENS
+        for batch, found in self.run(rows, forward, extra=longest, tokens=tokens):
             yield np.arange(len(frames))[:, None], [kept[i] for i in batch], found
         rest = sorted(set(range(len(ids))) - set(kept))
         for chosen, batch, found in self._pairs([ids[i] for i in rest], frames, refine_steps):
@@ -248,6 +258,7 @@ class Runner:
             partial(self.loaded.model, refine_steps=refine_steps),
             soft_prompts=self.loaded.model.settings.soft_prompts,
             extra=refine_steps,
+            tokens=self._steps_tokens(refine_steps),
         ):
             chosen = [pairs[row] for row in batch]
             yield [frame for frame, _ in chosen], [i for _, i in chosen], found[-1]

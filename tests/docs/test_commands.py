@@ -95,7 +95,10 @@ def made(words: list[str]) -> None:
 
 
 def python(words: list[str]) -> None:
-    """`python -m module` or `python FILE`, which exists."""
+    """`python -m module` or `python FILE`, which exists, or `python -c` code."""
+    if words[0] == "-c":
+        compile(words[1], "-c", "exec")
+        return
     assert find_spec(words[1]) if words[0] == "-m" else (ROOT / words[0]).is_file()
 
 
