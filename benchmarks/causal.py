@@ -81,6 +81,7 @@ VARIANTS: Mapping[str, Variant] = {
     "soft prompts, no distillation": (INSTEMB, {"loss.distillation.weight": 0.0}, True),
     "distillation, no soft prompts": (INSTEMB, _NO_SOFT, True),
     "GIRCSE, plain InfoNCE": (GIRCSE, {"loss.refinement.weight": 0.0}, True),
+    "GIRCSE, temperature 1": (GIRCSE, {"model.refinement.temperature": 1.0}, True),
     "InstEmb, attention both ways": (INSTEMB, _BOTH_WAYS, True),
 }
 PEERS = {"all-MiniLM-L6-v2": BASE_MODEL, "instruct-minilm-l6-v1": "instruct-minilm-l6-v1"}

@@ -22,6 +22,7 @@ CLAIMS = (
     ("InstEmb: soft prompts help", "InstEmb", "distillation, no soft prompts"),
     ("GIRCSE beats InstEmb", "GIRCSE", "InstEmb"),
     ("GIRCSE: ICR beats InfoNCE over the steps", "GIRCSE", "GIRCSE, plain InfoNCE"),
+    ("sharper soft tokens beat those of temperature 1", "GIRCSE", "GIRCSE, temperature 1"),
     ("attention both ways beats causal attention", "InstEmb, attention both ways", "InstEmb"),
 )
 
@@ -69,17 +70,36 @@ def section(tabulate: Tabulate, ran: Ran) -> list[str]:
         tabulate(HEADINGS, lines(results)),
         "What the papers claim, and the differences here; GIRCSE at the K that it was trained "
         "with. The papers train models of billions of parameters.",
-        tabulate(("claim", *FIGURES), _claims(results)),
+        tabulate(("claim", *FIGURES), claims(results)),
     ]
     if spent := spent_on_steps(results):
         parts.append(
             f"Steps of refinement go on from one cache of keys and values: {'; '.join(spent)}. "
             "An encoder that attends both ways has none and reads the row anew at every step."
         )
-    return parts
+    return [*parts, *_states(tabulate, ran)]
 
 
-def _claims(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _states(tabulate: Tabulate, ran: Ran) -> list[str]:
+    """What generated states look like."""
+    results = load("causal-states")
+    if not results:
+        return []
+    keys = ("temperature", "step", "bits", "length", "between texts", "to the step before")
+    # The length of step 0 is that of no soft token.
+    shown = [row for row in results["untrained"] if row["step"] in (1, 2, results["steps"])]
+    return [
+        "**Do generated states collapse?** `python -m benchmarks.causal_states --data folder`. "
+        f"{ran(results['environment'])} The untrained model, {results['texts']} texts: bits of the "
+        "distribution over the next token; length of the soft token in those of token embeddings; "
+        "cosine of the states of different texts, and of a state and the one before. Where the "
+        "last is near 1, a further step repeats the one before and can add nothing. Soft tokens "
+        "are scaled as Gemma scales its input embeddings. The recipe has a temperature of 0.5.",
+        tabulate(keys, [[str(row[key]) for key in keys] for row in shown]),
+    ]
+
+
+def claims(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The differences by claim."""
     rows = {(row["variant"], row["K"]): row for row in results["rows"]}
 

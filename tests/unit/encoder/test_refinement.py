@@ -186,3 +186,15 @@ def test_soft_tokens_follow_each_row_at_its_own_end(
     found: FloatArray = generate(fake, torch.ones(*mask.shape, 1), mask, steps, settings).numpy()
     expected = [[length + 0.5 * (step + 1) for step in range(steps)] for length in lengths]
     np.testing.assert_allclose(found[..., 0], expected)
+
+
+@pytest.mark.parametrize(("kind", "larger"), [("llama", True), ("bert", False)])
+def test_steps_behind_a_cache_run_in_larger_batches(shelf: Shelf, kind: str, larger: bool) -> None:
+    """They cost as much for few rows as for many; where all is read anew, they do not."""
+    sizes: dict[int, list[int]] = {0: [], 2: []}
+    for steps, found in sizes.items():
+        shelf.encoder(kind).encode(
+            TEXTS[:1] * 400, instruction=INSTRUCTION, refine_steps=steps, on_batch=found.append
+        )
+    assert [sum(found) for found in sizes.values()] == [400, 400]
+    assert (max(sizes[2]) > 2 * max(sizes[0])) is larger
