@@ -41,7 +41,7 @@ K = 10
 QUERIES = 100
 SAMPLE = 1000
 # Candidates of an adapted query beside those that its transform has chosen.
-DEPTHS = (100, 200, 400)
+DEPTHS = (100, 200, 400, 800)
 # Queries that score every row, in collections up to this size.
 EXACT_QUERIES, EXACT_ROWS = 20, 20_000
 ASPECT = {True: "debian_packages.interface", False: "problem"}

@@ -15,10 +15,10 @@ import psycopg
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(within: str = "/tmp") -> Iterator[str]:
     """Address of a server that ends with the block."""
     # The path of a socket is short, which those of pytest's folders may not be.
-    with TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="pg-", dir=within, ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)  # the server may run as another user than root
         server = _started(Path(folder) / "data")
         address = server.get_uri()
@@ -38,6 +38,12 @@ def restart(address: str) -> Callable[[], None]:
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.05)
     return lambda: _started(Path(folder)).ensure_postgres_running()
+
+
+def ensure_running(address: str) -> None:
+    """Start a server that has ended."""
+    (folder,) = parse_qs(urlsplit(address).query)["host"]
+    _started(Path(folder)).ensure_postgres_running()
 
 
 def _started(folder: Path) -> Any:
