@@ -31,6 +31,7 @@ MAX_COPY_BYTES = 256 * 1024**2
 _PROBES = 64
 _BLOCK = 1024  # whose numbers, and what becomes of them, stay in the cache of a processor
 _SPAN = 32 * _BLOCK  # scored before it is asked again whether the rest has to be
+_FAR_APART = 64  # rows from all over a file that are read at once
 _THREADS = min(2, os.cpu_count() or 1)
 # Stores that keep cosine vectors normalised give them back with an error of about 5e-7.
 _TOLERANCE = 1e-5
@@ -174,12 +175,21 @@ class VectorCopy:
 
     def units(self, positions: range | IntArray) -> FloatArray:
         """Unit rows at some positions, shape (m, d)."""
-        if isinstance(positions, range):  # neighbours are seen where they lie, others are copied
-            rows = self.vectors[positions.start : positions.stop]
-        else:
-            rows = self.vectors[positions]
-        found = rows.astype(np.float32) if self.is_rounded else unit_rows(rows)
-        _release(self.vectors)
+        if not self.is_rounded:
+            at = (
+                slice(positions.start, positions.stop)
+                if isinstance(positions, range)
+                else positions
+            )
+            return unit_rows(self.vectors[at])
+        found = np.empty((len(positions), self.vectors.shape[1]), dtype=np.float32)
+        # A system may map up to some megabytes around each row that is looked at.
+        size = len(positions) if isinstance(positions, range) else _FAR_APART
+        for start in range(0, len(positions), size):
+            part = positions[start : start + size]
+            at = slice(part.start, part.stop) if isinstance(part, range) else part
+            found[start : start + size] = self.vectors[at]
+            _release(self.vectors)
         return found
 
     def rows(self, collection: VectorCollection, positions: IntArray) -> Rows:
