@@ -231,7 +231,7 @@ def test_the_copy_is_a_safetensors_file_of_unit_rows(
     assert opened is not None
     assert opened.ids[: len(stored)] == stored
     assert opened.is_current(collection)
-    lengths = np.linalg.norm(opened.units(slice(0, 20)), axis=1)
+    lengths = np.linalg.norm(opened.units(range(20)), axis=1)
     np.testing.assert_allclose(np.delete(lengths, 7), 1, atol=1e-3)
     assert lengths[7] == 0
 
