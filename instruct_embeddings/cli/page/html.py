@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 
 from instruct_embeddings._printable import one_line, printable
+from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.cli.page.session import Side
 from instruct_embeddings.explain import Explanation
@@ -119,18 +120,13 @@ def map_html(explanation: Explanation) -> str:
         ("As stored", cloud.generic, cloud.query_generic, cloud.generic_results),
         ("Under the instruction", cloud.adapted, cloud.query_adapted, cloud.adapted_results),
     )
-    panels = "".join(
-        _panel(
-            f"{title} ({report.measure} {figure:.2f})",
-            project(np.concatenate([rows, query])),
-            colours,
-            cloud.texts,
-            results.tolist(),
-        )
-        for (title, rows, query, results), figure in zip(
-            views, (report.generic, report.adapted), strict=True
-        )
-    )
+    figures = (report.generic, report.adapted)
+    panels = ""
+    for (title, rows, query, results), figure in zip(views, figures, strict=True):
+        with one_thread():
+            points = project(np.concatenate([rows, query]))
+        said = f"{title} ({report.measure} {figure:.2f})"
+        panels += _panel(said, points, colours, cloud.texts, results.tolist())
     how = "guessed label" if explanation.labelled else "cluster"
     keys = "".join(
         f'<span class="ie-key"><i style="background:{colour}"></i> {shown(name)}</span>'
