@@ -126,7 +126,8 @@ def spent_on_steps(results: Mapping[str, Any]) -> list[str]:
     tokens, texts = spent.pop("tokens"), spent.pop("texts")
     kinds = dict.fromkeys(name.partition(", K")[0] for name in spent)
     return [
-        f"{texts} texts of {tokens} tokens under {kind} take {spent[f'{kind}, K = 0']} s without "
+        f"{texts} texts of {tokens} tokens under {kind} take {spent[f'{kind}, K = 0']} s of "
+        "processor time without "
         f"refinement and {spent[f'{kind}, K = {REFINED}'] / spent[f'{kind}, K = 0']:.2f} times as "
         f"long with K = {REFINED}"
         for kind in kinds
