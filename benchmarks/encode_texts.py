@@ -23,7 +23,7 @@ INSTRUCTIONS = (
     "Who could answer this?",
     "What role does the described thing play?",
 )
-_QUICK_SHARE = 20
+_QUICK_SHARE = 100
 
 
 @dataclass(frozen=True)

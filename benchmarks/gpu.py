@@ -88,7 +88,11 @@ def run(name: str, seconds: float, arguments: argparse.Namespace) -> dict[str, A
         with log.open("wb") as output:
             # A session of its own: workers of the part end with it.
             process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | {"TQDM_DISABLE": "1"},
             )
             try:
                 code: int | str = process.wait(timeout=seconds)
@@ -119,7 +123,7 @@ def command_of(
         alone += ["--noconftest", "-p", "no:cacheprovider", "-m", "gpu", "-q"]
         return [*python, "pytest", *alone, "tests/unit/encoder/test_gpu.py"]
     if name in ENCODE:
-        quick = ["--quick"] if arguments.tiny else []
+        quick = ["--quick", "--rounds", "1"] if arguments.tiny else []
         return [*python, "benchmarks.encode", "--device", arguments.device, "--parts", name, *quick]
     tiny = ["--tiny"] if arguments.tiny else []
     left = str(max(5.0, seconds - STARTING)) if not arguments.tiny else "5"

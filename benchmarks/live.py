@@ -42,7 +42,7 @@ KINDS = {
 PER_CALL = 4
 JUDGED = 8  # candidates of a question
 _ENCODINGS = ("cl100k_base", "o200k_base")
-_MOST_TOKENS = 400
+_MOST_TOKENS = 200
 
 
 def main() -> None:
