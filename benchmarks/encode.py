@@ -41,6 +41,7 @@ from benchmarks.encode_texts import token_statistics as tokens
 from benchmarks.environment import environment, load, save
 
 PARTS = ("minilm", "causal", "grid")
+SETS = ("short", "long", "very long")
 ROUNDS = 5
 GRID_TOKENS = 200
 _CAUSAL_TEXTS_ON_CPU = {"short": 128, "long": 24}
@@ -61,7 +62,9 @@ def main() -> None:
     run = {"minilm": run_minilm, "causal": run_causal, "grid": run_grid}
     for part in arguments.parts:
         with TemporaryDirectory() as folder:
-            result = run[part](sets, Path(folder), arguments)
+            # The grid cuts its texts from the long ones.
+            chosen = sets if part == "grid" else [s for s in sets if s.name in arguments.sets]
+            result = run[part](chosen, Path(folder), arguments)
         for comparison in result["comparisons"]:
             show(result["model"], comparison)
         if arguments.quick:
@@ -76,6 +79,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder that holds dev/; the tickets without it")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=SETS)
     parser.add_argument("--rounds", type=int, help=f"at least {ROUNDS}, the default; 2 if quick")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of every contestant")
     parser.add_argument("--full", action="store_true", help="0.5B parameters in the grid on a CPU")

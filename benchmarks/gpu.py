@@ -123,7 +123,7 @@ def command_of(
         alone += ["--noconftest", "-p", "no:cacheprovider", "-m", "gpu", "-q"]
         return [*python, "pytest", *alone, "tests/unit/encoder/test_gpu.py"]
     if name in ENCODE:
-        quick = ["--quick", "--rounds", "1"] if arguments.tiny else []
+        quick = ["--quick", "--rounds", "1", "--sets", "short"] if arguments.tiny else []
         return [*python, "benchmarks.encode", "--device", arguments.device, "--parts", name, *quick]
     tiny = ["--tiny"] if arguments.tiny else []
     left = str(max(5.0, seconds - STARTING)) if not arguments.tiny else "5"
