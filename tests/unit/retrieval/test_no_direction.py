@@ -105,13 +105,13 @@ def test_zeros_before_a_row_of_the_least_score_stay_behind_it(space: Space) -> N
         ) -> FloatArray:
             return np.asarray((documents @ query.T)[:, 0], dtype=np.float32)
 
+    from instruct_embeddings.retrieval.exact import rank_pages
     from instruct_embeddings.retrieval.ranking import FoldedQuery, WeightedRanker
-    from instruct_embeddings.retrieval.sampling import rank_exactly
 
     pages = [Rows(("zero",), rows[:1]), Rows(("opposite",), rows[1:])]
     query = np.array([[1, 0]], dtype=np.float32)
     plain = WeightedRanker(Plain(), "fitted")  # type: ignore[arg-type]
-    found = rank_exactly(pages, FoldedQuery([plain], query), 2)
+    found = rank_pages(pages, FoldedQuery([plain], query), 2)
     assert found.ids == ("opposite", "zero")
     assert found.scores.tolist() == [-1.0, -1.0]
 
