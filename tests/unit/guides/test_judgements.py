@@ -164,7 +164,7 @@ def test_judgements_correct_the_transform_of_another_guide(
         best = np.argsort(-transform.score(query[None], toys.vectors[unseen]))[:10]
         return float(balls[best].mean())
 
-    assert found(better) > found(by_colour) + 0.2
+    assert found(better) > found(by_colour) + 0.15  # of ten rows, two more are balls
 
 
 def test_marks_within_queries_and_ids_do_not_make_keys_equal() -> None:
