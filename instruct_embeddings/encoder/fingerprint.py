@@ -104,7 +104,9 @@ def _space(source: ModelSource, options: EncoderOptions, instruction: str | None
         "truncate_layers": options.truncate_layers,
     }
     if instruction is None:
-        return space
+        # Nearly all pool by the mean: naming it would part collections that are there from theirs.
+        pooling = settings.generic_pooling
+        return space if pooling == "mean" else space | {"pooling": pooling}
     return space | {
         "checkpoint": _identity(source.model, options.revision),
         "adapter": source.adapter and source.adapter.digest,

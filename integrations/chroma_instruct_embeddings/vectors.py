@@ -23,7 +23,12 @@ from instruct_embeddings.errors import (
     StaleCollectionError,
     UnsupportedCollectionError,
 )
-from instruct_embeddings.filters import parse_where, parse_where_document, translate_filter
+from instruct_embeddings.filters import (
+    Comparison,
+    parse_where,
+    parse_where_document,
+    translate_filter,
+)
 from instruct_embeddings.paging import PagedCollection
 from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
 
@@ -306,19 +311,25 @@ def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
 
 
 def _filters(where: Where | None, where_document: Where | None) -> dict[str, Any]:
-    """Filters as Chroma takes them, whose language is that of all stores; empty ones are none."""
-    if where is None and where_document is None:
-        return {}
-    for parsed in (parse_where(where), parse_where_document(where_document)):
-        if parsed is not None:
-            translate_filter(
-                parsed, test=lambda _: None, join=lambda *_: None, native=_refuse_native
-            )
-    found = {"where": where, "where_document": where_document}
-    return {name: dict(value) if value else None for name, value in found.items()}
+    """Filters as Chroma takes them: it wants one test a mapping; empty ones are none."""
+    parsed = {"where": parse_where(where), "where_document": parse_where_document(where_document)}
+    return {
+        name: translate_filter(one, test=_test, join=_joined_tests, native=_refuse_native)
+        for name, one in parsed.items()
+        if one is not None
+    }
 
 
-def _refuse_native(value: object) -> None:
+def _test(test: Comparison) -> dict[str, Any]:
+    value = list(test.value) if isinstance(test.value, tuple) else test.value
+    return {test.operator: value} if test.of_text else {test.key: {test.operator: value}}
+
+
+def _joined_tests(every: bool, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return parts[0] if len(parts) == 1 else {"$and" if every else "$or": parts}
+
+
+def _refuse_native(value: object) -> dict[str, Any]:
     raise ConfigError(
         f"Chroma knows no filters but those written without $native, got {value!r:.60}. Write the "
         'condition itself, such as {"area": "billing"}.'

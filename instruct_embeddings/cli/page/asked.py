@@ -78,9 +78,7 @@ def read_where(text: str) -> dict[str, Any] | None:
             "Correct it, or leave it empty."
         ) from exc
     parse_where(found)
-    # Chroma takes one condition, or several that are joined.
-    parts = [{key: value} for key, value in found.items()]
-    return {"$and": parts} if len(parts) > 1 else dict(found) or None
+    return dict(found) or None
 
 
 def _pair(line: str) -> tuple[str, Any]:

@@ -199,6 +199,11 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
     ({"colour": {"$nin": ["red", "blue"]}}, lambda m: m.get("colour") not in ("red", "blue")),
     ({"missing": {"$ne": 1}}, lambda m: True),
     ({"missing": {"$nin": [1]}}, lambda m: True),
+    # Of several tests in one mapping all must hold.
+    (
+        {"colour": "red", "n": {"$gt": 9, "$lt": 99}},
+        lambda m: (m.get("colour"), 9 < m["n"] < 99) == ("red", True),
+    ),
     (
         {"$and": [{"colour": "red"}, {"$or": [{"n": {"$lt": 9}}, {"n": {"$gt": 190}}]}]},
         lambda m: m.get("colour") == "red" and not 9 <= m["n"] <= 190,

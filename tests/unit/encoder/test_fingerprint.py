@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct_embeddings.encoder import InstructEncoder, files
+from instruct_embeddings.encoder.checkpoint import create_checkpoint
 from instruct_embeddings.encoder.files import Location, digest, folder_digest
 from instruct_embeddings.encoder.fingerprint import EmbeddingRecord
 from instruct_embeddings.encoder.options import EncoderOptions
+from instruct_embeddings.encoder.settings import EncoderSettings, GenericPooling
 from instruct_embeddings.encoder.source import SETTINGS_FILE, find_source
 from instruct_embeddings.errors import CollectionMismatchError, ConfigError, InstructionError
 from tests.models import INSTRUCTION, tiny, tiny_checkpoint
@@ -237,6 +240,19 @@ def test_what_does_not_change_vectors_leaves_fingerprints(options: dict[str, Any
 
 def test_a_generic_record_of_a_checkpoint_is_that_of_its_backbone() -> None:
     assert make(tiny_checkpoint("bert")).record() == make(tiny("bert")).record()
+
+
+def test_another_generic_pooling_is_another_space(tmp_path: Path) -> None:
+    settings = EncoderSettings(str(tiny("bert")), max_tokens=124, generic_max_tokens=124)
+    encoders = []
+    pooling: GenericPooling
+    for pooling in ("mean", "cls"):
+        folder = create_checkpoint(tmp_path / pooling, replace(settings, generic_pooling=pooling))
+        encoders.append(make(folder))
+    vectors = [encoder.encode(["a red cube"]) for encoder in encoders]
+    assert not np.allclose(*vectors)
+    assert len({encoder.record().fingerprint for encoder in encoders}) == 2
+    assert len({encoder.fingerprint() for encoder in encoders}) == 2
 
 
 def test_type_and_length_count_for_caches_and_not_for_collections() -> None:

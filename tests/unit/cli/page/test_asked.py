@@ -32,7 +32,7 @@ def test_an_empty_query_is_an_error() -> None:
         ("area = billing", {"area": "billing"}),
         (
             "area = billing\nyear=2020\nopen = true",
-            {"$and": [{"area": "billing"}, {"year": 2020}, {"open": True}]},
+            {"area": "billing", "year": 2020, "open": True},
         ),
         ('{"year": {"$gte": 2020}}', {"year": {"$gte": 2020}}),
     ],
