@@ -146,6 +146,11 @@ bench-spaces: .venv/.spaces ## The instant query over collections of other embed
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.spaces --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-blend
+bench-blend: .venv/.ready ## What blend gains and loses, on two tasks; DATA=folder; minutes
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m benchmarks.blend --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-chance
 bench-chance: .venv/.ready ## How often a gain is chance, and how many true ones are refused; DATA=folder
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -11,7 +11,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks import chance, growing, judge_page, retrieval_page, scale_page, stores_page, ui
+from benchmarks import (
+    blend,
+    chance,
+    growing,
+    judge_page,
+    retrieval_page,
+    scale_page,
+    stores_page,
+    ui,
+)
 from benchmarks.encode_report import encoding_figures, encoding_page
 from benchmarks.encoder_quality_page import quality_figures, quality_page
 from benchmarks.environment import load
@@ -24,6 +33,7 @@ from instruct_embeddings.encoder import DEFAULT_MODEL
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
+WHICH = ROOT / "docs" / "which.md"
 CARD = ROOT / "instruct_embeddings" / "weights" / DEFAULT_MODEL / "README.md"
 _SHOWN = (GENERIC, POSTERIOR, GSTRANSFORM, FOLDED, RESCORED)
 
@@ -36,11 +46,13 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """What the files should hold."""
-    readme, card, grown = (file.read_text("utf-8") for file in (README, CARD, growing.PAGE))
+    files = (README, CARD, growing.PAGE, WHICH)
+    readme, card, grown, which = (file.read_text("utf-8") for file in files)
     return {
         PAGE: performance_page(),
         README: with_figures(readme, readme_figures()),
         CARD: with_figures(card, "".join(f"- {line}\n" for line in quality_figures())),
+        WHICH: with_figures(which, blend.section(tabulate, ran)),
         growing.PAGE: growing.filled(grown, tabulate),
     }
 

@@ -1,9 +1,12 @@
 """Settings of fitting and searching: frozen, validated when made, saved with what they made."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from instruct_embeddings._reading import is_number, shown
 from instruct_embeddings.errors import ConfigError, InstructionError, InvalidVectorsError
@@ -13,11 +16,41 @@ if TYPE_CHECKING:
 
 MAX_INSTRUCTION_CHARACTERS = 2000
 _MAX_INSTRUCTIONS = 16
+# What the hosts call alike.
+_SAME = (("k", "similarity_top_k", "top_k"), ("filter", "filters", "where"))
+T = TypeVar("T", bound=type)
 
 Instructions: TypeAlias = str | Mapping[str, float]
 """One instruction, or several with positive weights."""
 
 
+def check_arguments(owner: str, given: Collection[str], known: Collection[str]) -> None:
+    """A `TypeError` for arguments that do not exist, with those that were probably meant."""
+    for name in given:
+        if name not in known:
+            same = [other for names in _SAME if name in names for other in names if other in known]
+            close = same or get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise TypeError(
+                f"{owner} has no argument {name!r:.60}. {hint}It has {', '.join(sorted(known))}."
+            )
+
+
+def suggesting(cls: T) -> T:
+    """A class that says of an argument that does not exist which one was probably meant."""
+    made = cls.__init__  # type: ignore[misc]
+    known = list(signature(made).parameters)[1:]
+
+    @wraps(made)
+    def checked(self: Any, *args: Any, **named: Any) -> None:
+        check_arguments(cls.__name__, named, known)
+        made(self, *args, **named)
+
+    cls.__init__ = checked  # type: ignore[misc]
+    return cls
+
+
+@suggesting
 @dataclass(frozen=True)
 class FitConfig:
     """How a transform is fitted.

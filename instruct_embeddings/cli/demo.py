@@ -1,9 +1,8 @@
-"""`demo`: the whole product on a small corpus, or on one of the user's own."""
+"""`demo`: precision by true labels, a few questions, and what they cost."""
 
 import textwrap
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -15,7 +14,7 @@ import typer
 from instruct_embeddings._extras import require
 from instruct_embeddings._printable import one_line, plain_table
 from instruct_embeddings.cli import models
-from instruct_embeddings.cli.demo_corpus import Aspect, Constrained, Corpus, read_corpus
+from instruct_embeddings.cli.demo_corpus import Aspect, Corpus, read_corpus
 from instruct_embeddings.cli.index import Target, fill
 from instruct_embeddings.cli.models import check_model
 from instruct_embeddings.cli.options import JsonOption, command
@@ -35,23 +34,18 @@ if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import Guide, InstantMover
-    from instruct_embeddings.retrieval.retriever import InstructRetriever
-    from instruct_embeddings.transform.report import FitReport
     from instruct_embeddings.transform.transform import InstructionTransform
 
 Hits: TypeAlias = list[dict[str, Any]]
-Judge: TypeAlias = Callable[[Mapping[str, object]], bool]
 GuideName: TypeAlias = Literal["encoder", "labels"]
-_K, _HITS = 10, 5
-_MOST_ASKED = 500
-_WARM_UP = "What is it?"
-# Seconds; a busy machine shall show the same figures.
-_PATIENCE = 600.0
+_K, _HITS, _MOST_ASKED, _WIDTH = 10, 5, 500, 100
 _SIDES = ("generic", "instant", "fitted")
-_WIDTH = 100
+_MANY = 100_000  # rows that costs are scaled to
+_SLICE = 100  # texts that the speed of encoding is measured on
+_PATIENCE = 600.0  # seconds; a busy machine shall show the same figures
 _TAUGHT_BY: Mapping[GuideName, str] = {
-    "encoder": "the instruction-aware encoder, which reads a sample; no labels",
-    "labels": "the labels in the metadata",
+    "encoder": "the encoder of the package, which reads a sample; no labels",
+    "labels": "the labels, so that its precision below is no fair figure",
 }
 
 
@@ -70,9 +64,8 @@ def demo(
     label_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="Key that holds labels, nested ones with a dot; can be given several times. "
-            "By default up to three keys with 2 to 50 different values. With the encoder as "
-            "guide they only judge the hits.",
+            help="Key of labels, nested ones with a dot; can be given several times. By default up "
+            "to three keys with 2 to 50 different values."
         ),
     ] = None,
     instruction: Annotated[
@@ -91,17 +84,17 @@ def demo(
     ] = Path(".demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Build a collection, ask it under several instructions, show what changes.
+    """Build a collection, ask it under several instructions, measure by true labels.
 
-    Everything is real: a Chroma collection, a sentence encoder, the retriever that the classes for
-    LangChain and LlamaIndex wrap. A second run reuses the collection and the transforms.
+    A Chroma collection, a sentence encoder and the retriever behind the classes for LangChain and
+    LlamaIndex. A second run reuses the collection and the transforms.
     """
     require("chromadb", extra="chroma")
     texts = read_corpus(corpus, limit, label_key or [], instruction or [])
     teacher = _guide(guide, texts.aspects)
     with Store(f"chroma:{path}") as store:
-        document, reports = _run(store, texts, guide, teacher)
-    finish(document, *_screen(document, texts, reports), as_json=as_json)
+        document = {"guide": guide} | _run(store, texts, teacher)
+    finish(document, *_screen(document, texts), as_json=as_json)
 
 
 def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
@@ -120,60 +113,71 @@ def _guide(name: GuideName, aspects: Sequence[Aspect]) -> "Guide":
     return GuideByInstruction(guides)
 
 
-def _run(
-    place: Store, corpus: Corpus, guide: GuideName, teacher: "Guide"
-) -> tuple[dict[str, Any], "list[FitReport]"]:
-    """Build or reuse the collection, ask at once, fit or reuse the transforms, ask and measure."""
+def _run(place: Store, corpus: Corpus, teacher: "Guide") -> dict[str, Any]:
+    """Build or reuse the collection, fit or reuse the transforms, ask and measure."""
     from chroma_instruct_embeddings import ChromaVectors
     from instruct_embeddings.retrieval.retriever import InstructRetriever
     from instruct_embeddings.transform.store import TransformStore
 
     note("Loading the sentence encoder ...")
     encoder, instant = models.load_encoder(), models.load_instant()
-    database = place.chroma()
-    built, build_seconds = build_collection(database, corpus, encoder)
+    built, reused = build_collection(place.chroma(), corpus, encoder)
     collection = ChromaVectors(built)
-    quick = _Asker(InstructRetriever(collection, instant=instant), encoder)
-    quick.ask(corpus.questions[0].text, _WARM_UP)  # loads the weights
-    quick.seconds.clear()
-    searches: list[dict[str, Any]] = [
+    quick = InstructRetriever(collection, instant=instant)
+    store = TransformStore(place.transforms)
+    fit = FitConfig(guide_budget=_PATIENCE)
+    retriever = InstructRetriever(collection, teacher, store=store, fit=fit)
+    times: list[float] = []
+
+    def ask(text: str, instruction: str | None = None, *, fitted: bool = False) -> Hits:
+        vector = encoder.encode([text])[0]
+        started = time.perf_counter()
+        by = retriever if fitted else quick
+        hits = by.search(vector, query=text, instruction=instruction, k=_K, force=True)
+        if instruction and not fitted:
+            times.append(time.perf_counter() - started)
+        return [hit_dict(hit) for hit in hits]
+
+    ask("What?", "What is it?")  # loads the weights
+    times.clear()
+    constraints = [
+        asdict(one) | one.counts(generic=ask(one.text), instant=ask(one.text, one.instruction))
+        for one in corpus.constraints
+    ]
+    note("Fitting a transform for each instruction ...")
+    known = set(store.keys())
+    transforms = retriever.prepare([aspect.instruction for aspect in corpus.aspects])
+    searches = [
         {
             "query": question.text,
             "instruction": aspect.instruction,
             "labels": sorted(aspect.labels(question.metadata)),
-            "generic": quick.ask(question.text),
-            "instant": quick.ask(question.text, aspect.instruction),
+            "generic": ask(question.text),
+            "instant": ask(question.text, aspect.instruction),
+            "fitted": ask(question.text, aspect.instruction, fitted=True),
         }
         for question, aspect in corpus.pairs()
     ]
-    constraints = [_constrained(one, quick) for one in corpus.constraints]
-    seconds = {name: median(times) for name, times in quick.seconds.items()}
-
-    note("Fitting a transform for each instruction ...")
-    store = TransformStore(place.transforms)
-    known = set(store.keys())
-    fit = FitConfig(guide_budget=_PATIENCE)
-    retriever = InstructRetriever(collection, teacher, store=store, fit=fit)
+    sample = [record.text for record in corpus.records[:_SLICE]]
     started = time.perf_counter()
-    transforms = retriever.prepare([aspect.instruction for aspect in corpus.aspects])
-    seconds["fits"] = time.perf_counter() - started
-    fitted = _Asker(retriever, encoder)
-    for search in searches:
-        search["fitted"] = fitted.ask(search["query"], search["instruction"])
+    encoder.encode(sample)
+    encoding = (time.perf_counter() - started) / len(sample)
     asked, precisions = _precisions(collection, instant, corpus.aspects, transforms)
-    document = {
+    return {
         "corpus": str(corpus.source),
         "collection": corpus.name,
-        "path": str(database),
+        "path": str(place.chroma()),
         "folder": str(place.transforms),
         "model": encoder.name,
-        "guide": guide,
         "rows": len(corpus.records),
-        "collection_reused": build_seconds is None,
-        "build_seconds": build_seconds or 0.0,
+        "collection_reused": reused,
         "k": _K,
         "asked": asked,
-        "seconds": seconds,
+        "seconds": {
+            "answer": median(times),
+            "encoding": encoding,
+            "fit": sum(one.report.seconds for one in transforms) / len(transforms),
+        },
         "instructions": [
             {
                 "instruction": aspect.instruction,
@@ -188,49 +192,21 @@ def _run(
         "searches": searches,
         "constraints": constraints,
     }
-    return document, [transform.report for transform in transforms]
-
-
-class _Asker:
-    """Asks a retriever, and notes how long that takes."""
-
-    def __init__(self, retriever: "InstructRetriever", encoder: "InstructEncoder") -> None:
-        self._retriever, self._encoder = retriever, encoder
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-
-    def ask(self, text: str, instruction: str | None = None) -> Hits:
-        started = time.perf_counter()
-        vector = self._encoder.encode([text])[0]
-        embedded = time.perf_counter()
-        hits = self._retriever.search(vector, query=text, instruction=instruction, k=_K, force=True)
-        self.seconds["answer" if instruction else "generic"].append(time.perf_counter() - embedded)
-        self.seconds["embedding"].append(embedded - started)
-        return [hit_dict(hit) for hit in hits]
-
-
-def _constrained(one: Constrained, asker: _Asker) -> dict[str, Any]:
-    sides = {"generic": asker.ask(one.text), "instant": asker.ask(one.text, one.instruction)}
-    counts = {
-        name: {side: sum(judge(hit["metadata"]) for hit in hits) for side, hits in sides.items()}
-        for name, judge in (("satisfied", one.satisfied), ("on_topic", one.on_topic))
-    }
-    return asdict(one) | counts | sides
 
 
 def build_collection(
     database: "ChromaDatabase", corpus: Corpus, encoder: "InstructEncoder"
-) -> tuple["Collection", float | None]:
-    """The collection of a corpus, and how long it took to store it; None where it was there."""
+) -> tuple["Collection", bool]:
+    """The collection of a corpus, and whether it was there."""
     largest = database.client(create=True).get_max_batch_size()
     target = Target(database, corpus.name, encoder.name)
     if target.found is not None:
         check_model(target.found.metadata, corpus.name, encoder.name)
         if target.found.count() == len(corpus.records):
-            return target.found, None
-    started = time.perf_counter()
+            return target.found, True
     with progress(f"Encoding {len(corpus.records):,} texts", len(corpus.records)) as advance:
         fill(target, corpus.records, encoder, largest_batch=largest, on_rows=advance)
-    return target.collection(), time.perf_counter() - started
+    return target.collection(), False
 
 
 def _precisions(
@@ -238,7 +214,7 @@ def _precisions(
     instant: "InstantMover",
     aspects: Sequence[Aspect],
     transforms: "Sequence[InstructionTransform]",
-) -> tuple[int, list[dict[str, float] | None]]:
+) -> tuple[int, list[dict[str, Any] | None]]:
     """How many texts are asked, and by their labels the precision of each ranking, by aspect."""
     import numpy as np
 
@@ -255,17 +231,18 @@ def _precisions(
         for aspect, transform in zip(aspects, transforms, strict=True):
             labels = [aspect.labels(metadata) for metadata in stored.metadatas]
             rows = [row for row in asked if labels[row]]
-            moved = [
-                answers.ranker(texts[row] or "", vectors[[row]], aspect.instruction).score(
-                    vectors[[row]], vectors
-                )
-                for row in rows
+            moves = [
+                answers.ranker(texts[row] or "", vectors[[row]], aspect.instruction) for row in rows
             ]
-            scores = {
+            scored = {
                 "generic": vectors[rows] @ vectors.T,
-                "instant": np.array(moved),
-                "fitted": np.array([transform.score(vectors[[row]], vectors) for row in rows]),
+                "instant": [
+                    move.score(vectors[[row]], vectors)
+                    for row, move in zip(rows, moves, strict=True)
+                ],
+                "fitted": [transform.score(vectors[[row]], vectors) for row in rows],
             }
+            scores = {side: np.array(found) for side, found in scored.items()}
             found.append(label_precision(labels, rows, scores, _K))
             advance(1)
     return len(asked), found
@@ -276,15 +253,15 @@ def label_precision(
     asked: Sequence[int],
     scores: "Mapping[str, FloatArray]",
     k: int,
-) -> dict[str, float] | None:
+) -> dict[str, Any] | None:
     """Precision at k: the share of the closest other rows that have a label of the row asked.
 
-    Scores of the rows that are asked and all rows, shape (a, n), by what ranks. None where none of
-    those asked shares a label with another row.
+    Scores of the rows that are asked and all rows, shape (a, n), by what ranks; estimates with
+    intervals. None where none of those asked shares a label with another row.
     """
     import numpy as np
 
-    from instruct_embeddings.transform.quality import precision_at_k
+    from instruct_embeddings.transform.quality import bootstrap, mean_of, precision_at_k
 
     names = sorted(frozenset().union(*labels))
     carried = np.array([[name in own for name in names] for own in labels], dtype=np.float32)
@@ -294,18 +271,18 @@ def label_precision(
     if not relevant.any():
         return None
     return {
-        side: float(precision_at_k(similar + own, relevant, k).mean())
+        side: bootstrap(
+            mean_of(precision_at_k(similar + own, relevant, k)), len(relevant)
+        ).to_dict()
         for side, similar in scores.items()
     }
 
 
-def _screen(
-    document: dict[str, Any], corpus: Corpus, reports: "Sequence[FitReport]"
-) -> "Iterator[RenderableType]":
+def _screen(document: dict[str, Any], corpus: Corpus) -> "Iterator[RenderableType]":
     """The parts of the screen, from top to bottom, with an empty line behind each."""
     from rich.text import Text
 
-    for part in _parts(document, corpus, reports):
+    for part in _parts(document, corpus):
         yield part
         yield ""
     instruction = corpus.aspects[0].instruction
@@ -320,61 +297,45 @@ def _screen(
     )
 
 
-def _parts(
-    document: dict[str, Any], corpus: Corpus, reports: "Sequence[FitReport]"
-) -> "Iterator[RenderableType]":
-    yield _opening(document, corpus.source.name)
-    by_labels = document["guide"] == "labels"
+def _parts(document: dict[str, Any], corpus: Corpus) -> "Iterator[RenderableType]":
+    how = "reused from an earlier run" if document["collection_reused"] else "built now"
+    yield (
+        f"{document['rows']:,} texts of {corpus.source.name} in the Chroma collection "
+        f"{document['collection']}\nin {document['path']}: {how}, by {document['model']}.\n"
+        "generic: the stored vectors as they are. instant: the query moved by the instruction, at "
+        "once.\nfitted: the same vectors through a transform, taught by\n"
+        f"{_TAUGHT_BY[document['guide']]}."
+    )
     measured = [one for one in document["instructions"] if one["precision"]]
     if measured:
-        seen = " (fitted has seen these labels)" if by_labels else ""
-        asked = f"{document['asked']} texts asked, right are those with the same label{seen}"
-        lines = (
-            [one["instruction"], one["label_key"], *(f"{one['precision'][s]:.3f}" for s in _SIDES)]
-            for one in measured
+        yield _table(
+            f"Precision@{_K} by true labels: {document['asked']} texts asked; ± 95% interval",
+            ["instruction", "label"],
+            _SIDES,
+            (
+                [one["instruction"], one["label_key"], *map(_figure, one["precision"].values())]
+                for one in measured
+            ),
         )
-        yield _table(f"Precision@{_K}: {asked}", ["instruction", "label"], _SIDES, lines)
-    for aspect, report in zip(corpus.aspects, reports, strict=True):
-        if by_labels or not report.used:
-            yield f'"{aspect.instruction}" {report}'
     for search, (_, aspect) in zip(document["searches"], corpus.pairs(), strict=True):
         yield _search_table(search, aspect)
     if constraints := document["constraints"]:
         yield _table(
-            f"Constraints: of {_K} hits, how many satisfy it, without and with it; and how many "
-            "are on topic",
+            f"Of {_K} hits, how many are as the instruction says, without and with it; and how "
+            "many are on topic",
             ["query", "instruction"],
-            ["satisfied", "on topic"],
+            ["as it says", "on topic"],
             (
                 [one["text"], one["instruction"]]
                 + [f"{c['generic']} → {c['instant']}" for c in (one["satisfied"], one["on_topic"])]
                 for one in constraints
             ),
         )
-        first = corpus.constraints[0]
-        yield _hit_table(
-            f"{first.text}\n{first.instruction}",
-            {side: constraints[0][side] for side in _SIDES[:2]},
-            first.satisfied,
-            lambda metadata: str(metadata.get(first.named[0], "-")),
-        )
-    yield _times(document, sum(report.seconds for report in reports))
+    yield _costs(document)
 
 
-def _opening(document: dict[str, Any], source: str) -> str:
-    if document["collection_reused"]:
-        how = f"reused from an earlier run, nothing encoded (vectors of {document['model']})"
-    else:
-        how = f"built now in {document['build_seconds']:.1f} s with {document['model']}"
-    return (
-        f"{document['rows']:,} texts of {source} in the Chroma collection "
-        f"{document['collection']}\nin {document['path']}: {how}.\n"
-        "generic: the stored vectors as they are. instant: the query moved by the instruction, at "
-        "once.\n"
-        "fitted: the same vectors through a transform, taught by\n"
-        f"{_TAUGHT_BY[document['guide']]}.\n"
-        "✓ marks what is right by the labels, which stand there for the reader."
-    )
+def _figure(one: Mapping[str, float]) -> str:
+    return f"{one['value']:.3f} ±{(one['high'] - one['low']) / 2:.3f}"
 
 
 def _table(
@@ -389,48 +350,32 @@ def _table(
 
 
 def _search_table(search: dict[str, Any], aspect: Aspect) -> "Table":
+    """The first hits next to each other: whether each is right, its label, and how it begins."""
     own = set(search["labels"])
     asked = textwrap.shorten(search["query"], _WIDTH, placeholder=" ...")
-    label = f" ({', '.join(search['labels'])})" if own else ""
-    return _hit_table(
-        f"{asked}\n{aspect.instruction}{label}",
-        {side: search[side] for side in _SIDES},
-        lambda metadata: bool(own & aspect.labels(metadata)),
-        lambda metadata: ", ".join(sorted(aspect.labels(metadata))),
-    )
-
-
-def _hit_table(
-    title: str,
-    sides: Mapping[str, Hits],
-    judge: Judge,
-    label: Callable[[Mapping[str, object]], str],
-) -> "Table":
-    """The first hits next to each other: whether each is right, its label, and how it begins."""
-    table = plain_table(title=title, width=_WIDTH)
-    for side in sides:
+    said = f" ({', '.join(search['labels'])}; ✓: the same label)" if own else ""
+    table = plain_table(title=f"{asked}\n{aspect.instruction}{said}", width=_WIDTH)
+    for side in _SIDES:
         table.add_column(side, no_wrap=True, overflow="ellipsis", ratio=1)
-    shown = [hits[:_HITS] for hits in sides.values()]
-    width = max((len(label(hit["metadata"])) for hits in shown for hit in hits), default=0)
-
-    def cell(hit: dict[str, Any]) -> str:
-        mark = "✓" if judge(hit["metadata"]) else " "
-        return f"{mark} {label(hit['metadata']):<{width}} {one_line(hit['text'])}"
-
-    for row in zip(*shown, strict=False):
-        table.add_row(*map(cell, row))
+    rows = list(zip(*(search[side][:_HITS] for side in _SIDES), strict=False))
+    labels = [[aspect.labels(hit["metadata"]) for hit in row] for row in rows]
+    names = [[", ".join(sorted(found)) for found in row] for row in labels]
+    width = max((len(name) for row in names for name in row), default=0)
+    for hits, found, called in zip(rows, labels, names, strict=True):
+        cells = zip(hits, found, called, strict=True)
+        table.add_row(
+            *(f"{'✓' if own & x else ' '} {n:<{width}} {one_line(h['text'])}" for h, x, n in cells)
+        )
     return table
 
 
-def _times(document: dict[str, Any], fitted: float) -> str:
-    seconds = document["seconds"]
-    times = {name: f"{one * 1000:.0f} ms" for name, one in seconds.items()}
-    if all(one["reused"] for one in document["instructions"]):
-        fits = f"Transforms were fitted by an earlier run, in {fitted:.1f} s then"
-    else:
-        fits = f"Fitting {len(document['instructions'])} transforms took {seconds['fits']:.1f} s"
+def _costs(document: dict[str, Any]) -> str:
+    """What a new instruction costs, beside encoding all texts again."""
+    seconds, rows = document["seconds"], document["rows"]
+    again = [f"{count:,} texts {seconds['encoding'] * count:,.0f} s" for count in (rows, _MANY)]
     return (
-        f"Time of a first answer under a new instruction: {times['answer']} beside the "
-        f"{times['embedding']} that embed the query\n(a generic search: {times['generic']}). "
-        f"{fits};\nretrievers do that in the background. They are kept in {document['folder']}."
+        f"A new instruction: first answer {seconds['answer'] * 1000:.0f} ms, transform "
+        f"{seconds['fit']:.0f} s in the background, from at most 1,000 rows of any collection.\n"
+        f"Encoding all texts under it instead: {again[0]}, {again[1]} (at the speed of "
+        f"{min(rows, _SLICE)} texts, measured now).\nTransforms are kept in {document['folder']}."
     )

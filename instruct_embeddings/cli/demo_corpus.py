@@ -7,6 +7,7 @@ from hashlib import sha256
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from instruct_embeddings.cli.records import SEPARATOR, Reader, Record, Scalar
 from instruct_embeddings.config import check_instruction
@@ -38,12 +39,12 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Constrained:
-    """A question whose instruction states a constraint, and how a hit is judged."""
+    """A question whose instruction says which hits are wanted, and how they are counted."""
 
     text: str
     topic: tuple[str, str]  # key and label of what it is about
     instruction: str
-    named: tuple[str, str]  # key and label of what the constraint names
+    named: tuple[str, str]  # key and label of what the instruction names
     unwanted: bool = False  # whether that is excluded
 
     def on_topic(self, metadata: Mapping[str, object]) -> bool:
@@ -51,8 +52,15 @@ class Constrained:
         return metadata.get(self.topic[0]) == self.topic[1]
 
     def satisfied(self, metadata: Mapping[str, object]) -> bool:
-        """Whether a row obeys the constraint."""
+        """Whether a row is as the instruction says."""
         return (metadata.get(self.named[0]) == self.named[1]) != self.unwanted
+
+    def counts(self, **sides: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+        """Hits of each side that are as the instruction says, and that are on topic."""
+        return {
+            judge.__name__: {side: sum(judge(h["metadata"]) for h in sides[side]) for side in sides}
+            for judge in (self.satisfied, self.on_topic)
+        }
 
 
 @dataclass(frozen=True)
@@ -75,37 +83,29 @@ _SLOW = ("problem", "slow performance")
 _REPORTS = ("area", "reports")
 _HOW_TO = ("problem", "how-to question")
 _PHONE = ("area", "mobile app")
+_SIGN_IN = ("area", "sign-in")
 
-TICKET_QUESTIONS = (
-    Record(
-        "",
-        "Thanks for the lovely product! Would you consider invoices in euros one day?",
-        {
-            "area": "billing",
-            "problem": "feature request",
-            "tone": "friendly",
-            "urgency": "can wait",
-        },
-    ),
-    Record(
-        "",
-        "After last night's sync half of our folder has vanished. Could we have lost it for good? "
-        "The audit starts in an hour.",
-        {"area": "file sync", "problem": "lost data", "tone": "worried", "urgency": "right now"},
-    ),
-    Record(
-        "",
-        "The app on my phone takes ages to open a board, and I have had enough of it!",
-        {
-            "area": "mobile app",
-            "problem": "slow performance",
-            "tone": "angry",
-            "urgency": "can wait",
-        },
-    ),
+TICKET_QUESTIONS = tuple(
+    Record("", text, dict(zip(("area", "problem", "tone"), labels, strict=True)))
+    for text, labels in (
+        (
+            "Thanks for the lovely product! Would you consider invoices in euros one day?",
+            ("billing", "feature request", "friendly"),
+        ),
+        (
+            "After last night's sync half of our folder has vanished. Could we have lost it for "
+            "good? The audit starts in an hour.",
+            ("file sync", "lost data", "worried"),
+        ),
+        (
+            "I am fed up. The invoice is wrong for the third time, and nobody answers!",
+            ("billing", "bug", "angry"),
+        ),
+    )
 )
-# Written with the answers known; the last one is there because it is not obeyed.
+# Written with the answers known: a relation, three constraints that are obeyed, one that is not.
 TICKET_CONSTRAINTS = (
+    Constrained("I cannot sign in.", _SIGN_IN, "Find a question on how to do it.", _HOW_TO),
     Constrained("it is slow", _SLOW, "Only reports.", _REPORTS),
     Constrained("it is slow", _SLOW, "Exclude anything about reports.", _REPORTS, unwanted=True),
     Constrained("the app on my phone", _PHONE, "Only angry customers.", ("tone", "angry")),

@@ -189,7 +189,7 @@ def evaluate_tasks(
         typer.Option(
             "--tasks",
             "-t",
-            help="A task or a benchmark of mteb, IFIR, LIMIT, or a path of local JSONL files; "
+            help="A task or a benchmark of mteb, IFIR, LIMIT, or a file or folder as below; "
             "repeatable.",
         ),
     ],
@@ -232,9 +232,16 @@ def evaluate_tasks(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure an encoder on tasks of mteb.
+    """Measure an encoder on tasks of mteb, or on files of your own.
 
-    Tasks of mteb fetch their data from the model hub; a folder of JSONL files needs no network.
+    Tasks of mteb fetch their data from the model hub; files need no network:
+
+    a folder with corpus.jsonl ({"_id": "d1", "text": ...}), queries.jsonl ({"_id": "q1", "text":
+    ..., "instruction": ...}) and qrels.tsv (query-id, corpus-id, score) is a retrieval task;
+
+    a JSONL file of {"text": ..., "labels": {"tone": "angry"}} is measured by its labels;
+
+    one of {"sentence1": ..., "sentence2": ..., "score": 3.8} by similarity.
     """
     from instruct_embeddings.evaluation.mteb_run import find_tasks, run_task, score_table
     from instruct_embeddings.transform.files import write_whole

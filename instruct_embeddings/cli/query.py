@@ -137,6 +137,9 @@ def explain(
     fitted: FittedOption = False,
     sample: Annotated[int, typer.Option(help="Rows that categories are shown for.", min=4)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of that sample.", min=0)] = 1,
+    label_key: Annotated[
+        str | None, typer.Option(help="Metadata key of true labels; they colour the picture.")
+    ] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -169,6 +172,7 @@ def explain(
         exact=exact,
         sample=sample,
         seed=seed,
+        label_key=label_key,
     )
     if png is not None:
         note("Drawing the map ...")

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypedDict
 
-from instruct_embeddings.config import at_least
+from instruct_embeddings.config import at_least, suggesting
 from instruct_embeddings.errors import ConfigError
 
 DataType: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
@@ -40,6 +40,7 @@ class EncoderArguments(TypedDict, total=False):
     trust_remote_code: bool
 
 
+@suggesting
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
     """Settings of an encoder; plain values, so that they can be pickled, compared and stored.

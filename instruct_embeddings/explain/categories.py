@@ -20,6 +20,8 @@ _TOLERANCE = 0.065
 _TYPICAL_TEXTS = 3
 _WORDS_IN_NAME = 3
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_COMMON = 0.1  # share of other texts that makes a word common, whatever the language
+_NAMED = 0.25  # share of a cluster's texts that the words of its name are in; else it is mixed
 _SUFFIX = 3  # letters by which a word and its plural differ, at most
 
 
@@ -49,7 +51,7 @@ def categorise(
     labels, count, assigned, likely = assign(transform, generic, len(texts), seed)
     own = assigned[: len(texts)]
     words = distinctive_words(texts, own, count)
-    names = labels or _names_of_words(words)
+    names = labels or _names_of_words(words, _covered(texts, own, words))
     sizes = np.bincount(own, minlength=count)
     order = [int(group) for group in np.argsort(-sizes, kind="stable") if sizes[group]]
     ranks = np.full(count, -1, dtype=np.int64)
@@ -156,30 +158,47 @@ def distinctive_words(
     """Words that distinguish each group from all other texts, the most distinctive first.
 
     A word counts once a text. The shares of texts that hold it, inside and outside the group, are
-    compared in standard errors of their difference (a two-proportion z-test), so no list of stop
-    words is needed. Each word is beyond chance by more than a standard error and in at least two
-    of the group's texts, unless the group has a single one. Of a word and its plural only the more
-    distinctive one appears. `groups` has shape (n,), from 0.
+    compared in standard errors of their difference (a two-proportion z-test). Each word is beyond
+    chance by more than a standard error and in at least two of the group's texts, unless the group
+    has a single one. Stop words are left out: those of scikit-learn where it is installed, and in
+    any language what more than a tenth of the other texts hold, unless nothing else is left. Of a
+    word and its plural only the more distinctive one appears. `groups` has shape (n,), from 0.
     """
     bags = [set(_WORD.findall(text.casefold())) if text else set() for text in texts]
     everywhere = Counter(word for bag in bags for word in bag)
-    total = sum(map(bool, bags))
+    total, stop = sum(map(bool, bags)), _stop_words()
     found = []
     for group in range(count):
         own = [bags[row] for row in np.flatnonzero(groups == group) if bags[row]]
+        within = Counter(word for bag in own for word in bag)
         scores = {
-            word: _z_score(inside, len(own), everywhere[word], total)
-            for word, inside in Counter(word for bag in own for word in bag).items()
+            word: score
+            for word, inside in within.items()
             if inside >= min(2, len(own))
+            and (score := _z_score(inside, len(own), everywhere[word], total)) > 1.0
         }
+        ranked = sorted(scores, key=lambda word: (-scores[word], word))
+        most_outside = _COMMON * (total - len(own))
+        rare = [
+            word
+            for word in ranked
+            if word not in stop and everywhere[word] - within[word] <= most_outside
+        ]
         kept: list[str] = []
-        for word in sorted(scores, key=lambda word: (-scores[word], word)):
-            if scores[word] <= 1.0 or len(kept) == most:
-                break
-            if not any(_is_form(word, other) for other in kept):
+        for word in rare or ranked:
+            if len(kept) < most and not any(_is_form(word, other) for other in kept):
                 kept.append(word)
         found.append(tuple(kept))
     return found
+
+
+def _stop_words() -> frozenset[str]:
+    """English ones of scikit-learn; none where it is not installed."""
+    try:
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+    except ImportError:
+        return frozenset()
+    return frozenset(ENGLISH_STOP_WORDS)
 
 
 def _is_form(word: str, other: str) -> bool:
@@ -211,10 +230,25 @@ def typical_rows(vectors: FloatArray, rows: IntArray, texts: Sequence[str | None
     return list(first.values())
 
 
-def _names_of_words(words: Sequence[Sequence[str]]) -> list[str]:
-    """Names made of words, different for each."""
+def _covered(
+    texts: Sequence[str | None], groups: IntArray, words: Sequence[Sequence[str]]
+) -> list[float]:
+    """Share of the texts of each group that hold a word of its name; 1 where there are no texts."""
+    found: list[list[bool]] = [[] for _ in words]
+    for text, group in zip(texts, groups.tolist(), strict=True):
+        if text:
+            bag = _WORD.findall(text.casefold())
+            found[group].append(not set(bag).isdisjoint(words[group][:_WORDS_IN_NAME]))
+    return [sum(own) / len(own) if own else 1.0 for own in found]
+
+
+def _names_of_words(words: Sequence[Sequence[str]], covered: Sequence[float]) -> list[str]:
+    """Names made of words, different for each; a group that they say little of is mixed."""
     names: list[str] = []
-    for number, own in enumerate(words, start=1):
-        name = ", ".join(own[:_WORDS_IN_NAME]) or f"group {number}"
+    for number, (own, share) in enumerate(zip(words, covered, strict=True), start=1):
+        name = ", ".join(own[:_WORDS_IN_NAME])
+        if share < _NAMED:
+            name = f"mixed: {name}" if name else "mixed"
+        name = name or f"group {number}"
         names.append(f"{name} ({number})" if name in names else name)
     return names

@@ -1,13 +1,15 @@
 """Compare the results of a query with those under an instruction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from instruct_embeddings._types import FloatArray, IntArray, Where
+from instruct_embeddings._types import FloatArray, IntArray, Metadata, Where
 from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.categories import Categorised, adapted_view, categorise
 from instruct_embeddings.explain.explanation import (
     Cloud,
@@ -28,6 +30,7 @@ from instruct_embeddings.transform.vectors import query_row, unit_rows
 
 _DEPTH = 100
 _MIN_SAMPLE = 4
+_SHOWN_KEYS = 20
 
 
 def explain(
@@ -46,6 +49,7 @@ def explain(
     exact: bool = False,
     wait: bool | None = None,
     judge: bool = True,
+    label_key: str | None = None,
 ) -> Explanation:
     """Compare the results of a query with those under an instruction, and say why they differ.
 
@@ -72,6 +76,8 @@ def explain(
             query.
         judge: Ask the retriever's judge once, where there is one, and say what it changed; all else
             is said of the ranking without it.
+        label_key: Metadata key of true labels, which are shown and colour the map. None takes the
+            key that taught the transform, if one did.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -102,6 +108,7 @@ def explain(
     position = {row: index for index, row in enumerate(rows.ids)}
     places = [position[row] for row in shown if row in position]
     constraints = _read_constraints(retriever, vector, text, chosen, under)
+    key, labels = _true_labels(rows, label_key, transform)
     ranked_by: RankedBy = (
         "generic" if retriever.instant is None or query_text is None else "instant"
     )
@@ -119,8 +126,10 @@ def explain(
                 scores[place] = score
         adapted = adapted_view(transform, generic)
         found = categorise(transform, generic, adapted, chosen.texts, seed)
-        results = [_positions(hits, position, k) for hits in (before, after)]
-        fit = {"used": used, **_fit_fields(transform, generic, adapted, found, results, rows.texts)}
+        results = (_positions(before, position, k), _positions(after, position, k))
+        made = _fit_fields(transform, generic, adapted, found, results, rows.texts, labels)
+        fit = {"used": used, **made}
+    hits = _compared(rows, places, before, after, generic, scores, found, labels)
     return Explanation(
         query=query,
         instruction=text,
@@ -131,8 +140,14 @@ def explain(
         stored=collection.count() if collection.capabilities.listing else None,
         k=k,
         depth=max(_DEPTH, k),
-        hits=_compared(rows, places, before, after, generic, scores, found),
+        hits=tuple(
+            replace(
+                hit, against=_against(hit, rows.metadatas[position[hit.id]], constraints, found)
+            )
+            for hit in hits
+        ),
         judged=_ask_judge(retriever, vector, k, after, under) if judge and query_text else None,
+        label_key=key,
         **fit,
     )
 
@@ -169,8 +184,9 @@ def _fit_fields(
     generic: FloatArray,
     adapted: FloatArray,
     found: Categorised,
-    results: Sequence[IntArray],
+    results: tuple[IntArray, IntArray],
     texts: tuple[str | None, ...],
+    labels: Sequence[str | None],
 ) -> dict[str, Any]:
     """What an explanation holds of a transform; the last row is the query, shape (n, d)."""
     return {
@@ -184,6 +200,7 @@ def _fit_fields(
         "cloud": Cloud(
             *(generic[:-1], adapted[:-1], found.positions[:-1], generic[-1:], adapted[-1:]),
             *(results[0], results[1], texts),
+            labels=tuple(labels) if any(labels) else (),
         ),
     }
 
@@ -196,6 +213,7 @@ def _compared(
     generic: FloatArray,
     scores: Sequence[float | None],
     found: Categorised | None,
+    labels: Sequence[str | None],
 ) -> tuple[ComparedHit, ...]:
     """The results with the ranks and scores of both searches."""
     ranks_before, ranks_after = (
@@ -211,9 +229,47 @@ def _compared(
             adapted_score=scores[place],
             category=None if found is None else found.names[place],
             probability=None if found is None else found.probabilities[place],
+            label=labels[place],
         )
         for place in places
     )
+
+
+def _true_labels(
+    rows: Rows, key: str | None, transform: InstructionTransform | None
+) -> tuple[str | None, list[str | None]]:
+    """The metadata key of true labels, and the label of each row."""
+    taught, _, own = (transform.guide if transform else "").partition(":")
+    chosen = key or (own if taught == "metadata" else None)
+    values = [None if chosen is None else metadata.get(chosen) for metadata in rows.metadatas]
+    labels = [None if value in (None, "") else str(value) for value in values]
+    if key is not None and not any(labels):
+        raise ConfigError(
+            f"None of the {len(rows):,} sampled rows has the metadata key {key!r}. Keys that "
+            f"exist: {sorted({name for one in rows.metadatas for name in one})[:_SHOWN_KEYS]}."
+        )
+    return (chosen if any(labels) else None), labels
+
+
+def _against(
+    hit: ComparedHit,
+    metadata: Metadata,
+    constraints: Sequence[ConstraintReading],
+    found: Categorised | None,
+) -> str | None:
+    """What contradicts the instruction in a hit that rose, by its metadata or its label."""
+    rank, was = hit.adapted_rank, hit.generic_rank
+    if rank is None or (was is not None and was <= rank):
+        return None
+    for reading in constraints:
+        if one := reading.proposal:
+            value = metadata.get(one.key)
+            if value is not None and (value in one.values) == (reading.constraint.kind == "no"):
+                return f'"{value}"'
+    if found is None or not found.labelled:
+        return None
+    label, asked = hit.label if hit.label in found.names else hit.category, found.names[-1]
+    return None if label == asked else f'"{label}" and the query is taken for "{asked}"'
 
 
 def _positions(found: Mapping[str, Hit], position: Mapping[str, int], k: int) -> IntArray:

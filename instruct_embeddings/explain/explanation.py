@@ -43,6 +43,8 @@ class ComparedHit:
     adapted_score: float | None  # without a fit None beyond `depth`
     category: str | None  # None where nothing was fitted
     probability: float | None  # of that category; None where categories are clusters
+    label: str | None = None  # the true one, where `label_key` names labels
+    against: str | None = None  # what it is, where it rose although that contradicts
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Cloud:
     generic_results: IntArray  # rows that are the results, shape (k,)
     adapted_results: IntArray
     texts: tuple[str | None, ...] = ()  # of the rows
+    labels: tuple[str | None, ...] = ()  # true ones of the rows; empty where none are known
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Explanation:
             generic ones that are no longer among them.
         cloud: Vectors for the map.
         judged: What the judge changed, where the retriever has one.
+        label_key: Metadata key of true labels; None where none is known. `draw` colours by them.
     """
 
     query: str
@@ -149,11 +153,17 @@ class Explanation:
     query_probability: float | None = None
     cloud: Cloud | None = field(default=None, repr=False, compare=False)
     judged: JudgeReading | None = None
+    label_key: str | None = None
+
+    def results(self, *, adapted: bool) -> list[ComparedHit]:
+        """The first `k` hits of one search, best first."""
+        ranks = [(hit.adapted_rank if adapted else hit.generic_rank, hit) for hit in self.hits]
+        shown = [(rank, hit) for rank, hit in ranks if rank is not None and rank <= self.k]
+        return [hit for _, hit in sorted(shown, key=lambda pair: pair[0])]
 
     def agreeing(self, *, adapted: bool) -> tuple[int, int]:
         """Results of one search that are of the query's category, and of how many."""
-        ranks = [(hit.adapted_rank if adapted else hit.generic_rank, hit) for hit in self.hits]
-        shown = [hit for rank, hit in ranks if rank is not None and rank <= self.k]
+        shown = self.results(adapted=adapted)
         return sum(hit.category == self.query_category for hit in shown), len(shown)
 
     @property
@@ -164,6 +174,11 @@ class Explanation:
         if misleads(self.guide, self.instruction):
             return "it compares texts, and the instruction asks for something"
         return "its gain may be chance"
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether both searches give the same results in the same order."""
+        return self.results(adapted=False) == self.results(adapted=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without the vectors."""
@@ -223,6 +238,10 @@ def tables(explanation: Explanation) -> "Iterator[RenderableType]":
         yield _category_table(explanation)
         yield ""
     yield _hit_table(explanation)
+    if explanation.unchanged:
+        yield "\nThe instruction changed nothing: the same results in the same order."
+    if against := [hit.against for hit in explanation.hits if hit.against]:
+        yield f"\n! rose against the instruction, as it is {', '.join(dict.fromkeys(against))}"
     if explanation.report is not None:
         yield f"\n{_agreement(explanation)}"
     if explanation.judged is not None:
@@ -312,6 +331,8 @@ def _hit_table(explanation: Explanation) -> "Table":
         table.add_column(head, justify="right")
     if guessed:
         table.add_column(what, max_width=34, no_wrap=True, overflow="ellipsis")
+    if explanation.label_key:
+        table.add_column(explanation.label_key, max_width=24, no_wrap=True, overflow="ellipsis")
     table.add_column("text", ratio=1, no_wrap=True, overflow="ellipsis")
     for hit in explanation.hits:
         kept = hit.adapted_rank is not None and hit.adapted_rank <= explanation.k
@@ -324,6 +345,7 @@ def _hit_table(explanation: Explanation) -> "Table":
             "" if hit.adapted_score is None else f"{hit.adapted_score:.3f}",
             f"{hit.generic_score:.3f}",
             *([_guess(hit.category, hit.probability)] if guessed else []),
+            *([hit.label or ""] if explanation.label_key else []),
             one_line(hit.text),
             style=None if kept else "dim",
         )
@@ -350,9 +372,9 @@ def _rank(rank: int | None, depth: int) -> str:
 def _move(hit: ComparedHit) -> str:
     """How far a result went up or down."""
     if hit.adapted_rank is None or hit.generic_rank is None:
-        return "▲" if hit.generic_rank is None else "▼"
+        return f"▲{' !' * bool(hit.against)}" if hit.generic_rank is None else "▼"
     steps = hit.generic_rank - hit.adapted_rank
-    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}" if steps else "="
+    return f"{'▲' if steps > 0 else '▼'} {abs(steps)}{' !' * bool(hit.against)}" if steps else "="
 
 
 def _guess(category: str | None, probability: float | None) -> str:

@@ -1,5 +1,6 @@
 """The figure of an explanation: one sample, as it is stored and under the instruction."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from instruct_embeddings._printable import printable
 from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray, IntArray
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.explain.explanation import Explanation
+from instruct_embeddings.explain.explanation import Category, Explanation
 from instruct_embeddings.explain.figures import (
     FRAME,
     INK,
@@ -47,6 +48,7 @@ _NAME = 30  # letters
 _LEGEND = 160  # letters in a line of the legend
 _COMPACT = 0.6  # spread of a group that is named, in spreads of all rows
 _MIN_ROWS_NAMED = 3
+_COUNTED = 3  # labels in a caption
 
 
 def check_map_file(file: Path) -> None:
@@ -62,6 +64,7 @@ def picture(explanation: Explanation) -> "Figure":
     Letters that the usual font lacks are written with another that is installed. Where none has
     them, a category has its number instead of its name, with a warning.
     """
+    explanation = _by_true_labels(explanation)
     report, cloud = explanation.report, explanation.cloud
     if report is None or cloud is None:
         raise ConfigError(
@@ -85,6 +88,23 @@ def picture(explanation: Explanation) -> "Figure":
         figure.draw_without_rendering()  # settles the layout
         _name_groups(right, adapted[:-1], cloud.categories, drawn)
     return figure
+
+
+def _by_true_labels(explanation: Explanation) -> Explanation:
+    """With the true labels in place of the categories, where they are known."""
+    cloud = explanation.cloud
+    if cloud is None or not cloud.labels:
+        return explanation
+    counts = Counter(label for label in cloud.labels if label is not None)
+    names = [name for name, _ in counts.most_common()]
+    positions = [-1 if one is None else names.index(one) for one in cloud.labels]
+    share = 1 / counts.total()
+    return replace(
+        explanation,
+        categories=tuple(Category(name, n, n * share, (), ()) for name, n in counts.most_common()),
+        query_category=None,
+        cloud=replace(cloud, categories=np.array(positions, dtype=np.int64)),
+    )
 
 
 def project(vectors: FloatArray, *, seed: int = 0) -> FloatArray:
@@ -164,7 +184,9 @@ def _write_texts(figure: "Figure", explanation: Explanation, report: FitReport) 
     """Titles, the two panels with what is said of them, and the legend."""
     head = f"{_cut(explanation.instruction, 80)}\n★ {_cut(explanation.query, 110)}"
     figure.suptitle(head, x=0.01, ha="left", size=17, color=INK, parse_math=False)
-    how = "guessed label" if explanation.labelled else "cluster"
+    how = "guessed label" if explanation.labelled else "guessed cluster"
+    if explanation.label_key:
+        how = f"true label ({explanation.label_key})"
     said = (("As stored", False), ("Under the instruction", True))
     below = (
         f"{report.measure} on held-out rows: {report.generic:.2f} as stored, "
@@ -184,6 +206,10 @@ def _write_texts(figure: "Figure", explanation: Explanation, report: FitReport) 
 def _caption(explanation: Explanation, *, adapted: bool) -> str:
     if adapted and explanation.why_unused:
         return f"not used by searches, since {explanation.why_unused}"
+    if explanation.label_key:
+        found = Counter(hit.label or "no label" for hit in explanation.results(adapted=adapted))
+        counted = [f"{count} {_cut(name, _NAME)}" for name, count in found.most_common(_COUNTED)]
+        return f"results by true label: {', '.join(counted)}"
     same, of = explanation.agreeing(adapted=adapted)
     category = _cut(explanation.query_category or "", _NAME)
     if explanation.labelled:

@@ -11,6 +11,7 @@ import numpy as np
 
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import Metadata
+from instruct_embeddings._warnings import warn
 from instruct_embeddings.errors import ConfigError, GuideError
 from instruct_embeddings.guides.base import Embed, OfAnyRow, digest, embed_all
 from instruct_embeddings.protocols import Guide, Rows
@@ -20,6 +21,7 @@ from instruct_embeddings.supervision import Labels, Pairs
 MOST_LABELS = 256
 MOST_CHARACTERS = 1000
 _SHOWN_KEYS = 20
+_SEPARATORS = ("|", ";", ",")
 
 Label: TypeAlias = str | int | float | bool
 
@@ -146,7 +148,26 @@ class MetadataGuide(OfAnyRow):
                 f"{self.metadata_key!r}. Keys that exist: {_known_keys(sample.metadatas)}. Name "
                 "one of these, or use another guide."
             )
+        if self.separator is None:
+            _hint_at_separator(self.metadata_key, values)
         return labels
+
+
+def _hint_at_separator(key: str, values: Sequence[object]) -> None:
+    """Warn where texts look like lists: split, there are less than half as many labels."""
+    texts = [value for value in values if isinstance(value, str)]
+    for separator in _SEPARATORS:
+        listed = sum(separator in text for text in texts)
+        parts = frozenset().union(*(labels_of(text, separator) for text in texts))
+        if 2 * listed >= len(texts) > 0 and 2 * len(parts) < len(set(texts)):
+            first = next(text for text in texts if separator in text)
+            warn(
+                f"Values of {key!r} look like lists, such as {first!r:.60}: {len(set(texts)):,} "
+                f"labels as they are, {len(parts):,} when split. To split them, pass "
+                f"MetadataGuide({key!r}, separator={separator!r}); on the command line "
+                f"--separator {separator!r}."
+            )
+            return
 
 
 def labels_of(value: object, separator: str | None = None) -> frozenset[str]:

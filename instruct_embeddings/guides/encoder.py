@@ -1,6 +1,7 @@
 """Target vectors from the instruction-aware encoder, with or without names of classes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ class EncoderGuide(OfAnyRow):
     def __init__(self, encoder: "InstructEncoder | None" = None) -> None:
         """Choose the encoder, by default that of the package; loaded with the first sample."""
         self._encoder = encoder
+        self._warned: set[tuple[str, ...]] = set()
 
     def __repr__(self) -> str:
         """The name of the encoder."""
@@ -86,12 +88,24 @@ class EncoderGuide(OfAnyRow):
                 "encode. Store texts with the vectors, or learn from labels: "
                 'MetadataGuide("key"), LabelGuide({id: label}).'
             )
-        grid = self.encoder.encode_grid(list(read.values()), list(instructions))  # (i, m, p)
+        with self._one_warning(tuple(instructions), len(read)):
+            grid = self.encoder.encode_grid(list(read.values()), list(instructions))  # (i, m, p)
         judged = np.zeros(len(sample), dtype=np.bool_)
         judged[list(read)] = True
         vectors = np.zeros((len(grid), len(sample), grid.shape[2]), dtype=np.float32)
         vectors[:, judged] = grid
         return [Targets(own, judged) for own in vectors]
+
+    @contextmanager
+    def _one_warning(self, instructions: tuple[str, ...], total: int) -> Iterator[None]:
+        """A fit reads its sample in steps, and warns once of texts that are cut."""
+        from instruct_embeddings.encoder.texts import collect_truncations, warn_of_truncation
+
+        with collect_truncations() as found:
+            yield
+        if found and instructions not in self._warned:
+            self._warned.add(instructions)
+            warn_of_truncation(max(found)[0], total, max(found)[1])
 
 
 class LabelNamesGuide(OfAnyRow):

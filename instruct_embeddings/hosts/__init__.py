@@ -6,7 +6,7 @@ the host into `SearchOptions`, and hits into the documents of the host.
 
 from instruct_embeddings._types import UNSET, Unset
 from instruct_embeddings._warnings import warn
-from instruct_embeddings.config import Instructions
+from instruct_embeddings.config import Instructions, check_arguments, suggesting
 from instruct_embeddings.hosts.engine import (
     check_shared,
     engine_settings,
@@ -48,6 +48,7 @@ __all__ = [
     "OnFit",
     "SearchOptions",
     "Unset",
+    "check_arguments",
     "check_default",
     "check_query",
     "check_shared",
@@ -55,6 +56,7 @@ __all__ = [
     "model_name",
     "open_engine",
     "same_engine",
+    "suggesting",
     "uncut",
     "warn",
     "wrong_arguments",

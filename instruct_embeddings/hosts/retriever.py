@@ -16,6 +16,7 @@ from instruct_embeddings.config import (
     at_least,
     check_instructions,
     optional_instruction,
+    suggesting,
 )
 from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.explain import Explanation, explain
@@ -32,6 +33,7 @@ _MMR_CANDIDATES, _MMR_CANDIDATES_PER_RESULT = 20, 5
 _NEVER_LIFTED = ("k", "blend", "wait", "judge")
 
 
+@suggesting
 @dataclass(frozen=True)
 class SearchOptions:
     """How a retriever searches, and how one call wants it otherwise.
@@ -187,7 +189,13 @@ class HostRetriever:
         return self.transform_for(instruction).report
 
     def explain(
-        self, query: Any, instruction: str | None = None, *, k: int = 10, sample: int = 1000
+        self,
+        query: Any,
+        instruction: str | None = None,
+        *,
+        k: int = 10,
+        sample: int = 1000,
+        label_key: str | None = None,
     ) -> Explanation:
         """What an instruction does to a query: which results move, and why.
 
@@ -201,6 +209,7 @@ class HostRetriever:
             instruction: The instruction; None takes that of the query or of the retriever.
             k: Results of each search.
             sample: Rows of the collection that categories and map are made of.
+            label_key: Metadata key of true labels, which are shown and colour the map.
 
         Raises:
             InstructionError: There is no instruction, or there are several.
@@ -214,6 +223,7 @@ class HostRetriever:
             self._one_instruction(instruction, options),
             k=k,
             sample=sample,
+            label_key=label_key,
             where=options.where,
             where_document=options.where_document,
             blend=options.blend,

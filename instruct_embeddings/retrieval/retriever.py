@@ -16,6 +16,7 @@ from instruct_embeddings.config import (
     Instructions,
     check_instruction,
     check_instructions,
+    suggesting,
 )
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.feedback.memory import JudgedQuestion
@@ -62,6 +63,7 @@ from instruct_embeddings.transform.vectors import query_numbers, query_row
 _LEARNED_DEPTH = 10
 
 
+@suggesting
 class InstructRetriever:
     """Ranks the rows of one collection under any instruction.
 

@@ -22,6 +22,7 @@ from instruct_embeddings.hosts import (
     UNSET,
     HostRetriever,
     SearchOptions,
+    check_arguments,
     check_default,
     check_query,
     warn,
@@ -92,6 +93,7 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
         return [_to_document(hit, self.score_key) for hit in shown]
 
     def _search_options(self, *, filter: Any = UNSET, **call: Any) -> SearchOptions:
+        check_arguments(type(self).__name__, call, [*_OPTIONS, "filter"])
         own = {name: getattr(self, name) for name in _OPTIONS}
         where = UNSET if filter is UNSET else _where(filter)
         return SearchOptions(where=_where(self.filter), **own).changed(where=where, **call)

@@ -1,7 +1,7 @@
 """The fields of `InstructEmbeddings`, checked when it is made."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,7 @@ from pydantic import (
 )
 from typing_extensions import Self, Unpack
 
-from instruct_embeddings.config import optional_instruction
+from instruct_embeddings.config import check_arguments, optional_instruction
 from instruct_embeddings.encoder import (
     DEFAULT_MODEL,
     EncoderArguments,
@@ -56,6 +56,12 @@ class EmbeddingFields(_Options):
             show_progress: bool = False,
             **options: Unpack[EncoderArguments],
         ) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, data: dict[str, Any]) -> dict[str, Any]:
+        check_arguments(cls.__name__, data, [*cls.model_fields, "model"])
+        return data
 
     @field_validator("model_name", "adapter", "cache_folder", mode="before")
     @classmethod

@@ -14,7 +14,13 @@ from instruct_embeddings import (
     RelevanceFeedback,
     TransformStore,
 )
-from instruct_embeddings.hosts import OnFit, engine_settings, open_engine, same_engine
+from instruct_embeddings.hosts import (
+    OnFit,
+    check_arguments,
+    engine_settings,
+    open_engine,
+    same_engine,
+)
 from instruct_embeddings.protocols import Guide, InstantMover, VectorCollection
 from langchain_instruct_embeddings.base import DocumentRetriever
 from langchain_instruct_embeddings.stores import collection_of
@@ -129,6 +135,7 @@ class InstructionTransformRetriever(DocumentRetriever):
     @model_validator(mode="before")
     @classmethod
     def _take_from_engine(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        check_arguments(cls.__name__, data, cls.model_fields)
         engine = data.get("engine")
         if engine is None:
             return {name: value for name, value in data.items() if name != "engine"}

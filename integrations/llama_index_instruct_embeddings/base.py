@@ -25,7 +25,7 @@ from instruct_embeddings.hosts import (
 )
 from instruct_embeddings.stores import collection_behind
 from llama_index_instruct_embeddings.nodes import to_nodes
-from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
+from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where, with_arguments
 from llama_index_instruct_embeddings.tool import ToolRetriever
 from llama_index_instruct_embeddings.tracing import judge_event
 
@@ -94,6 +94,16 @@ class NodeRetriever(HostRetriever, ToolRetriever):
         other = copy.copy(self)
         other._options = replace(self._options, instruction=check_default(instruction))
         return other
+
+    def retrieve(self, str_or_query_bundle: QueryType, **arguments: Any) -> list[NodeWithScore]:
+        """`retrieve` of LlamaIndex; arguments are those of `InstructionQueryBundle`."""
+        return super().retrieve(with_arguments(str_or_query_bundle, arguments))
+
+    async def aretrieve(
+        self, str_or_query_bundle: QueryType, **arguments: Any
+    ) -> list[NodeWithScore]:
+        """The same without blocking the event loop."""
+        return await super().aretrieve(with_arguments(str_or_query_bundle, arguments))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         with self._judge_watched(judge_event, self.callback_manager, self.engine.feedback):

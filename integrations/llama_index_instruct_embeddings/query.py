@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from llama_index.core.schema import QueryBundle
+from llama_index.core.schema import QueryBundle, QueryType
 from llama_index.core.vector_stores.types import (
     FilterCondition,
     MetadataFilter,
@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.hosts import UNSET, Unset
+from instruct_embeddings.hosts import UNSET, Unset, check_arguments, suggesting
 
 # By what stands after an operator: a string or a number, a number, a list; and lists that become
 # several clauses.
@@ -22,6 +22,7 @@ _LIST = {"in": "$in", "nin": "$nin"}
 _EXPANDED = {"any": "$or", "all": "$and"}
 
 
+@suggesting
 @dataclass
 class InstructionQueryBundle(QueryBundle):
     """Query with arguments of its own, for one call of `InstructionTransformRetriever`.
@@ -70,10 +71,26 @@ class InstructionQueryBundle(QueryBundle):
     mmr_threshold: float | Unset | None = UNSET
     judge: bool | Unset = UNSET
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the arguments that it can carry."""
+        plain = {one.name for one in fields(QueryBundle)}
+        return [one.name for one in fields(cls) if one.name not in plain]
+
     def arguments(self) -> dict[str, Any]:
         """The arguments that it carries, by name."""
-        own = {one.name for one in fields(self)} - {one.name for one in fields(QueryBundle)}
-        return {name: getattr(self, name) for name in own}
+        return {name: getattr(self, name) for name in self.names()}
+
+
+def with_arguments(query: QueryType, given: Mapping[str, Any]) -> QueryType:
+    """A query that carries these arguments, too; one without any as it is."""
+    check_arguments("retrieve", given, InstructionQueryBundle.names())
+    if not given:
+        return query
+    if isinstance(query, QueryBundle):
+        own = {one.name: getattr(query, one.name) for one in fields(query)}
+        return InstructionQueryBundle(**{**own, **given})
+    return InstructionQueryBundle(query, **given)
 
 
 def to_where(filters: MetadataFilters | Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -17,12 +17,13 @@ from instruct_embeddings import (
     RelevanceFeedback,
     TransformStore,
 )
-from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions
+from instruct_embeddings.hosts import Instructions, OnFit, SearchOptions, suggesting
 from instruct_embeddings.protocols import Guide, InstantMover, VectorCollection
 from llama_index_instruct_embeddings.base import NodeRetriever
 from llama_index_instruct_embeddings.query import to_where
 
 
+@suggesting
 class InstructionTransformRetriever(NodeRetriever):
     """Retriever that asks the vectors of an existing vector store different questions.
 
@@ -64,6 +65,7 @@ class InstructionTransformRetriever(NodeRetriever):
         from llama_index_instruct_embeddings import InstructionQueryBundle
 
         nodes = retriever.with_instruction("What is it for?").retrieve("image viewer")
+        nodes = retriever.retrieve("image viewer", instruction="What interface does it have?")
         asked = InstructionQueryBundle("image viewer", instruction="What interface does it have?")
         nodes = retriever.retrieve(asked)
         ```

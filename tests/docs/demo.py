@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, blocks
 
 README = ROOT / "README.md"
 KEPT = Path(__file__).with_name("demo.txt")
-_SHOWN = ("Precision@10", "Constraints")
+_SHOWN = ("Precision@10", "Of 10 hits")
 
 
 def main() -> None:

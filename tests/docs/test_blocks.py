@@ -16,6 +16,7 @@ TESTED = {
     "toml": "test_commands.py",
     "yaml": "test_commands.py",
 }
+_WIDEST = 100
 SHOWN = {"", "markdown", "text"}  # output, drawings, a row of somebody's table
 _FENCE = re.compile(r"^(?P<indent>[ >]*)(?P<fence>```+|~~~+) *(?P<language>.*?) *$")
 _CODE = re.compile(
@@ -32,6 +33,16 @@ class TestPage:
         assert not [indent for indent, _ in opened if indent]
         tested = [language for _, language in opened if language in TESTED]
         assert tested == [block.language for block in blocks(page, *TESTED)]
+
+    def test_code_fits_a_window_of_1300_pixels(self, page: Path) -> None:
+        # Output that tests compare is wrapped by the style sheet of the site.
+        long = [
+            line
+            for block in blocks(page, *TESTED)
+            for line in block.code.splitlines()
+            if len(line) > _WIDEST
+        ]
+        assert not long
 
     def test_what_is_only_shown_is_no_code(self, page: Path) -> None:
         assert not _CODE.findall(without_blocks(page))

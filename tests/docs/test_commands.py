@@ -109,7 +109,7 @@ def test_commands_that_need_a_network_are_understood(page: Path) -> None:
     commands = get_group(app).commands
     Path("instructions.json").write_text("{}", encoding="utf-8")
     for block in blocks(page, "console"):
-        for line in block.code.splitlines():
+        for line in block.code.replace("\\\n", " ").splitlines():
             prompt, program, name, *words = shlex.split(line)
             assert (prompt, program) == ("$", "instruct-embeddings")
             commands[name].make_context(name, words)

@@ -16,7 +16,7 @@ def test_the_readme_shows_what_the_demo_printed() -> None:
     readme = README.read_text(encoding="utf-8")
     assert readme == with_demo(readme)
     assert blocks(README, "text")[0].code == shortened()
-    assert all(part in shortened() for part in ("generic", "instant", "fitted", "satisfied"))
+    assert all(part in shortened() for part in ("generic", "instant", "fitted", "as it says"))
 
 
 @pytest.mark.slow

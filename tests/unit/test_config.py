@@ -3,7 +3,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instruct_embeddings.config import FitConfig, at_least, check_instruction, normalise_instruction
+from instruct_embeddings.config import (
+    FitConfig,
+    at_least,
+    check_arguments,
+    check_instruction,
+    normalise_instruction,
+)
 from instruct_embeddings.errors import ConfigError, InstructionError
 
 
@@ -85,3 +91,14 @@ def test_marks_inside_count() -> None:
 
 def test_marks_alone_are_told_apart() -> None:
     assert normalise_instruction("???") != normalise_instruction("!!!")
+
+
+def test_an_unknown_argument_names_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        TypeError, match=r"no argument 'sample_sizes'. Did you mean 'sample_size'\?"
+    ):
+        FitConfig(sample_sizes=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no argument 'top_k'. Did you mean 'k'\?"):
+        check_arguments("search", {"top_k": 3}, ["k", "blend"])
+    with pytest.raises(TypeError, match=r"no argument 'xyz'. It has blend, k\."):
+        check_arguments("search", ["xyz"], ["k", "blend"])

@@ -144,7 +144,7 @@ def test_judged_questions_have_the_own_instruction_and_filter(make: Make) -> Non
         make().evaluate(queries, relevant)
     with pytest.raises(ConfigError, match="None of the 1 relevant rows"):
         own.evaluate(["a ticket"], [["nowhere"]])
-    with pytest.raises(TypeError, match="unexpected"):
+    with pytest.raises(TypeError, match="no argument 'filtered'"):
         own.evaluate(queries, relevant, filtered=None)
 
 

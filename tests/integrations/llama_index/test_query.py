@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -61,3 +62,19 @@ def test_a_query_with_an_embedding_is_not_embedded_again(
     direct = retriever.explain("lost parcel", KIND, k=4)
     assert [hit.id for hit in found.hits] == [hit.id for hit in direct.hits]
     assert found.query == QUERY
+
+
+async def test_retrieve_takes_the_arguments_of_a_bundle(
+    retriever: InstructionTransformRetriever,
+) -> None:
+    bundle = InstructionQueryBundle("red", instruction=None, similarity_top_k=2)
+    expected = [node.node_id for node in retriever.retrieve(bundle)]
+    assert len(expected) == 2
+    found = retriever.retrieve("red", instruction=None, similarity_top_k=2)
+    assert [node.node_id for node in found] == expected
+    more = retriever.retrieve(bundle, similarity_top_k=3)
+    assert [node.node_id for node in more][:2] == expected
+    again = await retriever.aretrieve("red", instruction=None, similarity_top_k=2)
+    assert [node.node_id for node in again] == expected
+    with pytest.raises(TypeError, match=r"'instuction'. Did you mean 'instruction'\?"):
+        retriever.retrieve("red", instuction="x")

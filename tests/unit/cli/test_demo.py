@@ -25,18 +25,17 @@ def test_the_first_run_shows_everything(shown: tuple[Path, str]) -> None:
     _, text = shown
     for part in (
         "69 texts of zoo.jsonl in the Chroma collection demo-zoo-",
-        "built now in",
-        "the labels in the metadata",
-        "Precision@10: 69 texts asked",
-        "(fitted has seen these labels)",
+        "built now, by tiny",
+        "taught by\nthe labels, so that its precision below is no fair figure",
+        "Precision@10 by true labels: 69 texts asked; ± 95% interval",
         "What is its animal?",
         "What is its mood?",
-        "learned from 69 of 69 sampled rows",
-        "Time of a first answer under a new instruction:",
-        "Fitting 2 transforms took",
+        "A new instruction: first answer ",
+        "Encoding all texts under it instead: 69 texts ",
+        ", 100,000 texts ",
     ):
         assert part in text
-    assert "Constraints" not in text
+    assert "as it says" not in text
     assert all(len(line) <= 100 for line in text.splitlines() if "→" in line or "✓ " in line)
 
 
@@ -55,10 +54,8 @@ def test_a_second_run_reuses_collection_and_transforms(
     assert ran.json["collection_reused"] is True
     assert [one["reused"] for one in ran.json["instructions"]] == [True, True]
     assert (ran.json["rows"], ran.json["asked"]) == (69, 69)
-    assert ran.json["seconds"].keys() == {"embedding", "answer", "generic", "fits"}
-    second = run(*words).stdout
-    assert "reused from an earlier run, nothing encoded" in second
-    assert "Transforms were fitted by an earlier run" in second
+    assert ran.json["seconds"].keys() == {"answer", "encoding", "fit"}
+    assert "reused from an earlier run" in run(*words).stdout
 
 
 def test_all_three_rankings_are_measured_and_shown(
@@ -68,8 +65,9 @@ def test_all_three_rankings_are_measured_and_shown(
         "demo", *LABELS, "--corpus", zoo, "--path", shown[0], "--label-key", "animal", "--json"
     )
     [taught] = ran.json["instructions"]
-    assert taught["precision"]["fitted"] > 0.99
-    assert taught["precision"]["generic"] < taught["precision"]["fitted"]
+    precision = taught["precision"]
+    assert precision["fitted"]["value"] > 0.99
+    assert precision["generic"]["high"] < precision["fitted"]["low"]
     for search in ran.json["searches"]:
         assert len(search["instant"]) == len(search["generic"]) == 10
         assert {hit["metadata"]["animal"] for hit in search["fitted"]} == set(search["labels"])
@@ -86,8 +84,9 @@ def test_precision_counts_the_ten_closest_other_rows() -> None:
     assert found is not None
     assert found["generic"] == found["fitted"]
     # A dog finds ten of the ten other dogs and one row without a label; a cat finds ten cats.
-    assert 0.9 < found["generic"] <= 1
-    assert found["instant"] < 0.6
+    assert 0.9 < found["generic"]["value"] <= 1
+    assert found["generic"]["low"] <= found["generic"]["value"] <= found["generic"]["high"]
+    assert found["instant"]["value"] < 0.6
 
 
 @pytest.mark.parametrize("asked", TICKET_CONSTRAINTS, ids=lambda one: one.instruction)
@@ -97,9 +96,8 @@ def test_constraints_are_judged_by_labels_of_the_sample_corpus(asked: Constraine
     assert len(right) >= 10
     key, label = asked.named
     assert {row[key] == label for row in right} == {not asked.unwanted}
-    assert [one.kind for one in find_constraints(asked.instruction)] == [
-        "no" if asked.unwanted else "only"
-    ]
+    kind = [] if asked.instruction.startswith("Find") else ["no" if asked.unwanted else "only"]
+    assert [one.kind for one in find_constraints(asked.instruction)] == kind
 
 
 @pytest.mark.filterwarnings("ignore::instruct_embeddings.TransformWarning")
@@ -125,7 +123,7 @@ def test_the_sample_corpus_is_asked_with_constraints(run: Run, tmp_path: Path) -
     ]
     for one in ran.json["constraints"]:
         assert one["satisfied"].keys() == one["on_topic"].keys() == {"generic", "instant"}
-        assert len(one["instant"]) == 10
+        assert all(0 <= count <= 10 for count in one["on_topic"].values())
     text = run(*words).stdout
     first = ran.json["constraints"][0]["satisfied"]
     assert f"{first['generic']} → {first['instant']}" in text
@@ -138,7 +136,8 @@ def test_the_demo_on_real_weights(run: Run, tmp_path: Path) -> None:
     assert ran.code == 0
     assert (ran.json["rows"], ran.json["asked"], ran.json["guide"]) == (480, 480, "encoder")
     for taught in ran.json["instructions"]:
-        assert taught["precision"]["fitted"] > taught["precision"]["generic"] + 0.03
-        assert taught["precision"]["instant"] > taught["precision"]["generic"] - 0.02
-    obeyed = ran.json["constraints"][:3]
+        precision = {side: one["value"] for side, one in taught["precision"].items()}
+        assert precision["fitted"] > precision["generic"] + 0.03
+        assert precision["instant"] > precision["generic"] - 0.02
+    obeyed = ran.json["constraints"][:4]
     assert all(one["satisfied"]["instant"] > one["satisfied"]["generic"] for one in obeyed)

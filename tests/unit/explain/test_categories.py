@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.explain.categories import (
+    _covered,
     _largest_peak,
+    _names_of_words,
     adapted_view,
     assign,
     choose_centres,
@@ -160,11 +162,32 @@ def test_a_word_counts_once_a_text() -> None:
 
 
 def test_words_are_ranked_by_how_far_they_are_beyond_chance() -> None:
-    texts = ["alpha beta"] * 8 + ["alpha"] * 2 + ["beta"] * 4 + ["gamma"] * 6
+    texts = ["alpha beta"] * 8 + ["alpha"] * 2 + ["beta"] + ["gamma"] * 9
     [first, second] = distinctive_words(texts, np.array([0] * 10 + [1] * 10), 2)
-    # 1 / sqrt(0.5 * 0.5 * 0.2) = 4.5 and 0.4 / sqrt(0.6 * 0.4 * 0.2) = 1.8
+    # 1 / sqrt(0.5 * 0.5 * 0.2) = 4.5 and 0.7 / sqrt(0.45 * 0.55 * 0.2) = 3.1
     assert first == ("alpha", "beta")
     assert second == ("gamma",)
+
+
+def test_stop_words_name_no_group_in_any_language() -> None:
+    texts = ["das Rad und der Weg"] * 5 + ["das Haus und kein Dach"] * 4 + ["kein Haus"] * 4
+    groups = np.array([0] * 5 + [1] * 8)
+    [first, second] = distinctive_words(texts, groups, 2)
+    # "das" and "und" are in all of the first five and in half of the others.
+    assert set(first) == {"rad", "der", "weg"}
+    assert set(second) == {"haus", "dach", "kein"}
+    english = distinctive_words(["would paint"] * 4 + ["glue"] * 8, np.repeat([0, 1], [4, 8]), 2)
+    assert english == [("paint",), ("glue",)]
+
+
+def test_a_group_that_its_words_hardly_describe_is_mixed() -> None:
+    texts = ["apple pie", "apple tea", *(f"word{n} other{n}" for n in "abcdefgh"), *["car"] * 9]
+    groups = np.repeat([0, 1], [10, 9])
+    words = distinctive_words(texts, groups, 2)
+    shares = _covered(texts, groups, words)
+    assert shares == [0.2, 1.0]
+    assert _names_of_words(words, shares) == ["mixed: apple", "car"]
+    assert _names_of_words([(), ()], [0.0, 1.0]) == ["mixed", "group 2"]
 
 
 def test_as_many_words_come_back_as_are_wanted() -> None:

@@ -110,7 +110,7 @@ def test_categories_are_counted_in_the_sample(engine: InstructRetriever) -> None
     # "low" has no text. Of the others "far" is the nearest to the middle: it is the surest.
     assert left.texts[0] == "far left"
     assert set(left.texts) == {text for _, text in ROWS.values()} - {"right", None}
-    assert (left.words, right.words) == (("left", "the"), ("right",))
+    assert (left.words, right.words) == (("left",), ("right",))
 
 
 def test_what_is_known_of_the_transform_is_passed_on(engine: InstructRetriever) -> None:
@@ -305,3 +305,37 @@ def test_the_query_has_to_fit_the_collection(engine: InstructRetriever) -> None:
         explain(engine, np.ones(3), "a query", SIDE)
     with pytest.raises(EmptyCollectionError):
         explain(InstructRetriever(InMemoryCollection()), QUERY, "a query", SIDE)
+
+
+def test_true_labels_stand_beside_the_guesses(engine: InstructRetriever) -> None:
+    found = explain(engine, QUERY, "a query", SIDE, k=2, label_key="half")
+    assert [hit.label for hit in found.hits] == ["lower", "lower", "upper", "upper"]
+    assert found.cloud is not None
+    assert found.cloud.labels == ("upper", "upper", "lower", "lower", "upper")
+    assert explain(engine, QUERY, "a query", SIDE).label_key is None
+    with pytest.raises(ConfigError, match=r"metadata key 'tone'.*\['half'\]"):
+        explain(engine, QUERY, "a query", SIDE, label_key="tone")
+
+
+def test_a_rise_of_another_label_is_flagged(engine: InstructRetriever) -> None:
+    query = np.array([-0.1, -0.995], np.float32)
+    found = explain(engine, query, "a query", SIDE, k=5)
+    assert found.query_category == "right"
+    rose = {h.id: h.against for h in found.hits if (h.generic_rank or 9) > (h.adapted_rank or 9)}
+    # The query lies on the right: "other" rises as it should, the others do not.
+    against = '"left" and the query is taken for "right"'
+    assert rose == {"other": None, "up": against, "same": against}
+    assert '! rose against the instruction, as it is "left"' in str(found)
+
+
+def test_a_rise_that_breaks_a_constraint_is_flagged(tmp_path: Path) -> None:
+    engine = over_plane(tmp_path, replace(hand_made(), instruction="No lower half."))
+    found = explain(engine, QUERY, "a query", "No lower half.", k=2)
+    assert {hit.id: hit.against for hit in found.hits}["far"] == '"lower"'
+
+
+def test_where_nothing_changes_that_is_said(engine: InstructRetriever) -> None:
+    found = explain(engine, np.array([1.0, 0.0], np.float32), "a query", SIDE, k=3)
+    assert found.unchanged
+    assert "The instruction changed nothing" in str(found)
+    assert "changed nothing" not in str(explain(engine, QUERY, "a query", SIDE, k=2))

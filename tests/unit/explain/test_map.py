@@ -173,10 +173,25 @@ def test_the_picture_says_what_it_shows(make: Make) -> None:
     ]
 
 
+def test_true_labels_colour_the_map_where_they_are_known(make: Make) -> None:
+    guessed = make()
+    assert guessed.cloud is not None
+    labels = ("apple", "apple", None, *["pear"] * 21)
+    hits = [replace(hit, label=one) for hit, one in zip(guessed.hits, labels, strict=False)]
+    cloud = replace(guessed.cloud, labels=labels)
+    figure = picture(replace(guessed, cloud=cloud, hits=tuple(hits), label_key="fruit"))
+    said = texts(figure)
+    assert said[3] == "results by true label: 1 no label, 1 apple"
+    assert said[5] == "results by true label: 2 apple"
+    assert said[7].startswith("24 rows, coloured by true label (fruit)")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:2] == ["pear (21)", "apple (2)"]
+
+
 def test_clusters_are_called_clusters(make: Make) -> None:
     said = texts(picture(make(labelled=False)))
     assert said[3] == "1 of 2 results lie in the cluster of the query, “good”"
-    assert said[7] == "24 rows, coloured by cluster; learned from 6"
+    assert said[7] == "24 rows, coloured by guessed cluster; learned from 6"
 
 
 def test_a_transform_that_is_not_used_is_said_to_be_not_used(make: Make) -> None:

@@ -23,7 +23,7 @@ def cells(found: Explanation, start: str) -> list[str]:
 
 def test_categories_are_a_table(found: Explanation) -> None:
     assert "5 sampled rows by the label they are taken for" in str(found)
-    assert cells(found, "left") == ["left", "4", "80%", "left,", "the", "far", "left"]
+    assert cells(found, "left") == ["left", "4", "80%", "left", "far", "left"]
     assert cells(found, "right") == ["right", "1", "20%", "right", "right"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from instruct_embeddings import InstructEncoder
 from instruct_embeddings.config import FitConfig
-from instruct_embeddings.errors import GuideError, InstructionError
+from instruct_embeddings.errors import GuideError, InstructionError, TruncationWarning
 from instruct_embeddings.guides.encoder import EncoderGuide
 from instruct_embeddings.protocols import EncodingGuide, Rows
 from instruct_embeddings.retrieval import InstructRetriever
@@ -91,3 +91,13 @@ def test_a_collection_is_adapted_without_labels(encoder: InstructEncoder) -> Non
     assert report.gains
     assert report.adapted > report.generic + 0.1
     assert retriever.search(vectors[0], instruction=INSTRUCTION)[0].adapted
+
+
+def test_a_fit_warns_once_of_texts_that_are_cut(encoder: InstructEncoder) -> None:
+    guide, sample = EncoderGuide(encoder), rows("red " * 2000, "a cube")
+    with pytest.warns(TruncationWarning, match="1 of 2 texts") as first:
+        guide.judge(INSTRUCTION, sample)
+    assert len(first) == 1
+    guide.judge(INSTRUCTION, sample)  # a warning would be an error
+    with pytest.warns(TruncationWarning):
+        guide.judge(OTHER, sample)

@@ -212,3 +212,14 @@ def test_values_that_are_no_names_are_not_judged() -> None:
     many = "|".join(map(str, range(100_000)))
     sample = rows({"tags": "a|b"}, {"tags": many}, {"tags": "x" * 9999})
     assert [set(row) for row in guide.judge(QUESTION, sample).rows] == [{"a", "b"}, set(), set()]
+
+
+def test_values_that_look_like_lists_hint_at_the_separator() -> None:
+    names = ("red", "blue", "big", "old")
+    tags = [f"{one}, {other}" for one in names for other in names if one != other]
+    sample = Rows(tuple(map(str, range(12))), metadatas=tuple({"tags": one} for one in tags))
+    with pytest.warns(UserWarning, match=r"'tags' look like lists.*12 labels.*4 when split"):
+        MetadataGuide("tags").judge("?", sample)
+    assert MetadataGuide("tags", separator=",").judge("?", sample).rows[0] == {"red", "blue"}
+    people = tuple({"name": f"Doe, {n}"} for n in "abcdefghijkl")  # split, there are no fewer
+    MetadataGuide("name").judge("?", Rows(sample.ids, metadatas=people))
