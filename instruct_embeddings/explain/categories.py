@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from instruct_embeddings._extras import require
 from instruct_embeddings._types import FloatArray, IntArray
+from instruct_embeddings.errors import MissingExtraError
 from instruct_embeddings.explain.explanation import Category
 from instruct_embeddings.transform.problems import MIN_ROWS_PER_LABEL
 from instruct_embeddings.transform.transform import InstructionTransform
@@ -195,10 +197,10 @@ def distinctive_words(
 def _stop_words() -> frozenset[str]:
     """English ones of scikit-learn; none where it is not installed."""
     try:
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-    except ImportError:
+        text = require("sklearn.feature_extraction.text", extra="eval")
+    except MissingExtraError:
         return frozenset()
-    return frozenset(ENGLISH_STOP_WORDS)
+    return frozenset(text.ENGLISH_STOP_WORDS)
 
 
 def _is_form(word: str, other: str) -> bool:

@@ -108,7 +108,7 @@ def test_the_message_is_what_the_command_prints(
     quote: Quote, granted: Callable[[str], dict[str, Any]]
 ) -> None:
     granted("docs/faq.md")
-    ran = CliRunner().invoke(app, shlex.split(quote.code)[1:])
+    ran = CliRunner().invoke(app, shlex.split(quote.code.replace("\\\n", " "))[1:])
     assert ran.exit_code
     assert _same(quote.message, ran.stderr)
 
