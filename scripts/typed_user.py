@@ -1,4 +1,4 @@
-"""Code of a user: type checkers outside of this repository have to know the types of the package."""
+"""Code of a user: type checkers outside of this repository have to know the package's types."""
 
 from instruct_embeddings import EncoderGuide, FitConfig, InstructRetriever
 from instruct_embeddings.testing import InMemoryCollection
