@@ -96,5 +96,5 @@ def test_every_read_is_translated(
         vectors.info,
     )
     for read in reads:
-        with pytest.raises(UnreachableCollectionError, match="Start it, or wait for it"):
+        with pytest.raises(UnreachableCollectionError, match="Start it, look at the address"):
             read()
