@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,8 @@ _out = Console(highlight=False)
 
 def main() -> int:
     """Run the parts, print, keep; 1 where one failed."""
+    # Ended from outside, it ends its part too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = read_arguments()
     end = time.monotonic() + 60 * arguments.minutes
     about = environment(seed=0)
@@ -108,7 +111,7 @@ def run(name: str, seconds: float, arguments: argparse.Namespace) -> dict[str, A
             without = arguments.device == "cuda" and "passed" not in summary
             return {"failed" if without else "result": summary}
         if name in ENCODE:
-            return {"result": "kept with the results of bench-encode"}
+            return {"result": "not kept" if arguments.tiny else "kept with those of bench-encode"}
         return {"result": json.loads((Path(folder) / "result.json").read_text("utf-8"))}
 
 
