@@ -48,7 +48,7 @@ def test_settings_are_plain_data_and_back() -> None:
         "seed": 7,
         "time_budget": 10.0,
         "guide_budget": 60.0,
-        "recall": 0.99,
+        "recall": 0.98,
     }
     assert FitConfig.from_dict(config.to_dict()) == config
 
