@@ -40,7 +40,7 @@ _GENERATED = re.compile(r"<!-- figures -->.*?<!-- end of figures -->", re.DOTALL
 _CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # Links, code in a line, and numbers of versions, papers and sections.
 _NO_FIGURES = re.compile(
-    r"\]\([^)]*\)|`[^`]*`|\b(?:Python|arXiv|section|version|Apache|before)[ -]?[\d.]+"
+    r"\]\([^)]*\)|`[^`]*`|## \[[\d.]+\]|\b(?:Python|arXiv|section|version|Apache|before)[ -]?[\d.]+"
 )
 _UNIT = r"(?: ?(?:%|ms\b|s\b|seconds?\b|minutes?\b|hours?\b|times\b|x\b|[KMG]B\b))"
 _FIGURE = re.compile(rf"(?<![\w.,])(?:\d[\d,]*)?\.\d+{_UNIT}?|(?<![\w.,])\d[\d,]*{_UNIT}")
