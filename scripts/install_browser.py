@@ -1,7 +1,7 @@
 """Find a browser for the tests of the page, or install one, which no test does.
 
 Debian's Chromium without a window where packages may be installed, else Playwright's own. Where
-there is none nothing is installed, and the tests in a browser are skipped, but on CI.
+there is none nothing is installed, and the tests in a browser are skipped.
 """
 
 import os
@@ -31,8 +31,10 @@ def install() -> None:
     """Install one, by the first way that works."""
     ways = [[sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]]
     if shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(["apt-get", "update", "-qq"], check=False)
-        quietly = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+        # A machine without a way to the packages is not waited for.
+        apt = ["apt-get", "-qq", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1"]
+        subprocess.run([*apt, "update"], check=False)
+        quietly = [*apt, "install", "-y", "--no-install-recommends"]
         ways.insert(0, [*quietly, *_PACKAGES])
     for way in ways:
         if subprocess.run(way, stdout=subprocess.DEVNULL).returncode == 0 and find_browser():
