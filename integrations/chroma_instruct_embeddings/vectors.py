@@ -312,6 +312,8 @@ def request(collection: Collection, ask: Callable[[], _Answer]) -> _Answer:
 
 def _filters(where: Where | None, where_document: Where | None) -> dict[str, Any]:
     """Filters as Chroma takes them: it wants one test a mapping; empty ones are none."""
+    if where is None and where_document is None:
+        return {}
     parsed = {"where": parse_where(where), "where_document": parse_where_document(where_document)}
     return {
         name: translate_filter(one, test=_test, join=_joined_tests, native=_refuse_native)

@@ -76,7 +76,7 @@ def table_behind(store: object) -> tuple[str | None, str, dict[str, Any]]:
     host = kind_behind(store, _HOSTS)
     if host == _LLAMA_INDEX:
         return _of_llama_index(store)
-    if host and type(store).__name__ == "PGVector":
+    if host and "PGVector" in (base.__name__ for base in type(store).__mro__):
         raise UnsupportedCollectionError(
             "LangChain's PGVector keeps all collections in one table, of vectors without a "
             "length, which no index serves. Read are tables of one collection each. Move the "

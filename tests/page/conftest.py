@@ -109,7 +109,8 @@ def served(store: Path) -> Iterator[Served]:
         yield page
 
 
-@pytest.fixture(scope="session")
+# Of a module: while Playwright runs, its event loop is in the way of other tests' own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = find_browser()
     if program is None:

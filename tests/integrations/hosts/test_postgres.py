@@ -221,7 +221,7 @@ def test_many_rows_without_an_index_on_their_ids_are_told_of(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("postgres_instruct_embeddings.rows._SCANNED_QUICKLY", 10)
+    monkeypatch.setattr("postgres_instruct_embeddings.vectors._SCANNED_QUICKLY", 10)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("ANALYZE data_tickets")
     vectors = collection_behind(llama_index_store)

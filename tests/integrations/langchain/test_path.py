@@ -24,4 +24,4 @@ def test_invoke_under_a_known_instruction_passes_few_files(
     assert calls.of("check_instruction") == 1
     assert calls.of("QueryTransform.fold") == 1
     assert calls.of("ChromaVectors.info") == 1
-    assert calls.of("request") == 2  # to the store
+    assert calls.of("request") == 1  # to the store
