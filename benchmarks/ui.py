@@ -23,7 +23,7 @@ from instruct_embeddings.cli.page import app
 from instruct_embeddings.cli.page.asked import Asked
 from instruct_embeddings.cli.page.session import Session
 from instruct_embeddings.encoder import BASE_MODEL
-from scripts.install_browser import find_browser
+from scripts.install_browser import find_browser, open_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -76,17 +76,11 @@ def main() -> None:
 
 def measure(session: Session, query: str, instruction: str) -> dict[str, Any]:
     """Milliseconds of each slider, and of the rankings alone."""
-    from playwright.sync_api import sync_playwright
-
     page = app.build(session, address="chroma:folder", collection="bench")
     address = app.launch(page, host="127.0.0.1", port=None, browser=False)
     try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(
-                executable_path=find_browser(), args=["--no-sandbox"]
-            )
-            sliders = _sliders(chromium.new_page(), address, query, instruction)
-            chromium.close()
+        with open_browser(find_browser()) as browser:
+            sliders = _sliders(browser.new_page(), address, query, instruction)
     finally:
         page.close()
     blends = [step / STEPS for step in range(STEPS)]

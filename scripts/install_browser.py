@@ -8,6 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # Letters such as arrows and stars need a font.
@@ -25,6 +31,17 @@ def find_browser() -> str | None:
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
     return own if os.path.exists(own) else None
+
+
+@contextmanager
+def open_browser(program: str | None) -> Iterator["Browser"]:
+    """A browser without a window. It is found before: Playwright does not run twice in a thread."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def install() -> None:

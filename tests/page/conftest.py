@@ -11,12 +11,12 @@ from pathlib import Path
 
 import chromadb
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from instruct_embeddings import InstructRetriever, MetadataGuide, TransformStore
 from instruct_embeddings.stores import open_store
 from instruct_embeddings.testing import TinyEncoder
-from scripts.install_browser import find_browser
+from scripts.install_browser import find_browser, open_browser
 
 ROOT = Path(__file__).parents[2]
 PROBLEM = "Which problem is reported?"
@@ -115,11 +115,9 @@ def browser() -> Iterator[Browser]:
     program = find_browser()
     if program is None:
         pytest.skip("no browser here: `make install` brings one where packages may be installed")
-    with sync_playwright() as playwright:
+    with open_browser(program) as found:
         expect.set_options(timeout=60_000)
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield found
-        found.close()
 
 
 @pytest.fixture

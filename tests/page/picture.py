@@ -6,9 +6,9 @@ python -m tests.page.picture
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from scripts.install_browser import find_browser
+from scripts.install_browser import find_browser, open_browser
 from tests.page.conftest import serving
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
@@ -20,16 +20,14 @@ def main() -> None:
     with (
         TemporaryDirectory() as folder,
         serving(Path(folder), module="instruct_embeddings.cli") as served,
-        sync_playwright() as playwright,
+        open_browser(find_browser()) as browser,
     ):
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.set_default_timeout(300_000)
         page.goto(served.url)
         page.wait_for_selector("[data-side=instant] li")
         page.click("#fit")
         take(page, PICTURE)
-        browser.close()
 
 
 def take(page: Page, file: Path) -> None:
