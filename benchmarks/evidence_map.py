@@ -16,7 +16,6 @@ from benchmarks.corpora import TICKETS
 from benchmarks.environment import environment, save
 from benchmarks.tasks import embed
 from instruct_embeddings import EncoderGuide, InstructEncoder, InstructRetriever, TransformWarning
-from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.encoder import BASE_MODEL
 from instruct_embeddings.explain.categories import adapted_view
@@ -79,9 +78,7 @@ def aspect(
 
 
 def _points(vectors: FloatArray) -> list[list[float]]:
-    with one_thread():
-        points = project(vectors, seed=_SEED)
-    return [[round(float(x), 3), round(float(y), 3)] for x, y in points]
+    return [[round(float(x), 3), round(float(y), 3)] for x, y in project(vectors, seed=_SEED)]
 
 
 def _precision(vectors: FloatArray, labels: list[str]) -> float:

@@ -64,7 +64,7 @@ def picture(explanation: Explanation) -> "Figure":
     Letters that the usual font lacks are written with another that is installed. Where none has
     them, a category has its number instead of its name, with a warning.
     """
-    explanation = _by_true_labels(explanation)
+    explanation = by_true_labels(explanation)
     report, cloud = explanation.report, explanation.cloud
     if report is None or cloud is None:
         raise ConfigError(
@@ -76,9 +76,8 @@ def picture(explanation: Explanation) -> "Figure":
     fonts = find_fonts([explanation.instruction, explanation.query, *names])
     fonts.warn_of_missing("categories have numbers, in the order of the table that `print` shows")
     drawn = _writable(explanation, fonts)
-    with one_thread():
-        generic = project(np.concatenate([cloud.generic, cloud.query_generic]))
-        adapted = project(np.concatenate([cloud.adapted, cloud.query_adapted]))
+    generic = project(np.concatenate([cloud.generic, cloud.query_generic]))
+    adapted = project(np.concatenate([cloud.adapted, cloud.query_adapted]))
     with fonts.used():
         _write_texts(figure, drawn, report)
         left, right = figure.axes
@@ -90,7 +89,7 @@ def picture(explanation: Explanation) -> "Figure":
     return figure
 
 
-def _by_true_labels(explanation: Explanation) -> Explanation:
+def by_true_labels(explanation: Explanation) -> Explanation:
     """With the true labels in place of the categories, where they are known."""
     cloud = explanation.cloud
     if cloud is None or not cloud.labels:
@@ -107,6 +106,14 @@ def _by_true_labels(explanation: Explanation) -> Explanation:
     )
 
 
+def coloured_by(explanation: Explanation) -> str:
+    """What the colours of the map stand for."""
+    if explanation.label_key:
+        return f"true label ({explanation.label_key})"
+    return "guessed label" if explanation.labelled else "guessed cluster"
+
+
+@one_thread()
 def project(vectors: FloatArray, *, seed: int = 0) -> FloatArray:
     """Rows in two dimensions: principal components, then t-SNE where there are enough rows.
 
@@ -184,14 +191,12 @@ def _write_texts(figure: "Figure", explanation: Explanation, report: FitReport) 
     """Titles, the two panels with what is said of them, and the legend."""
     head = f"{_cut(explanation.instruction, 80)}\n★ {_cut(explanation.query, 110)}"
     figure.suptitle(head, x=0.01, ha="left", size=17, color=INK, parse_math=False)
-    how = "guessed label" if explanation.labelled else "guessed cluster"
-    if explanation.label_key:
-        how = f"true label ({explanation.label_key})"
     said = (("As stored", False), ("Under the instruction", True))
     below = (
         f"{report.measure} on held-out rows: {report.generic:.2f} as stored, "
         f"{report.adapted:.2f} under the instruction",
-        f"{explanation.rows:,} rows, coloured by {how}; learned from {report.judged:,}",
+        f"{explanation.rows:,} rows, coloured by {coloured_by(explanation)}; "
+        f"learned from {report.judged:,}",
     )
     for axes, (title, adapted), note in zip(figure.subplots(1, 2), said, below, strict=True):
         head = f"{title}\n{_caption(explanation, adapted=adapted)}"

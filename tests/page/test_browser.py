@@ -91,6 +91,8 @@ def test_the_map_has_a_point_for_each_row_and_reads_it(page: Page, ask: Ask) -> 
     page.get_by_role("tab", name="Map").click()
     page.wait_for_selector("#map circle")
     expect(page.locator("#map circle[data-text]")).to_have_count(2 * len(TEXTS))
+    assert "coloured by true label (problem)" in page.inner_text("#map")
+    assert "lost data (40)" in page.inner_text("#map")
     page.locator("#map circle[data-text]").nth(3).dispatch_event("mouseover")
     assert page.inner_text(".ie-read") == TEXTS[3]
 

@@ -7,11 +7,16 @@ from itertools import chain
 import numpy as np
 
 from instruct_embeddings._printable import one_line, printable
-from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import FloatArray
 from instruct_embeddings.cli.page.session import Side
 from instruct_embeddings.explain import Explanation
-from instruct_embeddings.explain.map import legend_entries, project, row_colours
+from instruct_embeddings.explain.map import (
+    by_true_labels,
+    coloured_by,
+    legend_entries,
+    project,
+    row_colours,
+)
 from instruct_embeddings.retrieval import Hit
 
 _LONGEST = 600  # characters of a text
@@ -109,6 +114,7 @@ def report_html(texts: Sequence[str]) -> str:
 
 def map_html(explanation: Explanation) -> str:
     """The sample as it is stored and under the instruction; the text of a point is read below."""
+    explanation = by_true_labels(explanation)
     cloud, report = explanation.cloud, explanation.report
     if cloud is None or report is None:
         return (
@@ -123,11 +129,9 @@ def map_html(explanation: Explanation) -> str:
     figures = (report.generic, report.adapted)
     panels = ""
     for (title, rows, query, results), figure in zip(views, figures, strict=True):
-        with one_thread():
-            points = project(np.concatenate([rows, query]))
+        points = project(np.concatenate([rows, query]))
         said = f"{title} ({report.measure} {figure:.2f})"
         panels += _panel(said, points, colours, cloud.texts, results.tolist())
-    how = "guessed label" if explanation.labelled else "cluster"
     keys = "".join(
         f'<span class="ie-key"><i style="background:{colour}"></i> {shown(name)}</span>'
         for name, colour in zip(*legend_entries(explanation), strict=True)
@@ -135,7 +139,7 @@ def map_html(explanation: Explanation) -> str:
     return (
         f'<div class="ie-maps">{panels}</div><div class="ie-read">Point at a row to read it.</div>'
         f'<div class="ie-note">{explanation.rows:,} rows under “{shown(explanation.instruction)}”, '
-        f"coloured by {how}; ★ query, ○ its results</div>{keys}"
+        f"coloured by {shown(coloured_by(explanation))}; ★ query, ○ its results</div>{keys}"
     )
 
 
