@@ -64,11 +64,18 @@ def open_retriever(
     if fitted and asked:
         _check_stored(transforms, asked, info, store.flags(collection))
     encoder = load_encoder(model)
-    check_dimension(encoder, info)
-    if not is_recorded(vectors, collection, encoder):
-        note(f"The collection does not record which model filled it; using {encoder.name}.")
+    check_filled_by(encoder, vectors, info)
     instant = None if fitted else load_instant()
     return InstructRetriever(vectors, store=transforms, instant=instant, force=fitted), encoder
+
+
+def check_filled_by(
+    encoder: "InstructEncoder", vectors: "VectorCollection", info: "CollectionInfo"
+) -> None:
+    """Refuse an encoder that did not fill a collection; say so where that is not recorded."""
+    check_dimension(encoder, info)
+    if not is_recorded(vectors, info.name, encoder):
+        note(f"The collection does not record which model filled it; using {encoder.name}.")
 
 
 def check_dimension(encoder: "InstructEncoder", info: "CollectionInfo") -> None:

@@ -74,8 +74,7 @@ def ui(
                 "instruction": corpus.aspects[1].instruction,
             }
         vectors = store.collection(str(collection))
-        models.check_dimension(encoder, vectors.info())
-        models.is_recorded(vectors, str(collection), encoder)
+        models.check_filled_by(encoder, vectors, vectors.info())
         kept = TransformStore(folder or store.transforms)
         session = Session(vectors, encoder, models.load_instant(), kept)
         page = build(session, address=str(store), collection=str(collection), **filled)

@@ -35,9 +35,10 @@ TEXTS = [
 
 @dataclass(frozen=True)
 class Served:
-    """The page of a process, and what it has noted."""
+    """The page of a process, what it said before, and what it has noted."""
 
     url: str
+    said: tuple[str, ...]
     log: Path
 
     @property
@@ -71,7 +72,7 @@ def serving(folder: Path, *arguments: str, module: str = "tests.page.serve") -> 
         for line in process.stderr:
             said.append(line)
             if found := re.search(r"The page is at (\S+)", line):
-                yield Served(found[1], log)
+                yield Served(found[1], tuple(said), log)
                 break
         else:
             pytest.fail("".join(said))

@@ -149,6 +149,10 @@ def test_the_code_to_copy_says_what_is_asked(page: Page, ask: Ask) -> None:
         expect(shown).to_contain_text("{'problem': 'how-to'}")
 
 
+def test_it_is_said_where_no_model_is_recorded(served: Served) -> None:
+    assert "does not record which model filled it" in "".join(served.said)
+
+
 def test_the_page_is_for_this_machine_alone(served: Served) -> None:
     port = int(served.url.rstrip("/").rpartition(":")[2])
     listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
