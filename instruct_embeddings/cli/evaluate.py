@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from instruct_embeddings.evaluation.mteb_run import MtebModel, TaskScore
     from instruct_embeddings.transform.store import TransformStore
 
+T = TypeVar("T")
 _LINE = '{"query": "it ate my photos", "relevant": ["ticket-17", "ticket-3"]}'
 _QUERIES = "queries.jsonl"
 _QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -79,8 +80,7 @@ def evaluate(
     if blends:
         options["blends"] = blends
     asked = read_questions(questions)
-    texts = {key: text for key, text in asked.texts.items() if key in asked.grades}
-    under = [asked.instructions.get(key, instruction) for key in texts]
+    texts, under = asked.judged(instruction)
     instructions = [one for one in under if one is not None]
     if len(instructions) < len(under):
         raise DataError(
@@ -105,6 +105,11 @@ class JudgedQuestions:
     texts: dict[str, str] = field(default_factory=dict)
     grades: dict[str, dict[str, float]] = field(default_factory=dict)  # by id of the row
     instructions: dict[str, str] = field(default_factory=dict)  # of questions that bring their own
+
+    def judged(self, default: str | T) -> tuple[dict[str, str], list[str | T]]:
+        """Texts of the questions that have answers, and what each is asked under."""
+        texts = {key: text for key, text in self.texts.items() if key in self.grades}
+        return texts, [self.instructions.get(key, default) for key in texts]
 
 
 def read_questions(path: Path) -> JudgedQuestions:

@@ -69,9 +69,8 @@ def build(
     @_shown(1)
     def measure(pasted: str, file: str | None, *fields: Any) -> tuple[str, ...]:
         questions = read_uploaded(Path(file)) if file else read_pasted(pasted)
-        query, *others = fields
-        # The questions are asked, not the query of the page.
-        asked = Asked.of(query or "-", *others)
+        _, *others = fields
+        asked = Asked.of("-", *others)  # the questions are asked, not the query of the page
         reports = session.measure(asked, questions)
         return (report_html([f"By the {name}\n{report}" for name, report in reports]),)
 

@@ -13,7 +13,7 @@ from instruct_embeddings.filters import parse_where
 
 _LINE = "it ate my photos | ticket-17, ticket-3"
 _FILTER = 'area = billing, one a line, or JSON such as {"year": {"$gte": 2020}}'
-_TABLES = (".jsonl", ".csv", ".tsv")
+_TABLES = (".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)

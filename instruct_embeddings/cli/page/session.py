@@ -124,9 +124,7 @@ class Session:
         Raises:
             InstructEmbeddingsError: See `InstructRetriever.evaluate`.
         """
-        texts = {key: text for key, text in questions.texts.items() if key in questions.grades}
-        default = asked.instruction
-        given = [questions.instructions.get(key, default) for key in texts]
+        texts, given = questions.judged(asked.instruction)
         under = [one for one in given if one is not None]
         if len(under) < len(given):
             _instructions(asked)

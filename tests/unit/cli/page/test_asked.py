@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from instruct_embeddings.cli.page.asked import Asked, read_pasted, read_where
+from instruct_embeddings.cli.page.asked import Asked, read_pasted, read_uploaded, read_where
 from instruct_embeddings.errors import ConfigError, DataError
 
 
@@ -53,6 +55,24 @@ def test_pasted_questions_name_their_answers() -> None:
     found = read_pasted("how | why? | t1, t2\n\nwhere\tt3\n")
     assert found.texts == {"1": "how | why?", "3": "where"}
     assert found.grades == {"1": {"t1": 1.0, "t2": 1.0}, "3": {"t3": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        (".jsonl", '{"query": "where", "relevant": "t3"}'),
+        (".NDJSON", '{"query": "where", "relevant": ["t3"]}'),
+        (".csv", "query,relevant\nwhere,t3"),
+        (".tsv", "query\trelevant\nwhere\tt3"),
+        (".txt", "where | t3"),
+    ],
+)
+def test_files_are_read_by_their_ending(tmp_path: Path, ending: str, text: str) -> None:
+    file = tmp_path / f"questions{ending}"
+    file.write_text(text, "utf-8")
+    found = read_uploaded(file)
+    assert list(found.texts.values()) == ["where"]
+    assert list(found.grades.values()) == [{"t3": 1.0}]
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "no answer", "question |", "| t1", "a | b\nc"])
