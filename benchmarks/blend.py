@@ -5,14 +5,13 @@ that are answered by topic alone. Both are learned from the encoder, without lab
 """
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks.corpora import TICKETS
+from benchmarks.corpora import read_base
 from benchmarks.environment import environment, load, save
 from benchmarks.pages import Ran, Tabulate
 from benchmarks.retrieval_metrics import ndcg
@@ -42,12 +41,11 @@ def main() -> None:
 
 
 def _tickets(encoder: InstructEncoder) -> dict[str, object]:
-    rows = [json.loads(line) for line in TICKETS.read_text(encoding="utf-8").splitlines()]
-    vectors = unit_rows(encoder.encode([row["text"] for row in rows]))
-    labels = np.array([row["tone"] for row in rows])
+    base = read_base(encoder, None, seed=0)
+    labels = np.array([row["tone"] for row in base.labels])
     relevant = labels[:, None] == labels[None]
     np.fill_diagonal(relevant, val=False)
-    scores = _scores([row["text"] for row in rows], vectors, vectors, TONE)
+    scores = _scores(base.texts, base.vectors, base.vectors, TONE)
     return _task("tickets by tone", TONE, [leave_self_out(one) for one in scores], relevant)
 
 
