@@ -130,6 +130,7 @@ def explain(
         made = _fit_fields(transform, generic, adapted, found, results, rows.texts, labels)
         fit = {"used": used, **made}
     hits = _compared(rows, places, before, after, generic, scores, found, labels)
+    against = [_against(hit, rows.metadatas[position[hit.id]], constraints, found) for hit in hits]
     return Explanation(
         query=query,
         instruction=text,
@@ -140,12 +141,7 @@ def explain(
         stored=collection.count() if collection.capabilities.listing else None,
         k=k,
         depth=max(_DEPTH, k),
-        hits=tuple(
-            replace(
-                hit, against=_against(hit, rows.metadatas[position[hit.id]], constraints, found)
-            )
-            for hit in hits
-        ),
+        hits=tuple(replace(hit, against=one) for hit, one in zip(hits, against, strict=True)),
         judged=_ask_judge(retriever, vector, k, after, under) if judge and query_text else None,
         label_key=key,
         **fit,
@@ -198,8 +194,14 @@ def _fit_fields(
         "query_category": found.names[-1],
         "query_probability": found.probabilities[-1],
         "cloud": Cloud(
-            *(generic[:-1], adapted[:-1], found.positions[:-1], generic[-1:], adapted[-1:]),
-            *(results[0], results[1], texts),
+            generic=generic[:-1],
+            adapted=adapted[:-1],
+            categories=found.positions[:-1],
+            query_generic=generic[-1:],
+            query_adapted=adapted[-1:],
+            generic_results=results[0],
+            adapted_results=results[1],
+            texts=texts,
             labels=tuple(labels) if any(labels) else (),
         ),
     }

@@ -66,8 +66,6 @@ def error_html(message: str) -> str:
 
 def rankings_html(sides: Sequence[Side], k: int) -> str:
     """The rankings side by side; from the second on, how far each result moved."""
-    if not sides:
-        return ""
     before = {hit.id: rank for rank, hit in enumerate(sides[0].hits, start=1)}
     columns = "".join(_side(side, k, before, first=side is sides[0]) for side in sides)
     return f'<div class="ie-sides">{columns}</div>'
