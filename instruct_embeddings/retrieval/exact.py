@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,7 @@ from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
 from instruct_embeddings.retrieval.ranking import FoldedQuery, Ranking, SearchRequest
 from instruct_embeddings.transform.files import MALFORMED, written_whole
 from instruct_embeddings.transform.transform import InstructionTransform
-from instruct_embeddings.transform.vectors import unit_rows
+from instruct_embeddings.transform.vectors import has_direction, unit_rows
 
 # Larger collections are copied to disk: a million vectors of 384 numbers are 1.5 GB.
 MAX_COPY_BYTES = 256 * 1024**2
@@ -255,7 +255,8 @@ class ExactSearch:
         """Read the collection again the next time."""
         with self._lock:
             self._copy = None
-            copied_to(self._collection.info()).unlink(missing_ok=True)
+            with suppress(EmptyCollectionError):  # of nothing there is no copy that could be used
+                copied_to(self._collection.info()).unlink(missing_ok=True)
 
     def rank(self, query: FoldedQuery, request: SearchRequest) -> Ranking:
         """The best `k` of the rows that pass the filters of a request."""
@@ -312,6 +313,10 @@ def rank_exactly(
     everything = range(len(copy.ids))
     with _Blocks() as blocks:
         bounds = blocks.map(lambda block: copy.units(block) @ direction, everything)
+        # To an inner product a row without a direction is as near as an orthogonal one.
+        if len(near := np.flatnonzero(bounds == 0)):
+            real = blocks.map(lambda block: has_direction(copy.units(block)), near)
+            bounds[near[~real]] = -np.inf
         order = np.arange(len(everything)) if passing is None else np.flatnonzero(passing)
         if not len(order):
             return Ranking((), np.empty(0, dtype=np.float32))
@@ -323,8 +328,8 @@ def rank_exactly(
             order, best = order[: len(found)], np.argsort(-found, kind="stable")
             order, found = order[best], found[best]
     least = found[k - 1] - 2 * error if k < len(found) else -np.inf
-    near = int((found >= least).sum())
-    again = np.sort(order[: min(max(near, _AGAIN), _MOST_AGAIN + k)])
+    reaching = int((found >= least).sum())
+    again = np.sort(order[: min(max(reaching, _AGAIN), _MOST_AGAIN + k)])
     rows = copy.rows(collection, again)
     if not rows.ids:
         return Ranking((), np.empty(0, dtype=np.float32))
@@ -379,7 +384,7 @@ class _Blocks:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def map(self, work: Callable[[Any], FloatArray], positions: range | IntArray) -> FloatArray:
+    def map(self, work: Callable[[Any], NDArray[Any]], positions: range | IntArray) -> NDArray[Any]:
         """What the work makes of each block, shape (m,) for m positions."""
         starts = range(0, len(positions), _BLOCK)
         done = self._pool.map(lambda at: work(positions[at : at + _BLOCK]), starts)

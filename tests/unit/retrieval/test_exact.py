@@ -218,6 +218,10 @@ def test_the_next_process_finds_the_copy_and_changes_are_seen(
     assert search.rank(query, request).ids[0] == first.ids[1]
 
 
+def test_of_an_empty_collection_nothing_is_forgotten(on_disk: Path) -> None:
+    InstructRetriever(InMemoryCollection()).refresh()
+
+
 def test_the_copy_is_a_safetensors_file_of_unit_rows(
     many: tuple[Toys, InMemoryCollection], on_disk: Path
 ) -> None:

@@ -87,6 +87,17 @@ def test_rows_of_zeros_fill_what_is_left_with_the_least_score(adapted: Adapt, sp
         assert min(hit.score for hit in hits[:90]) > -1.0
 
 
+@pytest.mark.parametrize("mix", [None, 0.0])
+def test_many_zeros_displace_no_row_of_an_exact_search(adapted: Adapt, mix: float | None) -> None:
+    retriever, plain = adapted(mixed("cosine", zeros=600)), adapted(mixed("cosine", zeros=0))
+    if mix is not None:
+        for one in (retriever, plain):
+            object.__setattr__(one.transform(COLOUR), "mix", mix)
+    for query in QUERIES:
+        found = ranked(retriever, query, k=85, exact=True)
+        assert found == ranked(plain, query, k=85, exact=True)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_zeros_before_a_row_of_the_least_score_stay_behind_it(space: Space) -> None:
     rows = np.array([[0, 0], [-1, 0]], dtype=np.float32)
