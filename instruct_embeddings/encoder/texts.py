@@ -55,11 +55,14 @@ def collect_truncations() -> Iterator[list[TruncatedTexts]]:
 
 
 @contextmanager
-def one_warning(total: int) -> Iterator[None]:
-    """Several calls over the same `total` texts warn once of those that were truncated."""
+def one_warning(total: int, *, known: bool = False) -> Iterator[list[TruncatedTexts]]:
+    """Several calls over the same `total` texts warn once of those that were truncated.
+
+    With `known` they do not, as that was said before.
+    """
     with collect_truncations() as found:
-        yield
-    if found:
+        yield found
+    if found and not known:
         warn_of_truncation(max(found)[0], total, max(found)[1])
 
 

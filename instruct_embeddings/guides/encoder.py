@@ -1,7 +1,6 @@
 """Target vectors from the instruction-aware encoder, with or without names of classes."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +80,8 @@ class EncoderGuide(OfAnyRow):
 
     def judge_grid(self, instructions: Sequence[str], sample: Rows) -> list[Targets]:
         """Encode the texts under several instructions; see `judge`."""
+        from instruct_embeddings.encoder.texts import one_warning
+
         read = {row: text for row, text in enumerate(sample.read_texts) if text and text.strip()}
         if not read:
             raise GuideError(
@@ -88,24 +89,17 @@ class EncoderGuide(OfAnyRow):
                 "encode. Store texts with the vectors, or learn from labels: "
                 'MetadataGuide("key"), LabelGuide({id: label}).'
             )
-        with self._one_warning(tuple(instructions), len(read)):
+        asked = tuple(instructions)
+        # A fit reads its sample in steps, and warns once of texts that are cut.
+        with one_warning(len(read), known=asked in self._warned) as cut:
             grid = self.encoder.encode_grid(list(read.values()), list(instructions))  # (i, m, p)
+        if cut:
+            self._warned.add(asked)
         judged = np.zeros(len(sample), dtype=np.bool_)
         judged[list(read)] = True
         vectors = np.zeros((len(grid), len(sample), grid.shape[2]), dtype=np.float32)
         vectors[:, judged] = grid
         return [Targets(own, judged) for own in vectors]
-
-    @contextmanager
-    def _one_warning(self, instructions: tuple[str, ...], total: int) -> Iterator[None]:
-        """A fit reads its sample in steps, and warns once of texts that are cut."""
-        from instruct_embeddings.encoder.texts import collect_truncations, warn_of_truncation
-
-        with collect_truncations() as found:
-            yield
-        if found and instructions not in self._warned:
-            self._warned.add(instructions)
-            warn_of_truncation(max(found)[0], total, max(found)[1])
 
 
 class LabelNamesGuide(OfAnyRow):
