@@ -157,14 +157,15 @@ def _hint_at_separator(key: str, values: Sequence[object]) -> None:
     """Warn where texts look like lists: split, there are less than half as many labels."""
     texts = [value for value in values if isinstance(value, str)]
     for separator in _SEPARATORS:
-        listed = sum(separator in text for text in texts)
+        listed = [text for text in texts if separator in text]
+        if 2 * len(listed) < len(texts):  # most samples, of which nothing is split
+            continue
         parts = frozenset().union(*(labels_of(text, separator) for text in texts))
-        if 2 * listed >= len(texts) > 0 and 2 * len(parts) < len(set(texts)):
-            first = next(text for text in texts if separator in text)
+        if 2 * len(parts) < len(set(texts)):
             warn(
-                f"Values of {key!r} look like lists, such as {first!r:.60}: {len(set(texts)):,} "
-                f"labels as they are, {len(parts):,} when split. To split them, pass "
-                f"MetadataGuide({key!r}, separator={separator!r}); on the command line "
+                f"Values of {key!r} look like lists, such as {listed[0]!r:.60}: "
+                f"{len(set(texts)):,} labels as they are, {len(parts):,} when split. To split "
+                f"them, pass MetadataGuide({key!r}, separator={separator!r}); on the command line "
                 f"--separator {separator!r}."
             )
             return
