@@ -27,14 +27,12 @@ class Collection(Described):
     Attributes:
         vector: Name of the vectors, "" where they have none.
         alone: Whether rows have no other vectors.
-        rows: Number of rows, about.
         quantised: "", or the kind of quantisation of the index.
         most_ef: How far a search may look; None where there is no limit.
     """
 
     vector: str
     alone: bool
-    rows: int
     quantised: str
     most_ef: int | None
 
@@ -82,7 +80,6 @@ def describe(client: QdrantClient, name: str, vector: str | None) -> Collection:
         alone=len(vectors) == 1 and not params.sparse_vectors,
         dimension=settings.size,
         space=_SPACES[settings.distance],
-        rows=found.points_count or 0,
         quantised=type(quantised).__name__ if quantised else "",
         most_ef=strict.search_max_hnsw_ef if strict and strict.enabled else None,
     )
