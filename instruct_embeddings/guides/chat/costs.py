@@ -1,8 +1,9 @@
 """What calls of a chat model cost, and caps on the cost."""
 
+import operator
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from threading import Lock
 
 from instruct_embeddings.config import at_least
@@ -32,14 +33,10 @@ class Cost:
     counted: int = 0  # calls whose tokens the server counted
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            *(mine + theirs for mine, theirs in zip(self._parts, other._parts, strict=True))
-        )
+        return Cost(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(
-            *(mine - theirs for mine, theirs in zip(self._parts, other._parts, strict=True))
-        )
+        return Cost(*map(operator.sub, astuple(self), astuple(other)))
 
     def __str__(self) -> str:
         calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
@@ -48,10 +45,6 @@ class Cost:
             return f"{calls}, {tokens} (counted by the server)"
         some = f", {self.counted:,} of them counted by the server" if self.counted else ""
         return f"{calls}{some}, about {tokens} (estimated)"
-
-    @property
-    def _parts(self) -> tuple[int, int, int, int]:
-        return self.calls, self.input_tokens, self.output_tokens, self.counted
 
     @property
     def tokens(self) -> int:
