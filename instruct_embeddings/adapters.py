@@ -127,8 +127,7 @@ class AdaptedCollection(ABC, Generic[_Found]):
         """Rows by id, any number, in the order of the ids; those that are gone are left out."""
         asked = Asked(vectors=vectors, records=records)
         rows = self._by_ids(list(dict.fromkeys(ids)), asked)
-        position = {row: place for place, row in enumerate(rows.ids)}
-        return rows.take([position[row] for row in ids if row in position])
+        return rows.take(places(rows.ids, ids))
 
     def search(
         self,
@@ -218,6 +217,12 @@ class AdaptedCollection(ABC, Generic[_Found]):
 
 def _asked(where: Where | None, where_document: Where | None, *rest: Any) -> Asked:
     return Asked(parse_where(where), parse_where_document(where_document), *rest)
+
+
+def places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where among the found ids the wanted ones stand, without those that are not there."""
+    position = {row: place for place, row in enumerate(found)}
+    return [position[row] for row in wanted if row in position]
 
 
 def made_rows(

@@ -16,6 +16,7 @@ from chroma_instruct_embeddings.samples import sample_ids
 from chroma_instruct_embeddings.spaces import depth_of, dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
+from instruct_embeddings.adapters import made_rows, places
 from instruct_embeddings.config import at_least, one_vector
 from instruct_embeddings.errors import (
     ConfigError,
@@ -195,7 +196,7 @@ class ChromaVectors(PagedCollection):
         pages = [wanted[at : at + self.page_size] for at in range(0, len(wanted), self.page_size)]
         parts = [_get_rows(collection, vectors, records, {"ids": page}) for page in pages]
         rows = self._joined(parts, collection, vectors)
-        return rows if len(wanted) == len(ids) else rows.take(_places(rows.ids, ids))
+        return rows if len(wanted) == len(ids) else rows.take(places(rows.ids, ids))
 
     def search(
         self,
@@ -236,7 +237,7 @@ class ChromaVectors(PagedCollection):
         if not (vectors or records):
             return near
         rows = self.fetch(near.ids, vectors=vectors, records=records)
-        return Neighbours(rows, near.scores[_places(near.ids, rows.ids)])
+        return Neighbours(rows, near.scores[places(near.ids, rows.ids)])
 
     def _joined(self, parts: Sequence[Rows], collection: Collection, vectors: bool) -> Rows:
         """Pages as one, whose vectors have the dimension even where there is no row."""
@@ -381,25 +382,16 @@ def _included(vectors: bool, records: bool) -> Include:
 def _rows(answer: Any, vectors: bool, records: bool, wanted: Sequence[str] | None = None) -> Rows:
     """What an answer holds, in the order of the wanted ids, or in its own."""
     ids = tuple(_each(answer["ids"], str, "ids"))
-    order = _places(ids, ids if wanted is None else wanted)
-    rows: dict[str, Any] = {}
+    order = places(ids, ids if wanted is None else wanted)
+    stored, pairs = None, None
     if vectors and ids:
-        stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
-        rows["vectors"] = stored[order]
+        stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)[order]
     if records:
         none: list[Any] = [None] * len(ids)
         texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
         found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
-        # In one order: Chroma gives another at every read, and hosts hash them.
-        metadatas = tuple(dict(sorted((found[i] or {}).items())) for i in order)
-        rows |= {"texts": tuple(texts[i] for i in order), "metadatas": metadatas}
-    return Rows(tuple(ids[i] for i in order), **rows)
-
-
-def _places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where among the found ids the wanted ones stand, without those that are not there."""
-    position = {row: place for place, row in enumerate(found)}
-    return [position[row] for row in wanted if row in position]
+        pairs = [(texts[i], found[i]) for i in order]
+    return made_rows([ids[i] for i in order], stored, pairs)
 
 
 def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:

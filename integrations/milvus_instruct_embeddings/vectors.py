@@ -13,6 +13,7 @@ from instruct_embeddings.adapters import (
     AdaptedCollection,
     Asked,
     made_rows,
+    places,
     warn_of_compression,
 )
 from instruct_embeddings.config import at_least
@@ -213,9 +214,8 @@ class MilvusVectors(AdaptedCollection[Collection]):
         if along:
             return _rows(found, entities, asked, vectors), scores
         ids = [str(entity[found.key]) for entity in entities]  # too many for one answer
-        place = {row: i for i, row in enumerate(ids)}
         rows = self.fetch(ids, vectors=asked.vectors, records=asked.records)
-        return rows, scores[[place[row] for row in rows.ids]]
+        return rows, scores[places(ids, rows.ids)]
 
     def _at_most(self, k: int) -> int:
         if k > _MOST and not self._answering().lite:
