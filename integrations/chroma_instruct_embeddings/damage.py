@@ -2,10 +2,11 @@
 
 import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 from chromadb import Collection
+
+from chroma_instruct_embeddings.segments import segment_of
 
 # The last file of an index to be written: where another one is newer, writing was cut off.
 _LAST = "index_metadata.pickle"
@@ -22,14 +23,12 @@ def is_damaged(folder: Path, collection: Collection) -> bool:
     other: loading them ends the process, or fills the disk (chroma-core/chroma issue 7510). Even
     counting rows loads them; renaming and deleting the collection does not.
     """
-    database = (folder / "chroma.sqlite3").resolve()
-    wanted = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
-            row = opened.execute(wanted, [str(collection.id)]).fetchone()
+        with segment_of(collection, folder, "VECTOR") as (_, segment):
+            pass
     except sqlite3.Error:  # Chroma keeps it in another way
         return False
-    if row is None or not _looks_torn(index := folder / str(row[0])):
+    if segment is None or not _looks_torn(index := folder / segment):
         return False
     before = _newest(index)
     time.sleep(_PATIENCE)

@@ -6,14 +6,14 @@ there, by a connection that cannot write; the rows themselves are then read thro
 """
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from chromadb import Collection
 
-_SECONDS = 1.0
+from chroma_instruct_embeddings.segments import segment_of
+
 # So many numbers are looked up for each id: deleted rows, and those of other collections, are none.
 _DRAWN = 4
 _EMBEDDED = ("chromadb.api.rust.RustBindingsAPI", "chromadb.api.segment.SegmentAPI")
@@ -28,12 +28,9 @@ def sample_ids(collection: Collection, size: int, *, seed: int) -> list[str]:
     folder = _folder(collection)
     if folder is None:
         return []
-    database = (folder / "chroma.sqlite3").resolve()
     try:
-        with closing(
-            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_SECONDS)
-        ) as opened:
-            return _drawn(opened, str(collection.id), size, np.random.default_rng(seed))
+        with segment_of(collection, folder, "METADATA") as (opened, segment):
+            return _drawn(opened, segment, size, np.random.default_rng(seed))
     except sqlite3.Error:
         return []
 
@@ -47,13 +44,11 @@ def _folder(collection: Collection) -> Path | None:
 
 
 def _drawn(
-    opened: sqlite3.Connection, collection: str, size: int, rng: np.random.Generator
+    opened: sqlite3.Connection, segment: str | None, size: int, rng: np.random.Generator
 ) -> list[str]:
-    wanted = "SELECT id FROM segments WHERE collection = ? AND scope = 'METADATA'"
-    segment = opened.execute(wanted, [collection]).fetchone()
     rows = "FROM embeddings WHERE +segment_id = ?"  # with a plus, it does not serve as an index
     ends = [
-        opened.execute(f"SELECT id {rows} ORDER BY id {order} LIMIT 1", segment or [""]).fetchone()
+        opened.execute(f"SELECT id {rows} ORDER BY id {order} LIMIT 1", [segment]).fetchone()
         for order in ("ASC", "DESC")
     ]
     if None in ends:
@@ -61,7 +56,7 @@ def _drawn(
     [first], [last] = ends
     numbers = rng.integers(first, last + 1, _DRAWN * size)
     at = f"SELECT id, embedding_id {rows} AND id >= ? ORDER BY id LIMIT 1"
-    asked = (opened.execute(at, [*segment, number]).fetchone() for number in numbers.tolist())
+    asked = (opened.execute(at, [segment, number]).fetchone() for number in numbers.tolist())
     found = dict(filter(None, asked))
     chosen = rng.permutation(sorted(found))[:size]
     return [found[number] for number in sorted(chosen.tolist())]
