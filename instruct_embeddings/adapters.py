@@ -1,7 +1,7 @@
 """What adapters of stores have in common: a collection of which a client is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
@@ -127,7 +127,7 @@ class AdaptedCollection(ABC, Generic[_Found]):
         """Rows by id, any number, in the order of the ids; those that are gone are left out."""
         asked = Asked(vectors=vectors, records=records)
         rows = self._by_ids(list(dict.fromkeys(ids)), asked)
-        return rows.take(places(rows.ids, ids))
+        return rows.of(ids)
 
     def search(
         self,
@@ -217,28 +217,6 @@ class AdaptedCollection(ABC, Generic[_Found]):
 
 def _asked(where: Where | None, where_document: Where | None, *rest: Any) -> Asked:
     return Asked(parse_where(where), parse_where_document(where_document), *rest)
-
-
-def places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where among the found ids the wanted ones stand, without those that are not there."""
-    position = {row: place for place, row in enumerate(found)}
-    return [position[row] for row in wanted if row in position]
-
-
-def made_rows(
-    ids: Iterable[Any],
-    vectors: FloatArray | None,
-    records: Iterable[tuple[str | None, object]] | None,
-) -> Rows:
-    """Rows of what a store holds; metadata come in one order, as hosts hash them."""
-    fields: dict[str, Any] = {} if vectors is None else {"vectors": vectors}
-    if records is not None:
-        pairs = list(records)
-        fields["texts"] = tuple(text if isinstance(text, str) else None for text, _ in pairs)
-        fields["metadatas"] = tuple(
-            dict(sorted(data.items())) if isinstance(data, Mapping) else {} for _, data in pairs
-        )
-    return Rows(tuple(map(str, ids)), **fields)
 
 
 def kind_behind(store: object, hosts: Mapping[str, tuple[str, ...]]) -> str | None:

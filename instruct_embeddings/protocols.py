@@ -3,10 +3,10 @@
 Everything is numpy and plain data, so that any vector store and any source of supervision fits.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,27 @@ class Rows:
             metadatas=tuple(self.metadatas[i] for i in order) if self.metadatas else (),
         )
 
+    def of(self, ids: Sequence[str]) -> "Rows":
+        """The rows of some ids, in that order; those that are not there are left out."""
+        return self.take(places(self.ids, ids))
+
+    @classmethod
+    def read(
+        cls,
+        ids: Iterable[Any],
+        vectors: FloatArray | None,
+        records: Iterable[tuple[str | None, object]] | None,
+    ) -> "Rows":
+        """What a store holds; metadata come in one order, as hosts hash them."""
+        fields: dict[str, Any] = {} if vectors is None else {"vectors": vectors}
+        if records is not None:
+            pairs = list(records)
+            fields["texts"] = tuple(text if isinstance(text, str) else None for text, _ in pairs)
+            fields["metadatas"] = tuple(
+                dict(sorted(data.items())) if isinstance(data, Mapping) else {} for _, data in pairs
+            )
+        return cls(tuple(map(str, ids)), **fields)
+
     @classmethod
     def joined(cls, parts: Sequence["Rows"]) -> "Rows":
         """Several pages of one collection as one."""
@@ -89,6 +110,12 @@ class Rows:
             texts=tuple(text for part in parts for text in part.texts),
             metadatas=tuple(entry for part in parts for entry in part.metadatas),
         )
+
+
+def places(found: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where among the found ids the wanted ones stand, without those that are not there."""
+    position = {row: place for place, row in enumerate(found)}
+    return [position[row] for row in wanted if row in position]
 
 
 @dataclass(frozen=True)

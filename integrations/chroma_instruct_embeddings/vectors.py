@@ -16,7 +16,6 @@ from chroma_instruct_embeddings.samples import sample_ids
 from chroma_instruct_embeddings.spaces import depth_of, dimension_of, space_of
 from instruct_embeddings._reading import shown
 from instruct_embeddings._types import FloatArray, Space, Where
-from instruct_embeddings.adapters import made_rows, places
 from instruct_embeddings.config import at_least, one_vector
 from instruct_embeddings.errors import (
     ConfigError,
@@ -31,7 +30,7 @@ from instruct_embeddings.filters import (
     translate_filter,
 )
 from instruct_embeddings.paging import PagedCollection
-from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows
+from instruct_embeddings.protocols import CollectionInfo, Neighbours, Rows, places
 
 # One id is one SQL variable, and SQLite takes 32,766 of them.
 MAX_PAGE_SIZE = 10_000
@@ -196,7 +195,7 @@ class ChromaVectors(PagedCollection):
         pages = [wanted[at : at + self.page_size] for at in range(0, len(wanted), self.page_size)]
         parts = [_get_rows(collection, vectors, records, {"ids": page}) for page in pages]
         rows = self._joined(parts, collection, vectors)
-        return rows if len(wanted) == len(ids) else rows.take(places(rows.ids, ids))
+        return rows if len(wanted) == len(ids) else rows.of(ids)
 
     def search(
         self,
@@ -382,16 +381,18 @@ def _included(vectors: bool, records: bool) -> Include:
 def _rows(answer: Any, vectors: bool, records: bool, wanted: Sequence[str] | None = None) -> Rows:
     """What an answer holds, in the order of the wanted ids, or in its own."""
     ids = tuple(_each(answer["ids"], str, "ids"))
-    order = places(ids, ids if wanted is None else wanted)
-    stored, pairs = None, None
+    fields: dict[str, Any] = {}
     if vectors and ids:
-        stored = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)[order]
+        fields["vectors"] = _numbers(answer["embeddings"], "embeddings", rows=len(ids), axes=2)
     if records:
         none: list[Any] = [None] * len(ids)
         texts = _each(answer["documents"] or none, str | None, "documents", len(ids))
         found = _each(answer["metadatas"] or none, Mapping | None, "metadatas", len(ids))
-        pairs = [(texts[i], found[i]) for i in order]
-    return made_rows([ids[i] for i in order], stored, pairs)
+        # In one order: Chroma gives another at every read, and hosts hash them.
+        metadatas = tuple(dict(sorted((metadata or {}).items())) for metadata in found)
+        fields |= {"texts": tuple(texts), "metadatas": metadatas}
+    rows = Rows(ids, **fields)
+    return rows if wanted is None else rows.of(wanted)
 
 
 def _each(values: Any, kind: Any, name: str, rows: int | None = None) -> Sequence[Any]:

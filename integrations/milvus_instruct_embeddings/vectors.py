@@ -12,13 +12,11 @@ from instruct_embeddings._types import FloatArray
 from instruct_embeddings.adapters import (
     AdaptedCollection,
     Asked,
-    made_rows,
-    places,
     warn_of_compression,
 )
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import ConfigError, InstructEmbeddingsError
-from instruct_embeddings.protocols import Capabilities, Rows
+from instruct_embeddings.protocols import Capabilities, Rows, places
 from milvus_instruct_embeddings.collection import (
     COMPRESSED,
     Collection,
@@ -317,7 +315,7 @@ def _rows(
     if asked.vectors and vectors is None:
         vectors = _vectors(found, [row[found.vector] for row in rows])
     records = ((row.get(found.text or ""), _metadata(found, row)) for row in rows)
-    return made_rows([row[found.key] for row in rows], vectors, records if asked.records else None)
+    return Rows.read([row[found.key] for row in rows], vectors, records if asked.records else None)
 
 
 def _id(found: Collection, hit: Any) -> str:

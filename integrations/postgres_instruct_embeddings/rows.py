@@ -10,7 +10,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.adapters import Asked, made_rows
+from instruct_embeddings.adapters import Asked
 from instruct_embeddings.protocols import Rows
 from postgres_instruct_embeddings.table import Columns, Table
 
@@ -46,7 +46,7 @@ def read(found: Sequence[tuple[Any, ...]], asked: Asked, dimension: int) -> Rows
         numbers = np.frombuffer(b"".join(row[-1][4:] for row in found), dtype=">f4")
         vectors = numbers.reshape(len(found), -1 if found else dimension).astype(np.float32)
     records = ((row[1], row[2]) for row in found) if asked.records else None
-    return made_rows([row[0] for row in found], vectors, records)
+    return Rows.read([row[0] for row in found], vectors, records)
 
 
 def listed(ids: Sequence[str], table: Table) -> sql.Composed:

@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.local.qdrant_local import QdrantLocal
 
 from instruct_embeddings._types import FloatArray
-from instruct_embeddings.adapters import AdaptedCollection, Asked, made_rows, warn_of_compression
+from instruct_embeddings.adapters import AdaptedCollection, Asked, warn_of_compression
 from instruct_embeddings.config import at_least
 from instruct_embeddings.errors import (
     ConfigError,
@@ -301,7 +301,7 @@ class QdrantVectors(AdaptedCollection[Collection]):
             ]
             vectors = np.array(stored, dtype=np.float32).reshape(len(found), known.dimension)
         records = (self._layout.read(row.payload) for row in found) if asked.records else None
-        return made_rows([row.id for row in found], vectors, records)
+        return Rows.read([row.id for row in found], vectors, records)
 
 
 def _parsed(row: str) -> int | UUID | None:
