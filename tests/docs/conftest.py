@@ -12,7 +12,8 @@ from chromadb import PersistentClient
 from chromadb.api.shared_system_client import SharedSystemClient
 from langchain_chroma import Chroma
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import FakeListChatModel
+from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import MockLLM
@@ -70,6 +71,15 @@ class NewerModel(TinyLangChainEmbeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         turned = np.random.default_rng(0).normal(size=(ENCODER.dimension, 48))
         return (ENCODER.encode(texts) @ turned).tolist()
+
+
+class ToolCaller(GenericFakeChatModel):
+    """A chat model that calls the tool of the page, then answers."""
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        arguments = {"query": "it ate my photos", "instruction": "Who sounds as angry?"}
+        call = {"name": tools[0].name, "args": arguments, "id": "1"}
+        return ToolCaller(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("Two.")]))
 
 
 class TinyLlamaIndexEmbedding(BaseEmbedding):
@@ -152,7 +162,10 @@ def granted(folder: Path, request: pytest.FixtureRequest) -> Callable[[str], dic
             names["address"] = request.getfixturevalue("milvus")
         if "qdrant" in page:
             names["qdrant"] = request.getfixturevalue("qdrant")
-        return names | _host_names("llama" in page or "LlamaIndex" in page) | _plain(client)
+        if "langgraph" in page:
+            pytest.importorskip("langgraph")
+            names["llm"] = ToolCaller(messages=iter(()))
+        return _host_names("llama" in page or "LlamaIndex" in page) | _plain(client) | names
 
     return make
 
