@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _MEASURED_LENGTHS = 64
 # Length of the moves of a query vector under an instruction, in the median.
 _USUAL_MOVE = 0.5
-_KEPT_DIRECTIONS = 256
+_KEPT = 256
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,10 @@ class InstantAnswers:
         self._unreached: set[CollectionInfo] = set()
         # The same constraints come with many queries.
         self._directions: Recent[tuple[CollectionInfo, tuple[Constraint, ...]], list[Direction]] = (
-            Recent(_KEPT_DIRECTIONS)
+            Recent(_KEPT)
         )
+        # At another blend, k or filter the same question is asked again.
+        self._moves: Recent[tuple[CollectionInfo, str, str, bytes], FloatArray] = Recent(_KEPT)
         self._lock = threading.Lock()
 
     def ranker(
@@ -104,10 +106,13 @@ class InstantAnswers:
             GuideError: Another model filled it, and it holds too few texts for a map.
         """
         info, moves, norms, prefetch = self._known_space(info)
-        # "Which language is it written in?", of a text: more like this, in one respect. To a short
-        # question, or under "Find the cause", the kind of text wanted matters as well.
-        alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
-        move = moves.moves([query], instruction, vector, centred=alike)[0]
+        key = (info, query, instruction, vector.tobytes())
+        if (move := self._moves.get(key)) is None:
+            # "Which language is it written in?", of a text: more like this, in one respect. To a
+            # short question, or under "Find the cause", the kind of text wanted matters as well.
+            alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
+            found = moves.moves([query], instruction, vector, centred=alike)
+            move = self._moves.put(key, found[0])
         return InstantRanker(info, norms, move, prefetch)
 
     def reaches(self, info: CollectionInfo | None = None) -> bool:

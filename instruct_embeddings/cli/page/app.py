@@ -19,9 +19,10 @@ from instruct_embeddings.cli.page.html import (
     map_html,
     rankings_html,
     report_html,
+    shown,
 )
 from instruct_embeddings.cli.page.session import Session
-from instruct_embeddings.errors import ConfigError, InstructEmbeddingsError
+from instruct_embeddings.errors import InstructEmbeddingsError
 from instruct_embeddings.retrieval import FitEvent
 
 _MOST_RESULTS = 50
@@ -75,7 +76,7 @@ def build(
         return (report_html([f"By the {name}\n{report}" for name, report in reports]),)
 
     with gr.Blocks(title="instruct-embeddings", analytics_enabled=False) as page:
-        gr.Markdown(f"### {_plain(collection)}: one query, another question")
+        gr.HTML(f"<h3>{shown(collection)}: one query, another question</h3>")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 text = gr.Textbox(query, label="Query", lines=2, elem_id="query")
@@ -191,10 +192,3 @@ def _shown(outputs: int) -> Callable[[Callable[..., Sequence[str]]], Callable[..
         return run
 
     return decorate
-
-
-def _plain(name: str) -> str:
-    """A name that Markdown does not read as its own."""
-    if "`" in name:
-        raise ConfigError(f"The name {name!r} of the collection holds a `, which is not shown.")
-    return f"`{name}`"

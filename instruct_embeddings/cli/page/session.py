@@ -1,6 +1,6 @@
 """What answers the page: rankings side by side, explanations, fits and measurements."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,7 @@ from instruct_embeddings.transform.report import FitReport, QuestionReport
 if TYPE_CHECKING:
     from instruct_embeddings._types import FloatArray
     from instruct_embeddings.encoder import InstructEncoder
-    from instruct_embeddings.protocols import (
-        CollectionMoves,
-        InstantMover,
-        Judge,
-        Rows,
-        VectorCollection,
-    )
+    from instruct_embeddings.protocols import InstantMover, Judge, VectorCollection
     from instruct_embeddings.transform.store import TransformStore
 
 # Ranks that are looked at to say from where a result moved.
@@ -54,7 +48,7 @@ class Session:
     ) -> None:
         """Nothing is read yet."""
         self.vectors, self.transforms, self.model = vectors, transforms, encoder.name
-        self._encoder, self._instant = encoder, _RememberingMover(instant)
+        self._encoder, self._instant = encoder, instant
         self._embedded: Recent[str, FloatArray] = Recent(_KEPT)
         both: dict[str, Any] = {"instant": self._instant, "store": transforms}
         self._quick = InstructRetriever(vectors, instant=self._instant)
@@ -172,39 +166,6 @@ class Session:
             store=self.transforms,
             feedback=RelevanceFeedback(judge),
         )
-
-
-class _RememberingMover:
-    """An instant query that reads a query once under an instruction: sliders do not wait for it."""
-
-    def __init__(self, mover: "InstantMover") -> None:
-        self.name, self._mover = mover.name, mover
-
-    def for_collection(self, sample: "Callable[[int], Rows]") -> "CollectionMoves":
-        """As the mover does."""
-        return _RememberingMoves(self._mover.for_collection(sample))
-
-
-class _RememberingMoves:
-    def __init__(self, moves: "CollectionMoves") -> None:
-        self._moves = moves
-        self._known: Recent[tuple[object, ...], FloatArray] = Recent(_KEPT)
-        self.is_like_its_texts, self.directions = moves.is_like_its_texts, moves.directions
-        self.level = moves.level
-
-    def moves(
-        self,
-        queries: Sequence[str],
-        instruction: str,
-        vectors: "FloatArray",
-        *,
-        centred: bool = False,
-    ) -> "FloatArray":
-        key = (*queries, instruction, vectors.tobytes(), centred)
-        if (found := self._known.get(key)) is not None:
-            return found
-        found = self._moves.moves(queries, instruction, vectors, centred=centred)
-        return self._known.put(key, found)
 
 
 class _RememberingJudge:

@@ -92,13 +92,14 @@ def test_a_search_without_an_instruction_asks_nobody() -> None:
     assert not mover.asked
 
 
-def test_the_space_is_looked_at_once() -> None:
+def test_the_space_is_looked_at_once_and_a_question_read_once() -> None:
     mover = Axes()
     retriever = InstructRetriever(toys(), instant=mover)
-    for colour in ("red", "blue", "red"):
-        retriever.search(PLAIN, query=f"{colour} toy", instruction=COLOUR)
+    for colour, k, blend in (("red", 5, 1.0), ("blue", 5, 1.0), ("red", 3, 0.5)):
+        hits = retriever.search(PLAIN, query=f"{colour} toy", instruction=COLOUR, k=k, blend=blend)
+        assert {hit.metadata["colour"] for hit in hits} == {colour}
     assert mover.settled == 1
-    assert len(mover.asked) == 3
+    assert [query for query, _ in mover.asked] == ["red toy", "blue toy"]
 
 
 def test_blend_leads_back_to_the_generic_ranking() -> None:
