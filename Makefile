@@ -302,6 +302,10 @@ build: .venv/.ready ## Source distribution and, from it, the wheel, into dist/
 	@$(PY) -m build --no-isolation
 	@$(PY) scripts/check_dist.py dist
 
+.PHONY: wheels
+wheels: build ## The wheel in clean environments, with every Python from 3.10 to 3.13 on PATH; PYTHONS="..." names others
+	@PYTHONS="$(PYTHONS)" TORCH_INDEX="$(TORCH_INDEX)" scripts/check_wheel.sh
+
 .PHONY: clean
 clean: ## Remove .venv, dist and caches
 	@rm -rf .venv dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
