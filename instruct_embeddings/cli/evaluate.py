@@ -194,7 +194,7 @@ def evaluate_tasks(
         typer.Option(
             "--tasks",
             "-t",
-            help="A task or a benchmark of mteb, IFIR, LIMIT, or a file or folder as below; "
+            help="A task or a benchmark of mteb, IFIR, LIMIT, or a file or folder as above; "
             "repeatable.",
         ),
     ],

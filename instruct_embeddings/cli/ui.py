@@ -53,7 +53,7 @@ def ui(
         raise typer.BadParameter("name the collection of the store: --collection NAME.")
     require("gradio", extra="ui")
     require("sklearn", extra="ui")
-    from instruct_embeddings.cli.demo_corpus import TICKET_QUESTIONS, read_corpus
+    from instruct_embeddings.cli.demo_corpus import ASPECTS, QUESTIONS, read_tickets
     from instruct_embeddings.cli.page.app import build, launch
     from instruct_embeddings.cli.page.session import Session
     from instruct_embeddings.transform.store import TransformStore
@@ -66,13 +66,9 @@ def ui(
             from instruct_embeddings.cli.demo import build_collection
 
             require("chromadb", extra="chroma")
-            corpus = read_corpus(None, None, [])
-            build_collection(store.chroma(), corpus, encoder)
-            collection = corpus.name
-            filled = {
-                "query": TICKET_QUESTIONS[1].text,
-                "instruction": corpus.aspects[1].instruction,
-            }
+            built, _ = build_collection(store.chroma(), read_tickets(), encoder)
+            collection = built.name
+            filled = {"query": QUESTIONS["problem"][0], "instruction": ASPECTS["problem"]}
         vectors = store.collection(str(collection))
         models.check_filled_by(encoder, vectors, vectors.info())
         kept = TransformStore(folder or store.transforms)
