@@ -9,7 +9,7 @@ from instruct_embeddings._extras import lazy_exports
 from instruct_embeddings._version import __version__
 
 if TYPE_CHECKING:
-    from instruct_embeddings.config import FitConfig
+    from instruct_embeddings.config import FitConfig, Instruction
     from instruct_embeddings.encoder import EmbeddingRecord, EncoderOptions, InstructEncoder
     from instruct_embeddings.errors import (
         InstructEmbeddingsError,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {
-    "config": "FitConfig",
+    "config": "FitConfig Instruction",
     "encoder": "EmbeddingRecord EncoderOptions InstructEncoder",
     "errors": "InstructEmbeddingsError TransformWarning TruncationWarning",
     "explain": "Explanation",
@@ -92,6 +92,7 @@ __all__ = [
     "InstructEmbeddingsError",
     "InstructEncoder",
     "InstructRetriever",
+    "Instruction",
     "InstructionTransform",
     "Judgement",
     "JudgementGuide",

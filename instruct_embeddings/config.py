@@ -1,6 +1,6 @@
 """Settings of fitting and searching: frozen, validated when made, saved with what they made."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import wraps
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 MAX_INSTRUCTION_CHARACTERS = 2000
 _MAX_INSTRUCTIONS = 16
+_MAX_EXAMPLES = 100
 # What the hosts call alike.
 _SAME = (("k", "similarity_top_k", "top_k"), ("filter", "filters", "where"))
 T = TypeVar("T", bound=type)
-
-Instructions: TypeAlias = str | Mapping[str, float]
-"""One instruction, or several with positive weights."""
 
 
 def check_arguments(owner: str, given: Collection[str], known: Collection[str]) -> None:
@@ -106,13 +104,91 @@ class FitConfig:
         return cls(**data)
 
 
-def check_instruction(instruction: str) -> str:
-    """The instruction without surrounding white space.
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction with a few examples of what it means.
+
+        Instruction(
+            "Find the rebuttal.",
+            examples=[
+                ("Ban school uniforms", "Uniforms make poverty invisible."),
+                ("Tax sugar", "It hits the poor hardest.", "Sugar makes people ill."),
+            ],
+        )
+
+    Searches take it where they take a plain sentence. Nothing is fitted for the examples: they
+    correct the query at once. It is hashable, and `asdict` gives plain data.
+
+    Attributes:
+        text: The plain sentence.
+        examples: A query and a text that answers it, and perhaps one that does not, each; at most
+            100. Equal ones count once.
+
+    Raises:
+        InstructionError: A text is empty or no string, there is no example, or they contradict
+            each other.
+    """
+
+    text: str
+    examples: Sequence[tuple[str, str] | tuple[str, str, str]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", check_instruction(self.text))
+        given = self.examples
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise _wrong_examples(f"examples={given!r:.60} is of type {type(given).__name__}")
+        if not 1 <= len(given) <= _MAX_EXAMPLES:
+            raise _wrong_examples(f"There are {len(given)} examples")
+        kept = tuple(dict.fromkeys(map(_check_example, given)))
+        bad = {(each[0], each[2]) for each in kept if len(each) == 3}
+        for query, good, *_ in kept:
+            if (query, good) in bad:
+                raise InstructionError(
+                    f"Examples contradict each other: for {query!r:.60} the text {good!r:.60} is "
+                    "both good and bad. Each text is one of them for a query. Leave one out."
+                )
+        object.__setattr__(self, "examples", kept)
+
+
+Instructions: TypeAlias = (
+    str | Instruction | Mapping[str, float] | Mapping[str | Instruction, float]
+)
+"""One instruction, or several with positive weights."""
+
+
+def _check_example(given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) not in (2, 3):
+        raise _wrong_examples(f"An example is {given!r:.60}")
+    for text in given:
+        if not isinstance(text, str) or not text.strip():
+            raise _wrong_examples(f"A text of the example {given!r:.60} is {text!r:.60}")
+    return tuple(text.strip() for text in given)
+
+
+def _wrong_examples(found: str) -> InstructionError:
+    return InstructionError(
+        f"{found}. Allowed are 1 to {_MAX_EXAMPLES} examples, each a query, a text that answers it "
+        "and, if you like, one that does not, all of them strings that are not blank. Pass "
+        'examples=[("it ate my photos", "Restore them from the bin.")], or the plain sentence '
+        "without examples."
+    )
+
+
+def examples_in(asked: "Instructions | None") -> dict[str, Instruction]:
+    """Instructions that carry examples, by their text; see `check_instructions`."""
+    several = asked if isinstance(asked, Mapping) else (asked,)
+    return {one.text: one for one in several if isinstance(one, Instruction)}
+
+
+def check_instruction(instruction: str | Instruction) -> str:
+    """The sentence of an instruction without surrounding white space.
 
     Raises:
         InstructionError: It is empty, longer than 2,000 characters, not a string, or holds half of
             a surrogate pair.
     """
+    if isinstance(instruction, Instruction):
+        return instruction.text
     if not isinstance(instruction, str):
         raise InstructionError(
             f"An instruction is a plain sentence, got {type(instruction).__name__}. "
@@ -141,12 +217,22 @@ def check_instruction(instruction: str) -> str:
 
 
 def optional_instruction(instruction: str | None) -> str | None:
-    """The same of an instruction that may be left out; None for generic embeddings."""
+    """The same of an instruction that may be left out; None for generic embeddings.
+
+    Raises:
+        InstructionError: As `check_instruction`; or it carries examples, which nothing would read.
+    """
+    if isinstance(instruction, Instruction):
+        raise InstructionError(
+            f"{instruction.text!r:.60} carries {len(instruction.examples)} examples, which correct "
+            "searches; an embedding under an instruction has no use for them. A plain sentence is "
+            "allowed here. Pass its text, or give it to a retriever."
+        )
     return None if instruction is None else check_instruction(instruction)
 
 
 def check_instructions(asked: Instructions) -> dict[str, float]:
-    """Instructions with weights that add up to 1, or InstructionError."""
+    """Sentences of instructions with weights that add up to 1, or InstructionError."""
     if not isinstance(asked, Mapping):
         return {check_instruction(asked): 1.0}
     if not 1 <= len(asked) <= _MAX_INSTRUCTIONS:
@@ -154,18 +240,18 @@ def check_instructions(asked: Instructions) -> dict[str, float]:
             f"Got {len(asked)} instructions; 1 to {_MAX_INSTRUCTIONS} can be combined. "
             'Pass {"What problem is reported?": 0.7, "How urgent is it?": 0.3}.'
         )
-    texts: dict[str, str] = {}
+    texts: dict[str, str | Instruction] = {}
     weights: dict[str, float] = {}
     for given, weight in asked.items():
         text = check_instruction(given)
         if (other := texts.setdefault(normal_form(text), given)) is not given:
             raise InstructionError(
-                f"{other!r} and {given!r} are one instruction: case, spacing and end marks do not "
-                "count. Keep one of them."
+                f"{check_instruction(other)!r} and {text!r} are one instruction: case, spacing and end "
+                "marks do not count. Keep one of them."
             )
         if not is_number(weight) or not 0 < weight <= 1e100:
             raise InstructionError(
-                f"The weight of {given!r} is {shown(weight)}, not a positive number of at most "
+                f"The weight of {text!r} is {shown(weight)}, not a positive number of at most "
                 "1e100. Give each instruction a weight such as 0.5, or leave it out."
             )
         weights[text] = weight
@@ -173,7 +259,7 @@ def check_instructions(asked: Instructions) -> dict[str, float]:
     return {text: weight / total for text, weight in weights.items()}
 
 
-def normalise_instruction(instruction: str) -> str:
+def normalise_instruction(instruction: str | Instruction) -> str:
     """The form under which a transform is found again: case, spacing and end marks do not count."""
     return normal_form(check_instruction(instruction))
 

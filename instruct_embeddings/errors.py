@@ -14,7 +14,7 @@ class ConfigError(InstructEmbeddingsError, ValueError):
 
 
 class InstructionError(ConfigError):
-    """An instruction is empty, too long or not a string."""
+    """An instruction is empty, too long or not a string, or its examples make no sense."""
 
 
 class MissingExtraError(InstructEmbeddingsError, ImportError):

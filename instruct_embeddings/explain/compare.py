@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instruct_embeddings._types import FloatArray, IntArray, Metadata, Where
-from instruct_embeddings.config import at_least, check_instruction
+from instruct_embeddings.config import Instruction, at_least, check_instruction
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.explain.categories import Categorised, adapted_view, categorise
 from instruct_embeddings.explain.explanation import (
@@ -37,7 +37,7 @@ def explain(
     retriever: InstructRetriever,
     vector: ArrayLike,
     query: str,
-    instruction: str,
+    instruction: str | Instruction,
     *,
     k: int = 10,
     sample: int = 1000,
@@ -94,7 +94,12 @@ def explain(
     collection = retriever.collection
     unit = query_row(vector, collection.info().dimension)
     filters = {"where": where, "where_document": where_document}
-    under = filters | {"query": query_text, "instruction": text, "blend": blend, "exact": exact}
+    under = filters | {
+        "query": query_text,
+        "instruction": instruction,
+        "blend": blend,
+        "exact": exact,
+    }
     under |= {"judge": False}
     before = _search(retriever, vector, k, filters)
     after = _search(retriever, vector, k, under | {"prefetch": prefetch})
@@ -121,8 +126,8 @@ def explain(
         weight = ((transform.report.blend or 1.0) if blend is None else blend) if used else 0.0
         fitted = transform.score(generic[-1:], generic[places], weight).tolist()
         for place, score in zip(places, fitted, strict=True):
-            # Only the scores of the search include the constraints.
-            if not constraints or scores[place] is None:
+            # Only the scores of the search include constraints and examples.
+            if not (constraints or isinstance(instruction, Instruction)) or scores[place] is None:
                 scores[place] = score
         adapted = adapted_view(transform, generic)
         found = categorise(transform, generic, adapted, chosen.texts, seed)

@@ -216,7 +216,7 @@ ANSWERED: Mapping[RankedBy, str] = {
     "fitted": "a fitted transform",
     "instant": "the instant query, without a fit",
     "generic": "the generic vectors: no instruction ranks",
-    "learned": "what was learned from a judge",
+    "learned": "what was learned from a judge or from examples",
     "mixed": "several",
 }
 

@@ -12,9 +12,12 @@ from numpy.typing import ArrayLike
 from instruct_embeddings._types import FloatArray, Unset, Where
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import (
+    Instruction,
     Instructions,
     at_least,
+    check_instruction,
     check_instructions,
+    examples_in,
     optional_instruction,
     suggesting,
 )
@@ -40,7 +43,8 @@ class SearchOptions:
 
     Attributes:
         k: Number of results.
-        instruction: A plain sentence, or several with weights; None is the generic search.
+        instruction: A plain sentence, one with examples (`Instruction`), or several with weights;
+            None is the generic search.
         where: Filter on metadata.
         where_document: Filter on texts.
         blend: Weight of the adapted score, from 0 (generic) to 1 (adapted); None is what judged
@@ -182,7 +186,8 @@ class HostRetriever:
             InstructionError: There is none, or there are several.
             GuideError: There is no guide, or it finds nothing to learn from.
         """
-        return self.engine.transform(self._one_instruction(instruction, self._search_options()))
+        asked = self._one_instruction(instruction, self._search_options())
+        return self.engine.transform(check_instruction(asked))
 
     def report(self, instruction: str | None = None) -> FitReport:
         """How good the transform of an instruction is on held-out rows; see `transform_for`."""
@@ -191,7 +196,7 @@ class HostRetriever:
     def explain(
         self,
         query: Any,
-        instruction: str | None = None,
+        instruction: str | Instruction | None = None,
         *,
         k: int = 10,
         sample: int = 1000,
@@ -312,9 +317,11 @@ class HostRetriever:
     def _embed_queries(self, texts: Sequence[str]) -> list[Sequence[float]]:
         return [self._vector(text) for text in texts]
 
-    def _one_instruction(self, instruction: str | None, options: SearchOptions) -> str:
+    def _one_instruction(
+        self, instruction: str | Instruction | None, options: SearchOptions
+    ) -> str | Instruction:
         asked = options.instruction if instruction is None else instruction
-        if isinstance(asked, str):
+        if isinstance(asked, str | Instruction):
             return asked
         raise InstructionError(
             f"One instruction is needed, a plain sentence, got {asked!r}. "
@@ -336,15 +343,16 @@ def check_query(query: object) -> str:
     )
 
 
-def check_default(asked: Instructions | None) -> str | dict[str, float] | None:
-    """The default instruction of a retriever: stripped, weights add up to 1.
+def check_default(asked: Instructions | None) -> Instructions | None:
+    """The default instruction of a retriever: stripped, weights add up to 1, examples kept.
 
     Raises:
         InstructionError: See `InstructRetriever.search`.
     """
     if isinstance(asked, Mapping):
-        return check_instructions(asked)
-    return optional_instruction(asked)
+        examples = examples_in(asked)
+        return {examples.get(text, text): one for text, one in check_instructions(asked).items()}
+    return asked if isinstance(asked, Instruction) else optional_instruction(asked)
 
 
 def _mmr_order(scores: FloatArray, units: FloatArray, lambda_mult: float, k: int) -> list[int]:

@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from instruct_embeddings._reading import is_number
 from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings.config import (
+    Instruction,
     Instructions,
     at_least,
+    check_instruction,
     check_instructions,
     normalise_instruction,
 )
@@ -109,7 +111,7 @@ class Questions:
 
         def fits(asked: Instructions | None) -> bool:
             return asked is None or (
-                isinstance(asked, str) and normalise_instruction(asked) == wanted
+                isinstance(asked, str | Instruction) and normalise_instruction(asked) == wanted
             )
 
         fitting = [one for one in self.items if fits(one.instruction)]
@@ -231,7 +233,7 @@ def _shown(question: Question) -> str:
     asked = question.instruction
     if isinstance(asked, Mapping):
         return ", ".join(f"{text} ({weight:g})" for text, weight in asked.items())
-    return asked or ""
+    return "" if asked is None else check_instruction(asked)
 
 
 @dataclass(frozen=True)
@@ -364,7 +366,7 @@ def _grades(entry: object) -> dict[str, float]:
 def _aligned_instructions(
     given: Instructions | Sequence[Instructions] | None, count: int
 ) -> list[Instructions | None]:
-    if given is None or isinstance(given, str | Mapping):
+    if given is None or isinstance(given, str | Instruction | Mapping):
         if given is not None:
             check_instructions(given)
         return [given] * count

@@ -40,8 +40,8 @@ _FURTHER = 4
 
 RankedBy: TypeAlias = Literal["generic", "instant", "fitted", "learned", "mixed"]
 """What ranked a search: the stored vectors alone, the instant query, a fitted transform, or any of
-these with what was "learned" from a judge; "mixed" where several instructions were answered by
-different ones."""
+these with what was "learned" from a judge or from examples; "mixed" where several instructions were
+answered by different ones."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class FoldedQuery:
     still one request; scores of candidates are added up with the same weights.
 
     `query` is a unit generic vector, shape (1, d). `shift`, shape (d,), moves the folded query
-    further, by what a judge taught.
+    further, by what a judge or examples taught.
     """
 
     rankers: Sequence[WeightedRanker]
@@ -145,9 +145,11 @@ class FoldedQuery:
     shift: FloatArray | None = None
 
     def moved(self, shift: FloatArray) -> "FoldedQuery":
-        """The same, moved by what was learned from a judge, shape (d,)."""
+        """The same, moved by what was learned from a judge or from examples, shape (d,)."""
         rankers = [replace(one, ranked_by="learned") for one in self.rankers]
-        return replace(self, rankers=rankers, shift=shift)
+        return replace(
+            self, rankers=rankers, shift=shift if self.shift is None else self.shift + shift
+        )
 
     @property
     def first(self) -> Ranker:

@@ -13,12 +13,14 @@ from instruct_embeddings._types import FloatArray, Where
 from instruct_embeddings._warnings import from_here
 from instruct_embeddings.config import (
     FitConfig,
+    Instruction,
     Instructions,
     check_instruction,
     check_instructions,
+    examples_in,
     suggesting,
 )
-from instruct_embeddings.errors import ConfigError
+from instruct_embeddings.errors import ConfigError, InstructionError
 from instruct_embeddings.feedback.memory import JudgedQuestion
 from instruct_embeddings.protocols import CollectionInfo, Guide, InstantMover, VectorCollection
 from instruct_embeddings.retrieval.constraints import (
@@ -30,6 +32,7 @@ from instruct_embeddings.retrieval.constraints import (
 from instruct_embeddings.retrieval.distillation import DistillationReport, Distiller
 from instruct_embeddings.retrieval.drift import Drift, find_drift
 from instruct_embeddings.retrieval.exact import ExactSearch
+from instruct_embeddings.retrieval.examples import ExampleMoves
 from instruct_embeddings.retrieval.feedback import RelevanceFeedback, check_feedback
 from instruct_embeddings.retrieval.fitting import BackgroundFits, OnFit
 from instruct_embeddings.retrieval.instant import InstantAnswers, InstantRanker
@@ -136,6 +139,7 @@ class InstructRetriever:
         self.feedback = check_feedback(feedback, collection.capabilities)
         self._fits = BackgroundFits(lambda text: self._library.get([text]), self._library.find)
         self._instant = None if instant is None else InstantAnswers(collection, instant)
+        self._examples = None if not self._instant else ExampleMoves(collection, self._instant)
         self._everything = ExactSearch(collection)
         self._generic_ranker: InstantRanker | None = None
         memory = None if self.feedback is None else self.feedback.memory
@@ -256,7 +260,7 @@ class InstructRetriever:
             query: Text of the query, for the instant query and the judge.
             instruction: Sentence that says in what respect rows should be similar; several with
                 weights, `{"What is it about?": 0.7, "How urgent is it?": 0.3}`, are searched for
-                at once; None is the plain generic search.
+                at once; with examples, an `Instruction`; None is the plain generic search.
             k: Results wanted; fewer come back only where fewer rows pass the filters.
             where: Metadata filter.
             where_document: Filter on the stored text.
@@ -400,6 +404,7 @@ class InstructRetriever:
         if instruction is None and feedback is None:
             return self._generic(vector, request)
         weights = {} if instruction is None else check_instructions(instruction)
+        examples = examples_in(instruction)
         info = self.collection.info()
         unit = query_row(vector, info.dimension)
         learned, note = None, None
@@ -413,10 +418,14 @@ class InstructRetriever:
         # A judge, and what one taught, need no transform.
         unjudged = feedback is None and learned is None
         rankers = self._rankers(weights, unit, query, info, request, fits=unjudged)
-        plain = not directions and all(one.ranked_by == "generic" for one in rankers)
-        if unjudged and (plain or not rankers):
+        plain = not directions and all(one.ranked_by == "generic" for one in rankers.values())
+        if unjudged and not examples and (plain or not rankers):
             return self._generic(vector, request, info)
         folded = self._fold(rankers, unit, info, request)
+        if examples:
+            moves = self._example_moves(examples, info)
+            shift = moves.shift(examples, weights, rankers, unit, info, request.weight)
+            folded = folded.moved(shift)
         if learned is not None:
             folded = folded.moved(np.float32(request.weight) * learned.move(unit[0]))
         rank = partial(self._rank, directions, request)
@@ -439,14 +448,14 @@ class InstructRetriever:
 
     def _fold(
         self,
-        rankers: Sequence[WeightedRanker],
+        rankers: Mapping[str, WeightedRanker],
         unit: FloatArray,
         info: CollectionInfo,
         request: SearchRequest,
     ) -> FoldedQuery:
         """The query as it is ranked: the generic one, for a judge to move, where nothing does."""
         unmoved = [] if rankers else [WeightedRanker(self._unmoved(info), "generic")]
-        return FoldedQuery([*rankers, *unmoved], unit, request.weight)
+        return FoldedQuery([*rankers.values(), *unmoved], unit, request.weight)
 
     def _rank(
         self,
@@ -482,7 +491,7 @@ class InstructRetriever:
         request: SearchRequest,
         *,
         fits: bool,
-    ) -> list[WeightedRanker]:
+    ) -> dict[str, WeightedRanker]:
         """What ranks under each instruction: what was fitted and serves, or the instant query.
 
         Where `fits`, what can only be fitted is, or fails for want of a guide.
@@ -516,7 +525,18 @@ class InstructRetriever:
         for some in list(rankers.values())[:1]:
             for text, weight in weights.items():
                 rankers.setdefault(text, WeightedRanker(some.ranker, "generic", 0.0, weight))
-        return list(rankers.values())
+        return rankers
+
+    def _example_moves(
+        self, examples: Mapping[str, Instruction], info: CollectionInfo
+    ) -> ExampleMoves:
+        if self._examples is not None and self._reaching(info) is not None:
+            return self._examples
+        raise InstructionError(
+            f"{next(iter(examples))!r:.60} carries examples, whose texts nothing can embed here. "
+            "That takes an instant query which reaches the space of the collection. Pass "
+            "instant=InstantQuery.from_pretrained(), or the sentence without examples."
+        )
 
     def _unmoved(self, info: CollectionInfo) -> InstantRanker:
         """Ranks by the generic vector, so that a judge can move it."""

@@ -34,6 +34,7 @@ EXPORTED: dict[str, list[str]] = {
         "InstructEmbeddingsError",
         "InstructEncoder",
         "InstructRetriever",
+        "Instruction",
         "InstructionTransform",
         "Judgement",
         "JudgementGuide",

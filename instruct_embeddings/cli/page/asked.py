@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from instruct_embeddings.cli.evaluate import JudgedQuestions, read_questions
-from instruct_embeddings.config import Instructions, check_instructions
+from instruct_embeddings.config import check_instructions
 from instruct_embeddings.errors import ConfigError, DataError
 from instruct_embeddings.filters import parse_where
 
@@ -56,7 +56,7 @@ class Asked:
         return cls(query, weights, read_where(where), int(k), float(blend), judged)
 
     @property
-    def instruction(self) -> Instructions | None:
+    def instruction(self) -> str | dict[str, float] | None:
         """As the retrievers take it."""
         return next(iter(self.weights), None) if len(self.weights) < 2 else dict(self.weights)
 
