@@ -174,6 +174,10 @@ def _wrong_examples(found: str) -> InstructionError:
     )
 
 
+def _said(asked: str | Instruction) -> str:
+    return asked.text if isinstance(asked, Instruction) else asked
+
+
 def examples_in(asked: "Instructions | None") -> dict[str, Instruction]:
     """Instructions that carry examples, by their text; see `check_instructions`."""
     several = asked if isinstance(asked, Mapping) else (asked,)
@@ -246,7 +250,7 @@ def check_instructions(asked: Instructions) -> dict[str, float]:
         text = check_instruction(given)
         if (other := texts.setdefault(normal_form(text), given)) is not given:
             raise InstructionError(
-                f"{check_instruction(other)!r} and {text!r} are one instruction: case, spacing and end "
+                f"{_said(other)!r} and {_said(given)!r} are one instruction: case, spacing and end "
                 "marks do not count. Keep one of them."
             )
         if not is_number(weight) or not 0 < weight <= 1e100:

@@ -6,6 +6,9 @@ beyond what the instruction says already. Of few examples it is mostly noise, bu
 far the move of the instruction itself should go on, and what holds for queries like those of the
 examples. So, as in ridge regression with a prior, these are shrunk less than all the rest. Nothing
 is fitted, and the index is asked as before.
+
+Where texts are compared in one respect ("What colour is it?"), what is good differs from query to
+query, and only queries like those of the examples are moved.
 """
 
 from collections.abc import Mapping
@@ -23,10 +26,11 @@ from instruct_embeddings.retrieval.sampling import sample_rows
 from instruct_embeddings.transform.transform import InstructionTransform, nearness, softmax
 from instruct_embeddings.transform.vectors import unit_rows
 
-# Chosen on three of the sets of `make bench-examples`; see docs/instant.md.
-PENALTY = 15.0
+# Chosen on sets of `make bench-examples`; see docs/instant.md.
+PENALTY = 10.0
 NEAR = 8.0
-_ALONG = 150.0
+_ALONG = 100.0
+_FURTHEST = 0.5  # of the mean move of the instruction
 _STEEPNESS = 10.0
 _BAD_SHARE = 0.3
 _SAMPLE = 200
@@ -37,12 +41,13 @@ _KEPT = 64
 class ExampleMove:
     """Moves a query by what examples teach.
 
-        move(v) = sum_i (1 + 8 exp(4 (q_i^T v - 1))) d_i / 15 + common
+        move(v) = common + 8 sum_i exp(4 (q_i^T v - 1)) d_i / (10 + n)
 
     Attributes:
         queries: Generic vectors `q_i` of the examples' queries, unit rows, shape (n, d).
         differences: `d_i`, from what is found for them to what is good, shape (n, d).
-        common: How far all queries go on where the instruction moves them, shape (d,).
+        common: The move of all queries, shape (d,): `sum_i d_i / (10 + n)`, and on where the
+            instruction moves them, by at most half as far.
     """
 
     queries: FloatArray
@@ -58,6 +63,8 @@ class ExampleMove:
         bad: FloatArray,
         has_bad: BoolArray,
         sample: FloatArray,
+        *,
+        comparing: bool = False,
     ) -> "ExampleMove":
         """Learn from n examples.
 
@@ -68,22 +75,27 @@ class ExampleMove:
             bad: Texts that do not, shape (n, d); anything where there is none.
             has_bad: Whether there is one, shape (n,).
             sample: Some rows of the collection, shape (s, d).
+            comparing: Whether texts are compared, so that examples have nothing in common.
         """
         steep = np.float32(_STEEPNESS)
         found = softmax(steep * (folded @ sample.T))  # (n, s)
         share = np.float32(_BAD_SHARE) * has_bad[:, None]
         differences = good - (1 - share) * (found @ sample) - share * bad
+        if comparing:
+            return cls(queries, differences, np.zeros_like(differences[0]))
         along = (folded - queries).mean(axis=0)
         seen = sample @ along  # (s,)
         spread = float((found @ seen**2 - (found @ seen) ** 2).sum())
         further = _ALONG * float((differences @ along).sum())
         further /= PENALTY + _ALONG * _STEEPNESS * spread
-        return cls(queries, differences, np.asarray(further * along, dtype=np.float32))
+        common = differences.sum(axis=0) / (PENALTY + len(queries))
+        common += min(max(further, 0.0), _FURTHEST) * along
+        return cls(queries, differences, np.asarray(common, dtype=np.float32))
 
     def __call__(self, query: FloatArray) -> FloatArray:
         """The move of one unit generic vector, shape (d,) to (d,)."""
-        weights = (1 + np.float32(NEAR) * nearness(query[None], self.queries)[0]) / PENALTY
-        return np.asarray(weights @ self.differences + self.common, dtype=np.float32)
+        near = NEAR * nearness(query[None], self.queries)[0] / (PENALTY + len(self.queries))
+        return np.asarray(self.common + near @ self.differences, dtype=np.float32)
 
 
 class ExampleMoves:
@@ -152,7 +164,9 @@ class ExampleMoves:
         elif one is not None:
             folded = one.ranker.fold(queries, blend)
         has_bad = np.array([len(each) == 3 for each in asked.examples])
-        return ExampleMove.of(queries, folded, good, bad, has_bad, self._sample(info))
+        like = [self._answers.compares(each[0], asked.text) for each in asked.examples]
+        sample, comparing = self._sample(info), 2 * sum(like) > len(like)
+        return ExampleMove.of(queries, folded, good, bad, has_bad, sample, comparing=comparing)
 
     def _sample(self, info: CollectionInfo) -> FloatArray:
         """Some unit rows of the collection, shape (s, d)."""

@@ -115,6 +115,10 @@ class InstantAnswers:
             move = self._moves.put(key, found[0])
         return InstantRanker(info, norms, move, prefetch)
 
+    def compares(self, query: str, instruction: str) -> bool:
+        """Whether a query is a text to be compared with others in one respect; as `ranker`."""
+        return _compares(self.moves, query, instruction)
+
     def reaches(self, info: CollectionInfo | None = None) -> bool:
         """Whether the space of the collection is known, or can be found; said once where not."""
         info = info or self._collection.info()
@@ -160,6 +164,12 @@ class InstantAnswers:
                 )
                 self._space = info, moves, *_measured(self._collection, info)
             return self._space
+
+
+def _compares(moves: CollectionMoves, query: str, instruction: str) -> bool:
+    # "Which language is it written in?", of a text: more like this, in one respect. To a short
+    # question, or under "Find the cause", the kind of text wanted matters as well.
+    return kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
 
 
 def _measured(collection: VectorCollection, info: CollectionInfo) -> tuple[Norms, int]:

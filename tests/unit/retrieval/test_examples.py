@@ -20,14 +20,21 @@ EYE = np.eye(4, dtype=np.float32)
 
 
 def test_a_move_by_hand() -> None:
-    # All queries find the second axis alone; nothing moves them, so that nothing is common.
+    # All queries find the second axis alone; the instruction moves none of them.
     move = ExampleMove.of(EYE[:1], EYE[:1], EYE[2:3], EYE[3:], NONE, EYE[1:2])
     assert np.allclose(move.differences, [[0, -1, 1, 0]])
-    assert not move.common.any()
-    # The query of the example itself is moved 1 + 8 times a fifteenth.
-    assert np.allclose(move(EYE[0]), np.array([0, -1, 1, 0]) * 9 / PENALTY)
+    assert np.allclose(move.common, np.array([0, -1, 1, 0]) / (PENALTY + 1))
+    # The query of the example itself is moved 1 + 8 times an eleventh.
+    assert np.allclose(move(EYE[0]), np.array([0, -1, 1, 0]) * 9 / (PENALTY + 1))
     far = 1 + 8 * np.exp(-4)
-    assert np.allclose(move(EYE[3]), np.array([0, -1, 1, 0]) * far / PENALTY)
+    assert np.allclose(move(EYE[3]), np.array([0, -1, 1, 0]) * far / (PENALTY + 1))
+
+
+def test_where_texts_are_compared_only_queries_like_the_examples_move() -> None:
+    move = ExampleMove.of(EYE[:1], EYE[1:2], EYE[2:3], EYE[3:], NONE, EYE[1:2], comparing=True)
+    assert not move.common.any()
+    assert np.allclose(move(EYE[0]), np.array([0, -1, 1, 0]) * 8 / (PENALTY + 1))
+    assert np.abs(move(EYE[3])).max() < 8 * np.exp(-3.9) / (PENALTY + 1)
 
 
 def test_a_bad_text_counts_three_tenths_of_what_is_found() -> None:
@@ -35,11 +42,11 @@ def test_a_bad_text_counts_three_tenths_of_what_is_found() -> None:
     assert np.allclose(move.differences, [[0, -0.7, 1, -0.3]])
 
 
-def test_queries_go_on_where_the_instruction_moves_them_to_what_is_good() -> None:
-    # One row in the collection: its spread is 0. Good is where the query is moved to.
-    move = ExampleMove.of(EYE[:1], EYE[1:2], EYE[1:2], EYE[3:], NONE, EYE[3:])
-    along = EYE[1] - EYE[0]
-    assert np.allclose(move.common, 150 * (along @ (EYE[1] - EYE[3])) / PENALTY * along)
+@pytest.mark.parametrize(("good", "further"), [(EYE[1:2], 0.5), (EYE[:1], 0.0)])
+def test_queries_go_on_at_most_half_as_far_and_never_back(good: FloatArray, further: float) -> None:
+    move = ExampleMove.of(EYE[:1], EYE[1:2], good, EYE[3:], NONE, EYE[3:])
+    rest = (good[0] - EYE[3]) / (PENALTY + 1)
+    assert np.allclose(move.common, rest + further * (EYE[1] - EYE[0]))
 
 
 @settings(max_examples=30, deadline=None)
