@@ -11,6 +11,7 @@ from instruct_embeddings.cli.store import Store
 from instruct_embeddings.errors import CollectionMismatchError, GuideError
 
 if TYPE_CHECKING:
+    from instruct_embeddings.config import Instruction
     from instruct_embeddings.encoder import InstructEncoder
     from instruct_embeddings.protocols import CollectionInfo, InstantMover, VectorCollection
     from instruct_embeddings.retrieval.retriever import InstructRetriever
@@ -121,6 +122,25 @@ def read_filter(where: str | None) -> dict[str, Any] | None:
             f'--where is a filter such as {{"area": "x"}}, as JSON ({exc}): {where}'
         ) from exc
     return found
+
+
+def read_instruction(
+    text: str | None, examples: Sequence[str] | None
+) -> "str | Instruction | None":
+    """An instruction from the command line; a usage error where examples are no JSON."""
+    if not examples:
+        return text
+    from instruct_embeddings.config import Instruction
+
+    found = []
+    for example in examples:
+        try:
+            found.append(json.loads(example))
+        except ValueError as exc:
+            raise typer.BadParameter(
+                f'--example is a list such as ["query", "good text"], as JSON ({exc}): {example}'
+            ) from exc
+    return Instruction(text or "", found)
 
 
 def _check_stored(

@@ -37,6 +37,14 @@ BlendOption: TypeAlias = Annotated[
         max=1.0,
     ),
 ]
+ExampleOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An example of what the instruction means, as JSON: a query, a text that answers it "
+        "and perhaps one that does not, such as "
+        '\'["it ate my photos", "Restore them from the bin."]\'; can be given several times.'
+    ),
+]
 FittedOption: TypeAlias = Annotated[
     bool,
     typer.Option(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from instruct_embeddings._printable import one_line, plain_table
-from instruct_embeddings.cli.models import open_retriever, read_filter
+from instruct_embeddings.cli.models import open_retriever, read_filter, read_instruction
 from instruct_embeddings.cli.options import (
     BlendOption,
     CollectionOption,
     ExactOption,
+    ExampleOption,
     FittedOption,
     JsonOption,
     ModelOption,
@@ -42,6 +43,7 @@ def query(
     instruction: Annotated[
         str | None, typer.Option("--instruction", "-i", help="A plain sentence; fitted or not.")
     ] = None,
+    example: ExampleOption = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results wanted.", min=1)] = 5,
     where: WhereOption = None,
     blend: BlendOption = None,
@@ -60,6 +62,7 @@ def query(
     """
     from instruct_embeddings.explain.explanation import ANSWERED
 
+    asked = read_instruction(instruction, example)
     options: dict[str, Any] = {"k": k, "where": read_filter(where)}
     retriever, encoder = open_retriever(
         store, collection, transforms, model, instruction, fitted=fitted
@@ -72,7 +75,7 @@ def query(
     if instruction is not None:
         with _timed(seconds, "load_transform"):
             retriever.fitted(instruction, wait=fitted)
-        options |= {"instruction": instruction, "query": text}
+        options |= {"instruction": asked, "query": text}
         options |= {"blend": blend, "prefetch": prefetch, "exact": exact}
         with _timed(seconds, "adapted"):
             sides["adapted"] = retriever.search(vector, **options)
@@ -130,6 +133,7 @@ def explain(
             help="Draw the map of a fitted transform into this file (.png, .svg or .pdf).",
         ),
     ] = None,
+    example: ExampleOption = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Results to compare.", min=1)] = 10,
     where: WhereOption = None,
     blend: BlendOption = None,
@@ -157,7 +161,7 @@ def explain(
 
     if png is not None:
         check_map_file(png)  # before anything is computed
-    filtered = read_filter(where)
+    filtered, asked = read_filter(where), read_instruction(instruction, example) or instruction
     retriever, encoder = open_retriever(
         store, collection, transforms, model, instruction, fitted=fitted
     )
@@ -165,7 +169,7 @@ def explain(
         retriever,
         encoder.encode([text])[0],
         text,
-        instruction,
+        asked,
         k=k,
         where=filtered,
         blend=blend,

@@ -22,11 +22,13 @@ from instruct_embeddings.hosts.retriever import (
 )
 from instruct_embeddings.hosts.tool import (
     CORRECTABLE,
+    EXAMPLES_DESCRIPTION,
     INSTRUCTION_DESCRIPTION,
     NOTHING_FOUND,
     QUERY_DESCRIPTION,
     TOOL_DESCRIPTION,
     TOOL_NAME,
+    with_examples,
     wrong_arguments,
 )
 from instruct_embeddings.retrieval import AskJudge, JudgeQuestion, JudgeWatcher
@@ -34,6 +36,7 @@ from instruct_embeddings.retrieval.fitting import OnFit
 
 __all__ = [
     "CORRECTABLE",
+    "EXAMPLES_DESCRIPTION",
     "INSTRUCTION_DESCRIPTION",
     "NOTHING_FOUND",
     "QUERY_DESCRIPTION",
@@ -59,5 +62,6 @@ __all__ = [
     "suggesting",
     "uncut",
     "warn",
+    "with_examples",
     "wrong_arguments",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from instruct_embeddings.config import Instruction
 from instruct_embeddings.errors import ConfigError, TextError
 
 TOOL_NAME = "search"
@@ -21,9 +22,25 @@ INSTRUCTION_DESCRIPTION = (
     "like it ('What problem is reported?'), or a constraint ('Only answers about billing, no "
     "refunds.'). Leave it out for a plain search by topic."
 )
+EXAMPLES_DESCRIPTION = (
+    "A few examples of what the instruction means, where you know some: each a list of a query, a "
+    "text that answers it and, if you like, a text that does not."
+)
 NOTHING_FOUND = "Nothing was found."
 # What the model that calls can correct; all other errors are for those who built the tool.
 CORRECTABLE = (ConfigError, TextError)
+
+
+def with_examples(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a search in which `examples` are part of the instruction.
+
+    Raises:
+        InstructionError: There is no instruction, or they are no examples.
+    """
+    found = dict(said)
+    if (examples := found.pop("examples", None)) is not None:
+        found["instruction"] = Instruction(found.get("instruction") or "", examples)
+    return found
 
 
 def wrong_arguments(errors: Iterable[Mapping[str, Any]]) -> str:

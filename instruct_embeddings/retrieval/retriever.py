@@ -406,6 +406,7 @@ class InstructRetriever:
         weights = {} if instruction is None else check_instructions(instruction)
         examples = examples_in(instruction)
         info = self.collection.info()
+        moves = self._example_moves(examples, info) if examples else None
         unit = query_row(vector, info.dimension)
         learned, note = None, None
         if self._distiller is not None and len(weights) == 1:
@@ -419,11 +420,10 @@ class InstructRetriever:
         unjudged = feedback is None and learned is None
         rankers = self._rankers(weights, unit, query, info, request, fits=unjudged)
         plain = not directions and all(one.ranked_by == "generic" for one in rankers.values())
-        if unjudged and not examples and (plain or not rankers):
+        if unjudged and moves is None and (plain or not rankers):
             return self._generic(vector, request, info)
         folded = self._fold(rankers, unit, info, request)
-        if examples:
-            moves = self._example_moves(examples, info)
+        if moves is not None:
             shift = moves.shift(examples, weights, rankers, unit, info, request.weight)
             folded = folded.moved(shift)
         if learned is not None:

@@ -15,7 +15,7 @@ from langchain_core.runnables.config import RunnableConfig
 from langchain_core.vectorstores import VectorStore
 from pydantic import AfterValidator, ConfigDict, Field
 
-from instruct_embeddings import Hit
+from instruct_embeddings import Hit, Instruction
 from instruct_embeddings.embedded import NODE_KEY
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.hosts import (
@@ -42,7 +42,9 @@ class DocumentRetriever(HostRetriever, ToolRetriever):
 
     vectorstore: VectorStore = Field(frozen=True)
     k: int = Field(default=4, gt=0)
-    instruction: Annotated[str | dict[str, float] | None, AfterValidator(check_default)] = None
+    instruction: Annotated[
+        str | Instruction | dict[str | Instruction, float] | None, AfterValidator(check_default)
+    ] = None
     filter: Any = None
     where_document: dict[str, Any] | None = None
     blend: float | None = Field(default=None, ge=0.0, le=1.0)

@@ -12,11 +12,13 @@ from pydantic import BaseModel, Field, create_model
 
 from instruct_embeddings.hosts import (
     CORRECTABLE,
+    EXAMPLES_DESCRIPTION,
     INSTRUCTION_DESCRIPTION,
     NOTHING_FOUND,
     QUERY_DESCRIPTION,
     TOOL_DESCRIPTION,
     TOOL_NAME,
+    with_examples,
     wrong_arguments,
 )
 
@@ -28,6 +30,7 @@ class SearchInput(BaseModel):
 
     query: str = Field(description=QUERY_DESCRIPTION)
     instruction: str | None = Field(default=None, description=INSTRUCTION_DESCRIPTION)
+    examples: list[list[str]] | None = Field(default=None, description=EXAMPLES_DESCRIPTION)
 
 
 class ToolRetriever(BaseRetriever):
@@ -49,8 +52,8 @@ class ToolRetriever(BaseRetriever):
         instruction, one that is too long) comes back as a message that says how to correct it.
 
         Args:
-            args_schema: In place of `query` and `instruction`; further fields are arguments of
-                `invoke`, such as `k`.
+            args_schema: In place of `query`, `instruction` and `examples`; further fields are
+                arguments of `invoke`, such as `k`.
             name: What the model calls it.
             description: What the collection holds, and when to search it.
             arg_types: Types of further arguments of `invoke`.
@@ -110,7 +113,7 @@ def _given(schema: type[BaseModel], said: dict[str, Any]) -> dict[str, Any]:
         for name, field in schema.model_fields.items()
         if name != "query" and not field.is_required()
     }
-    return {name: value for name, value in (found | said).items() if value is not None}
+    return with_examples({k: value for k, value in (found | said).items() if value is not None})
 
 
 def _correction(error: Any) -> str:

@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from instruct_embeddings.errors import ConfigError
-from instruct_embeddings.hosts import UNSET, Unset, check_arguments, suggesting
+from instruct_embeddings.hosts import UNSET, Instructions, Unset, check_arguments, suggesting
 
 # By what stands after an operator: a string or a number, a number, a list; and lists that become
 # several clauses.
@@ -49,8 +49,8 @@ class InstructionQueryBundle(QueryBundle):
     Attributes that are left out are those of the retriever.
 
     Attributes:
-        instruction: The plain sentence to search under, or several with weights; `None` asks for
-            the generic search.
+        instruction: The plain sentence to search under, one with examples (`Instruction`), or
+            several with weights; `None` asks for the generic search.
         filters: Metadata filters, in place of the retriever's; `None` lifts them.
         similarity_top_k: Number of nodes wanted.
         where_document: Filter on texts; `None` lifts the retriever's.
@@ -61,7 +61,7 @@ class InstructionQueryBundle(QueryBundle):
         judge: Ask the judge of the retriever's `feedback`.
     """
 
-    instruction: str | Mapping[str, float] | Unset | None = UNSET
+    instruction: Instructions | Unset | None = UNSET
     filters: MetadataFilters | Mapping[str, Any] | Unset | None = UNSET
     similarity_top_k: int | Unset = UNSET
     where_document: dict[str, Any] | Unset | None = UNSET

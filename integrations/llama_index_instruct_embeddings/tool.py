@@ -9,11 +9,13 @@ from llama_index.core.tools.types import AsyncBaseTool, ToolMetadata, ToolOutput
 
 from instruct_embeddings.hosts import (
     CORRECTABLE,
+    EXAMPLES_DESCRIPTION,
     INSTRUCTION_DESCRIPTION,
     NOTHING_FOUND,
     QUERY_DESCRIPTION,
     TOOL_DESCRIPTION,
     TOOL_NAME,
+    with_examples,
     wrong_arguments,
 )
 from llama_index_instruct_embeddings.query import InstructionQueryBundle
@@ -24,6 +26,7 @@ class SearchInput(BaseModel):
 
     query: str = Field(description=QUERY_DESCRIPTION)
     instruction: str | None = Field(default=None, description=INSTRUCTION_DESCRIPTION)
+    examples: list[list[str]] | None = Field(default=None, description=EXAMPLES_DESCRIPTION)
 
 
 class SearchTool(AsyncBaseTool):
@@ -65,7 +68,7 @@ class SearchTool(AsyncBaseTool):
         """The query with what is said; what a model leaves out is as the retriever has it."""
         checked = dict((self._metadata.fn_schema or SearchInput)(**said))
         given = {name: value for name, value in checked.items() if value is not None}
-        return InstructionQueryBundle(given.pop("query"), **given)
+        return InstructionQueryBundle(given.pop("query"), **with_examples(given))
 
     def _found(self, said: dict[str, Any], nodes: list[NodeWithScore]) -> ToolOutput:
         texts = [node.get_content(MetadataMode.LLM) for node in nodes]
@@ -103,8 +106,8 @@ class ToolRetriever(BaseRetriever):
         """A tool for agents: the model that calls it writes the instruction itself.
 
         Args:
-            fn_schema: In place of `query` and `instruction`; further fields are attributes of
-                `InstructionQueryBundle`, such as `similarity_top_k`.
+            fn_schema: In place of `query`, `instruction` and `examples`; further fields are
+                attributes of `InstructionQueryBundle`, such as `similarity_top_k`.
             name: What the model calls it.
             description: What the index holds, and when to search it.
             return_direct: The texts that are found are the agent's answer.

@@ -38,7 +38,7 @@ def test_its_schema_teaches_a_model_to_write_the_instruction(
     assert (function["name"], function["description"]) == ("search_tickets", "Support tickets.")
     parameters = function["parameters"]
     assert parameters["required"] == ["query"]
-    assert list(parameters["properties"]) == ["query", "instruction"]
+    assert list(parameters["properties"]) == ["query", "instruction", "examples"]
     told = parameters["properties"]["instruction"]["description"]
     for example in ("Find what caused it.", "What problem is reported?", "no refunds."):
         assert example in told

@@ -137,3 +137,24 @@ def test_a_missing_collection_names_those_that_exist(run: Run, farm: Path, at: A
     ran = run("query", "dog", *at(farm, "circus"))
     assert ran.code == 1
     assert "It holds: zoo." in ran.stderr
+
+
+def test_examples_say_what_an_instruction_means(run: Run, farm: Path, at: At) -> None:
+    call = ["query", "sad sad dog", *at(farm), "-k", 8, "--exact", "-i", "How does it look?"]
+    given = [f'["{query}", "happy happy cat", "sad dog"]' for query in ("sad cow", "sad pig", "a")]
+    examples = [part for one in given for part in ("--example", one)]
+    plain, taught = (run(*call, "--json", *more).json for more in ([], examples))
+    happy = [
+        sum(hit["metadata"]["mood"] == "happy" for hit in one["adapted"]) for one in (plain, taught)
+    ]
+    assert taught["ranked_by"] == "learned"
+    assert happy[0] < happy[1]
+    assert run("explain", *call[1:-5], "-i", "How?", *examples).code == 0
+
+
+def test_what_is_no_example_is_refused(run: Run, farm: Path, at: At) -> None:
+    call = ["query", "sad dog", *at(farm), "-i", "How does it look?"]
+    assert "--example is a list such as" in run(*call, "--example", "sad | happy").stderr
+    assert "An example is ['sad']" in run(*call, "--example", '["sad"]').stderr
+    without = run("query", "sad dog", *at(farm), "--example", '["sad", "happy"]')
+    assert "The instruction is empty" in without.stderr
