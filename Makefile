@@ -146,6 +146,11 @@ bench-spaces: .venv/.spaces ## The instant query over collections of other embed
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
 	@$(PY) -m benchmarks.spaces --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-situated
+bench-situated: .venv/.ready ## Chunks with the text around them beside plain ones; DATA=folder; minutes
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m benchmarks.situated --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-blend
 bench-blend: .venv/.ready ## What blend gains and loses, on two tasks; DATA=folder; minutes
 	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }

@@ -18,6 +18,7 @@ from benchmarks import (
     judge_page,
     retrieval_page,
     scale_page,
+    situated,
     stores_page,
     ui,
 )
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 WHICH = ROOT / "docs" / "which.md"
+CHUNKS = ROOT / "docs" / "how-to" / "chunks.md"
 CARD = ROOT / "instruct_embeddings" / "weights" / DEFAULT_MODEL / "README.md"
 _SHOWN = (GENERIC, POSTERIOR, GSTRANSFORM, FOLDED, RESCORED)
 
@@ -46,13 +48,14 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """What the files should hold."""
-    files = (README, CARD, growing.PAGE, WHICH)
-    readme, card, grown, which = (file.read_text("utf-8") for file in files)
+    files = (README, CARD, growing.PAGE, WHICH, CHUNKS)
+    readme, card, grown, which, chunks = (file.read_text("utf-8") for file in files)
     return {
         PAGE: performance_page(),
         README: with_figures(readme, readme_figures()),
         CARD: with_figures(card, "".join(f"- {line}\n" for line in quality_figures())),
         WHICH: with_figures(which, blend.section(tabulate, ran)),
+        CHUNKS: with_figures(chunks, situated.section(tabulate, ran)),
         growing.PAGE: growing.filled(grown, tabulate),
     }
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +45,8 @@ _OF_FILES = (
 )
 # Pairs of instruction and steps that need not be checked again.
 _KEPT = 64
+# Of the vector within the context: the best on the development half (`make bench-situated`).
+DEFAULT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,54 @@ class InstructEncoder:
         request, out = self._prepare(texts, instruction, refine_steps, every_step=True)
         _consume(self._run(request, out), 0, False, None)
         return out
+
+    def encode_situated(
+        self,
+        chunks: Sequence[str],
+        contexts: Sequence[str],
+        *,
+        starts: Sequence[int] | None = None,
+        share: float = DEFAULT_SHARE,
+    ) -> Embeddings:
+        """Generic embeddings of chunks that know the text around them.
+
+        Each chunk is read twice: alone, and within its context, of which its own tokens are pooled
+        (late chunking, arXiv 2409.04701); the result lies between the two. Queries are embedded as
+        usual. A context is read once for all of its chunks, in overlapping windows where it is
+        longer than the model reads. It runs in this process, on one device.
+
+        Args:
+            chunks: n texts.
+            contexts: For each chunk the text that it was cut from; the same for several.
+            starts: First character of each chunk in its context, as splitters say it. By default
+                chunks are looked for, those of one context in their order.
+            share: Weight of the vector within the context, in [0, 1].
+
+        Returns:
+            Shape (n, dimension) as of `encode` without an instruction, in the order given.
+
+        Raises:
+            TypeError: Chunks or contexts are a bare string, or hold something else than strings.
+            TextError: A chunk does not stand in its context, or is longer than the model reads.
+            ConfigError: Lengths differ, `share` is out of range, or the model's own embeddings are
+                no means over its tokens.
+            ClosedEncoderError: After `close()`.
+        """
+        from instruct_embeddings.encoder.situated import find_spans, late_chunks, mixed
+
+        texts, around = check_texts(chunks), check_texts(contexts)
+        if not isinstance(share, Real) or not 0 <= share <= 1:
+            raise ConfigError(
+                f"share={share!r} is outside [0, 1]: 0 is a chunk's own vector, 1 the one within "
+                "its context."
+            )
+        spans = find_spans(texts, around, starts)
+        if not texts:
+            return self.encode([])
+        runner = self._running()
+        late, there = late_chunks(runner, around, spans)
+        plain = self.with_options(precision="float32", normalize=True, truncate_dim=None)
+        return runner.finish(mixed(plain.encode(texts), late, there, share), instructed=False)
 
     def with_options(self, **changes: Any) -> Self:
         """A copy under other options; weights are shared where they are the same.

@@ -96,6 +96,15 @@ class InstEmb(nn.Module):
         out: Tensor = self.layers(self.generic_pooler(inputs))
         return out[None]
 
+    def states(self, batch: TokenBatch) -> Tensor:
+        """Hidden states of the backbone alone, shape (b, t, d); every row begins at the left."""
+        with self.backbone.without_adapter():
+            hidden: Tensor = self.backbone(batch.ids, batch.mask)
+        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+        columns = torch.arange(hidden.shape[1], device=hidden.device)
+        begins = batch.mask.argmax(1, keepdim=True)
+        return hidden[rows, (columns + begins) % hidden.shape[1]]
+
     def grid(
         self, batch: TokenBatch, *, tails: Sequence[Sequence[int]], refine_steps: int
     ) -> Tensor:

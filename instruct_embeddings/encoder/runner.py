@@ -55,13 +55,13 @@ class Runner:
         side = options.padding_side or ("left" if backbone.causal else "right")
         self._side: Side = "right" if backbone.needs_right_padding else side
         # Of functions, not methods: a runner that held itself would not free its model at once.
-        self._frame = lru_cache(_FRAMES)(partial(_frame, loaded, options))
+        self.frame = lru_cache(_FRAMES)(partial(_frame, loaded, options))
         self._dimension = lru_cache(2)(partial(_dimension, loaded, options))
 
     def embed(self, request: Request, out: Array) -> Iterator[int]:
         """Fill `out`, shape (s, n, dimension); yields the number of texts of each batch."""
         instructed, truncated = request.instruction is not None, 0
-        frame = self._frame(request.instruction, request.refine_steps)
+        frame = self.frame(request.instruction, request.refine_steps)
         read: Forward = partial(self.loaded.model.generic, prompt=frame.prompt)
         if instructed:
             steps = request.refine_steps
@@ -79,7 +79,7 @@ class Runner:
                 extra=request.refine_steps,
                 tokens=self._steps_tokens(request.refine_steps),
             ):
-                rows = self._finish(found, instructed=instructed)
+                rows = self.finish(found, instructed=instructed)
                 out[:, [start + i for i in indices]] = rows
                 yield len(indices)
         if truncated:
@@ -98,7 +98,7 @@ class Runner:
         """
         generic = [row for row, one in enumerate(instructions) if one is None]
         chosen = [row for row, one in enumerate(instructions) if one is not None]
-        frames = [self._frame(instructions[row], refine_steps) for row in chosen]
+        frames = [self.frame(instructions[row], refine_steps) for row in chosen]
         with one_warning(len(texts)):
             if any(frame.front for frame in frames):
                 for row in chosen:
@@ -111,7 +111,7 @@ class Runner:
                     truncated += sum(len(text) > room for text in ids)
                     for rows, indices, found in run(ids, frames, refine_steps):
                         columns = [start + i for i in indices]
-                        out[np.array(chosen)[rows], columns] = self._finish(found, instructed=True)
+                        out[np.array(chosen)[rows], columns] = self.finish(found, instructed=True)
                         yield found[..., 0].size
                 warn_of_truncation(truncated, len(texts), room)
             for row in generic[:1]:
@@ -263,7 +263,7 @@ class Runner:
             chosen = [pairs[row] for row in batch]
             yield [frame for frame, _ in chosen], [i for _, i in chosen], found[-1]
 
-    def _finish(self, found: Array, *, instructed: bool) -> Array:
+    def finish(self, found: Array, *, instructed: bool) -> Array:
         """Dimension, length and precision that were asked for."""
         kept = torch.from_numpy(found)[..., : self._dimension(instructed)]
         if self.options.normalize and self.loaded.model.settings.normalize:
@@ -275,7 +275,10 @@ class Runner:
 
 
 def _frame(
-    loaded: LoadedModel, options: EncoderOptions, instruction: str | None, refine_steps: int
+    loaded: LoadedModel,
+    options: EncoderOptions,
+    instruction: str | None,
+    refine_steps: int = 0,
 ) -> Frame:
     """What stands around texts under an instruction; None for generic embeddings."""
     settings = loaded.model.settings

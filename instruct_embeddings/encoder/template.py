@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from instruct_embeddings._types import IntArray
 from instruct_embeddings.encoder.options import Side
 from instruct_embeddings.encoder.settings import TemplateSettings
-from instruct_embeddings.errors import InstructionError
+from instruct_embeddings.errors import ConfigError, InstructionError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -110,6 +111,23 @@ class Template:
             cut = (i for i, start in starts.items() if len(start) < len(texts[i]))
             remaining, size = [i for i in cut if len(found[i]) < wanted], 4 * size
         return found
+
+    def tokens_of(self, text: str) -> tuple[Ids, IntArray]:
+        """Token ids of a text, and the characters of each: first and behind the last, (t, 2).
+
+        Raises:
+            ConfigError: The tokenizer does not say where tokens come from.
+        """
+        if not self.tokenizer.is_fast:
+            raise ConfigError(
+                f"The tokenizer {type(self.tokenizer).__name__} does not say which characters a "
+                "token comes from; fast tokenizers do. Use a model with a tokenizer.json."
+            )
+        found = self.tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        characters = np.array(found["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+        return list(found["input_ids"]), characters
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
         if not texts:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from langchain_instruct_embeddings.embeddings import InstructEmbeddings
     from langchain_instruct_embeddings.judge import CompressorJudge
     from langchain_instruct_embeddings.retrievers import InstructionTransformRetriever
+    from langchain_instruct_embeddings.situated import SituatedEmbeddings
     from langchain_instruct_embeddings.stores import StoreVectors
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CompressorJudge",
     "InstructEmbeddings",
     "InstructionTransformRetriever",
+    "SituatedEmbeddings",
     "StoreVectors",
 ]
 
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazy_exports(
         "CompressorJudge": "judge",
         "InstructEmbeddings": "embeddings",
         "InstructionTransformRetriever": "retrievers",
+        "SituatedEmbeddings": "situated",
         "StoreVectors": "stores",
     },
     needs=["langchain_core"],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llama_index_instruct_embeddings.judge import PostprocessorJudge
     from llama_index_instruct_embeddings.query import InstructionQueryBundle, to_where
     from llama_index_instruct_embeddings.retriever import InstructionTransformRetriever
+    from llama_index_instruct_embeddings.situated import SituatedEmbedding
 
 __all__ = [
     "BridgedEmbedding",
@@ -21,6 +22,7 @@ __all__ = [
     "InstructionQueryBundle",
     "InstructionTransformRetriever",
     "PostprocessorJudge",
+    "SituatedEmbedding",
     "to_where",
 ]
 
@@ -32,6 +34,7 @@ __getattr__, __dir__ = lazy_exports(
         "InstructionQueryBundle": "query",
         "InstructionTransformRetriever": "retriever",
         "PostprocessorJudge": "judge",
+        "SituatedEmbedding": "situated",
         "to_where": "query",
     },
     needs=["llama_index.core"],
