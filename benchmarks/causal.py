@@ -100,7 +100,9 @@ def main() -> int:
     parser.add_argument("--cost", action="store_true", help="time steps of refinement; no training")
     parser.add_argument("--show", action="store_true", help="print what is kept; run nothing")
     arguments = parser.parse_args()
-    results = load_results("causal") or {"environment": environment(arguments.seed), "rows": []}
+    # Of the latest run; rows of an earlier one stay where their digest is the same.
+    results = {"rows": []} | load_results("causal")
+    results["environment"] = environment(arguments.seed)
     if not arguments.show:
         if arguments.data is None:
             parser.error("--data is missing: name the folder of the data sets")

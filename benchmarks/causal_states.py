@@ -51,8 +51,8 @@ def main() -> None:
     with torch.inference_mode():
         embeds = loaded.model.embed_inputs(batch)
         found = [look(loaded.model.backbone, embeds, batch, t) for t in TEMPERATURES]
-    results: dict[str, Any] = load("causal-states") or {"environment": environment(arguments.seed)}
-    results |= {"texts": TEXTS, "steps": STEPS}
+    results: dict[str, Any] = load("causal-states")
+    results |= {"environment": environment(arguments.seed), "texts": TEXTS, "steps": STEPS}
     label = "trained" if arguments.model else "untrained"
     results[label] = [row for rows in found for row in rows]
     for row in results[label]:
