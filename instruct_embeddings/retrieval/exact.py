@@ -21,7 +21,13 @@ from instruct_embeddings._threads import one_thread
 from instruct_embeddings._types import BoolArray, FloatArray, IntArray, Where
 from instruct_embeddings.errors import EmptyCollectionError
 from instruct_embeddings.protocols import CollectionInfo, Rows, VectorCollection
-from instruct_embeddings.retrieval.ranking import FoldedQuery, Ranking, SearchRequest
+from instruct_embeddings.retrieval.ranking import (
+    SAME_SCORE,
+    FoldedQuery,
+    Ranking,
+    SearchRequest,
+    best_first,
+)
 from instruct_embeddings.transform.files import MALFORMED, written_whole
 from instruct_embeddings.transform.transform import InstructionTransform
 from instruct_embeddings.transform.vectors import has_direction, unit_rows
@@ -320,21 +326,21 @@ def rank_exactly(
         order = np.arange(len(everything)) if passing is None else np.flatnonzero(passing)
         if not len(order):
             return Ranking((), np.empty(0, dtype=np.float32))
-        order = order[np.argsort(-bounds[order], kind="stable")]
+        order = order[best_first(bounds[order])]
         found, error = bounds[order], float(np.linalg.norm(direction)) * copy.rounding
         if most:
             error = _STRETCHED * copy.rounding
             found = _best_first(copy, query, order, found + np.float32(most + error), k, blocks)
-            order, best = order[: len(found)], np.argsort(-found, kind="stable")
+            order, best = order[: len(found)], best_first(found)
             order, found = order[best], found[best]
-    least = found[k - 1] - 2 * error if k < len(found) else -np.inf
+    least = found[k - 1] - 2 * error - SAME_SCORE if k < len(found) else -np.inf
     reaching = int((found >= least).sum())
     again = np.sort(order[: min(max(reaching, _AGAIN), _MOST_AGAIN + k)])
     rows = copy.rows(collection, again)
     if not rows.ids:
         return Ranking((), np.empty(0, dtype=np.float32))
     scores = query.score(rows)
-    best = np.argsort(-scores, kind="stable")[:k]
+    best = best_first(scores)[:k]
     return Ranking(tuple(rows.ids[i] for i in best), np.maximum(scores[best], -1.0), rows)
 
 
@@ -397,8 +403,9 @@ def rank_pages(pages: Iterable[Rows], query: FoldedQuery, k: int) -> Ranking:
     for rows in pages:
         if rows.ids:
             scores = query.score(rows)
-            order = np.argsort(-scores, kind="stable")[:k]
+            order = best_first(scores)[:k]
             best += [(rows.ids[i], float(scores[i])) for i in order]
-            best = sorted(best, key=lambda row: -row[1])[:k]
+            kept = best_first(np.array([score for _, score in best], dtype=np.float32))[:k]
+            best = [best[i] for i in kept]
     scores = np.array([max(score, -1.0) for _, score in best], dtype=np.float32)
     return Ranking(tuple(row for row, _ in best), scores)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from instruct_embeddings._types import BoolArray, FloatArray, Metadata, Space, Where
+from instruct_embeddings._types import BoolArray, FloatArray, IntArray, Metadata, Space, Where
 from instruct_embeddings.config import at_least, check_filter
 from instruct_embeddings.errors import ConfigError
 from instruct_embeddings.protocols import Capabilities, CollectionInfo, Rows, VectorCollection
@@ -32,6 +32,8 @@ _RECORDS_ALONG = 60
 # With lengths that differ more than this, an index that is sensitive to length no longer
 # prefetches what the adapted cosine would rank first.
 MAX_NORM_SPREAD = 0.25
+# Scores that differ by less may be those of equal rows.
+SAME_SCORE = 1e-5
 # Rows whose cosine is so near to that of zeros are looked at.
 _LOOKS_LIKE_ZEROS = 1e-4
 # Times as many candidates are fetched where too few have a direction.
@@ -388,8 +390,17 @@ def rank_by_index(
     if not rows.ids:
         return Ranking((), np.empty(0, dtype=np.float32))
     scores = query.score(rows)
-    order = np.argsort(-scores, kind="stable")[: request.k]
+    order = best_first(scores)[: request.k]
     return Ranking(tuple(rows.ids[i] for i in order), np.maximum(scores[order], -1.0), rows)
+
+
+def best_first(scores: FloatArray) -> IntArray:
+    """Positions of scores, shape (n,), best first; equal ones in their order.
+
+    Equal is what only rounding tells apart: a matrix product rounds equal rows differently, by
+    where they stand in a block.
+    """
+    return np.asarray(np.argsort(-np.round(scores / SAME_SCORE), kind="stable"), dtype=np.int64)
 
 
 def index_row(query: FoldedQuery) -> FloatArray:

@@ -61,6 +61,7 @@ EXPORTED: dict[str, list[str]] = {
         "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
+        "SituatedEmbeddings",
         "StoreVectors",
     ],
     "llama_index_instruct_embeddings": [
@@ -69,6 +70,7 @@ EXPORTED: dict[str, list[str]] = {
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
         "PostprocessorJudge",
+        "SituatedEmbedding",
         "to_where",
     ],
     "milvus_instruct_embeddings": ["MilvusVectors"],
