@@ -127,6 +127,11 @@ bench-transform: .venv/.ready ## Ranking quality against baselines; DATA=folder
 bench-instant: .venv/.ready ## The first answer under a new instruction, beside a plain query; a minute
 	@$(PY) -m benchmarks.instant
 
+.PHONY: bench-examples
+bench-examples: .venv/.ready ## What examples in an instruction gain, 0 to 16 of them; DATA=folder
+	@test -n "$(DATA)" || { echo "Name the folder of the data sets: make $@ DATA=folder" >&2; exit 2; }
+	@$(PY) -m benchmarks.examples --data "$(DATA)" $(ARGS)
+
 .PHONY: bench-drop-in
 bench-drop-in: .venv/.ready ## The drop-in class with a query instruction, on the sample tickets; minutes
 	@$(PY) -m benchmarks.drop_in

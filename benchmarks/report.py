@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import (
     blend,
     chance,
+    examples,
     growing,
     judge_page,
     retrieval_page,
@@ -36,6 +37,7 @@ PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 WHICH = ROOT / "docs" / "which.md"
 CHUNKS = ROOT / "docs" / "how-to" / "chunks.md"
+INSTANT = ROOT / "docs" / "instant.md"
 CARD = ROOT / "instruct_embeddings" / "weights" / DEFAULT_MODEL / "README.md"
 _SHOWN = (GENERIC, POSTERIOR, GSTRANSFORM, FOLDED, RESCORED)
 
@@ -48,14 +50,15 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """What the files should hold."""
-    files = (README, CARD, growing.PAGE, WHICH, CHUNKS)
-    readme, card, grown, which, chunks = (file.read_text("utf-8") for file in files)
+    files = (README, CARD, growing.PAGE, WHICH, CHUNKS, INSTANT)
+    readme, card, grown, which, chunks, instant = (file.read_text("utf-8") for file in files)
     return {
         PAGE: performance_page(),
         README: with_figures(readme, readme_figures()),
         CARD: with_figures(card, "".join(f"- {line}\n" for line in quality_figures())),
         WHICH: with_figures(which, blend.section(tabulate, ran)),
         CHUNKS: with_figures(chunks, situated.section(tabulate, ran)),
+        INSTANT: with_figures(instant, examples.section(tabulate, ran)),
         growing.PAGE: growing.filled(grown, tabulate),
     }
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import (
     environment,
+    examples,
     instruction_following_page,
     limit_page,
     mteb_page,
@@ -183,3 +184,22 @@ def test_questions_are_shown_by_set_aspect_and_constraint() -> None:
     assert "| colour | 20 | 0.400 | 0.500 (+0.100) |" in found
     assert "| instant query | 0.500 +0.100 [+0.050, +0.150] |" in found
     assert "| no | 9 | 0.50 / 0.75 / 0.25 | 0.50 / 0.75 / 0.25 |" in found
+
+
+def test_gains_of_examples_are_told_beside_the_query_without_them() -> None:
+    assert examples.section(tabulate, ran) == ""
+    rows = [
+        {"name": "toys", "examples": kind, "by count": [0.5, 0.5 + gain]}
+        for kind, gain in (("good", 0.1), ("good and bad", -0.02))
+    ]
+    means = {
+        f"{part} mean, {kind}": [0.4, 0.4]
+        for part in ("retrieval", "labels")
+        for kind in examples.KINDS
+    }
+    results = {"counts": [0, 4], "retrieval": rows, "labels": [], "command": "run", **means}
+    environment.save("examples", {"environment": ENVIRONMENT, **results})
+    found = examples.section(tabulate, ran)
+    assert "| toys, good | 0.500 | +0.100 |" in found
+    assert "| toys, good and bad | 0.500 | -0.020 |" in found
+    assert "`make bench-examples DATA=folder`, `run`" in found
