@@ -37,6 +37,7 @@ def test_the_public_names() -> None:
         "CompressorJudge",
         "InstructEmbeddings",
         "InstructionTransformRetriever",
+        "SituatedEmbeddings",
         "StoreVectors",
     ]
     with pytest.raises(AttributeError, match="Retriver"):

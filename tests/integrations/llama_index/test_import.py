@@ -32,6 +32,7 @@ def test_the_public_names() -> None:
         "InstructionQueryBundle",
         "InstructionTransformRetriever",
         "PostprocessorJudge",
+        "SituatedEmbedding",
         "to_where",
     ]
     with pytest.raises(AttributeError, match="Retriver"):

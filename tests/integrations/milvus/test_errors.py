@@ -92,11 +92,11 @@ def test_a_server_that_hangs_is_an_error(silent: str) -> None:
 
 def test_a_folder_that_another_process_holds(tmp_path: Path) -> None:
     path = tmp_path / "held.db"
-    script = f"from pymilvus import MilvusClient as M; M({str(path)!r}); input()"
-    with Popen([executable, "-c", script], stdin=PIPE) as holder:
+    script = f"from pymilvus import MilvusClient as M; M({str(path)!r}); print(); input()"
+    with Popen([executable, "-uc", script], stdin=PIPE, stdout=PIPE) as holder:
         try:
-            while not (path / "collections").is_dir():
-                assert holder.poll() is None
+            assert holder.stdout is not None
+            assert holder.stdout.readline()  # only now it holds the folder
             with pytest.raises(UnreachableCollectionError, match="no other process holds"):
                 MilvusVectors(path, "tickets", timeout=1).count()
         finally:
