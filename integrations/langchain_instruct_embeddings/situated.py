@@ -1,7 +1,7 @@
 """`SituatedEmbeddings`: LangChain's splits, embedded with the document around them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import cycle
+from itertools import chain, cycle
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -57,8 +57,13 @@ class SituatedEmbeddings(Embeddings):
             )
         self.embeddings, self.share = embeddings, share
         self._places: dict[str, list[tuple[str, int]]] = {}
+        like: dict[str, list[Document]] = {}
+        for document in documents:
+            like.setdefault(_about(document), []).append(document)
         for split in splits:
-            self._places.setdefault(split.page_content, []).append(_place(split, documents))
+            # Splitters copy the metadata of a document; others may hold the same words.
+            place = _place(split, chain(like.get(_about(split), ()), documents))
+            self._places.setdefault(split.page_content, []).append(place)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed splits, in any order and number: rows of Python floats.
@@ -91,12 +96,15 @@ class SituatedEmbeddings(Embeddings):
         return await self.embeddings.aembed_query(text)
 
 
-def _place(split: Document, documents: Sequence[Document]) -> tuple[str, int]:
+def _about(document: Document) -> str:
+    """The metadata of a document, or of the one that a split comes from."""
+    return repr(sorted((k, repr(v)) for k, v in document.metadata.items() if k != _START))
+
+
+def _place(split: Document, documents: Iterable[Document]) -> tuple[str, int]:
     """The text that a split was cut from, and its first character there."""
-    about = {name: value for name, value in split.metadata.items() if name != _START}
     start = split.metadata.get(_START)
-    # Splitters copy the metadata of a document; others may hold the same words.
-    for document in sorted(documents, key=lambda one: one.metadata != about):
+    for document in documents:
         text = document.page_content
         if isinstance(start, int) and start >= 0 and text.startswith(split.page_content, start):
             return text, start
@@ -104,6 +112,6 @@ def _place(split: Document, documents: Sequence[Document]) -> tuple[str, int]:
             return text, text.find(split.page_content)
     at = f" at character {start}" if isinstance(start, int) else ""
     raise ConfigError(
-        f"The split {shown(split.page_content)} stands in none of the {len(documents):,} documents"
-        f"{at}. Pass the documents as they were split, before anything changed their text."
+        f"The split {shown(split.page_content)} stands in none of the documents{at}. Pass the "
+        "documents as they were split, before anything changed their text."
     )
