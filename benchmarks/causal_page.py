@@ -66,7 +66,9 @@ def section(tabulate: Tabulate, ran: Ran) -> list[str]:
         "is higher where it is asked for than where the other one is; nDCG@10 of questions under "
         f"instructions to generic vectors of documents ({', '.join(sets['retrieval'])}, cut). "
         f"GIRCSE is trained with K = {REFINED}. Trainings this short show what is learned first, "
-        f"not what is learned at last. Not run yet: {missing} of {len(results['variants'])} rows.",
+        f"not what is learned at last. Not run yet: {missing} of {len(results['variants'])} rows. "
+        "Rows of former runs stay, also of another machine or beside other work: compare quality, "
+        "not times.",
         tabulate(HEADINGS, lines(results)),
         "What the papers claim, and the differences here; GIRCSE at the K that it was trained "
         "with. The papers train models of billions of parameters.",
