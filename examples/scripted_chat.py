@@ -72,7 +72,7 @@ class ScriptedChat(BaseChatModel):
             )
 
     def _call(self, function: Mapping[str, Any], question: str) -> AIMessage:
-        text, choice = function["parameters"]["properties"]
+        text, choice, *_ = function["parameters"]["properties"]
         words = set(re.findall(r"\w+", question.lower()))
         fit = {value: len(words & set(asked)) for value, asked in self.keywords.items()}
         quoted = re.search(r"[\"“](.+?)[\"”]", question)
