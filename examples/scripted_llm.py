@@ -65,7 +65,7 @@ def scripted_caller(keywords: Mapping[str, Sequence[str]]) -> MockFunctionCallin
         if not tools or last.role == MessageRole.TOOL:
             return ChatMessage(_quote(last.content or ""), role=MessageRole.ASSISTANT)
         question, metadata = last.content or "", tools[0].metadata
-        text, choice = metadata.get_parameters_dict()["properties"]
+        text, choice, *_ = metadata.get_parameters_dict()["properties"]
         words = set(re.findall(r"\w+", question.lower()))
         chosen = max(keywords, key=lambda value: len(words & set(keywords[value])))
         quoted = re.search(r"[\"“](.+?)[\"”]", question)
