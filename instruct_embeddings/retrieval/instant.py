@@ -108,9 +108,7 @@ class InstantAnswers:
         info, moves, norms, prefetch = self._known_space(info)
         key = (info, query, instruction, vector.tobytes())
         if (move := self._moves.get(key)) is None:
-            # "Which language is it written in?", of a text: more like this, in one respect. To a
-            # short question, or under "Find the cause", the kind of text wanted matters as well.
-            alike = kind_of(instruction) == "aspect" and moves.is_like_its_texts(query)
+            alike = _compares(moves, query, instruction)
             found = moves.moves([query], instruction, vector, centred=alike)
             move = self._moves.put(key, found[0])
         return InstantRanker(info, norms, move, prefetch)
