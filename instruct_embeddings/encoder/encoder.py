@@ -45,7 +45,7 @@ _OF_FILES = (
 )
 # Pairs of instruction and steps that need not be checked again.
 _KEPT = 64
-# Of the vector within the context: the best on the development half (`make bench-situated`).
+# Of the vector within the context: hardly below the best on the first set of `make bench-situated`.
 DEFAULT_SHARE = 0.5
 
 
@@ -285,7 +285,9 @@ class InstructEncoder:
             return self.encode([])
         runner = self._running()
         late, there = late_chunks(runner, around, spans)
-        plain = self.with_options(precision="float32", normalize=True, truncate_dim=None)
+        plain = self.with_options(
+            precision="float32", normalize=True, truncate_dim=None, devices=()
+        )
         return runner.finish(mixed(plain.encode(texts), late, there, share), instructed=False)
 
     def with_options(self, **changes: Any) -> Self:

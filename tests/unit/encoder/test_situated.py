@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from instruct_embeddings._types import FloatArray
+from instruct_embeddings.encoder import InstructEncoder
 from instruct_embeddings.encoder.situated import Span, _first, find_spans
 from instruct_embeddings.errors import ConfigError, TextError
 from tests.models import WORDS
@@ -120,6 +121,14 @@ def test_precision_and_dimension_are_those_of_the_encoder(shelf: Shelf) -> None:
     bits = encoder.with_options(precision="binary").encode_situated(CHUNKS, [STORY] * 3)
     np.testing.assert_array_equal(np.unpackbits(bits, axis=1), full > 0)
     assert encoder.encode_situated([], []).shape == (0, full.shape[1])
+
+
+def test_no_other_process_is_started(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = shelf.encoder("bert")
+    monkeypatch.setattr(InstructEncoder, "_device_pool", lambda self: pytest.fail("a process"))
+    several = encoder.with_options(device=None, devices=["cpu", "cpu"])
+    found = several.encode_situated(CHUNKS, [STORY] * 3)
+    np.testing.assert_allclose(found, encoder.encode_situated(CHUNKS, [STORY] * 3), atol=1e-6)
 
 
 def test_what_cannot_be_placed_is_refused(shelf: Shelf) -> None:
